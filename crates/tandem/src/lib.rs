@@ -1,0 +1,5 @@
+//! The Tandem server as a library: the binary is a thin `main`, integration tests reach the rest from here.
+//! Each desk is a module; no desk imports another.
+#![forbid(unsafe_code)]
+
+pub mod flows;
