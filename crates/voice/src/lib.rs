@@ -1,1 +1,5 @@
-//! (being written)
+//! Voice: signalling and media sockets. Gives `calls` a [`leg::Leg`]; knows no routes and no SQL.
+//!
+//! What it needs of the floors above stands in [`ports`].
+
+pub mod ports;
