@@ -1,1 +1,4 @@
+//! The `tandem` binary: a start that reads as a story.
+#![forbid(unsafe_code)]
+
 fn main() {}
