@@ -23,7 +23,10 @@ pub fn rms(pcm: &[i16]) -> u32 {
     if pcm.is_empty() {
         return 0;
     }
-    let energy: u64 = pcm.iter().map(|&sample| u64::from(sample.unsigned_abs()).pow(2)).sum();
+    let energy: u64 = pcm
+        .iter()
+        .map(|&sample| u64::from(sample.unsigned_abs()).pow(2))
+        .sum();
     (energy / pcm.len() as u64).isqrt() as u32
 }
 
@@ -43,7 +46,11 @@ impl Framer {
     pub fn new(rate: u32) -> Self {
         let frame = samples(rate);
         // 120 ms of packet on top of what a frame may have left over.
-        Self { pcm: vec![0; frame * 7].into_boxed_slice(), len: 0, frame }
+        Self {
+            pcm: vec![0; frame * 7].into_boxed_slice(),
+            len: 0,
+            frame,
+        }
     }
 
     /// Whether a whole frame waits.
@@ -64,8 +71,12 @@ impl Framer {
 
     /// Moves one frame into `out` (at least a frame long); false when none is complete.
     pub fn take(&mut self, out: &mut [i16]) -> bool {
-        let (Some(frame), true) = (self.pcm.get(..self.frame), self.has_frame()) else { return false };
-        let Some(out) = out.get_mut(..self.frame) else { return false };
+        let (Some(frame), true) = (self.pcm.get(..self.frame), self.has_frame()) else {
+            return false;
+        };
+        let Some(out) = out.get_mut(..self.frame) else {
+            return false;
+        };
         out.copy_from_slice(frame);
         self.pcm.copy_within(self.frame..self.len, 0);
         self.len -= self.frame;

@@ -15,7 +15,10 @@ impl Mixer {
     /// A mixer for frames of `frame_samples` (capped at 960).
     #[must_use]
     pub fn new(frame_samples: usize) -> Self {
-        Self { sum: [0; MAX_FRAME_SAMPLES], len: frame_samples.min(MAX_FRAME_SAMPLES) }
+        Self {
+            sum: [0; MAX_FRAME_SAMPLES],
+            len: frame_samples.min(MAX_FRAME_SAMPLES),
+        }
     }
 
     /// Begins the next frame.

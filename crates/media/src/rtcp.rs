@@ -70,7 +70,9 @@ impl ReportBlock {
             return None;
         }
         let now = (ntp >> 16) as u32;
-        let ticks = now.wrapping_sub(self.last_report).wrapping_sub(self.delay_since_last_report);
+        let ticks = now
+            .wrapping_sub(self.last_report)
+            .wrapping_sub(self.delay_since_last_report);
         // A clock that was set back, or a peer that reports nonsense, gives a huge number.
         (ticks < 1 << 22).then(|| u64::from(ticks) * 1_000_000 / 65_536)
     }
@@ -112,7 +114,10 @@ pub fn write_report(
     leaving: bool,
     out: &mut [u8],
 ) -> Result<usize, RtcpError> {
-    todo!("{ssrc} {sender:?} {block:?} {cname} {leaving} {}", out.len())
+    todo!(
+        "{ssrc} {sender:?} {block:?} {cname} {leaving} {}",
+        out.len()
+    )
 }
 
 /// Reads a compound packet and hands each thing it tells to `tell`. Parts of other kinds (SDES, APP, feedback) are skipped.

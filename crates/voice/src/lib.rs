@@ -3,3 +3,4 @@
 //! What it needs of the floors above stands in [`ports`].
 
 pub mod ports;
+pub mod speech;

@@ -35,7 +35,12 @@ impl EventReceiver {
     /// For `telephone-event/clock_rate`.
     #[must_use]
     pub fn new(clock_rate: u32) -> Self {
-        Self { clock_rate: clock_rate.max(1), current: None, reported: None, ready: None }
+        Self {
+            clock_rate: clock_rate.max(1),
+            current: None,
+            reported: None,
+            ready: None,
+        }
     }
 
     /// Takes one packet's payload; a digit when one is complete. Call [`EventReceiver::poll`] too, at least every 50 ms.
@@ -43,7 +48,13 @@ impl EventReceiver {
         if let &[event, flags, high, low, ..] = payload
             && let Some(symbol) = symbol(event)
         {
-            self.take(now_us, timestamp, symbol, flags & 0x80 != 0, u32::from(u16::from_be_bytes([high, low])));
+            self.take(
+                now_us,
+                timestamp,
+                symbol,
+                flags & 0x80 != 0,
+                u32::from(u16::from_be_bytes([high, low])),
+            );
         }
         self.poll(now_us)
     }
@@ -72,7 +83,10 @@ impl EventReceiver {
                 press.ticks = press.ticks.max(ticks);
                 press.last_us = now_us;
             }
-            Some(press) if press.symbol == symbol && timestamp == press.timestamp.wrapping_add(SEGMENT_TICKS) => {
+            Some(press)
+                if press.symbol == symbol
+                    && timestamp == press.timestamp.wrapping_add(SEGMENT_TICKS) =>
+            {
                 press.earlier_ticks += SEGMENT_TICKS;
                 press.timestamp = timestamp;
                 press.ticks = ticks;
@@ -83,7 +97,13 @@ impl EventReceiver {
             _ if is_repetition => return,
             _ => {
                 self.finish();
-                self.current = Some(Press { symbol, timestamp, earlier_ticks: 0, ticks, last_us: now_us });
+                self.current = Some(Press {
+                    symbol,
+                    timestamp,
+                    earlier_ticks: 0,
+                    ticks,
+                    last_us: now_us,
+                });
             }
         }
         if end {
@@ -101,10 +121,15 @@ impl EventReceiver {
     }
 
     fn finish(&mut self) {
-        let Some(press) = self.current.take() else { return };
+        let Some(press) = self.current.take() else {
+            return;
+        };
         self.reported = Some(press.timestamp);
         let ticks = u64::from(press.earlier_ticks) + u64::from(press.ticks);
         let duration_ms = (ticks * 1_000 / u64::from(self.clock_rate)) as u32;
-        self.ready = Some(Digit { symbol: press.symbol, duration_ms });
+        self.ready = Some(Digit {
+            symbol: press.symbol,
+            duration_ms,
+        });
     }
 }

@@ -58,19 +58,32 @@ impl EventSender {
     /// For `telephone-event/clock_rate`.
     #[must_use]
     pub fn new(clock_rate: u32) -> Self {
-        Self { ticks_per_frame: clock_rate / 50, queue: [None; QUEUE], head: 0, len: 0, phase: Phase::Idle }
+        Self {
+            ticks_per_frame: clock_rate / 50,
+            queue: [None; QUEUE],
+            head: 0,
+            len: 0,
+            phase: Phase::Idle,
+        }
     }
 
     /// Queues a digit; false when it is no key or the queue is full.
     pub fn push(&mut self, digit: Digit) -> bool {
-        let Some(code) = event_code(digit.symbol) else { return false };
-        let frames = digit.duration_ms.clamp(SHORTEST_MS, LONGEST_MS).div_ceil(FRAME_MS);
+        let Some(code) = event_code(digit.symbol) else {
+            return false;
+        };
+        let frames = digit
+            .duration_ms
+            .clamp(SHORTEST_MS, LONGEST_MS)
+            .div_ceil(FRAME_MS);
         self.enqueue(Queued::Key { code, frames })
     }
 
     /// Queues silence, in milliseconds; false when the queue is full.
     pub fn pause(&mut self, ms: u32) -> bool {
-        self.enqueue(Queued::Pause { frames: ms.div_ceil(FRAME_MS) })
+        self.enqueue(Queued::Pause {
+            frames: ms.div_ceil(FRAME_MS),
+        })
     }
 
     /// Whether nothing sounds and nothing waits.
@@ -117,6 +130,10 @@ impl EventSender {
 
 impl Phase {
     fn max_of(self, other: Self) -> Self {
-        if matches!(other, Self::Ending(_)) { other } else { self }
+        if matches!(other, Self::Ending(_)) {
+            other
+        } else {
+            self
+        }
     }
 }

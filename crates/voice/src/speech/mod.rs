@@ -31,7 +31,12 @@ pub struct Speech {}
 
 impl Speech {
     /// Speaks `text`; both `voice` and `language` (a BCP 47 tag such as `de` or `pt-BR`) may be left out. Cached.
-    pub async fn say(&self, text: &str, voice: Option<&str>, language: Option<&str>) -> Result<Sound, SpeechError> {
+    pub async fn say(
+        &self,
+        text: &str,
+        voice: Option<&str>,
+        language: Option<&str>,
+    ) -> Result<Sound, SpeechError> {
         todo!("{text} {voice:?} {language:?}")
     }
 }
