@@ -1,0 +1,241 @@
+//! The store: one SQL text for SQLite and PostgreSQL. What holds on both engines: docs/sql.md.
+//!
+//! Invariant: when a write returns, it survives kill -9 and a power cut. Writes of hot paths go through the group
+//! commit of [`Writer`]; a change that reads first takes a [`Tx`]; reads run beside both.
+
+mod arg;
+mod migrate;
+mod postgres;
+mod row;
+mod session;
+mod sqlite;
+pub mod testing;
+mod writer;
+
+pub use arg::{Arg, Wake, Write};
+pub use migrate::{MIGRATIONS, Migration};
+pub use row::Row;
+pub use session::Tx;
+pub use writer::{Writer, WriterStats};
+
+use sqlx::{PgPool, SqlitePool};
+
+use crate::bus::Bus;
+
+/// What can go wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// A guarded write matched no row: somebody else was faster. Nothing of its group was written.
+    #[error("a guarded write matched no row")]
+    Conflict,
+    /// A unique key exists already. Nothing of its group was written.
+    #[error("the key exists already: {0}")]
+    Duplicate(String),
+    /// A row refers to one that does not exist, or is still referred to.
+    #[error("a reference does not hold: {0}")]
+    Reference(String),
+    /// The database was written by a newer release.
+    #[error("the database has schema {found}, this release knows {ours}: start the newer release")]
+    NewerSchema {
+        /// The version in the database.
+        found: i64,
+        /// The newest version of this release.
+        ours: i64,
+    },
+    /// An applied migration's text has changed, or one is missing.
+    #[error("migration {0} in the database is not the one of this release")]
+    ForeignMigration(i64),
+    /// The address of the database is none we know.
+    #[error("the database must be sqlite:///path/file.db or postgres://..., not {0:?}")]
+    Url(String),
+    /// A column is missing, null or of another type: a bug in a statement.
+    #[error("column {column}: {reason}")]
+    Column {
+        /// Its name.
+        column: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The server is stopping and takes no more writes.
+    #[error("the store is closed")]
+    Closed,
+    /// Anything else the engine says.
+    #[error(transparent)]
+    Engine(#[from] sqlx::Error),
+}
+
+impl DbError {
+    /// Names the violations that callers react to; the rest stays as the engine said it.
+    fn from_engine(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) if database.is_unique_violation() => {
+                Self::Duplicate(database.message().to_owned())
+            }
+            sqlx::Error::Database(database) if database.is_foreign_key_violation() => {
+                Self::Reference(database.message().to_owned())
+            }
+            _ => Self::Engine(error),
+        }
+    }
+
+    /// Whether the same transaction may succeed when it is simply run again: a lock held by another process,
+    /// a deadlock, a serialisation failure, a lost connection.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Engine(sqlx::Error::Database(database)) => match database.code().as_deref() {
+                // SQLite's primary codes 5 (BUSY) and 6 (LOCKED) stand in the low byte of its extended ones.
+                Some(code) if code.len() <= 4 => code
+                    .parse::<u32>()
+                    .is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+                // PostgreSQL: 40xxx transaction rollback, 08xxx connection, 57Pxx shutdown, 53300 too many clients.
+                Some(code) => {
+                    code.starts_with("40")
+                        || code.starts_with("08")
+                        || code.starts_with("57P")
+                        || code == "53300"
+                }
+                None => false,
+            },
+            Self::Engine(error) => matches!(
+                error,
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    engine: Engine,
+    writer: Writer,
+}
+
+/// The two engines. One match in `session.rs` is all that the rest sees of them.
+#[derive(Clone, Debug)]
+enum Engine {
+    /// `write` holds one connection: waiting for it is the process's write lock.
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// Opens `sqlite:///path/tandem.db` or `postgres://…`, applies the missing migrations and starts the writer.
+    ///
+    /// # Errors
+    /// [`DbError::NewerSchema`] when the data belongs to a newer release; [`DbError::Url`], [`DbError::Engine`].
+    pub async fn open(url: &str, bus: Bus) -> Result<Self, DbError> {
+        let engine = if url.starts_with("sqlite:") {
+            sqlite::open(url).await?
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            postgres::open(url).await?
+        } else {
+            return Err(DbError::Url(url.to_owned()));
+        };
+        migrate::apply(&engine, MIGRATIONS).await?;
+        Ok(Self {
+            writer: Writer::start(engine.clone(), bus),
+            engine,
+        })
+    }
+
+    /// All rows of a query. The statement carries its own limit.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn all(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<Row>, DbError> {
+        self.engine.read(sql, &args).await
+    }
+
+    /// The first row of a query.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn one(&self, sql: &'static str, args: Vec<Arg>) -> Result<Option<Row>, DbError> {
+        Ok(self.all(sql, args).await?.into_iter().next())
+    }
+
+    /// One durable write; returns the number of rows it touched.
+    ///
+    /// # Errors
+    /// [`DbError::Duplicate`], [`DbError::Reference`], or what the engine says.
+    pub async fn run(&self, sql: &'static str, args: Vec<Arg>) -> Result<u64, DbError> {
+        let counts = self.writer.commit(vec![Write::new(sql, args)]).await?;
+        Ok(counts.first().copied().unwrap_or(0))
+    }
+
+    /// Begins a transaction that may read and then write. On SQLite it is the only writer while it lives: keep it
+    /// short, and never wait for anything but the store inside it.
+    ///
+    /// # Errors
+    /// What the engine says, for example that another process holds the write lock for more than five seconds.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        self.engine.begin().await
+    }
+
+    /// The group commit.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Writes what is queued, then closes every connection. Later writes fail with [`DbError::Closed`].
+    pub async fn close(&self) {
+        self.writer.close().await;
+        match &self.engine {
+            Engine::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+            Engine::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// Asks the engine whether it understands a statement.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn prepare(&self, sql: &'static str) -> Result<(), DbError> {
+        self.engine.prepare(sql).await
+    }
+
+    /// `sqlite` or `postgres`, for a log line or `doctor`.
+    #[must_use]
+    pub fn engine_name(&self) -> &'static str {
+        match &self.engine {
+            Engine::Sqlite { .. } => "sqlite",
+            Engine::Postgres(_) => "postgres",
+        }
+    }
+}
+
+/// Declares the SQL of a store: a constant each, and for tests `ALL` with every name and text, which one of them
+/// prepares on both engines.
+///
+/// ```
+/// kernel::statements! {
+///     /// One organisation by its id.
+///     ORG_BY_ID = "select name from org where id = $1";
+/// }
+/// assert!(ORG_BY_ID.contains("$1"));
+/// ```
+#[macro_export]
+macro_rules! statements {
+    ($($(#[$meta:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$meta])* pub(crate) const $name: &str = $sql;)*
+        /// Every statement of this store with its name.
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+/// `args![a, b, c]`: the arguments of a statement, `$1` first.
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::db::Arg::from($value)),*] };
+}

@@ -1,0 +1,348 @@
+//! Group commit: one task that makes the writes of many callers durable with one sync.
+//!
+//! Invariant: groups are committed in the order in which they were queued, each whole or not at all, and a group is
+//! never dropped because the database was busy or away: the writer tries again, and its bounded queue makes callers
+//! wait. Commits are also the order of the event log: its positions are taken here, under a row lock.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::{Arg, DbError, Engine, Tx, Wake, Write};
+use crate::bus::Bus;
+
+/// Writes in one commit, at most (a group is never split).
+const MAX_WRITES: usize = 500;
+/// Groups that wait for the writer before its callers do.
+const QUEUE_GROUPS: usize = 4096;
+/// How long a commit that nobody waits for gathers company. Whoever waits for durability ends the gathering.
+const GATHER: Duration = Duration::from_millis(8);
+/// Pause before a transaction is tried again after a transient failure; doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A group that fails alone with a transient error this often is given up and its caller told.
+const GROUP_TRIES: u32 = 5;
+
+/// Handle of the writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Order>,
+    stats: Arc<Stats>,
+    tasks: TaskTracker,
+}
+
+/// What the writer has done since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriterStats {
+    /// Transactions committed.
+    pub commits: u64,
+    /// Single writes in them.
+    pub writes: u64,
+    /// Transactions that had to be run again.
+    pub retries: u64,
+}
+
+#[derive(Debug, Default)]
+struct Stats {
+    commits: AtomicU64,
+    writes: AtomicU64,
+    retries: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Order {
+    Commit(Group),
+    Close,
+}
+
+/// The writes of one caller: atomic.
+#[derive(Debug)]
+struct Group {
+    writes: Vec<Write>,
+    reply: Option<oneshot::Sender<Outcome>>,
+}
+
+/// Rows per write.
+type Outcome = Result<Vec<u64>, DbError>;
+
+impl Writer {
+    pub(super) fn start(engine: Engine, bus: Bus) -> Self {
+        let (queue, orders) = mpsc::channel(QUEUE_GROUPS);
+        let stats = Arc::<Stats>::default();
+        let tasks = TaskTracker::new();
+        tasks.spawn(
+            Task {
+                engine,
+                bus,
+                stats: Arc::clone(&stats),
+                orders,
+            }
+            .run(),
+        );
+        tasks.close();
+        Self {
+            queue,
+            stats,
+            tasks,
+        }
+    }
+
+    /// Queues a group and returns. It is durable some milliseconds later; when it fails then, that is logged: use this
+    /// for rows that cannot fail but by a bug, and [`Writer::commit`] for all others.
+    ///
+    /// # Errors
+    /// [`DbError::Closed`] when the server is stopping.
+    pub async fn submit(&self, writes: Vec<Write>) -> Result<(), DbError> {
+        self.queue
+            .send(Order::Commit(Group {
+                writes,
+                reply: None,
+            }))
+            .await
+            .map_err(|_| DbError::Closed)
+    }
+
+    /// Writes a group and returns when it is durable: rows per write.
+    ///
+    /// # Errors
+    /// [`DbError::Conflict`] when a guarded write matched no row, [`DbError::Duplicate`], [`DbError::Reference`],
+    /// [`DbError::Closed`]; nothing of the group was written then.
+    pub async fn commit(&self, writes: Vec<Write>) -> Result<Vec<u64>, DbError> {
+        let (reply, outcome) = oneshot::channel();
+        let order = Order::Commit(Group {
+            writes,
+            reply: Some(reply),
+        });
+        self.queue.send(order).await.map_err(|_| DbError::Closed)?;
+        outcome.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Returns when everything queued before is durable.
+    ///
+    /// # Errors
+    /// [`DbError::Closed`] when the server is stopping.
+    pub async fn flush(&self) -> Result<(), DbError> {
+        self.commit(Vec::new()).await.map(drop)
+    }
+
+    /// Commits what is queued and ends the task.
+    pub(super) async fn close(&self) {
+        // A full queue is waited for; a closed one has been closed before.
+        let _closed = self.queue.send(Order::Close).await;
+        self.tasks.wait().await;
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn stats(&self) -> WriterStats {
+        WriterStats {
+            commits: self.stats.commits.load(Ordering::Relaxed),
+            writes: self.stats.writes.load(Ordering::Relaxed),
+            retries: self.stats.retries.load(Ordering::Relaxed),
+        }
+    }
+}
+
+struct Task {
+    engine: Engine,
+    bus: Bus,
+    stats: Arc<Stats>,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut open = true;
+        while open {
+            let Some(batch) = self.gather(&mut open).await else {
+                break;
+            };
+            self.write(batch).await;
+        }
+    }
+
+    /// The next batch: everything that is queued, and what arrives in the next moments if nobody waits for it.
+    async fn gather(&mut self, open: &mut bool) -> Option<Vec<Group>> {
+        let mut batch = Vec::new();
+        let mut writes = 0;
+        let mut order = self.orders.recv().await;
+        let deadline = Instant::now() + GATHER;
+        let mut awaited = false;
+        loop {
+            match order {
+                Some(Order::Commit(group)) => {
+                    writes += group.writes.len();
+                    awaited |= group.reply.is_some();
+                    batch.push(group);
+                }
+                Some(Order::Close) => {
+                    // Those who were queued behind the closing word are still served.
+                    self.orders.close();
+                }
+                None => {
+                    *open = false;
+                    break;
+                }
+            }
+            if writes >= MAX_WRITES {
+                break;
+            }
+            order = match self.orders.try_recv() {
+                Ok(order) => Some(order),
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+                Err(mpsc::error::TryRecvError::Empty) if awaited => break,
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    match tokio::time::timeout_at(deadline, self.orders.recv()).await {
+                        Ok(order) => order,
+                        Err(_) => break,
+                    }
+                }
+            };
+        }
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    /// Commits a batch, however often that takes. The common case runs without savepoints; only a batch in which
+    /// something failed is run again with one around each group, so that the guilty fail alone.
+    async fn write(&self, batch: Vec<Group>) {
+        let mut pause = FIRST_PAUSE;
+        let mut suspicious = false;
+        let mut tries = 0;
+        let outcomes = loop {
+            let result = if suspicious {
+                self.with_savepoints(&batch, tries < GROUP_TRIES).await
+            } else {
+                self.at_once(&batch).await
+            };
+            match result {
+                Ok(outcomes) => break outcomes,
+                Err(error) => {
+                    self.stats.retries.fetch_add(1, Ordering::Relaxed);
+                    if matches!(error, DbError::Engine(sqlx::Error::PoolClosed)) {
+                        tracing::error!(
+                            groups = batch.len(),
+                            "the store was closed before its writes were made"
+                        );
+                        return;
+                    }
+                    if suspicious || error.is_transient() {
+                        tries += 1;
+                        tracing::warn!(%error, tries, groups = batch.len(), "commit failed, trying again");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                    // A lost connection may have committed: from now on a group that is there already fails alone.
+                    suspicious = true;
+                }
+            }
+        };
+        self.announce(batch, outcomes);
+    }
+
+    async fn begin(&self, batch: &[Group]) -> Result<Tx, DbError> {
+        let mut tx = self.engine.begin().await?;
+        let events = batch
+            .iter()
+            .flat_map(|group| &group.writes)
+            .flat_map(|write| &write.args)
+            .filter(|arg| matches!(arg, Arg::NextPosition))
+            .count();
+        if let Some(events) = i64::try_from(events).ok().filter(|&events| events > 0) {
+            tx.take_positions(events).await?;
+        }
+        Ok(tx)
+    }
+
+    async fn at_once(&self, batch: &[Group]) -> Result<Vec<Outcome>, DbError> {
+        if batch.iter().all(|group| group.writes.is_empty()) {
+            return Ok(batch.iter().map(|_| Ok(Vec::new())).collect());
+        }
+        let mut tx = self.begin(batch).await?;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for group in batch {
+            match run_group(&mut tx, group).await {
+                Ok(counts) => outcomes.push(Ok(counts)),
+                Err(error) => {
+                    tx.rollback().await?;
+                    return Err(error);
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(outcomes)
+    }
+
+    async fn with_savepoints(&self, batch: &[Group], again: bool) -> Result<Vec<Outcome>, DbError> {
+        let mut tx = self.begin(batch).await?;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for group in batch {
+            tx.script("savepoint one_group".to_owned()).await?;
+            let outcome = run_group(&mut tx, group).await;
+            match &outcome {
+                // A lock or a lost connection is nobody's fault: all of it is run again.
+                Err(error) if again && error.is_transient() => {
+                    return outcome.map(|_| Vec::new());
+                }
+                Err(_) => {
+                    tx.script(
+                        "rollback to savepoint one_group; release savepoint one_group".to_owned(),
+                    )
+                    .await?
+                }
+                Ok(_) => tx.script("release savepoint one_group".to_owned()).await?,
+            }
+            outcomes.push(outcome);
+        }
+        tx.commit().await?;
+        Ok(outcomes)
+    }
+
+    /// Tells the callers, and wakes those who look at the new rows.
+    fn announce(&self, batch: Vec<Group>, outcomes: Vec<Outcome>) {
+        let mut wakes = BTreeSet::new();
+        let mut writes = 0;
+        for (group, outcome) in batch.into_iter().zip(outcomes) {
+            if outcome.is_ok() {
+                writes += group.writes.len();
+                wakes.extend(group.writes.into_iter().map(|write| write.wake));
+            }
+            match (group.reply, outcome) {
+                // Whoever asked may have gone meanwhile (a closed request): the rows stay.
+                (Some(reply), outcome) => drop(reply.send(outcome)),
+                (None, Err(error)) => tracing::error!(%error, "queued rows could not be written"),
+                (None, Ok(_)) => {}
+            }
+        }
+        if writes > 0 {
+            self.stats.commits.fetch_add(1, Ordering::Relaxed);
+            self.stats
+                .writes
+                .fetch_add(writes as u64, Ordering::Relaxed);
+        }
+        for wake in wakes {
+            match wake {
+                Wake::Nobody => {}
+                Wake::Events(org) => self.bus.publish(&format!("events.{org}"), ""),
+                Wake::Outbox(host) => self.bus.publish("outbox", host.as_bytes().to_vec()),
+                Wake::Jobs => self.bus.publish("jobs", ""),
+            }
+        }
+    }
+}
+
+async fn run_group(tx: &mut Tx, group: &Group) -> Outcome {
+    let mut counts = Vec::with_capacity(group.writes.len());
+    for write in &group.writes {
+        let count = tx.run_borrowed(write.sql, &write.args).await?;
+        if write.guard && count == 0 {
+            return Err(DbError::Conflict);
+        }
+        counts.push(count);
+    }
+    Ok(counts)
+}
