@@ -3,4 +3,5 @@
 //! What it needs of the floors above stands in [`ports`].
 
 pub mod ports;
+mod sip;
 pub mod speech;
