@@ -5,6 +5,7 @@
 //! After its constructor nothing on the packet path allocates.
 #![forbid(unsafe_code)]
 
+pub mod bridge;
 pub mod codec;
 pub mod decode;
 pub mod dtmf;
@@ -12,6 +13,7 @@ pub mod frame;
 pub mod jitter;
 pub mod mix;
 pub mod play;
+pub mod record;
 pub mod resample;
 pub mod rtcp;
 pub mod rtp;

@@ -2,6 +2,9 @@
 //!
 //! What it needs of the floors above stands in [`ports`].
 
+pub mod cause;
+pub mod leg;
 pub mod ports;
+pub mod runner;
 mod sip;
 pub mod speech;

@@ -1,0 +1,205 @@
+//! The handles that signalling holds: one for all media threads, one for each leg.
+//!
+//! Invariant: an order reaches the thread on which its leg lives at that moment, in the order of calling, even while the leg moves.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use kernel::ids::Ids;
+
+use super::mailbox::{Identity, Mailbox, Order};
+use super::port_pool::PortPool;
+use super::remote::Remote;
+use super::socket::LegSockets;
+use super::thread::Threads;
+use super::{MediaConfig, MediaError, MediaStats};
+use crate::leg::{LegEvents, PlayId, PlayMode, Playable, RecordCommand};
+
+/// Names a leg among the media threads; never used twice.
+pub(super) type LegKey = u64;
+
+/// All media threads of a server. They end when the last clone is dropped or by [`MediaThreads::stop`].
+#[derive(Clone, Debug)]
+pub struct MediaThreads(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    threads: Threads,
+    pool: Arc<PortPool>,
+    ids: Ids,
+    next_key: AtomicU64,
+}
+
+impl MediaThreads {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the port range holds no pair of ports, or the operating system gives no thread or no epoll.
+    pub fn start(config: &MediaConfig, ids: Ids) -> Result<Self, MediaError> {
+        let pool = PortPool::new(config.rtp_ports)?;
+        let threads = Threads::start(config)?;
+        Ok(Self(Arc::new(Inner {
+            threads,
+            pool,
+            ids,
+            next_key: AtomicU64::new(0),
+        })))
+    }
+
+    /// A leg on the thread of `near`, or on the one with the fewest legs. It has no socket yet; its events go to `events`.
+    #[must_use]
+    pub fn leg(&self, events: LegEvents, near: Option<&MediaLeg>) -> MediaLeg {
+        let mailbox = near.map_or_else(
+            || self.0.threads.least_loaded(),
+            |near| near.0.route().clone(),
+        );
+        let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
+        mailbox.leg_came();
+        mailbox.order(key, Order::Add(events, Identity(self.0.ids.bytes())));
+        MediaLeg(Arc::new(Handle {
+            key,
+            route: Mutex::new(mailbox),
+            pool: self.0.pool.clone(),
+            local: OnceLock::new(),
+        }))
+    }
+
+    /// What the threads hold now.
+    #[must_use]
+    pub fn stats(&self) -> MediaStats {
+        MediaStats {
+            legs: self.0.threads.legs(),
+            ports_in_use: self.0.pool.lent(),
+            recordings: self.0.threads.recordings(),
+        }
+    }
+
+    /// How many pairs of ports there are in all.
+    #[must_use]
+    pub fn port_pairs(&self) -> usize {
+        self.0.pool.pairs()
+    }
+
+    /// Ends all legs' media, completes their recordings and waits for the threads. Blocks: not for an async task.
+    pub fn stop(&self) {
+        self.0.threads.stop();
+    }
+}
+
+/// The media of one leg: a cheap handle that never blocks. Closing it, or dropping the last clone, frees the leg's sockets.
+#[derive(Clone, Debug)]
+pub struct MediaLeg(Arc<Handle>);
+
+/// What the clones of a [`MediaLeg`] share.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) key: LegKey,
+    route: Mutex<Arc<Mailbox>>,
+    pool: Arc<PortPool>,
+    local: OnceLock<SocketAddr>,
+}
+
+impl MediaLeg {
+    /// Binds the leg's ports on `ip` and gives RTP's address; RTCP's port is the next one. No round trip to the thread.
+    ///
+    /// # Errors
+    /// When no port is free, the operating system refuses, or the leg is open already.
+    pub fn open(&self, ip: IpAddr) -> Result<SocketAddr, MediaError> {
+        let sockets = LegSockets::bind(&self.0.pool, ip)?;
+        let local = sockets.local;
+        self.0
+            .local
+            .set(local)
+            .map_err(|_| MediaError::AlreadyOpen)?;
+        self.0.order(Order::Open(Box::new(sockets)));
+        Ok(local)
+    }
+
+    /// Where RTP is received, once open.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.0.local.get().copied()
+    }
+
+    /// Talks with `remote` from now on: after each answer, to an offer of either side.
+    pub fn set_remote(&self, remote: Remote) {
+        self.0.order(Order::Remote(Box::new(remote)));
+    }
+
+    /// The leg is answered: from now on missing media ends it.
+    pub fn established(&self) {
+        self.0.order(Order::Established);
+    }
+
+    /// See [`crate::leg::Leg::play`].
+    pub fn play(&self, play: PlayId, what: Playable, mode: PlayMode) {
+        self.0.order(Order::Play(play, what, mode));
+    }
+
+    /// See [`crate::leg::Leg::stop_play`].
+    pub fn stop_play(&self) {
+        self.0.order(Order::StopPlay);
+    }
+
+    /// See [`crate::leg::Leg::bridge`].
+    pub fn bridge(&self, other: &Self) {
+        if self.0.key != other.0.key {
+            self.0.order(Order::Bridge(other.0.clone()));
+        }
+    }
+
+    /// See [`crate::leg::Leg::unbridge`].
+    pub fn unbridge(&self) {
+        self.0.order(Order::Unbridge);
+    }
+
+    /// See [`crate::leg::Leg::send_dtmf`].
+    pub fn send_dtmf(&self, digits: &str, play: PlayId) {
+        self.0.order(Order::SendDtmf(digits.into(), play));
+    }
+
+    /// Passes a key that came by signalling (INFO) on to the bridged leg.
+    pub fn relay_digit(&self, symbol: char, duration_ms: u32) {
+        self.0.order(Order::RelayDigit(symbol, duration_ms));
+    }
+
+    /// See [`crate::leg::Leg::record`].
+    pub fn record(&self, command: RecordCommand) {
+        self.0.order(Order::Record(command));
+    }
+
+    /// See [`crate::leg::Leg::listen_silence`].
+    pub fn listen_silence(&self, after_ms: Option<u32>) {
+        self.0.order(Order::ListenSilence(after_ms));
+    }
+
+    /// See [`crate::leg::Leg::inband_dtmf`].
+    pub fn inband_dtmf(&self, on: bool) {
+        self.0.order(Order::InbandDtmf(on));
+    }
+
+    /// Ends the leg's media: the recording is completed, the bridge dissolved, the ports freed.
+    pub fn close(&self) {
+        self.0.order(Order::Close);
+    }
+}
+
+impl Handle {
+    /// Queues an order where the leg lives.
+    pub(super) fn order(&self, order: Order) {
+        // The lock is held over the push, so that no order overtakes the leg while it moves.
+        self.route().order(self.key, order);
+    }
+
+    /// The mailbox of the leg's thread, held fast: while the guard lives no order for the leg is queued anywhere.
+    pub(super) fn route(&self) -> MutexGuard<'_, Arc<Mailbox>> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.order(Order::Close);
+    }
+}

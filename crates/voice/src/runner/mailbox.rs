@@ -1,0 +1,179 @@
+//! A media thread's letter box: commands from signalling and legs that move in from other threads.
+//!
+//! Invariant: what is pushed is handled in the order of pushing, and a sleeping thread is woken once for everything pushed until it looks.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mio::{Poll, Token, Waker};
+
+use super::handle::{Handle, LegKey};
+use super::remote::Remote;
+use super::socket::LegSockets;
+use super::thread::Arrival;
+use crate::leg::{LegEvents, PlayId, PlayMode, Playable, RecordCommand};
+
+/// Commands that may wait; beyond it a thread is lost anyway, and all but the end of a leg is refused.
+const MAX_COMMANDS: usize = 16_384;
+/// The poll token of the waker; legs' tokens count from 0.
+pub(super) const WAKE: Token = Token(usize::MAX);
+
+/// What a media thread is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Something about one leg.
+    Leg(LegKey, Order),
+    /// A leg moves in.
+    Arrive(Box<Arrival>),
+    /// The server stops.
+    Stop,
+}
+
+/// The random bytes of which a leg's SSRC, first sequence number, first timestamp and CNAME are made (RFC 3550, section 5.1; RFC 7022).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity(pub(super) [u8; 22]);
+
+/// What a leg is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Exist.
+    Add(LegEvents, Identity),
+    /// Receive on these sockets.
+    Open(Box<LegSockets>),
+    /// Talk with this remote.
+    Remote(Box<Remote>),
+    /// It is answered: watch that media keeps coming.
+    Established,
+    Play(PlayId, Playable, PlayMode),
+    StopPlay,
+    SendDtmf(Box<str>, PlayId),
+    /// A key that came by signalling: pass it to the bridged leg.
+    RelayDigit(char, u32),
+    Bridge(Arc<Handle>),
+    Unbridge,
+    Record(RecordCommand),
+    ListenSilence(Option<u32>),
+    InbandDtmf(bool),
+    /// Move to the thread of the other mailbox, there to be bridged with a leg.
+    Depart {
+        this: Arc<Handle>,
+        to: Arc<Mailbox>,
+        join: Arc<Handle>,
+    },
+    /// Be gone.
+    Close,
+}
+
+impl Order {
+    /// Whether the thread must hear of it now; the rest waits for the next order, which follows at once.
+    fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Add(..))
+    }
+
+    /// Whether it is taken even by a full mailbox: the number of legs bounds these.
+    fn is_vital(&self) -> bool {
+        matches!(self, Self::Add(..) | Self::Close)
+    }
+}
+
+/// The letter box of one thread.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    queue: Mutex<Queue>,
+    waker: Waker,
+    legs: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: VecDeque<Command>,
+    woken: bool,
+}
+
+impl Mailbox {
+    /// A letter box whose arrivals wake `poll`.
+    pub(super) fn new(poll: &Poll) -> io::Result<Arc<Self>> {
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        Ok(Arc::new(Self {
+            queue: Mutex::default(),
+            waker,
+            legs: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Queues an order. A mailbox that overflows drops it and counts.
+    pub(super) fn order(&self, leg: LegKey, order: Order) {
+        let (urgent, vital) = (order.is_urgent(), order.is_vital());
+        let mut queue = self.queue();
+        if queue.commands.len() >= MAX_COMMANDS && !vital {
+            drop(queue);
+            metrics::counter!("voice_media_commands_dropped_total").increment(1);
+            return;
+        }
+        queue.commands.push_back(Command::Leg(leg, order));
+        self.wake(queue, urgent);
+    }
+
+    /// Queues a leg that moves in, with the orders for it that the thread it left had not handled yet.
+    pub(super) fn move_in(
+        &self,
+        arrival: Box<Arrival>,
+        pending: impl Iterator<Item = (LegKey, Order)>,
+    ) {
+        let mut queue = self.queue();
+        queue.commands.push_back(Command::Arrive(arrival));
+        queue
+            .commands
+            .extend(pending.map(|(leg, order)| Command::Leg(leg, order)));
+        self.wake(queue, true);
+    }
+
+    /// Tells the thread to stop.
+    pub(super) fn stop(&self) {
+        let mut queue = self.queue();
+        queue.commands.push_back(Command::Stop);
+        self.wake(queue, true);
+    }
+
+    /// Takes everything that waits, in order, leaving `into` behind as the next queue: its storage is used again.
+    pub(super) fn drain(&self, into: &mut VecDeque<Command>) {
+        let mut queue = self.queue();
+        queue.woken = false;
+        if into.is_empty() {
+            std::mem::swap(&mut queue.commands, into);
+        } else {
+            into.append(&mut queue.commands);
+        }
+    }
+
+    /// Legs that live on the thread or are on their way to it.
+    pub(super) fn legs(&self) -> usize {
+        self.legs.load(Ordering::Relaxed)
+    }
+
+    /// Counts a leg in.
+    pub(super) fn leg_came(&self) {
+        self.legs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a leg out.
+    pub(super) fn leg_went(&self) {
+        self.legs.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>, urgent: bool) {
+        if urgent && !queue.woken {
+            queue.woken = true;
+            drop(queue);
+            if let Err(error) = self.waker.wake() {
+                tracing::error!(%error, "cannot wake a media thread");
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,64 @@
+//! A leg's two sockets: RTP on an even port, RTCP on the odd one after it.
+//!
+//! Invariant: they hold their ports' lease, so the ports return to the pool exactly when the sockets are closed.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
+use std::sync::Arc;
+
+use mio::net::UdpSocket;
+
+use super::MediaError;
+use super::port_pool::{PortLease, PortPool};
+
+/// How many pairs are tried when another process holds ports of our range.
+const BIND_ATTEMPTS: usize = 32;
+
+/// The sockets of one leg. Fields are dropped in order: first the sockets close, then the lease returns.
+#[derive(Debug)]
+pub(super) struct LegSockets {
+    /// RTP, and RTCP where both share a port.
+    pub(super) rtp: UdpSocket,
+    /// RTCP.
+    pub(super) rtcp: UdpSocket,
+    /// Where RTP is received.
+    pub(super) local: SocketAddr,
+    _lease: PortLease,
+}
+
+impl LegSockets {
+    /// Binds a pair from the pool on `ip`.
+    pub(super) fn bind(pool: &Arc<PortPool>, ip: IpAddr) -> Result<Self, MediaError> {
+        let mut taken = Vec::new();
+        loop {
+            let lease = pool.lend()?;
+            match bind_pair(ip, &lease) {
+                Ok((rtp, rtcp)) => {
+                    let local = SocketAddr::new(ip, lease.rtp());
+                    return Ok(Self {
+                        rtp,
+                        rtcp,
+                        local,
+                        _lease: lease,
+                    });
+                }
+                // Kept until we are through, so that the pool does not lend the same pair again.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && taken.len() < BIND_ATTEMPTS =>
+                {
+                    taken.push(lease)
+                }
+                Err(error) => return Err(MediaError::Io(Arc::new(error))),
+            }
+        }
+    }
+}
+
+fn bind_pair(ip: IpAddr, lease: &PortLease) -> io::Result<(UdpSocket, UdpSocket)> {
+    let bind = |port| -> io::Result<UdpSocket> {
+        let socket = StdSocket::bind(SocketAddr::new(ip, port))?;
+        socket.set_nonblocking(true)?;
+        Ok(UdpSocket::from_std(socket))
+    };
+    Ok((bind(lease.rtp())?, bind(lease.rtcp())?))
+}
