@@ -6,11 +6,26 @@
 #![forbid(unsafe_code)]
 
 pub mod bus;
+pub mod config;
 pub mod db;
+pub mod egress;
+pub mod error;
+pub mod files;
 pub mod ids;
+pub mod limit;
+pub mod problem;
+pub mod role;
+pub mod secret;
 pub mod time;
 
 pub use bus::Bus;
+pub use config::Config;
 pub use db::{Arg, Db, DbError, Row, Tx, Wake, Write, Writer};
+pub use egress::{Egress, EgressError, EgressRequest, EgressResponse};
+pub use files::{Files, Shelf};
 pub use ids::Ids;
+pub use limit::Limits;
+pub use problem::Problem;
+pub use role::{Action, Role, Scope};
+pub use secret::{Secret, Secrets};
 pub use time::{Clock, ClockHand};

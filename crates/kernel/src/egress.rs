@@ -1,0 +1,491 @@
+//! The guarded HTTP client: the only way to a URL that a user named (http step, play, webhooks, publish).
+//!
+//! Invariant: every connection goes to an address that was checked for exactly this request: public, or opened by the
+//! operator's `[egress] allow`. Rules: contracts/flows.md, "SSRF".
+
+mod address;
+mod allow;
+mod pool;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
+use reqwest::{Method, Response};
+use tokio::sync::Semaphore;
+use url::{Host, Url};
+
+pub use allow::{AllowList, BadEntry};
+use pool::{Destination, Pool};
+
+use crate::config::EgressConfig;
+
+/// Time for one name look-up.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Look-ups that may run at once; each holds a thread.
+const MAX_LOOK_UPS: usize = 64;
+/// Requests that may be under way at once in the whole server.
+const MAX_IN_FLIGHT: usize = 2_048;
+/// Addresses of one name that are tried in turn.
+const MAX_ADDRESSES: usize = 4;
+/// Headers that belong to the connection, not to the user.
+const FORBIDDEN_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// One request to a URL that a user named.
+#[derive(Debug, Clone)]
+pub struct EgressRequest {
+    /// The method.
+    pub method: Method,
+    /// Where to; http or https.
+    pub url: Url,
+    /// Name and value; those of the connection (Host, Content-Length ...) are refused.
+    pub headers: Vec<(String, String)>,
+    /// The body; empty for none.
+    pub body: Bytes,
+    /// For everything together: look-up, connection, answer and its body, redirects too.
+    pub timeout_ms: u64,
+    /// Largest answer body in bytes.
+    pub max_body: usize,
+    /// How many redirects are followed; each target is checked like the first. 0 = a 3xx is the answer.
+    pub max_redirects: u8,
+}
+
+impl EgressRequest {
+    /// A request without body and headers: 10 s, 64 KiB of answer, no redirects.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            timeout_ms: 10_000,
+            max_body: 64 * 1024,
+            max_redirects: 0,
+        }
+    }
+}
+
+/// What came back, whatever its status.
+#[derive(Debug, Clone)]
+pub struct EgressResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Where the answer came from, after redirects.
+    pub url: Url,
+}
+
+impl EgressResponse {
+    /// A header's value, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EgressError {
+    /// Not http or https, a user name in it, or no host.
+    #[error("the URL cannot be called: {0}")]
+    Url(&'static str),
+    /// The address, or one of the addresses of the name, is not public and not on the allow-list.
+    #[error("{host} is not a public address, and the operator's egress list does not open it")]
+    Blocked {
+        /// The host of the URL.
+        host: String,
+    },
+    /// A header that the request may not set, or that holds control characters.
+    #[error("the header \"{0}\" cannot be sent")]
+    Header(String),
+    /// The name has no address.
+    #[error("the name {host} cannot be resolved")]
+    Resolve {
+        /// The host of the URL.
+        host: String,
+    },
+    /// No connection.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// No agreement on TLS, or a certificate that is not trusted.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The time was up.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection broke, or what came back is not HTTP.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// The answer's body is larger than allowed.
+    #[error("the answer is larger than {max} bytes")]
+    TooLarge {
+        /// The cap in bytes.
+        max: usize,
+    },
+    /// More redirects than allowed, or one that leads nowhere.
+    #[error("too many redirects, or one that cannot be followed")]
+    Redirect,
+    /// `[egress] ca_file` cannot be used.
+    #[error("egress.ca_file: {0}")]
+    Authority(String),
+    /// Too many requests are under way in this server.
+    #[error("too many outgoing requests at once")]
+    Busy,
+}
+
+impl EgressError {
+    /// A stable word for events and variables (`http.error`).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "invalid_url",
+            Self::Blocked { .. } => "url_blocked",
+            Self::Header(_) => "invalid_header",
+            Self::Resolve { .. } => "dns",
+            Self::Connect(_) => "connect",
+            Self::Tls(_) | Self::Authority(_) => "tls",
+            Self::Timeout => "timeout",
+            Self::Broken(_) => "broken",
+            Self::TooLarge { .. } => "too_large",
+            Self::Redirect => "redirect",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// Whether the server was never reached, so that repeating cannot do anything twice.
+    pub fn is_connect(&self) -> bool {
+        matches!(
+            self,
+            Self::Resolve { .. } | Self::Connect(_) | Self::Tls(_) | Self::Busy
+        )
+    }
+}
+
+/// Finds the addresses of a name. The system's resolver in production, a table in tests.
+pub trait Resolve: Send + Sync {
+    /// All addresses of `host`.
+    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>>;
+}
+
+/// The resolver of the operating system.
+#[derive(Debug)]
+pub struct SystemResolver {
+    look_ups: Semaphore,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self {
+            look_ups: Semaphore::new(MAX_LOOK_UPS),
+        }
+    }
+}
+
+impl Resolve for SystemResolver {
+    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            let _place = self
+                .look_ups
+                .acquire()
+                .await
+                .map_err(std::io::Error::other)?;
+            Ok(tokio::net::lookup_host((host, 0))
+                .await?
+                .map(|found| found.ip())
+                .collect())
+        })
+    }
+}
+
+/// The guarded client. Cheap to clone.
+#[derive(Clone)]
+pub struct Egress(Arc<Inner>);
+
+struct Inner {
+    allow: AllowList,
+    resolver: Box<dyn Resolve>,
+    pool: Pool,
+    in_flight: Semaphore,
+}
+
+impl std::fmt::Debug for Egress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Egress")
+    }
+}
+
+impl Egress {
+    /// The client of `[egress]`, with the system's resolver.
+    ///
+    /// # Errors
+    /// An entry of the allow-list or a certificate file that cannot be read.
+    pub fn new(config: &EgressConfig) -> Result<Self, EgressError> {
+        Self::with_resolver(config, Box::new(SystemResolver::default()))
+    }
+
+    /// The same with another resolver.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_resolver(
+        config: &EgressConfig,
+        resolver: Box<dyn Resolve>,
+    ) -> Result<Self, EgressError> {
+        Ok(Self(Arc::new(Inner {
+            allow: AllowList::parse(&config.allow)
+                .map_err(|_| EgressError::Url("egress.allow cannot be read"))?,
+            resolver,
+            pool: Pool::new(config.ca_file.as_deref())?,
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+        })))
+    }
+
+    /// What can be said of a URL before it is called: its form, and its address if it names one. Names are judged at
+    /// each request, when they are resolved.
+    ///
+    /// # Errors
+    /// [`EgressError::Url`] or [`EgressError::Blocked`].
+    pub fn judge_literal(&self, url: &Url) -> Result<(), EgressError> {
+        let (host, port) = check_form(url)?;
+        match literal(&host) {
+            Some(address) => self.judge(url, port, &[address]),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends one request and reads the whole answer. No retries.
+    ///
+    /// # Errors
+    /// Any [`EgressError`]; an answer of 4xx or 5xx is none.
+    pub async fn send(&self, request: EgressRequest) -> Result<EgressResponse, EgressError> {
+        let _place = self
+            .0
+            .in_flight
+            .try_acquire()
+            .map_err(|_| EgressError::Busy)?;
+        let timeout = Duration::from_millis(request.timeout_ms);
+        // On the heap: the state of a TLS connection would swell every task that calls this.
+        tokio::time::timeout(timeout, Box::pin(self.follow(request)))
+            .await
+            .unwrap_or(Err(EgressError::Timeout))
+    }
+
+    async fn follow(&self, mut request: EgressRequest) -> Result<EgressResponse, EgressError> {
+        let mut headers = read_headers(&request.headers)?;
+        let mut redirects_left = request.max_redirects;
+        loop {
+            let response = self.hop(&request, &headers).await?;
+            if request.max_redirects == 0 || !is_redirect(&response) {
+                return read_body(response, &request).await;
+            }
+            redirects_left = redirects_left.checked_sub(1).ok_or(EgressError::Redirect)?;
+            redirect(&mut request, &mut headers, &response)?;
+        }
+    }
+
+    /// One request to one checked address; the next address of the name only when there is no connection.
+    async fn hop(
+        &self,
+        request: &EgressRequest,
+        headers: &HeaderMap,
+    ) -> Result<Response, EgressError> {
+        let url = &request.url;
+        let (host, port) = check_form(url)?;
+        let addresses = match literal(&host) {
+            Some(address) => vec![address],
+            None => self.resolve(&host.to_string()).await?,
+        };
+        self.judge(url, port, &addresses)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let mut last = EgressError::Resolve { host: host.clone() };
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
+            let destination = Destination {
+                host: host.clone(),
+                port,
+                address,
+            };
+            let client = self.0.pool.client(&destination)?;
+            let sent = client
+                .request(request.method.clone(), url.clone())
+                .headers(headers.clone())
+                .body(request.body.clone())
+                .send()
+                .await;
+            match sent.map_err(|e| explain(&e)) {
+                Err(error @ EgressError::Connect(_)) => last = error,
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, EgressError> {
+        let failed = || EgressError::Resolve {
+            host: host.to_owned(),
+        };
+        let found = tokio::time::timeout(RESOLVE_TIMEOUT, self.0.resolver.resolve(host))
+            .await
+            .map_err(|_| failed())?
+            .map_err(|_| failed())?;
+        if found.is_empty() {
+            Err(failed())
+        } else {
+            Ok(found)
+        }
+    }
+
+    /// Every address must be good: a name with one public and one private address is a trap.
+    fn judge(&self, url: &Url, port: u16, addresses: &[IpAddr]) -> Result<(), EgressError> {
+        let host = url.host_str().unwrap_or_default();
+        let good = |address: &IpAddr| {
+            address::is_public(*address) || self.0.allow.permits(host, port, *address)
+        };
+        if addresses.iter().all(good) {
+            Ok(())
+        } else {
+            Err(EgressError::Blocked {
+                host: host.to_owned(),
+            })
+        }
+    }
+}
+
+/// Scheme, user name, host and port. The url crate has already read decimal, octal and hexadecimal addresses.
+fn check_form(url: &Url) -> Result<(Host<&str>, u16), EgressError> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(EgressError::Url("only http and https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(EgressError::Url("no user name or password"));
+    }
+    let host = url.host().ok_or(EgressError::Url("no host"))?;
+    let port = url
+        .port_or_known_default()
+        .filter(|port| *port > 0)
+        .ok_or(EgressError::Url("no port"))?;
+    Ok((host, port))
+}
+
+fn literal(host: &Host<&str>) -> Option<IpAddr> {
+    match host {
+        Host::Ipv4(v4) => Some((*v4).into()),
+        Host::Ipv6(v6) => Some((*v6).into()),
+        Host::Domain(_) => None,
+    }
+}
+
+fn read_headers(pairs: &[(String, String)]) -> Result<HeaderMap, EgressError> {
+    let mut headers = HeaderMap::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let refused = || EgressError::Header(name.clone());
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
+        if FORBIDDEN_HEADERS.contains(&key.as_str()) {
+            return Err(refused());
+        }
+        headers.append(key, HeaderValue::from_str(value).map_err(|_| refused())?);
+    }
+    Ok(headers)
+}
+
+fn is_redirect(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Turns the request to where the answer points; RFC 9110 section 15.4.
+fn redirect(
+    request: &mut EgressRequest,
+    headers: &mut HeaderMap,
+    response: &Response,
+) -> Result<(), EgressError> {
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok());
+    let target = location
+        .and_then(|location| request.url.join(location).ok())
+        .ok_or(EgressError::Redirect)?;
+    let rewrites_post =
+        matches!(response.status().as_u16(), 301 | 302) && request.method == Method::POST;
+    if response.status().as_u16() == 303 || rewrites_post {
+        request.method = Method::GET;
+        request.body = Bytes::new();
+        headers.remove(CONTENT_TYPE);
+    }
+    if target.origin() != request.url.origin() {
+        // What was meant for one server is not shown to another.
+        headers.remove(AUTHORIZATION);
+        headers.remove(COOKIE);
+    }
+    request.url = target;
+    Ok(())
+}
+
+async fn read_body(
+    mut response: Response,
+    request: &EgressRequest,
+) -> Result<EgressResponse, EgressError> {
+    let too_large = EgressError::TooLarge {
+        max: request.max_body,
+    };
+    if response
+        .content_length()
+        .is_some_and(|length| length > request.max_body as u64)
+    {
+        return Err(too_large);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| explain(&e))? {
+        if body.len() + chunk.len() > request.max_body {
+            return Err(too_large);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(EgressResponse {
+        status: response.status().as_u16(),
+        headers: std::mem::take(response.headers_mut()),
+        body: body.freeze(),
+        url: request.url.clone(),
+    })
+}
+
+/// Sorts the client's error into ours, without the URL that it prints: a query may hold a secret.
+fn explain(error: &reqwest::Error) -> EgressError {
+    let mut text = String::new();
+    let mut tls = false;
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let io = inner
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        tls |= inner.is::<rustls::Error>() || io.is_some_and(|inner| inner.is::<rustls::Error>());
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    match (tls, error.is_connect(), error.is_timeout()) {
+        (true, ..) => EgressError::Tls(text),
+        (_, true, true) => EgressError::Connect("no connection within 3 s".into()),
+        (_, true, false) => EgressError::Connect(text),
+        (_, false, true) => EgressError::Timeout,
+        _ => EgressError::Broken(text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

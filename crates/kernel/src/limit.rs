@@ -1,0 +1,362 @@
+//! Limits: so many requests, registrations and calls in a time, so many calls at once.
+//!
+//! Invariant: memory is bounded whatever the number of addresses, and a decision is a pure function of one number per
+//! key (the generic cell rate algorithm): the time at which its allowance will be whole again.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::LimitConfig;
+use crate::problem::Problem;
+
+/// Keys remembered by one kind of limit; beyond it the oldest allowances are forgotten.
+const MAX_KEYS: usize = 65_536;
+/// Wrong credentials from one address in a row, and how many a minute after that.
+const FAILED_CREDENTIALS: Rate = Rate {
+    burst: 100,
+    per_minute: 60,
+};
+/// Seconds to wait when a concurrency limit is full: calls end when they end.
+const CONCURRENCY_RETRY_S: u64 = 5;
+const US_PER_MINUTE: i64 = 60_000_000;
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many at once after a rest.
+    pub burst: u32,
+    /// How many in the long run; 0 = no limit.
+    pub per_minute: u32,
+}
+
+impl Rate {
+    /// `n` a minute, all of them at once if they like.
+    pub fn per_minute(n: u32) -> Self {
+        Self {
+            burst: n,
+            per_minute: n,
+        }
+    }
+
+    /// `n` a second, all of a second's at once if they like.
+    pub fn per_second(n: u32) -> Self {
+        Self {
+            burst: n,
+            per_minute: n.saturating_mul(60),
+        }
+    }
+
+    /// Takes one from an allowance that is whole again at `whole_at_us`. Gives the new `whole_at_us`, or the
+    /// microseconds to wait.
+    fn take(self, whole_at_us: i64, now_us: i64) -> Result<i64, i64> {
+        if self.per_minute == 0 {
+            return Ok(now_us);
+        }
+        let each_us = US_PER_MINUTE / i64::from(self.per_minute);
+        let next = whole_at_us.max(now_us) + each_us;
+        let wait = next - now_us - each_us * i64::from(self.burst.max(1));
+        if wait > 0 { Err(wait) } else { Ok(next) }
+    }
+}
+
+/// A limit was reached; repeating makes sense after so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a limit is reached; repeat after {seconds} s")]
+pub struct RetryAfter {
+    /// At least 1.
+    pub seconds: u64,
+}
+
+impl From<RetryAfter> for Problem {
+    fn from(wait: RetryAfter) -> Self {
+        Self::rate_limited(wait.seconds)
+    }
+}
+
+/// One rate for many keys.
+#[derive(Debug)]
+pub struct Buckets<K> {
+    rate: Rate,
+    whole_at_us: Mutex<HashMap<K, i64>>,
+}
+
+impl<K: Hash + Eq> Buckets<K> {
+    /// The same `rate` for every key.
+    pub fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            whole_at_us: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Takes one from the allowance of `key`.
+    ///
+    /// # Errors
+    /// How long to wait when nothing is left.
+    pub fn take(&self, key: K, now_ms: i64) -> Result<(), RetryAfter> {
+        if self.rate.per_minute == 0 {
+            return Ok(());
+        }
+        let now_us = now_ms.saturating_mul(1000);
+        let mut keys = self
+            .whole_at_us
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= MAX_KEYS && !keys.contains_key(&key) {
+            // A whole allowance is the same as none remembered. If all are in use, this is a flood from
+            // everywhere: start anew rather than grow.
+            keys.retain(|_, whole_at_us| *whole_at_us > now_us);
+            if keys.len() >= MAX_KEYS {
+                keys.clear();
+            }
+        }
+        let whole_at_us = keys.entry(key).or_insert(now_us);
+        match self.rate.take(*whole_at_us, now_us) {
+            Ok(next) => {
+                *whole_at_us = next;
+                Ok(())
+            }
+            Err(wait_us) => Err(RetryAfter {
+                seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1),
+            }),
+        }
+    }
+}
+
+/// A network as far as limits go: a whole IPv6 /64 is one customer's, so it counts as one address.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let bits = u128::from(v6) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(bits))
+        }
+        v4 => v4,
+    }
+}
+
+/// How many calls each organisation has up.
+#[derive(Debug, Clone, Default)]
+struct CallsUp(Arc<Mutex<HashMap<String, u32>>>);
+
+/// A call's place under its organisation's concurrency limit; dropped, it is free again.
+#[derive(Debug)]
+pub struct CallPlace {
+    calls_up: CallsUp,
+    org: String,
+}
+
+impl Drop for CallPlace {
+    fn drop(&mut self) {
+        let mut up = self
+            .calls_up
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = up.get_mut(&self.org) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                up.remove(&self.org);
+            }
+        }
+    }
+}
+
+/// The limits of one server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Limits(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    requests_by_address: Buckets<IpAddr>,
+    requests_by_credential: Buckets<String>,
+    failed_credentials: Buckets<IpAddr>,
+    registrations: Buckets<IpAddr>,
+    calls: Buckets<String>,
+    concurrent_calls: u32,
+    calls_up: CallsUp,
+}
+
+impl Limits {
+    /// The limits of `[limits]`.
+    pub fn new(config: &LimitConfig) -> Self {
+        Self(Arc::new(Inner {
+            requests_by_address: Buckets::new(Rate::per_minute(config.requests_per_minute_per_ip)),
+            requests_by_credential: Buckets::new(Rate::per_minute(
+                config.requests_per_minute_per_token,
+            )),
+            failed_credentials: Buckets::new(FAILED_CREDENTIALS),
+            registrations: Buckets::new(Rate::per_minute(config.registrations_per_minute_per_ip)),
+            calls: Buckets::new(Rate::per_second(config.calls_per_second)),
+            concurrent_calls: config.concurrent_calls,
+            calls_up: CallsUp::default(),
+        }))
+    }
+
+    /// One HTTP request from `address`.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn request(&self, address: IpAddr, now_ms: i64) -> Result<(), RetryAfter> {
+        self.0.requests_by_address.take(network(address), now_ms)
+    }
+
+    /// One HTTP request with the credential of this id.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn credential(&self, id: &str, now_ms: i64) -> Result<(), RetryAfter> {
+        self.0.requests_by_credential.take(id.to_owned(), now_ms)
+    }
+
+    /// One wrong credential from `address`: refused anyway, and throttled when it repeats. Loopback is no exception.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn failed_credential(&self, address: IpAddr, now_ms: i64) -> Result<(), RetryAfter> {
+        self.0.failed_credentials.take(network(address), now_ms)
+    }
+
+    /// One REGISTER from `address`.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn registration(&self, address: IpAddr, now_ms: i64) -> Result<(), RetryAfter> {
+        self.0.registrations.take(network(address), now_ms)
+    }
+
+    /// One new call of the organisation; keep the place while the call is up.
+    ///
+    /// # Errors
+    /// How long to wait when it has too many up, or starts too many a second.
+    pub fn call(&self, org: &str, now_ms: i64) -> Result<CallPlace, RetryAfter> {
+        let place = self.place(org)?;
+        self.0.calls.take(org.to_owned(), now_ms)?;
+        Ok(place)
+    }
+
+    fn place(&self, org: &str) -> Result<CallPlace, RetryAfter> {
+        let calls_up = self.0.calls_up.clone();
+        {
+            let mut up = calls_up.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let max = self.0.concurrent_calls;
+            let count = up.get(org).copied().unwrap_or(0);
+            if max > 0 && count >= max {
+                return Err(RetryAfter {
+                    seconds: CONCURRENCY_RETRY_S,
+                });
+            }
+            up.insert(org.to_owned(), count + 1);
+        }
+        Ok(CallPlace {
+            calls_up,
+            org: org.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let buckets = Buckets::new(Rate {
+            burst: 3,
+            per_minute: 60,
+        });
+        for _ in 0..3 {
+            assert_eq!(buckets.take("a", 0), Ok(()));
+        }
+        assert_eq!(buckets.take("a", 0), Err(RetryAfter { seconds: 2 }));
+        assert_eq!(buckets.take("a", 500), Err(RetryAfter { seconds: 1 }));
+        assert_eq!(buckets.take("b", 500), Ok(()), "keys do not share");
+        assert_eq!(buckets.take("a", 1_000), Ok(()));
+        assert!(buckets.take("a", 1_000).is_err());
+        for _ in 0..3 {
+            assert_eq!(buckets.take("a", 9_000), Ok(()), "whole again after a rest");
+        }
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let buckets = Buckets::new(Rate::per_minute(0));
+        assert!((0..10_000).all(|_| buckets.take(1, 0).is_ok()));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_does_not_grow_memory() {
+        let buckets = Buckets::new(Rate::per_minute(10));
+        for key in 0..200_000u32 {
+            assert!(buckets.take(key, 0).is_ok());
+        }
+        assert!(buckets.whole_at_us.lock().unwrap().len() <= MAX_KEYS);
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_network() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[test]
+    fn calls_are_limited_by_second_and_by_number_up() {
+        let limits = Limits::new(&LimitConfig {
+            calls_per_second: 3,
+            concurrent_calls: 2,
+            ..LimitConfig::default()
+        });
+        let first = limits.call("org_a", 0).unwrap();
+        let _second = limits.call("org_a", 0).unwrap();
+        assert_eq!(limits.call("org_a", 0).unwrap_err().seconds, 5);
+        let _other = limits.call("org_b", 0).unwrap();
+        drop(first);
+        let _third = limits.call("org_a", 0).unwrap();
+        drop(_third);
+        assert_eq!(
+            limits.call("org_a", 0).unwrap_err().seconds,
+            1,
+            "three in this second already"
+        );
+        let _later = limits.call("org_a", 1_000).unwrap();
+    }
+
+    #[test]
+    fn wrong_credentials_are_throttled_within_a_few_hundred_loopback_too() {
+        let limits = Limits::new(&LimitConfig::default());
+        let refused = (0..300)
+            .find(|_| {
+                limits
+                    .failed_credential("127.0.0.1".parse().unwrap(), 0)
+                    .is_err()
+            })
+            .unwrap();
+        assert!(refused <= 200, "{refused}");
+    }
+
+    proptest! {
+        /// Over any schedule, no window of a minute holds more than the burst and the rate together.
+        #[test]
+        fn never_more_than_burst_and_rate(gaps in prop::collection::vec(0i64..3_000, 1..200), burst in 1u32..20, per_minute in 1u32..120) {
+            let buckets = Buckets::new(Rate { burst, per_minute });
+            let mut now = 0;
+            let mut taken = Vec::new();
+            for gap in gaps {
+                now += gap;
+                if buckets.take((), now).is_ok() {
+                    taken.push(now);
+                }
+            }
+            for (i, start) in taken.iter().enumerate() {
+                let inside = taken[i..].iter().take_while(|at| **at < start + 60_000).count();
+                prop_assert!(inside as u32 <= burst + per_minute + 1);
+            }
+        }
+    }
+}
