@@ -1,6 +1,6 @@
 //! Voice: signalling and media sockets. Gives `calls` a [`leg::Leg`]; knows no routes and no SQL.
 //!
-//! What it needs of the floors above stands in [`ports`].
+//! [`Voice`] is the door; what voice needs of the floors above stands in [`ports`].
 
 pub mod cause;
 pub mod leg;
@@ -8,3 +8,8 @@ pub mod ports;
 pub mod runner;
 mod sip;
 pub mod speech;
+mod voice;
+
+pub use voice::{
+    CallerId, Incoming, Originate, SipLimits, Source, Target, TlsConfig, Voice, VoiceConfig, VoiceError, VoiceStats,
+};
