@@ -158,13 +158,6 @@ create table job (
 );
 create index job_by_due on job (lease_until_at, due_at);
 
-create table lease (
-    name           text not null primary key,
-    node           text not null,
-    epoch          bigint not null,
-    lease_until_at bigint not null
-);
-
 create table counter (
     org   text not null,
     kind  text not null,

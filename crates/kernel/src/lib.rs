@@ -10,6 +10,7 @@ pub mod config;
 pub mod db;
 pub mod egress;
 pub mod error;
+pub mod events;
 pub mod files;
 pub mod ids;
 pub mod limit;
@@ -17,6 +18,7 @@ pub mod problem;
 pub mod role;
 pub mod secret;
 pub mod time;
+pub mod webhook;
 
 pub use bus::Bus;
 pub use config::Config;

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{Arg, DbError, Engine, Tx, Wake, Write};
@@ -171,7 +170,8 @@ impl Task {
         let mut batch = Vec::new();
         let mut writes = 0;
         let mut order = self.orders.recv().await;
-        let deadline = Instant::now() + GATHER;
+        let gathered = tokio::time::sleep(GATHER);
+        tokio::pin!(gathered);
         let mut awaited = false;
         loop {
             match order {
@@ -196,12 +196,10 @@ impl Task {
                 Ok(order) => Some(order),
                 Err(mpsc::error::TryRecvError::Disconnected) => None,
                 Err(mpsc::error::TryRecvError::Empty) if awaited => break,
-                Err(mpsc::error::TryRecvError::Empty) => {
-                    match tokio::time::timeout_at(deadline, self.orders.recv()).await {
-                        Ok(order) => order,
-                        Err(_) => break,
-                    }
-                }
+                Err(mpsc::error::TryRecvError::Empty) => tokio::select! {
+                    order = self.orders.recv() => order,
+                    () = &mut gathered => break,
+                },
             };
         }
         (!batch.is_empty()).then_some(batch)
