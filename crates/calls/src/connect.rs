@@ -1,0 +1,532 @@
+//! The connect step as a pure machine: who is rung when, who wins, and how the step ends.
+//!
+//! The machine knows targets (a number of the step) and their devices (one registered phone, one
+//! trunk) only by index; whoever drives it dials, plays and bridges as the effects say and feeds
+//! back what happened. Invariant: exactly one [`Effect::Ended`] per machine, and after it every
+//! device that was ever dialled has either ended or been told to hang up.
+//! Source: docs/contracts/flows.md, "connect end" and the row `connect` of the step table.
+
+use std::collections::VecDeque;
+
+use voice::cause::Cause;
+
+/// How long a target that answered may take to press the accept key, counted from the end of the
+/// whisper, in milliseconds.
+pub const ACCEPT_MS: i64 = 10_000;
+/// Longest whisper, in milliseconds: whoever was offered the call is let go after it.
+pub const WHISPER_MS: i64 = 120_000;
+
+/// Whether several targets ring together or one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// All targets ring at once; the first to answer (or accept) wins.
+    #[default]
+    Simultaneous,
+    /// Each target rings alone for the whole ring timeout, in the order given.
+    Sequential,
+}
+
+/// What the step's author asked for, without sounds and numbers.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Together or in turn.
+    pub strategy: Strategy,
+    /// Ring time of a target, in milliseconds.
+    pub timeout_ms: i64,
+    /// Longest time the two may talk, in milliseconds; `None` is no limit.
+    pub time_limit_ms: Option<i64>,
+    /// A sound is played to the answering target before it is bridged.
+    pub whisper: bool,
+    /// The key that the answering target must press before it is bridged.
+    pub accept_key: Option<char>,
+}
+
+/// How the step ended, as `connect.status` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConnectStatus {
+    /// The two talked.
+    Completed,
+    /// Nobody answered in time.
+    NoAnswer,
+    /// Every target that could be reached was busy.
+    Busy,
+    /// The target refused.
+    Rejected,
+    /// No target could be reached at all.
+    Failed,
+    /// The customer left, or the driver gave up, before anyone was bridged.
+    Canceled,
+}
+
+impl ConnectStatus {
+    /// The text of `connect.status` and of the step's edges.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::NoAnswer => "no_answer",
+            Self::Busy => "busy",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// The status that a target's end stands for, when it ends before it was bridged.
+    pub fn of(cause: Cause) -> Self {
+        match cause {
+            Cause::Busy => Self::Busy,
+            Cause::Rejected => Self::Rejected,
+            Cause::NoAnswer => Self::NoAnswer,
+            Cause::Canceled => Self::Canceled,
+            _ => Self::Failed,
+        }
+    }
+
+    /// Of several targets' ends the one that tells the caller most: somebody's phone rang in vain,
+    /// else somebody is busy, else somebody refused, else nobody was reached.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Completed => 5,
+            Self::NoAnswer => 4,
+            Self::Busy => 3,
+            Self::Rejected => 2,
+            Self::Canceled => 1,
+            Self::Failed => 0,
+        }
+    }
+}
+
+/// One device of one target, both by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Device {
+    /// Index of the target in the step's list.
+    pub target: usize,
+    /// Index of the device among the target's devices.
+    pub device: usize,
+}
+
+/// What the machine is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The step begins.
+    Start,
+    /// The device rings.
+    Ringing(Device),
+    /// The device answered.
+    Answered(Device),
+    /// The device pressed a key.
+    Digit(Device, char),
+    /// The whisper was heard to its end.
+    WhisperEnded(Device),
+    /// The device is gone. `everywhere`: a final word for all devices of its target (SIP 6xx).
+    Ended {
+        /// Which one.
+        device: Device,
+        /// Why.
+        cause: Cause,
+        /// The person, not just the phone, refused (RFC 3261 16.7 step 6).
+        everywhere: bool,
+    },
+    /// The customer hung up.
+    CustomerGone,
+    /// The driver gives the step up.
+    Cancel,
+    /// Time has passed; see [`Machine::deadline_ms`].
+    Tick,
+}
+
+/// What the machine wants done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Dial the device.
+    Dial(Device),
+    /// The first device of a target rings: worth an event.
+    Ringing {
+        /// Index of the target.
+        target: usize,
+    },
+    /// Play the whisper to the device, and report its end.
+    Whisper(Device),
+    /// Join the customer and the device.
+    Bridge(Device),
+    /// End the device; its `Ended` still comes.
+    Hangup(Device, Cause),
+    /// The step is over. The last effect of the machine's life.
+    Ended {
+        /// How.
+        status: ConnectStatus,
+        /// Why, in the words of events.
+        cause: Cause,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum DeviceState {
+    Idle,
+    Dialled,
+    Ringing,
+    /// Answered and hearing the whisper, or being waited for to press the key.
+    Offered {
+        until_ms: i64,
+    },
+    Bridged,
+    Ended,
+}
+
+#[derive(Debug)]
+struct Target {
+    devices: Vec<DeviceState>,
+    rang: bool,
+    outcome: Option<(ConnectStatus, Cause)>,
+}
+
+impl Target {
+    fn new(shape: TargetShape) -> Self {
+        let (devices, cause) = match shape {
+            TargetShape::Devices(count) => (count, Cause::Unreachable),
+            TargetShape::Unreachable(cause) => (0, cause),
+        };
+        Self {
+            devices: vec![DeviceState::Idle; devices],
+            rang: false,
+            outcome: (devices == 0).then_some((ConnectStatus::Failed, cause)),
+        }
+    }
+}
+
+/// What the machine knows of a target before it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetShape {
+    /// It can be reached by so many devices, which ring together.
+    Devices(usize),
+    /// It cannot be reached, for this cause.
+    Unreachable(Cause),
+}
+
+/// One run of the connect step.
+#[derive(Debug)]
+pub struct Machine {
+    rules: Rules,
+    targets: Vec<Target>,
+    queue: VecDeque<usize>,
+    ring_until_ms: i64,
+    bridged: Option<Device>,
+    talk_until_ms: Option<i64>,
+    done: bool,
+}
+
+impl Machine {
+    /// A machine that has not begun.
+    pub fn new(rules: Rules, targets: &[TargetShape]) -> Self {
+        let queue = (0..targets.len()).collect();
+        let targets = targets.iter().copied().map(Target::new).collect();
+        Self {
+            rules,
+            targets,
+            queue,
+            ring_until_ms: i64::MAX,
+            bridged: None,
+            talk_until_ms: None,
+            done: false,
+        }
+    }
+
+    /// When [`Input::Tick`] is due next, in the clock's milliseconds.
+    pub fn deadline_ms(&self) -> Option<i64> {
+        if self.done {
+            return None;
+        }
+        if self.bridged.is_some() {
+            return self.talk_until_ms;
+        }
+        let accept = self.states().filter_map(|(_, state)| match state {
+            DeviceState::Offered { until_ms } => Some(until_ms),
+            _ => None,
+        });
+        let ring = self.anyone_pending().then_some(self.ring_until_ms);
+        accept.chain(ring).min()
+    }
+
+    /// The device that is bridged now.
+    pub fn bridged(&self) -> Option<Device> {
+        self.bridged
+    }
+
+    /// The step is over.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Takes one input at `now_ms` and says what is to be done.
+    pub fn apply(&mut self, input: Input, now_ms: i64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Ended { device, cause, everywhere } => {
+                self.device_ended(device, cause, everywhere, now_ms, &mut effects);
+            }
+            _ if self.done => {}
+            Input::Start => self.dial_next(now_ms, &mut effects),
+            Input::Ringing(device) => self.device_ringing(device, &mut effects),
+            Input::Answered(device) => self.device_answered(device, now_ms, &mut effects),
+            Input::Digit(device, key) => {
+                let waiting = matches!(self.state(device), Some(DeviceState::Offered { .. }));
+                if waiting && self.rules.accept_key == Some(key) {
+                    self.bridge(device, now_ms, &mut effects);
+                }
+            }
+            Input::WhisperEnded(device) => {
+                if matches!(self.state(device), Some(DeviceState::Offered { .. })) {
+                    if self.rules.accept_key.is_some() {
+                        self.offer(device, now_ms + ACCEPT_MS);
+                    } else {
+                        self.bridge(device, now_ms, &mut effects);
+                    }
+                }
+            }
+            Input::CustomerGone | Input::Cancel => self.give_up(&mut effects),
+            Input::Tick => self.tick(now_ms, &mut effects),
+        }
+        effects
+    }
+
+    fn dial_next(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        self.ring_until_ms = now_ms + self.rules.timeout_ms;
+        while let Some(index) = self.queue.pop_front() {
+            let Some(target) = self.targets.get_mut(index) else { continue };
+            for (device, state) in target.devices.iter_mut().enumerate() {
+                *state = DeviceState::Dialled;
+                effects.push(Effect::Dial(Device { target: index, device }));
+            }
+            if self.rules.strategy == Strategy::Sequential && target.outcome.is_none() {
+                return;
+            }
+        }
+        self.conclude_if_nobody_is_left(effects);
+    }
+
+    fn device_ringing(&mut self, device: Device, effects: &mut Vec<Effect>) {
+        if self.state(device) != Some(DeviceState::Dialled) {
+            return;
+        }
+        self.set(device, DeviceState::Ringing);
+        if let Some(target) = self.targets.get_mut(device.target)
+            && !target.rang
+        {
+            target.rang = true;
+            effects.push(Effect::Ringing { target: device.target });
+        }
+    }
+
+    fn device_answered(&mut self, device: Device, now_ms: i64, effects: &mut Vec<Effect>) {
+        let rings = matches!(
+            self.state(device),
+            Some(DeviceState::Dialled | DeviceState::Ringing)
+        );
+        if !rings || self.bridged.is_some() {
+            return;
+        }
+        match (self.rules.accept_key, self.rules.whisper) {
+            (None, false) => self.bridge(device, now_ms, effects),
+            (Some(_), false) => self.offer(device, now_ms + ACCEPT_MS),
+            (accept_key, true) => {
+                self.offer(device, now_ms + WHISPER_MS);
+                if accept_key.is_none() {
+                    // Whoever answers first has won; the whisper only delays the bridge.
+                    self.release_others(device, effects);
+                }
+                effects.push(Effect::Whisper(device));
+            }
+        }
+    }
+
+    fn offer(&mut self, device: Device, until_ms: i64) {
+        self.set(device, DeviceState::Offered { until_ms });
+    }
+
+    fn bridge(&mut self, device: Device, now_ms: i64, effects: &mut Vec<Effect>) {
+        self.set(device, DeviceState::Bridged);
+        self.bridged = Some(device);
+        self.talk_until_ms = self.rules.time_limit_ms.map(|limit| now_ms + limit);
+        self.release_others(device, effects);
+        effects.push(Effect::Bridge(device));
+    }
+
+    fn device_ended(
+        &mut self,
+        device: Device,
+        cause: Cause,
+        everywhere: bool,
+        now_ms: i64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(before) = self.state(device) else { return };
+        if matches!(before, DeviceState::Ended | DeviceState::Idle) {
+            return;
+        }
+        self.set(device, DeviceState::Ended);
+        if self.done {
+            return;
+        }
+        if self.bridged == Some(device) {
+            self.end(ConnectStatus::Completed, cause, effects);
+            return;
+        }
+        // A target that took the call and hung up before the bridge has refused it.
+        let (status, cause) = match before {
+            DeviceState::Offered { .. } => (ConnectStatus::Rejected, Cause::Rejected),
+            _ => (ConnectStatus::of(cause), cause),
+        };
+        self.note(device.target, status, cause);
+        if everywhere {
+            self.release_target(device.target, Cause::Canceled, effects);
+        }
+        self.go_on(now_ms, effects);
+    }
+
+    fn tick(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        if let Some(device) = self.bridged {
+            if self.talk_until_ms.is_some_and(|until| until <= now_ms) {
+                self.release(device, Cause::TimeLimit, effects);
+                self.end(ConnectStatus::Completed, Cause::TimeLimit, effects);
+            }
+            return;
+        }
+        let silent: Vec<Device> = self
+            .states()
+            .filter(|(_, state)| {
+                matches!(state, DeviceState::Offered { until_ms } if *until_ms <= now_ms)
+            })
+            .map(|(device, _)| device)
+            .collect();
+        let rung_out: Vec<Device> = self
+            .states()
+            .filter(|(_, state)| {
+                self.ring_until_ms <= now_ms
+                    && matches!(state, DeviceState::Dialled | DeviceState::Ringing)
+            })
+            .map(|(device, _)| device)
+            .collect();
+        if silent.is_empty() && rung_out.is_empty() {
+            return;
+        }
+        for device in silent.into_iter().chain(rung_out) {
+            self.release(device, Cause::NoAnswer, effects);
+            self.note(device.target, ConnectStatus::NoAnswer, Cause::NoAnswer);
+        }
+        self.go_on(now_ms, effects);
+    }
+
+    fn give_up(&mut self, effects: &mut Vec<Effect>) {
+        let talked = self.bridged;
+        if let Some(device) = talked {
+            self.release(device, Cause::Normal, effects);
+            self.end(ConnectStatus::Completed, Cause::Normal, effects);
+        } else {
+            self.end(ConnectStatus::Canceled, Cause::Canceled, effects);
+        }
+    }
+
+    /// After a device is gone: the next target, or the end, if nobody is left to answer.
+    fn go_on(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        if self.anyone_pending() || self.anyone_offered() {
+            return;
+        }
+        if self.queue.is_empty() {
+            self.conclude_if_nobody_is_left(effects);
+        } else {
+            self.dial_next(now_ms, effects);
+        }
+    }
+
+    fn conclude_if_nobody_is_left(&mut self, effects: &mut Vec<Effect>) {
+        if self.done || self.anyone_pending() || self.anyone_offered() || self.bridged.is_some() {
+            return;
+        }
+        let (status, cause) = self
+            .targets
+            .iter()
+            .filter_map(|target| target.outcome)
+            .max_by_key(|(status, _)| status.rank())
+            .unwrap_or((ConnectStatus::Failed, Cause::NoRoute));
+        self.end(status, cause, effects);
+    }
+
+    fn end(&mut self, status: ConnectStatus, cause: Cause, effects: &mut Vec<Effect>) {
+        let loser = if status == ConnectStatus::NoAnswer { Cause::NoAnswer } else { Cause::Canceled };
+        let rest: Vec<Device> = self.live().collect();
+        for device in rest {
+            self.release(device, loser, effects);
+        }
+        self.done = true;
+        self.queue.clear();
+        effects.push(Effect::Ended { status, cause });
+    }
+
+    fn note(&mut self, target: usize, status: ConnectStatus, cause: Cause) {
+        if let Some(target) = self.targets.get_mut(target)
+            && target.outcome.is_none_or(|(before, _)| before.rank() < status.rank())
+        {
+            target.outcome = Some((status, cause));
+        }
+    }
+
+    fn release(&mut self, device: Device, cause: Cause, effects: &mut Vec<Effect>) {
+        self.set(device, DeviceState::Ended);
+        effects.push(Effect::Hangup(device, cause));
+    }
+
+    fn release_target(&mut self, target: usize, cause: Cause, effects: &mut Vec<Effect>) {
+        let devices: Vec<Device> = self.live().filter(|d| d.target == target).collect();
+        for device in devices {
+            self.release(device, cause, effects);
+        }
+    }
+
+    fn release_others(&mut self, winner: Device, effects: &mut Vec<Effect>) {
+        self.queue.clear();
+        let losers: Vec<Device> = self.live().filter(|&device| device != winner).collect();
+        for device in losers {
+            self.release(device, Cause::Canceled, effects);
+        }
+    }
+
+    fn states(&self) -> impl Iterator<Item = (Device, DeviceState)> {
+        self.targets.iter().enumerate().flat_map(|(target, each)| {
+            let devices = each.devices.iter().enumerate();
+            devices.map(move |(device, state)| (Device { target, device }, *state))
+        })
+    }
+
+    fn live(&self) -> impl Iterator<Item = Device> {
+        self.states()
+            .filter(|(_, state)| !matches!(state, DeviceState::Idle | DeviceState::Ended))
+            .map(|(device, _)| device)
+    }
+
+    fn anyone_pending(&self) -> bool {
+        self.states()
+            .any(|(_, state)| matches!(state, DeviceState::Dialled | DeviceState::Ringing))
+    }
+
+    fn anyone_offered(&self) -> bool {
+        self.states().any(|(_, state)| matches!(state, DeviceState::Offered { .. }))
+    }
+
+    fn state(&self, device: Device) -> Option<DeviceState> {
+        self.targets.get(device.target)?.devices.get(device.device).copied()
+    }
+
+    fn set(&mut self, device: Device, state: DeviceState) {
+        if let Some(slot) = self
+            .targets
+            .get_mut(device.target)
+            .and_then(|target| target.devices.get_mut(device.device))
+        {
+            *slot = state;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

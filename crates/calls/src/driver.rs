@@ -1,0 +1,236 @@
+//! What a driver says to a call and what it hears from it.
+//!
+//! A driver is whatever decides the next thing to happen on a call: a flow's run, the inbound
+//! router, a callback, a meeting. It owns the [`Call`](crate::Call) and waits in one place,
+//! [`Call::next`](crate::Call::next). Plain data; the rules stand in `call` and below.
+
+use std::sync::Arc;
+
+use kernel::db::Write;
+use media::play::Sound;
+use voice::cause::Cause;
+use voice::leg::{PlayId, Playable};
+
+use crate::connect::{ConnectStatus, Strategy};
+use crate::model::{EndedBy, LegRole};
+
+/// Ring time of `call` when nobody says otherwise, in milliseconds.
+pub const RING_MS: i64 = 60_000;
+/// Ring time of `connect` when nobody says otherwise, in milliseconds.
+pub const CONNECT_RING_MS: i64 = 30_000;
+/// Longest call when nobody says otherwise, in milliseconds.
+pub const TIME_LIMIT_MS: i64 = 14_400_000;
+
+/// A call to be placed.
+#[derive(Debug)]
+pub struct NewCall {
+    /// Its id, from [`Calls::new_call_id`](crate::Calls::new_call_id), so that the driver's own
+    /// rows can name it in the same commit.
+    pub id: String,
+    /// The organisation.
+    pub org: Arc<str>,
+    /// Whom to call: a number of the organisation or E.164.
+    pub number: String,
+    /// The caller id that is asked for; the rule may replace it.
+    pub caller_id: Option<String>,
+    /// What the called party is to the call.
+    pub role: LegRole,
+    /// Ring time in milliseconds.
+    pub timeout_ms: i64,
+    /// Longest time from the answer on, in milliseconds.
+    pub time_limit_ms: i64,
+    /// The flow run that drives it; its publish URL gets the events.
+    pub run: Option<String>,
+    /// Show numbers as their last two digits.
+    pub masked: bool,
+    /// The driver's own rows, committed together with the call's.
+    pub writes: Vec<Write>,
+}
+
+impl NewCall {
+    /// A call to `number` with the usual times.
+    pub fn new(id: String, org: Arc<str>, number: impl Into<String>) -> Self {
+        Self {
+            id,
+            org,
+            number: number.into(),
+            caller_id: None,
+            role: LegRole::Customer,
+            timeout_ms: RING_MS,
+            time_limit_ms: TIME_LIMIT_MS,
+            run: None,
+            masked: false,
+            writes: Vec::new(),
+        }
+    }
+}
+
+/// Connect the customer with somebody else.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// Numbers as an author writes them.
+    pub targets: Vec<String>,
+    /// The caller id that is asked for; the rule may replace it.
+    pub caller_id: Option<String>,
+    /// Ring time of a target in milliseconds.
+    pub timeout_ms: i64,
+    /// Longest time the two may talk, in milliseconds.
+    pub time_limit_ms: Option<i64>,
+    /// All at once or one after the other.
+    pub strategy: Strategy,
+    /// Played to the answering target before it is bridged.
+    pub whisper: Option<Sound>,
+    /// The key the answering target must press before it is bridged.
+    pub accept_key: Option<char>,
+    /// What the customer hears meanwhile, instead of the ringing tone.
+    pub hold_music: Option<Playable>,
+    /// Record while the two talk.
+    pub record: bool,
+}
+
+impl Connect {
+    /// Rings `target` with nothing special.
+    pub fn to(target: impl Into<String>) -> Self {
+        Self {
+            targets: vec![target.into()],
+            caller_id: None,
+            timeout_ms: CONNECT_RING_MS,
+            time_limit_ms: None,
+            strategy: Strategy::Simultaneous,
+            whisper: None,
+            accept_key: None,
+            hold_music: None,
+            record: false,
+        }
+    }
+}
+
+/// What to do about the recording of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordAction {
+    /// Begin a recording; nothing happens when one is running.
+    Start,
+    /// End it.
+    Stop,
+    /// Leave out what follows.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+/// Take a message for a person's box.
+#[derive(Clone, Debug)]
+pub struct LeaveVoicemail {
+    /// The extension whose box it is.
+    pub extension: String,
+    /// Longest message in milliseconds.
+    pub max_ms: i64,
+    /// So much silence ends the message, in milliseconds.
+    pub silence_ms: u32,
+    /// Sound a beep first.
+    pub beep: bool,
+}
+
+/// How a message came out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VoicemailEvent {
+    /// It is in the box.
+    Left {
+        /// `vm_...`
+        id: String,
+        /// Its length in seconds.
+        seconds: f64,
+    },
+    /// Nothing was said, or it could not be kept.
+    Nothing,
+}
+
+/// Progress of a [`Connect`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectEvent {
+    /// A target rings.
+    Ringing {
+        /// As the driver wrote it.
+        target: String,
+    },
+    /// A target is bridged with the customer.
+    Answered {
+        /// As the driver wrote it.
+        target: String,
+    },
+    /// It is over and the customer is still there.
+    Ended {
+        /// How.
+        status: ConnectStatus,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// Fate of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordingEvent {
+    /// It runs.
+    Started {
+        /// `rec_...`
+        id: String,
+    },
+    /// It is complete on disk.
+    Ready {
+        /// `rec_...`
+        id: String,
+        /// Its length in seconds.
+        seconds: f64,
+    },
+    /// It could not be written.
+    Failed {
+        /// `rec_...`
+        id: String,
+        /// Why, for a person to read.
+        error: String,
+    },
+}
+
+/// What happened on a call. The webhook events of it are already on their way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CallEvent {
+    /// The called party's phone rings.
+    Ringing,
+    /// The called party sends audio before the answer.
+    EarlyMedia,
+    /// The call is up.
+    Answered,
+    /// The customer pressed a key.
+    Dtmf {
+        /// `0-9`, `A-D`, `*` or `#`.
+        symbol: char,
+        /// In milliseconds.
+        duration_ms: u32,
+    },
+    /// What was played came to its end, or the digits were sent.
+    PlayEnded {
+        /// Which.
+        play: PlayId,
+    },
+    /// The customer held the call.
+    Held,
+    /// The customer is back.
+    Resumed,
+    /// The customer has been silent for as long as asked.
+    Silence,
+    /// Progress of the connect.
+    Connect(ConnectEvent),
+    /// Fate of a recording.
+    Recording(RecordingEvent),
+    /// How a message came out.
+    Voicemail(VoicemailEvent),
+    /// Somebody asked by API to hang up; it is being carried out.
+    HangupRequested,
+    /// The call is over and call.completed is queued; nothing follows.
+    Ended {
+        /// Why.
+        cause: Cause,
+        /// By whom.
+        by: EndedBy,
+    },
+}
