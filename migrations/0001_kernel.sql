@@ -128,7 +128,7 @@ create index signing_secret_by_owner on signing_secret (org, owner);
 -- One event on its way to one webhook. state: fast (holds the order of its key), slow (does not), or an end:
 -- done, refused (4xx), expired, dropped (the webhook was disabled).
 create table delivery (
-    webhook    text not null references webhook (id),
+    webhook    text not null,             -- may be deleted meanwhile: then the delivery is dropped
     position   bigint not null,           -- of the event
     org        text not null,
     key        text not null,

@@ -14,6 +14,7 @@ pub mod events;
 pub mod files;
 pub mod ids;
 pub mod limit;
+pub mod outbox;
 pub mod problem;
 pub mod role;
 pub mod secret;
