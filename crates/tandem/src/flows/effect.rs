@@ -1,0 +1,360 @@
+//! The words between the machine and its shell: what happens ([`Input`]) and what shall be done ([`Effect`]).
+//! Tokens (`sound`, `play`, `request`) are numbers that the machine chooses; the shell maps them to what they name.
+
+use serde_json::{Map, Value};
+use voice::Cause;
+
+use super::{model::StepId, steps::callback::Order, zones::Due};
+
+/// Something that happened to the call or to what the machine asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The customer answered; of an inbound call: we did.
+    Answered,
+    /// The customer of a call that we placed did not; the flow may go on without him.
+    NotAnswered {
+        /// Why.
+        cause: Cause,
+    },
+    /// A key of the customer's.
+    Dtmf {
+        /// 0-9, A-D, `*`, `#`.
+        symbol: char,
+        /// How long it was held, in milliseconds.
+        duration_ms: u32,
+    },
+    /// A sound can be played.
+    SoundReady {
+        /// Its token.
+        sound: u64,
+    },
+    /// A sound cannot be had.
+    SoundFailed {
+        /// Its token.
+        sound: u64,
+        /// For the event.
+        error: String,
+    },
+    /// A playback, or the sending of keys, has run to its end.
+    PlayEnded {
+        /// Its token.
+        play: u64,
+    },
+    /// A request was answered or failed.
+    HttpDone {
+        /// Its token.
+        request: u64,
+        /// What came.
+        answer: Answer,
+    },
+    /// A connection has come to its end, or to nothing.
+    ConnectEnded {
+        /// How.
+        status: ConnectStatus,
+    },
+    /// What became of a booking.
+    Booked(Booked),
+    /// A message for a box was left, or not.
+    Message(Message),
+    /// The transfer was accepted (no cause) or refused.
+    Transferred {
+        /// Why it was refused.
+        cause: Option<Cause>,
+    },
+    /// [`super::machine::Machine::deadline`] has come.
+    Tick,
+    /// The call is over, whoever ended it.
+    Ended,
+}
+
+/// What a request came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A whole answer was read.
+    Response {
+        /// HTTP status.
+        status: u16,
+        /// Up to 64 KiB of text.
+        body: String,
+    },
+    /// None was.
+    Failure(HttpFailure),
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of the variable http.error")]
+pub enum HttpFailure {
+    Timeout,
+    Dns,
+    Connect,
+    Tls,
+    Blocked,
+    TooLarge,
+    Protocol,
+}
+
+impl HttpFailure {
+    /// As `http.error` shows it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Blocked => "blocked",
+            Self::TooLarge => "too_large",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// How a connection ended; also the variable `connect.status` and the edges of `connect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the contract's words")]
+pub enum ConnectStatus {
+    Completed,
+    Busy,
+    NoAnswer,
+    Rejected,
+    Failed,
+    Canceled,
+}
+
+impl ConnectStatus {
+    /// As the contract spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+/// What became of a booking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Booked {
+    /// It was made; its key is `cb_...`.
+    Now {
+        /// The callback's key.
+        key: String,
+    },
+    /// This step of this run has booked already.
+    Before,
+    /// It was not made.
+    Refused(&'static str),
+}
+
+/// What became of a voicemail message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// It lies in the box.
+    Left,
+    /// Nobody said anything.
+    Empty,
+    /// It could not be kept.
+    Failed(String),
+}
+
+/// Something that shall be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Get a sound ready: [`Input::SoundReady`] or [`Input::SoundFailed`] follows.
+    Prepare {
+        /// Its token.
+        sound: u64,
+        /// Where it comes from.
+        source: Source,
+    },
+    /// Play to the customer, instead of what plays: [`Input::PlayEnded`] follows unless it is stopped.
+    Play {
+        /// Its token.
+        play: u64,
+        /// What.
+        what: Sounding,
+        /// How often; 0 = until it is stopped.
+        loops: u32,
+    },
+    /// Stop what plays.
+    StopPlay,
+    /// Send a request: [`Input::HttpDone`] follows unless it is cancelled.
+    Http {
+        /// Its token.
+        request: u64,
+        /// What to send.
+        what: HttpRequest,
+    },
+    /// Forget a request and close its connection.
+    CancelHttp {
+        /// Its token.
+        request: u64,
+    },
+    /// Ring and join: [`Input::ConnectEnded`] follows.
+    Connect(Connection),
+    /// Change the recording.
+    Record(RecordAction),
+    /// Book a callback: [`Input::Booked`] follows.
+    Book(Box<Booking>),
+    /// Record into a box: [`Input::Message`] follows.
+    Voicemail {
+        /// The box.
+        mailbox: String,
+        /// Longest message, in milliseconds.
+        max_ms: u32,
+        /// Silence that ends it, in milliseconds.
+        silence_ms: u32,
+        /// Whether a tone comes first.
+        beep: bool,
+    },
+    /// End the message now.
+    StopVoicemail,
+    /// Hand the customer over: [`Input::Transferred`] follows.
+    Transfer {
+        /// The number.
+        to: String,
+    },
+    /// Send keys to the customer: [`Input::PlayEnded`] follows.
+    SendDtmf {
+        /// Token of the sending.
+        play: u64,
+        /// 0-9, A-D, `*`, `#`, `w`, `W`.
+        digits: String,
+    },
+    /// Store the author's variables with the next event.
+    SaveVariables(Map<String, Value>),
+    /// Add an event to the call.
+    Emit {
+        /// Its type.
+        kind: &'static str,
+        /// The step that it belongs to.
+        step: Option<StepRef>,
+        /// Its data.
+        data: Value,
+    },
+    /// End the call; nothing follows but [`Input::Ended`].
+    Hangup {
+        /// The call's cause.
+        cause: Cause,
+    },
+}
+
+/// A step as events name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepRef {
+    /// Canonical id.
+    pub id: StepId,
+    /// Canonical type.
+    pub kind: &'static str,
+}
+
+/// Where a sound comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub enum Source {
+    Speech { text: String, voice: Option<String>, language: Option<String> },
+    Url(String),
+}
+
+/// What can be played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub enum Sounding {
+    Sound(u64),
+    HoldMusic,
+    Ringback,
+    Silence,
+}
+
+/// A request, filled and ready.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// GET, POST, PUT, PATCH or DELETE.
+    pub method: &'static str,
+    /// http or https.
+    pub url: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Option<String>,
+    /// For the whole answer, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+impl std::fmt::Debug for HttpRequest {
+    /// Values of variables may be secret: only the method is shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// A connection to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Numbers, in the author's order.
+    pub targets: Vec<String>,
+    /// The caller id wished for.
+    pub caller_id: Option<String>,
+    /// How long each rings, in milliseconds.
+    pub timeout_ms: u32,
+    /// How long they may talk, in milliseconds.
+    pub time_limit_ms: Option<u64>,
+    /// All at once, or one after the other.
+    pub strategy: Strategy,
+    /// Token of what the answering party hears first.
+    pub whisper: Option<u64>,
+    /// The key by which he accepts.
+    pub accept_key: Option<char>,
+    /// What the customer hears meanwhile.
+    pub hold_music: Option<Sounding>,
+    /// Whether the conversation is recorded.
+    pub record: bool,
+}
+
+/// In what order several numbers are rung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the contract's words")]
+pub enum Strategy {
+    Simultaneous,
+    Sequential,
+}
+
+/// A callback to book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booking {
+    /// The step's id: one booking a step and run.
+    pub step: String,
+    /// Wall date as written.
+    pub date: String,
+    /// Wall time as written.
+    pub time: String,
+    /// Zone as written.
+    pub zone: String,
+    /// The instant by today's zone data.
+    pub due: Due,
+    /// Whether the time had passed and it is due at once.
+    pub asap: bool,
+    /// The number of a person or team.
+    pub entity: String,
+    /// The customer's number.
+    pub customer: String,
+    /// Who is rung first.
+    pub order: Order,
+    /// Attempts in all.
+    pub attempts: u32,
+}
+
+/// What can be done to the recording of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the contract's words")]
+pub enum RecordAction {
+    Start,
+    Stop,
+    Pause,
+    Resume,
+}

@@ -1,0 +1,351 @@
+//! The interpreter of a call flow, sans-IO: inputs and the time go in, effects come out.
+//!
+//! **Contract with the shell.** Call [`Machine::start`] once, then [`Machine::apply`] for each input in the order of
+//! events, with a time that never runs backwards; carry the effects out in their order; send [`Input::Tick`] at
+//! [`Machine::deadline`]. After [`Input::Ended`] only cancellations come out, and nothing after them.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+};
+
+use serde_json::json;
+use voice::Cause;
+
+pub use super::effect::*;
+pub(crate) use super::recorder::Recorder;
+use super::{
+    model::{Edges, Flow, Step},
+    steps::{Context, Exit, Running, Turn},
+    template::Variables,
+};
+
+/// Visits of one step in one call.
+pub const MAX_VISITS: u32 = 100;
+/// Steps of one call.
+pub const MAX_STEPS_RUN: u32 = 1_000;
+
+/// What the machine must know of the call.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The call's id (`{{call.id}}`).
+    pub call: String,
+    /// `{{call.from}}`.
+    pub from: String,
+    /// `{{call.to}}`.
+    pub to: String,
+    /// The customer's number: `to` of a call that we place, `from` of one that we get.
+    pub customer: String,
+    /// Spoken to the customer before a call is recorded.
+    pub announcement: Option<String>,
+}
+
+/// A run of a flow.
+pub struct Machine {
+    flow: Arc<Flow>,
+    setup: Setup,
+    variables: Variables,
+    recorder: Recorder,
+    state: State,
+    /// Whether the customer is on the line.
+    answered: bool,
+    /// The cause that a call without its customer ends with.
+    unanswered: Option<Cause>,
+    visits: Vec<u32>,
+    steps_run: u32,
+    next_token: u64,
+    http_times: VecDeque<i64>,
+}
+
+enum State {
+    /// Not started.
+    New,
+    /// The announcement of a recorded call is being prepared or played; then the step is entered.
+    Announcing { then: Option<usize>, sound: u64, play: u64 },
+    /// A step waits.
+    Waiting { index: usize, running: Box<dyn Running> },
+    /// The hang-up was ordered.
+    HangingUp,
+    /// The call is over.
+    Over,
+}
+
+impl Machine {
+    /// A run that has not begun.
+    #[must_use]
+    pub fn new(flow: Arc<Flow>, setup: Setup) -> Self {
+        let mut variables = Variables::default();
+        variables.set("call.id", setup.call.as_str());
+        variables.set("call.from", setup.from.as_str());
+        variables.set("call.to", setup.to.as_str());
+        let visits = vec![0; flow.steps.len()];
+        Self {
+            flow,
+            setup,
+            variables,
+            recorder: Recorder::default(),
+            state: State::New,
+            answered: false,
+            unanswered: None,
+            visits,
+            steps_run: 0,
+            next_token: 0,
+            http_times: VecDeque::new(),
+        }
+    }
+
+    /// Begins: an outgoing call enters its `call` step, and [`Input::Answered`] or [`Input::NotAnswered`] follows; an
+    /// inbound one begins at the first other step when [`Input::Answered`] comes.
+    pub fn start(&mut self, now_ms: i64, outgoing: bool) -> Vec<Effect> {
+        let mut out = Vec::new();
+        if outgoing && matches!(self.state, State::New) {
+            self.go(Some(0), now_ms, &mut out);
+        }
+        out
+    }
+
+    /// Takes an input in.
+    pub fn apply(&mut self, input: &Input, now_ms: i64) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match input {
+            Input::Ended => self.ended(now_ms, &mut out),
+            _ if matches!(self.state, State::HangingUp | State::Over) => {}
+            Input::Answered => self.answer(now_ms, &mut out),
+            Input::NotAnswered { cause } => {
+                self.unanswered = Some(*cause);
+                self.feed(input, now_ms, &mut out);
+            }
+            Input::Dtmf { symbol, duration_ms } => {
+                self.emit_key(*symbol, *duration_ms, &mut out);
+                self.feed(input, now_ms, &mut out);
+            }
+            _ => self.feed(input, now_ms, &mut out),
+        }
+        out
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<i64> {
+        match &self.state {
+            State::Waiting { running, .. } => running.deadline(),
+            _ => None,
+        }
+    }
+
+    /// Whether the call is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// The variables.
+    #[must_use]
+    pub fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    fn answer(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        if self.answered {
+            return;
+        }
+        self.answered = true;
+        if matches!(self.state, State::New) {
+            let first = self.flow.steps.iter().position(|step| step.kind.name() != "call");
+            return self.announce(first, now_ms, out);
+        }
+        // Only the `call` step waits for an answer; what follows it begins behind the announcement.
+        let Some(exit) = self.feed_running(&Input::Answered, now_ms, out) else { return };
+        let State::Waiting { index, .. } = self.state else { return };
+        let next = self.complete(index, &exit, out);
+        match next {
+            Next::Step(index) => self.announce(Some(index), now_ms, out),
+            Next::End(cause) => self.hang_up(cause, out),
+        }
+    }
+
+    /// Starts the recording of a recorded call, after its announcement if there is one, and goes on.
+    fn announce(&mut self, then: Option<usize>, now_ms: i64, out: &mut Vec<Effect>) {
+        if !self.flow.record {
+            return self.go(then, now_ms, out);
+        }
+        match self.setup.announcement.take().filter(|text| !text.trim().is_empty()) {
+            Some(text) => {
+                self.next_token += 2;
+                let (sound, play) = (self.next_token - 1, self.next_token);
+                out.push(Effect::Prepare { sound, source: Source::Speech { text, voice: None, language: None } });
+                self.state = State::Announcing { then, sound, play };
+            }
+            None => self.start_recording(then, now_ms, out),
+        }
+    }
+
+    fn start_recording(&mut self, then: Option<usize>, now_ms: i64, out: &mut Vec<Effect>) {
+        self.recorder.author(RecordAction::Start, out);
+        self.go(then, now_ms, out);
+    }
+
+    fn feed(&mut self, input: &Input, now_ms: i64, out: &mut Vec<Effect>) {
+        if let State::Announcing { then, sound, play } = self.state {
+            match input {
+                Input::SoundReady { sound: ready } if *ready == sound => {
+                    out.push(Effect::Play { play, what: Sounding::Sound(sound), loops: 1 });
+                }
+                Input::SoundFailed { sound: failed, .. } if *failed == sound => self.start_recording(then, now_ms, out),
+                Input::PlayEnded { play: ended } if *ended == play => self.start_recording(then, now_ms, out),
+                _ => {}
+            }
+            return;
+        }
+        let Some(exit) = self.feed_running(input, now_ms, out) else { return };
+        let State::Waiting { index, .. } = self.state else { return };
+        match self.complete(index, &exit, out) {
+            Next::Step(next) => self.go(Some(next), now_ms, out),
+            Next::End(cause) => self.hang_up(cause, out),
+        }
+    }
+
+    fn feed_running(&mut self, input: &Input, now_ms: i64, out: &mut Vec<Effect>) -> Option<Exit> {
+        let flow = self.flow.clone();
+        let State::Waiting { index, running } = &mut self.state else { return None };
+        let step = flow.steps.get(*index)?;
+        let reference = reference(step);
+        let mut context = Context {
+            now_ms,
+            step: &reference,
+            edges: &step.edges,
+            variables: &mut self.variables,
+            recorder: &mut self.recorder,
+            out,
+            next_token: &mut self.next_token,
+            http_times: &mut self.http_times,
+            customer: &self.setup.customer,
+        };
+        running.on(input, &mut context)
+    }
+
+    /// Enters a step and all that follow it until one waits.
+    fn go(&mut self, first: Option<usize>, now_ms: i64, out: &mut Vec<Effect>) {
+        let flow = self.flow.clone();
+        let mut next = first.map_or(Next::End(Cause::Normal), Next::Step);
+        loop {
+            let index = match next {
+                Next::Step(index) => index,
+                Next::End(cause) => return self.hang_up(cause, out),
+            };
+            let Some(step) = flow.steps.get(index) else { return self.hang_up(Cause::FlowError, out) };
+            if !self.may_visit(index) {
+                return self.hang_up(Cause::FlowLimit, out);
+            }
+            match self.enter(step, now_ms, out) {
+                Turn::Wait(running) => {
+                    self.state = State::Waiting { index, running };
+                    return;
+                }
+                Turn::Done(exit) => next = self.complete(index, &exit, out),
+            }
+        }
+    }
+
+    fn may_visit(&mut self, index: usize) -> bool {
+        self.steps_run += 1;
+        let Some(visits) = self.visits.get_mut(index) else { return false };
+        *visits += 1;
+        *visits <= MAX_VISITS && self.steps_run <= MAX_STEPS_RUN
+    }
+
+    fn enter(&mut self, step: &Step, now_ms: i64, out: &mut Vec<Effect>) -> Turn {
+        let reference = reference(step);
+        out.push(Effect::Emit { kind: "step.started", step: Some(reference.clone()), data: json!({}) });
+        if let Some(cause) = self.unanswered
+            && step.kind.needs_customer()
+        {
+            return Turn::Done(Exit { error: Some("the customer is not on the line".to_owned()), ..Exit::last("failed", cause) });
+        }
+        let mut context = Context {
+            now_ms,
+            step: &reference,
+            edges: &step.edges,
+            variables: &mut self.variables,
+            recorder: &mut self.recorder,
+            out,
+            next_token: &mut self.next_token,
+            http_times: &mut self.http_times,
+            customer: &self.setup.customer,
+        };
+        step.kind.start(&mut context)
+    }
+
+    /// Reports the end of a step and finds what follows.
+    fn complete(&mut self, index: usize, exit: &Exit, out: &mut Vec<Effect>) -> Next {
+        let flow = self.flow.clone();
+        let Some(step) = flow.steps.get(index) else { return Next::End(Cause::FlowError) };
+        let target = successor(&step.edges, exit);
+        let next_id = target.and_then(|target| flow.steps.get(target)).map(|step| step.id.as_str());
+        if self.variables.take_changed() {
+            out.push(Effect::SaveVariables(self.variables.public()));
+        }
+        let (kind, data) = match &exit.error {
+            None => ("step.completed", json!({ "outcome": exit.outcome, "next": next_id })),
+            Some(error) => ("step.failed", json!({ "error": error, "outcome": exit.outcome, "next": next_id })),
+        };
+        out.push(Effect::Emit { kind, step: Some(reference(step)), data });
+        match target {
+            Some(target) => Next::Step(target),
+            // A call that its customer never answered ends with the reason for that, whatever the flow did since.
+            None => Next::End(match (self.unanswered, exit.cause) {
+                (Some(cause), Cause::Normal) => cause,
+                (_, cause) => cause,
+            }),
+        }
+    }
+
+    fn hang_up(&mut self, cause: Cause, out: &mut Vec<Effect>) {
+        out.push(Effect::Hangup { cause });
+        self.state = State::HangingUp;
+    }
+
+    fn ended(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        let flow = self.flow.clone();
+        let State::Waiting { index, mut running } = std::mem::replace(&mut self.state, State::Over) else { return };
+        let Some(step) = flow.steps.get(index) else { return };
+        let reference = reference(step);
+        running.abandon(&mut Context {
+            now_ms,
+            step: &reference,
+            edges: &step.edges,
+            variables: &mut self.variables,
+            recorder: &mut self.recorder,
+            out,
+            next_token: &mut self.next_token,
+            http_times: &mut self.http_times,
+            customer: &self.setup.customer,
+        });
+    }
+
+    fn emit_key(&self, symbol: char, duration_ms: u32, out: &mut Vec<Effect>) {
+        let (step, hidden) = match &self.state {
+            State::Waiting { index, running } => (self.flow.steps.get(*index).map(reference), running.hides_digits()),
+            _ => (None, false),
+        };
+        let data = if hidden {
+            json!({ "redacted": true, "duration_ms": duration_ms })
+        } else {
+            json!({ "digit": symbol.to_string(), "duration_ms": duration_ms })
+        };
+        out.push(Effect::Emit { kind: "dtmf", step, data });
+    }
+}
+
+enum Next {
+    Step(usize),
+    End(Cause),
+}
+
+fn successor(edges: &Edges, exit: &Exit) -> Option<usize> {
+    edges.named(&exit.outcome).or(if exit.falls_back { edges.next } else { None })
+}
+
+fn reference(step: &Step) -> StepRef {
+    StepRef { id: step.id.clone(), kind: step.kind.name() }
+}

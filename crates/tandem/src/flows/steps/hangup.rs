@@ -1,0 +1,9 @@
+//! `hangup`: ends the call, cause `normal`.
+
+use voice::Cause;
+
+use super::{Exit, Turn};
+
+pub(super) fn start() -> Turn {
+    Turn::Done(Exit::last("completed", Cause::Normal))
+}

@@ -1,0 +1,256 @@
+//! The step types, one file each: its fields with their ranges, its edges, and what it does while it runs.
+//! A step runs as a little machine: it is started, fed inputs, and says when it is done and by which outcome.
+//! Invariant: no step touches a socket, a clock or a table; everything outside is an [`Effect`].
+
+pub mod branch;
+pub mod call;
+pub mod callback;
+pub mod connect;
+pub mod digits;
+pub mod hangup;
+pub mod http;
+pub mod menu;
+pub mod pause;
+pub mod play;
+pub mod prompt;
+pub mod record;
+pub mod send_dtmf;
+pub mod set;
+pub mod transfer;
+pub mod voicemail;
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde_json::Value;
+use voice::Cause;
+
+use super::{
+    check::fields::Fields,
+    machine::{Effect, Input, Recorder, StepRef},
+    model::Edges,
+    template::Variables,
+};
+
+/// What a step does. The configuration stands behind an `Arc`, for a running step keeps it.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each variant is explained by its module")]
+pub enum Kind {
+    Call(Arc<call::Call>),
+    Play(Arc<play::Play>),
+    Digits(Arc<digits::Digits>),
+    Menu(Arc<digits::Digits>),
+    Http(Arc<http::Http>),
+    Connect(Arc<connect::Connect>),
+    Callback(Arc<callback::Callback>),
+    Hangup,
+    Pause(pause::Pause),
+    Set(Arc<set::Set>),
+    Branch(Arc<branch::Branch>),
+    Record(record::Record),
+    Voicemail(Arc<voicemail::Voicemail>),
+    Transfer(Arc<transfer::Transfer>),
+    SendDtmf(Arc<send_dtmf::SendDtmf>),
+}
+
+impl Kind {
+    /// Reads a step of a named type; none when there is no such type.
+    pub(crate) fn read(name: &str, fields: &mut Fields<'_>) -> Option<Self> {
+        Some(match name {
+            "call" => Self::Call(Arc::new(call::Call::read(fields))),
+            "play" | "say" => Self::Play(Arc::new(play::Play::read(fields))),
+            "digits" | "keypad" | "input" => Self::Digits(Arc::new(digits::Digits::read(fields))),
+            "menu" => Self::Menu(Arc::new(menu::read(fields))),
+            "http" => Self::Http(Arc::new(http::Http::read(fields))),
+            "connect" | "dial" => Self::Connect(Arc::new(connect::Connect::read(fields))),
+            "callback" => Self::Callback(Arc::new(callback::Callback::read(fields))),
+            "hangup" => Self::Hangup,
+            "pause" => Self::Pause(pause::Pause::read(fields)),
+            "set" => Self::Set(Arc::new(set::Set::read(fields))),
+            "branch" => Self::Branch(Arc::new(branch::Branch::read(fields))),
+            "record" => Self::Record(record::Record::read(fields)),
+            "voicemail" => Self::Voicemail(Arc::new(voicemail::Voicemail::read(fields))),
+            "transfer" => Self::Transfer(Arc::new(transfer::Transfer::read(fields))),
+            "send_dtmf" => Self::SendDtmf(Arc::new(send_dtmf::SendDtmf::read(fields))),
+            _ => return None,
+        })
+    }
+
+    /// The canonical name of its type, as events carry it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "call",
+            Self::Play(_) => "play",
+            Self::Digits(_) => "digits",
+            Self::Menu(_) => "menu",
+            Self::Http(_) => "http",
+            Self::Connect(_) => "connect",
+            Self::Callback(_) => "callback",
+            Self::Hangup => "hangup",
+            Self::Pause(_) => "pause",
+            Self::Set(_) => "set",
+            Self::Branch(_) => "branch",
+            Self::Record(_) => "record",
+            Self::Voicemail(_) => "voicemail",
+            Self::Transfer(_) => "transfer",
+            Self::SendDtmf(_) => "send_dtmf",
+        }
+    }
+
+    /// Whether an outcome of this name exists.
+    pub(crate) fn has_edge(&self, name: &str) -> bool {
+        match self {
+            Self::Call(_) => call::EDGES.contains(&name),
+            Self::Play(_) => play::EDGES.contains(&name),
+            Self::Digits(_) | Self::Menu(_) => digits::is_edge(name),
+            Self::Http(_) => http::EDGES.contains(&name),
+            Self::Connect(_) => connect::EDGES.contains(&name),
+            Self::Callback(_) => callback::EDGES.contains(&name),
+            Self::Branch(_) => branch::EDGES.contains(&name),
+            Self::Hangup
+            | Self::Pause(_)
+            | Self::Set(_)
+            | Self::Record(_)
+            | Self::Voicemail(_)
+            | Self::Transfer(_)
+            | Self::SendDtmf(_) => false,
+        }
+    }
+
+    /// Whether a scalar `next_step` means anything.
+    pub(crate) fn goes_on(&self) -> bool {
+        !matches!(self, Self::Hangup | Self::Transfer(_))
+    }
+
+    /// Whether time passes in it (contracts/flows.md "Graph").
+    pub(crate) fn takes_time(&self) -> bool {
+        !matches!(self, Self::Http(_) | Self::Set(_) | Self::Branch(_) | Self::Callback(_) | Self::Record(_))
+    }
+
+    /// Whether it needs the customer on the line.
+    pub(crate) fn needs_customer(&self) -> bool {
+        match self {
+            Self::Play(_)
+            | Self::Digits(_)
+            | Self::Menu(_)
+            | Self::Connect(_)
+            | Self::Record(_)
+            | Self::Voicemail(_)
+            | Self::Transfer(_)
+            | Self::SendDtmf(_) => true,
+            Self::Call(_) | Self::Http(_) | Self::Callback(_) | Self::Hangup | Self::Pause(_) | Self::Set(_) | Self::Branch(_) => false,
+        }
+    }
+
+    pub(crate) fn start(&self, context: &mut Context<'_>) -> Turn {
+        match self {
+            Self::Call(_) => call::start(),
+            Self::Play(play) => play::start(play, context),
+            Self::Digits(digits) | Self::Menu(digits) => digits::start(digits, context),
+            Self::Http(http) => http::start(http, context),
+            Self::Connect(connect) => connect::start(connect, context),
+            Self::Callback(callback) => callback::start(callback, context),
+            Self::Hangup => hangup::start(),
+            Self::Pause(pause) => pause.start(context),
+            Self::Set(set) => set.start(context),
+            Self::Branch(branch) => branch.start(context),
+            Self::Record(record) => record.start(context),
+            Self::Voicemail(voicemail) => voicemail.start(context),
+            Self::Transfer(transfer) => transfer.start(context),
+            Self::SendDtmf(send_dtmf) => send_dtmf.start(context),
+        }
+    }
+}
+
+/// What a step may read and change.
+pub(crate) struct Context<'a> {
+    pub(crate) now_ms: i64,
+    pub(crate) step: &'a StepRef,
+    pub(crate) edges: &'a Edges,
+    pub(crate) variables: &'a mut Variables,
+    pub(crate) recorder: &'a mut Recorder,
+    pub(crate) out: &'a mut Vec<Effect>,
+    pub(crate) next_token: &'a mut u64,
+    pub(crate) http_times: &'a mut std::collections::VecDeque<i64>,
+    /// The customer's number, for callbacks.
+    pub(crate) customer: &'a str,
+}
+
+impl Context<'_> {
+    /// A number that names a sound, a playback or a request of this run.
+    pub(crate) fn token(&mut self) -> u64 {
+        *self.next_token += 1;
+        *self.next_token
+    }
+
+    /// An event of this step.
+    pub(crate) fn emit(&mut self, kind: &'static str, data: Value) {
+        self.out.push(Effect::Emit { kind, step: Some(self.step.clone()), data });
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.out.push(effect);
+    }
+}
+
+/// A step that waits for something.
+pub(crate) trait Running: Send {
+    /// Takes an input in; none = it goes on waiting.
+    fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit>;
+
+    /// When it wants [`Input::Tick`], at the latest.
+    fn deadline(&self) -> Option<i64> {
+        None
+    }
+
+    /// The customer is gone: whatever runs outside for this step must stop.
+    fn abandon(&mut self, _context: &mut Context<'_>) {}
+
+    /// Whether keys pressed now must appear in no event.
+    fn hides_digits(&self) -> bool {
+        false
+    }
+}
+
+/// What starting a step led to.
+pub(crate) enum Turn {
+    Wait(Box<dyn Running>),
+    Done(Exit),
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// The edge of this name is taken, if there is one.
+    pub(crate) outcome: Cow<'static, str>,
+    /// Whether the scalar `next_step` is taken when there is none.
+    pub(crate) falls_back: bool,
+    /// The cause of the hang-up when nothing follows.
+    pub(crate) cause: Cause,
+    /// The step could not do its work (event step.failed).
+    pub(crate) error: Option<String>,
+}
+
+impl Exit {
+    pub(crate) fn by(outcome: impl Into<Cow<'static, str>>) -> Self {
+        Self { outcome: outcome.into(), falls_back: true, cause: Cause::Normal, error: None }
+    }
+
+    pub(crate) fn completed() -> Self {
+        Self::by("completed")
+    }
+
+    /// The step failed; `edge` is its edge for that.
+    pub(crate) fn failed(edge: &'static str, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::by(edge) }
+    }
+
+    /// Nothing follows.
+    pub(crate) fn last(outcome: &'static str, cause: Cause) -> Self {
+        Self { falls_back: false, cause, ..Self::by(outcome) }
+    }
+
+    pub(crate) fn or_cause(self, cause: Cause) -> Self {
+        Self { cause, ..self }
+    }
+}

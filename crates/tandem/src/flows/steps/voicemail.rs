@@ -1,0 +1,72 @@
+//! `voicemail`: records a message into the box of a person or a team.
+
+use super::{Context, Exit, Running, Turn};
+use crate::flows::{
+    check::{Ask, Question, fields::Fields},
+    machine::{Effect, Input, Message},
+    template::is_number,
+};
+
+/// Longest message, in seconds.
+const MAX_MESSAGE: f64 = 3_600.0;
+/// The key by which the customer ends the message.
+const END_KEY: char = '#';
+
+/// Configuration of a `voicemail` step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voicemail {
+    /// Whose box: the number of a person or a team.
+    pub mailbox: String,
+    /// Longest message, in milliseconds.
+    pub max_ms: u32,
+    /// Silence that ends it, in milliseconds.
+    pub silence_ms: u32,
+    /// Whether a tone says when to speak.
+    pub beep: bool,
+}
+
+impl Voicemail {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        let mailbox = fields.required("box", Fields::integer_template);
+        let mailbox = mailbox.fixed().unwrap_or_default().to_owned();
+        let path = fields.path("box");
+        if is_number(&mailbox) {
+            fields.found.questions.push(Question { path, ask: Ask::Mailbox(mailbox.clone()) });
+        } else if fields.value("box").is_some() {
+            fields.found.report.error("unknown_entity", path, "box must be the number of a person or a team");
+        }
+        Self {
+            mailbox,
+            max_ms: fields.seconds("max", 1.0..=MAX_MESSAGE, 180.0),
+            silence_ms: fields.seconds("silence", 1.0..=60.0, 5.0),
+            beep: fields.flag("beep", true),
+        }
+    }
+
+    pub(super) fn start(&self, context: &mut Context<'_>) -> Turn {
+        context.push(Effect::Voicemail {
+            mailbox: self.mailbox.clone(),
+            max_ms: self.max_ms,
+            silence_ms: self.silence_ms,
+            beep: self.beep,
+        });
+        Turn::Wait(Box::new(Listening))
+    }
+}
+
+struct Listening;
+
+impl Running for Listening {
+    fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
+        match input {
+            Input::Dtmf { symbol: END_KEY, .. } => {
+                context.push(Effect::StopVoicemail);
+                None
+            }
+            Input::Message(Message::Left) => Some(Exit::completed()),
+            Input::Message(Message::Empty) => Some(Exit::by("empty")),
+            Input::Message(Message::Failed(error)) => Some(Exit::failed("failed", error.clone())),
+            _ => None,
+        }
+    }
+}
