@@ -2,7 +2,7 @@
 //! Tokens (`sound`, `play`, `request`) are numbers that the machine chooses; the shell maps them to what they name.
 
 use serde_json::{Map, Value};
-use voice::Cause;
+use voice::cause::Cause;
 
 use super::{model::StepId, steps::callback::Order, zones::Due};
 
@@ -228,12 +228,19 @@ pub enum Effect {
     },
     /// Store the author's variables with the next event.
     SaveVariables(Map<String, Value>),
+    /// A step begins: event step.started, and what the call itself reports from now on belongs to this step.
+    Enter {
+        /// Which.
+        step: StepRef,
+        /// Whether the keys pressed in it must appear in no event.
+        sensitive: bool,
+    },
     /// Add an event to the call.
     Emit {
         /// Its type.
         kind: &'static str,
         /// The step that it belongs to.
-        step: Option<StepRef>,
+        step: StepRef,
         /// Its data.
         data: Value,
     },
@@ -257,7 +264,11 @@ pub struct StepRef {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named by what they are")]
 pub enum Source {
-    Speech { text: String, voice: Option<String>, language: Option<String> },
+    Speech {
+        text: String,
+        voice: Option<String>,
+        language: Option<String>,
+    },
     Url(String),
 }
 
@@ -289,7 +300,9 @@ pub struct HttpRequest {
 impl std::fmt::Debug for HttpRequest {
     /// Values of variables may be secret: only the method is shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpRequest").field("method", &self.method).finish_non_exhaustive()
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,13 +4,10 @@
 //! events, with a time that never runs backwards; carry the effects out in their order; send [`Input::Tick`] at
 //! [`Machine::deadline`]. After [`Input::Ended`] only cancellations come out, and nothing after them.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::json;
-use voice::Cause;
+use voice::cause::Cause;
 
 pub use super::effect::*;
 pub(crate) use super::recorder::Recorder;
@@ -61,9 +58,16 @@ enum State {
     /// Not started.
     New,
     /// The announcement of a recorded call is being prepared or played; then the step is entered.
-    Announcing { then: Option<usize>, sound: u64, play: u64 },
+    Announcing {
+        then: Option<usize>,
+        sound: u64,
+        play: u64,
+    },
     /// A step waits.
-    Waiting { index: usize, running: Box<dyn Running> },
+    Waiting {
+        index: usize,
+        running: Box<dyn Running>,
+    },
     /// The hang-up was ordered.
     HangingUp,
     /// The call is over.
@@ -115,10 +119,6 @@ impl Machine {
                 self.unanswered = Some(*cause);
                 self.feed(input, now_ms, &mut out);
             }
-            Input::Dtmf { symbol, duration_ms } => {
-                self.emit_key(*symbol, *duration_ms, &mut out);
-                self.feed(input, now_ms, &mut out);
-            }
             _ => self.feed(input, now_ms, &mut out),
         }
         out
@@ -151,12 +151,20 @@ impl Machine {
         }
         self.answered = true;
         if matches!(self.state, State::New) {
-            let first = self.flow.steps.iter().position(|step| step.kind.name() != "call");
+            let first = self
+                .flow
+                .steps
+                .iter()
+                .position(|step| step.kind.name() != "call");
             return self.announce(first, now_ms, out);
         }
         // Only the `call` step waits for an answer; what follows it begins behind the announcement.
-        let Some(exit) = self.feed_running(&Input::Answered, now_ms, out) else { return };
-        let State::Waiting { index, .. } = self.state else { return };
+        let Some(exit) = self.feed_running(&Input::Answered, now_ms, out) else {
+            return;
+        };
+        let State::Waiting { index, .. } = self.state else {
+            return;
+        };
         let next = self.complete(index, &exit, out);
         match next {
             Next::Step(index) => self.announce(Some(index), now_ms, out),
@@ -169,11 +177,23 @@ impl Machine {
         if !self.flow.record {
             return self.go(then, now_ms, out);
         }
-        match self.setup.announcement.take().filter(|text| !text.trim().is_empty()) {
+        match self
+            .setup
+            .announcement
+            .take()
+            .filter(|text| !text.trim().is_empty())
+        {
             Some(text) => {
                 self.next_token += 2;
                 let (sound, play) = (self.next_token - 1, self.next_token);
-                out.push(Effect::Prepare { sound, source: Source::Speech { text, voice: None, language: None } });
+                out.push(Effect::Prepare {
+                    sound,
+                    source: Source::Speech {
+                        text,
+                        voice: None,
+                        language: None,
+                    },
+                });
                 self.state = State::Announcing { then, sound, play };
             }
             None => self.start_recording(then, now_ms, out),
@@ -189,16 +209,28 @@ impl Machine {
         if let State::Announcing { then, sound, play } = self.state {
             match input {
                 Input::SoundReady { sound: ready } if *ready == sound => {
-                    out.push(Effect::Play { play, what: Sounding::Sound(sound), loops: 1 });
+                    out.push(Effect::Play {
+                        play,
+                        what: Sounding::Sound(sound),
+                        loops: 1,
+                    });
                 }
-                Input::SoundFailed { sound: failed, .. } if *failed == sound => self.start_recording(then, now_ms, out),
-                Input::PlayEnded { play: ended } if *ended == play => self.start_recording(then, now_ms, out),
+                Input::SoundFailed { sound: failed, .. } if *failed == sound => {
+                    self.start_recording(then, now_ms, out)
+                }
+                Input::PlayEnded { play: ended } if *ended == play => {
+                    self.start_recording(then, now_ms, out)
+                }
                 _ => {}
             }
             return;
         }
-        let Some(exit) = self.feed_running(input, now_ms, out) else { return };
-        let State::Waiting { index, .. } = self.state else { return };
+        let Some(exit) = self.feed_running(input, now_ms, out) else {
+            return;
+        };
+        let State::Waiting { index, .. } = self.state else {
+            return;
+        };
         match self.complete(index, &exit, out) {
             Next::Step(next) => self.go(Some(next), now_ms, out),
             Next::End(cause) => self.hang_up(cause, out),
@@ -207,7 +239,9 @@ impl Machine {
 
     fn feed_running(&mut self, input: &Input, now_ms: i64, out: &mut Vec<Effect>) -> Option<Exit> {
         let flow = self.flow.clone();
-        let State::Waiting { index, running } = &mut self.state else { return None };
+        let State::Waiting { index, running } = &mut self.state else {
+            return None;
+        };
         let step = flow.steps.get(*index)?;
         let reference = reference(step);
         let mut context = Context {
@@ -233,7 +267,9 @@ impl Machine {
                 Next::Step(index) => index,
                 Next::End(cause) => return self.hang_up(cause, out),
             };
-            let Some(step) = flow.steps.get(index) else { return self.hang_up(Cause::FlowError, out) };
+            let Some(step) = flow.steps.get(index) else {
+                return self.hang_up(Cause::FlowError, out);
+            };
             if !self.may_visit(index) {
                 return self.hang_up(Cause::FlowLimit, out);
             }
@@ -249,18 +285,26 @@ impl Machine {
 
     fn may_visit(&mut self, index: usize) -> bool {
         self.steps_run += 1;
-        let Some(visits) = self.visits.get_mut(index) else { return false };
+        let Some(visits) = self.visits.get_mut(index) else {
+            return false;
+        };
         *visits += 1;
         *visits <= MAX_VISITS && self.steps_run <= MAX_STEPS_RUN
     }
 
     fn enter(&mut self, step: &Step, now_ms: i64, out: &mut Vec<Effect>) -> Turn {
         let reference = reference(step);
-        out.push(Effect::Emit { kind: "step.started", step: Some(reference.clone()), data: json!({}) });
+        out.push(Effect::Enter {
+            step: reference.clone(),
+            sensitive: step.kind.is_sensitive(),
+        });
         if let Some(cause) = self.unanswered
             && step.kind.needs_customer()
         {
-            return Turn::Done(Exit { error: Some("the customer is not on the line".to_owned()), ..Exit::last("failed", cause) });
+            return Turn::Done(Exit {
+                error: Some("the customer is not on the line".to_owned()),
+                ..Exit::last("failed", cause)
+            });
         }
         let mut context = Context {
             now_ms,
@@ -279,17 +323,36 @@ impl Machine {
     /// Reports the end of a step and finds what follows.
     fn complete(&mut self, index: usize, exit: &Exit, out: &mut Vec<Effect>) -> Next {
         let flow = self.flow.clone();
-        let Some(step) = flow.steps.get(index) else { return Next::End(Cause::FlowError) };
+        let Some(step) = flow.steps.get(index) else {
+            return Next::End(Cause::FlowError);
+        };
         let target = successor(&step.edges, exit);
-        let next_id = target.and_then(|target| flow.steps.get(target)).map(|step| step.id.as_str());
+        let outcome = if exit.hidden {
+            "redacted"
+        } else {
+            &exit.outcome
+        };
+        let next_id = target
+            .and_then(|target| flow.steps.get(target))
+            .map(|step| step.id.as_str());
         if self.variables.take_changed() {
             out.push(Effect::SaveVariables(self.variables.public()));
         }
         let (kind, data) = match &exit.error {
-            None => ("step.completed", json!({ "outcome": exit.outcome, "next": next_id })),
-            Some(error) => ("step.failed", json!({ "error": error, "outcome": exit.outcome, "next": next_id })),
+            None => (
+                "step.completed",
+                json!({ "outcome": outcome, "next": next_id }),
+            ),
+            Some(error) => (
+                "step.failed",
+                json!({ "error": error, "outcome": outcome, "next": next_id }),
+            ),
         };
-        out.push(Effect::Emit { kind, step: Some(reference(step)), data });
+        out.push(Effect::Emit {
+            kind,
+            step: reference(step),
+            data,
+        });
         match target {
             Some(target) => Next::Step(target),
             // A call that its customer never answered ends with the reason for that, whatever the flow did since.
@@ -307,8 +370,13 @@ impl Machine {
 
     fn ended(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         let flow = self.flow.clone();
-        let State::Waiting { index, mut running } = std::mem::replace(&mut self.state, State::Over) else { return };
-        let Some(step) = flow.steps.get(index) else { return };
+        let State::Waiting { index, mut running } = std::mem::replace(&mut self.state, State::Over)
+        else {
+            return;
+        };
+        let Some(step) = flow.steps.get(index) else {
+            return;
+        };
         let reference = reference(step);
         running.abandon(&mut Context {
             now_ms,
@@ -322,19 +390,6 @@ impl Machine {
             customer: &self.setup.customer,
         });
     }
-
-    fn emit_key(&self, symbol: char, duration_ms: u32, out: &mut Vec<Effect>) {
-        let (step, hidden) = match &self.state {
-            State::Waiting { index, running } => (self.flow.steps.get(*index).map(reference), running.hides_digits()),
-            _ => (None, false),
-        };
-        let data = if hidden {
-            json!({ "redacted": true, "duration_ms": duration_ms })
-        } else {
-            json!({ "digit": symbol.to_string(), "duration_ms": duration_ms })
-        };
-        out.push(Effect::Emit { kind: "dtmf", step, data });
-    }
 }
 
 enum Next {
@@ -343,9 +398,14 @@ enum Next {
 }
 
 fn successor(edges: &Edges, exit: &Exit) -> Option<usize> {
-    edges.named(&exit.outcome).or(if exit.falls_back { edges.next } else { None })
+    edges
+        .named(&exit.outcome)
+        .or(if exit.falls_back { edges.next } else { None })
 }
 
 fn reference(step: &Step) -> StepRef {
-    StepRef { id: step.id.clone(), kind: step.kind.name() }
+    StepRef {
+        id: step.id.clone(),
+        kind: step.kind.name(),
+    }
 }

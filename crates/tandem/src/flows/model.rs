@@ -44,12 +44,18 @@ impl Edges {
     /// The edge of exactly this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<usize> {
-        self.named.iter().find(|(edge, _)| edge == name).map(|(_, target)| *target)
+        self.named
+            .iter()
+            .find(|(edge, _)| edge == name)
+            .map(|(_, target)| *target)
     }
 
     /// Every step that it leads to.
     pub fn targets(&self) -> impl Iterator<Item = usize> {
-        self.named.iter().map(|(_, target)| *target).chain(self.next)
+        self.named
+            .iter()
+            .map(|(_, target)| *target)
+            .chain(self.next)
     }
 }
 
@@ -97,7 +103,10 @@ pub struct Publish {
 
 impl fmt::Debug for Publish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publish").field("url", &self.url).field("method", &self.method).finish_non_exhaustive()
+        f.debug_struct("Publish")
+            .field("url", &self.url)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,10 +130,26 @@ mod tests {
     #[test]
     fn ids_have_one_canonical_form() {
         let canonical = |value| StepId::canonical(&value).map(|id| id.to_string());
-        for (value, id) in [(json!(1), "1"), (json!("1"), "1"), (json!(1.0), "1"), (json!("01"), "01"), (json!(-3), "-3"), (json!(1e2), "100")] {
+        for (value, id) in [
+            (json!(1), "1"),
+            (json!("1"), "1"),
+            (json!(1.0), "1"),
+            (json!("01"), "01"),
+            (json!(-3), "-3"),
+            (json!(1e2), "100"),
+        ] {
             assert_eq!(canonical(value).as_deref(), Some(id));
         }
-        for bad in [json!(1.5), json!(true), json!(null), json!({}), json!([]), json!(""), json!("x".repeat(65)), json!(1e300)] {
+        for bad in [
+            json!(1.5),
+            json!(true),
+            json!(null),
+            json!({}),
+            json!([]),
+            json!(""),
+            json!("x".repeat(65)),
+            json!(1e300),
+        ] {
             assert_eq!(canonical(bad), None);
         }
         assert!(canonical(json!("é".repeat(64))).is_some());

@@ -16,8 +16,20 @@ impl Recorder {
     pub(crate) fn author(&mut self, action: RecordAction, out: &mut Vec<Effect>) {
         let before = *self;
         match action {
-            RecordAction::Start => *self = Self { on: true, paused_by_author: false, ..before },
-            RecordAction::Stop => *self = Self { on: false, paused_by_author: false, ..before },
+            RecordAction::Start => {
+                *self = Self {
+                    on: true,
+                    paused_by_author: false,
+                    ..before
+                }
+            }
+            RecordAction::Stop => {
+                *self = Self {
+                    on: false,
+                    paused_by_author: false,
+                    ..before
+                }
+            }
             RecordAction::Pause => self.paused_by_author = self.on,
             RecordAction::Resume => self.paused_by_author = false,
         }
@@ -44,7 +56,11 @@ impl Recorder {
         } else if !self.on && before.on {
             out.push(Effect::Record(RecordAction::Stop));
         } else if self.on && self.paused() != before.paused() {
-            out.push(Effect::Record(if self.paused() { RecordAction::Pause } else { RecordAction::Resume }));
+            out.push(Effect::Record(if self.paused() {
+                RecordAction::Pause
+            } else {
+                RecordAction::Resume
+            }));
         }
     }
 }
@@ -57,12 +73,24 @@ mod tests {
     fn told(act: impl FnOnce(&mut Recorder, &mut Vec<Effect>)) -> Vec<RecordAction> {
         let (mut recorder, mut out) = (Recorder::default(), Vec::new());
         act(&mut recorder, &mut out);
-        out.iter().filter_map(|effect| if let Effect::Record(action) = effect { Some(*action) } else { None }).collect()
+        out.iter()
+            .filter_map(|effect| {
+                if let Effect::Record(action) = effect {
+                    Some(*action)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     #[test]
     fn repeated_wishes_change_nothing() {
-        let actions = told(|r, out| [Start, Start, Pause, Pause, Resume, Resume, Stop, Stop].into_iter().for_each(|a| r.author(a, out)));
+        let actions = told(|r, out| {
+            [Start, Start, Pause, Pause, Resume, Resume, Stop, Stop]
+                .into_iter()
+                .for_each(|a| r.author(a, out))
+        });
         assert_eq!(actions, [Start, Pause, Resume, Stop]);
         assert_eq!(told(|r, out| r.author(Pause, out)), []);
     }

@@ -25,13 +25,31 @@ pub struct Report {
 
 impl Report {
     /// Adds an error.
-    pub fn error(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(Problem { code, path: path.into(), message: message.into() });
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        self.errors.push(Problem {
+            code,
+            path: path.into(),
+            message: message.into(),
+        });
     }
 
     /// Adds a warning.
-    pub fn warn(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
-        self.warnings.push(Problem { code, path: path.into(), message: message.into() });
+    pub fn warn(
+        &mut self,
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        self.warnings.push(Problem {
+            code,
+            path: path.into(),
+            message: message.into(),
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! `call`: dials the customer. Always the first step; the shell places the call before the machine starts.
 
-use voice::Cause;
+use voice::cause::Cause;
 
 use super::{Context, Exit, Running, Turn};
 use crate::flows::{check::fields::Fields, machine::Input, template::Template};

@@ -73,7 +73,9 @@ impl Callback {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         let timezone = match fields.value("timezone") {
             None => Template::literal("UTC"),
-            Some(_) => fields.template("timezone").unwrap_or_else(|| Template::literal("UTC")),
+            Some(_) => fields
+                .template("timezone")
+                .unwrap_or_else(|| Template::literal("UTC")),
         };
         let callback = Self {
             date: fields.required("date", Fields::template),
@@ -82,10 +84,21 @@ impl Callback {
             entity: fields.required("entity", Fields::integer_template),
             order: fields.choice(
                 "order",
-                &[("entity_first", Order::EntityFirst), ("customer_first", Order::CustomerFirst)],
+                &[
+                    ("entity_first", Order::EntityFirst),
+                    ("customer_first", Order::CustomerFirst),
+                ],
                 Order::EntityFirst,
             ),
-            on_past: fields.choice("on_past", &[("skip", OnPast::Skip), ("asap", OnPast::Asap), ("fail", OnPast::Fail)], OnPast::Skip),
+            on_past: fields.choice(
+                "on_past",
+                &[
+                    ("skip", OnPast::Skip),
+                    ("asap", OnPast::Asap),
+                    ("fail", OnPast::Fail),
+                ],
+                OnPast::Skip,
+            ),
             attempts: fields.integer("attempts", 1..=MAX_ATTEMPTS, 3),
         };
         callback.judge(fields);
@@ -95,29 +108,46 @@ impl Callback {
     /// Judges what no template leaves open.
     fn judge(&self, fields: &mut Fields<'_>) {
         let given = |fields: &mut Fields<'_>, name, template: &Template| {
-            fields.value(name).is_some_and(|v| v.is_string() || v.is_number()).then(|| template.fixed().map(str::to_owned)).flatten()
+            fields
+                .value(name)
+                .is_some_and(|v| v.is_string() || v.is_number())
+                .then(|| template.fixed().map(str::to_owned))
+                .flatten()
         };
         let date = given(fields, "date", &self.date);
         let parsed_date = date.as_deref().and_then(zones::parse_date);
         if date.is_some() && parsed_date.is_none() {
             let path = fields.path("date");
-            fields.found.report.error("invalid_date", path, "date must be a day of the calendar, YYYY-MM-DD");
+            fields.found.report.error(
+                "invalid_date",
+                path,
+                "date must be a day of the calendar, YYYY-MM-DD",
+            );
         }
         let time = given(fields, "time", &self.time);
         let parsed_time = time.as_deref().and_then(zones::parse_time);
         if time.is_some() && parsed_time.is_none() {
             let path = fields.path("time");
-            fields.found.report.error("invalid_time", path, "time must be HH:MM or HH:MM:SS, 00:00:00 to 23:59:59");
+            fields.found.report.error(
+                "invalid_time",
+                path,
+                "time must be HH:MM or HH:MM:SS, 00:00:00 to 23:59:59",
+            );
         }
         let zone = self.timezone.fixed().and_then(zones::parse_zone);
         let path = fields.path("timezone");
         match (&zone, self.timezone.fixed()) {
             (None, Some(name)) => {
-                let message = format!("\"{name}\" is no zone of the IANA database, such as Europe/London");
+                let message =
+                    format!("\"{name}\" is no zone of the IANA database, such as Europe/London");
                 fields.found.report.error("unknown_timezone", path, message);
             }
             (Some(zone), _) if zone.fixed_offset => {
-                fields.found.report.warn("fixed_offset_zone", path, "this abbreviation is read as a fixed offset, without daylight saving");
+                fields.found.report.warn(
+                    "fixed_offset_zone",
+                    path,
+                    "this abbreviation is read as a fixed offset, without daylight saving",
+                );
             }
             _ => {}
         }
@@ -125,18 +155,32 @@ impl Callback {
             && zones::due(date, time, zone).is_some_and(|due| due.at_ms < fields.found.now_ms)
         {
             let path = fields.here().to_owned();
-            fields.found.report.warn("callback_in_past", path, "the time of this callback has passed");
+            fields.found.report.warn(
+                "callback_in_past",
+                path,
+                "the time of this callback has passed",
+            );
         }
         if let Some(entity) = given(fields, "entity", &self.entity) {
             let path = fields.path("entity");
-            fields.found.questions.push(Question { path, ask: Ask::Entity(entity) });
+            fields.found.questions.push(Question {
+                path,
+                ask: Ask::Entity(entity),
+            });
         }
     }
 
     fn booking(&self, context: &Context<'_>) -> Result<Booking, String> {
-        let fill = |template: &Template| template.needed(context.variables).map_err(|error| error.to_string());
+        let fill = |template: &Template| {
+            template
+                .needed(context.variables)
+                .map_err(|error| error.to_string())
+        };
         let (date, time, zone) = (fill(&self.date)?, fill(&self.time)?, fill(&self.timezone)?);
-        let entity = self.entity.number(context.variables).map_err(|error| error.to_string())?;
+        let entity = self
+            .entity
+            .number(context.variables)
+            .map_err(|error| error.to_string())?;
         let due = when(&date, &time, &zone)?;
         Ok(Booking {
             step: context.step.id.to_string(),
@@ -172,7 +216,10 @@ pub(super) fn start(callback: &Arc<Callback>, context: &mut Context<'_>) -> Turn
     if booking.due.at_ms < context.now_ms {
         match callback.on_past {
             OnPast::Skip => {
-                context.emit("callback.skipped", json!({ "reason": "past", "at_utc": kernel::rfc3339(booking.due.at_ms) }));
+                context.emit(
+                    "callback.skipped",
+                    json!({ "reason": "past", "at_utc": kernel::time::rfc3339(booking.due.at_ms) }),
+                );
                 return Turn::Done(Exit::by("skipped"));
             }
             OnPast::Fail => return Turn::Done(Exit::failed("fail", "the time has passed")),
@@ -194,12 +241,14 @@ struct Waiting {
 
 impl Running for Waiting {
     fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
-        let Input::Booked(booked) = input else { return None };
+        let Input::Booked(booked) = input else {
+            return None;
+        };
         Some(match booked {
             Booked::Now { key } => {
                 let data = json!({
                     "callback": key,
-                    "at_utc": kernel::rfc3339(self.due.at_ms),
+                    "at_utc": kernel::time::rfc3339(self.due.at_ms),
                     "dst": self.due.dst.map(zones::Dst::as_str),
                 });
                 context.emit("callback.scheduled", data);

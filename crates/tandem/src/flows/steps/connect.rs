@@ -55,10 +55,16 @@ impl Connect {
         Self {
             caller_id: fields.caller_id(targets.first()),
             timeout_ms: fields.seconds("timeout", 1.0..=600.0, 30.0),
-            time_limit_s: fields.value("time_limit").is_some().then(|| fields.integer("time_limit", 1..=MAX_TIME, MAX_TIME)),
+            time_limit_s: fields
+                .value("time_limit")
+                .is_some()
+                .then(|| fields.integer("time_limit", 1..=MAX_TIME, MAX_TIME)),
             strategy: fields.choice(
                 "strategy",
-                &[("simultaneous", Strategy::Simultaneous), ("sequential", Strategy::Sequential)],
+                &[
+                    ("simultaneous", Strategy::Simultaneous),
+                    ("sequential", Strategy::Sequential),
+                ],
                 Strategy::Simultaneous,
             ),
             whisper: Prompt::read_field(fields, "whisper"),
@@ -71,7 +77,11 @@ impl Connect {
 }
 
 pub(super) fn start(connect: &Arc<Connect>, context: &mut Context<'_>) -> Turn {
-    let numbers: Result<Vec<String>, _> = connect.targets.iter().map(|target| target.number(context.variables)).collect();
+    let numbers: Result<Vec<String>, _> = connect
+        .targets
+        .iter()
+        .map(|target| target.number(context.variables))
+        .collect();
     let targets = match numbers {
         Ok(numbers) => numbers,
         Err(error) => {
@@ -80,7 +90,10 @@ pub(super) fn start(connect: &Arc<Connect>, context: &mut Context<'_>) -> Turn {
         }
     };
     // A caller id that cannot be filled is replaced like one that is not allowed.
-    let caller_id = connect.caller_id.as_ref().and_then(|id| id.number(context.variables).ok());
+    let caller_id = connect
+        .caller_id
+        .as_ref()
+        .and_then(|id| id.number(context.variables).ok());
     let mut connecting = Connecting {
         connect: connect.clone(),
         whisper: Sound::None,
@@ -144,10 +157,13 @@ impl Connecting {
     }
 
     fn dial_when_ready(&mut self, context: &mut Context<'_>) {
-        if matches!(self.whisper, Sound::Preparing(_)) || matches!(self.music, Sound::Preparing(_)) {
+        if matches!(self.whisper, Sound::Preparing(_)) || matches!(self.music, Sound::Preparing(_))
+        {
             return;
         }
-        let Some((targets, caller_id)) = self.plan.take() else { return };
+        let Some((targets, caller_id)) = self.plan.take() else {
+            return;
+        };
         let hold_music = match &self.connect.hold_music {
             None => None,
             Some(Music::BuiltIn) => Some(Sounding::HoldMusic),
@@ -159,7 +175,10 @@ impl Connecting {
             targets,
             caller_id,
             timeout_ms: self.connect.timeout_ms,
-            time_limit_ms: self.connect.time_limit_s.map(|seconds| u64::from(seconds) * 1000),
+            time_limit_ms: self
+                .connect
+                .time_limit_s
+                .map(|seconds| u64::from(seconds) * 1000),
             strategy: self.connect.strategy,
             whisper: self.whisper.ready(),
             accept_key: self.connect.accept_key,

@@ -1,10 +1,12 @@
 //! `digits` (`keypad`, `input`): gathers keys and goes where they say (contracts/flows.md "digits").
-//! Invariant: keys pressed before this step began are never counted; the finishing key is never stored.
+//! Which keys count and what they match is `calls::gather`'s; here are the prompt, the variable and the events.
+//! Invariant: a sensitive input appears in no event and no row.
 
 use std::sync::Arc;
 
+use calls::gather;
 use serde_json::{Value, json};
-use voice::Cause;
+use voice::cause::Cause;
 
 use super::{
     Context, Exit, Running, Turn,
@@ -14,13 +16,13 @@ use crate::flows::{
     check::fields::{Fields, is_key},
     machine::{Effect, Input, Sounding},
     model::Edges,
+    template::FillError,
 };
 
 /// Most keys in one input.
 const MAX_COUNT: u32 = 64;
 const TIMEOUT: &str = "timeout";
 const INVALID: &str = "invalid";
-const ANY: &str = "*";
 
 /// Configuration of a `digits` step.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,133 +87,115 @@ impl Digits {
 
 /// Whether a key of the map can ever be an outcome.
 pub(super) fn is_edge(name: &str) -> bool {
-    matches!(name, TIMEOUT | INVALID | "star" | "hash") || (!name.is_empty() && unescaped(name).chars().all(is_key))
-}
-
-fn unescaped(name: &str) -> String {
-    name.replace('\\', "")
-}
-
-/// The edge for a non-empty input: the exact key, then an alias, then `*`.
-fn choose<'e>(edges: &'e Edges, input: &str) -> Option<&'e str> {
-    let names = || edges.named.iter().map(|(name, _)| name.as_str());
-    names()
-        .find(|name| *name == input && *name != ANY)
-        .or_else(|| {
-            names().find(|name| match *name {
-                "star" => input == "*",
-                "hash" => input == "#",
-                name => name.contains('\\') && unescaped(name) == input,
-            })
-        })
-        .or_else(|| names().find(|name| *name == ANY))
-}
-
-/// Whether the author lists inputs at all; if not, any input of the right length goes to `next_step`.
-fn has_choices(edges: &Edges) -> bool {
-    edges.named.iter().any(|(name, _)| name != TIMEOUT && name != INVALID)
+    matches!(name, TIMEOUT | INVALID | "star" | "hash")
+        || (!name.is_empty() && name.trim_start_matches('\\').chars().all(is_key))
 }
 
 pub(super) fn start(digits: &Arc<Digits>, context: &mut Context<'_>) -> Turn {
     if digits.sensitive {
         context.recorder.hide(true, context.out);
     }
-    let mut gathering =
-        Gathering { digits: digits.clone(), typed: String::new(), tries_left: digits.tries, sound: None, state: State::Collecting { until_ms: 0 } };
-    gathering.prompt(context);
-    Turn::Wait(Box::new(gathering))
+    let gathering = Gathering {
+        gather: gather::Machine::new(rules(digits, context.edges)),
+        digits: digits.clone(),
+        prompt: State::Silent,
+        sound: None,
+    };
+    gathering.begin(context)
+}
+
+fn rules(digits: &Digits, edges: &Edges) -> gather::Rules {
+    let names = edges.named.iter().map(|(name, _)| name.clone());
+    gather::Rules {
+        count: digits.count,
+        min_digits: digits.min_digits,
+        first_timeout_ms: digits.timeout_ms.into(),
+        inter_digit_timeout_ms: digits.inter_digit_ms.into(),
+        finish_on_key: digits.finish_on_key,
+        tries: digits.tries,
+        prompt: digits.prompt.is_some(),
+        bargein: digits.bargein,
+        edges: names
+            .filter(|name| name != TIMEOUT && name != INVALID)
+            .collect(),
+    }
 }
 
 struct Gathering {
     digits: Arc<Digits>,
-    typed: String,
-    /// This try included.
-    tries_left: u32,
+    gather: gather::Machine,
+    prompt: State,
     /// The prompt, once it is there; later tries play it again.
     sound: Option<u64>,
-    state: State,
 }
 
 enum State {
+    Silent,
     Preparing(Preparing),
-    Prompting { play: u64 },
-    Collecting { until_ms: i64 },
-}
-
-/// How one try ended.
-enum Try {
-    Input,
-    Timeout,
+    Sounding { play: u64 },
 }
 
 impl Gathering {
-    /// Begins a try.
-    fn prompt(&mut self, context: &mut Context<'_>) {
-        self.typed.clear();
+    fn begin(mut self, context: &mut Context<'_>) -> Turn {
+        match self.tell(gather::Input::Start, context) {
+            Some(exit) => Turn::Done(exit),
+            None => Turn::Wait(Box::new(self)),
+        }
+    }
+
+    /// Tells the gathering what happened and carries out what it wants.
+    fn tell(&mut self, input: gather::Input, context: &mut Context<'_>) -> Option<Exit> {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for effect in self.gather.apply(input, context.now_ms) {
+                match effect {
+                    gather::Effect::Prompt => {
+                        // Without its prompt the step still listens: the customer may know what to press.
+                        if let Err(error) = self.sound_prompt(context) {
+                            context.emit(
+                                "step.failed",
+                                json!({ "error": format!("prompt: {error}") }),
+                            );
+                            inputs.push(gather::Input::PromptEnded);
+                        }
+                    }
+                    gather::Effect::StopPrompt => {
+                        if let State::Sounding { .. } =
+                            std::mem::replace(&mut self.prompt, State::Silent)
+                        {
+                            context.push(Effect::StopPlay);
+                        }
+                    }
+                    gather::Effect::Done(outcome) => return Some(self.finish(&outcome, context)),
+                }
+            }
+        }
+        None
+    }
+
+    fn sound_prompt(&mut self, context: &mut Context<'_>) -> Result<(), FillError> {
         if let Some(sound) = self.sound {
-            return self.play(sound, context);
+            self.play(sound, context);
+        } else if let Some(prompt) = &self.digits.prompt {
+            self.prompt = State::Preparing(prompt.prepare(context)?);
         }
-        match self.digits.prompt.as_ref().map(|prompt| prompt.prepare(context)) {
-            None => self.collect(context),
-            Some(Ok(preparing)) => self.state = State::Preparing(preparing),
-            Some(Err(error)) => self.prompt_failed(&error.to_string(), context),
-        }
+        Ok(())
     }
 
     fn play(&mut self, sound: u64, context: &mut Context<'_>) {
         let play = context.token();
-        context.push(Effect::Play { play, what: Sounding::Sound(sound), loops: self.digits.loops });
-        self.state = State::Prompting { play };
+        context.push(Effect::Play {
+            play,
+            what: Sounding::Sound(sound),
+            loops: self.digits.loops,
+        });
+        self.prompt = State::Sounding { play };
     }
 
-    /// Without its prompt the step still listens: the customer may know what to press.
-    fn prompt_failed(&mut self, error: &str, context: &mut Context<'_>) {
-        context.emit("step.failed", json!({ "error": format!("prompt: {error}") }));
-        self.collect(context);
-    }
-
-    fn collect(&mut self, context: &Context<'_>) {
-        let wait = if self.typed.is_empty() { self.digits.timeout_ms } else { self.digits.inter_digit_ms };
-        self.state = State::Collecting { until_ms: context.now_ms + i64::from(wait) };
-    }
-
-    /// Takes a key; whether the input is complete.
-    fn key(&mut self, symbol: char, context: &mut Context<'_>) -> bool {
-        let listening = matches!(self.state, State::Collecting { .. });
-        if !listening && self.digits.bargein {
-            if matches!(self.state, State::Prompting { .. }) {
-                context.push(Effect::StopPlay);
-            }
-        } else if !listening {
-            self.typed.push(symbol);
-            return false;
-        }
-        let complete = self.take(symbol);
-        self.collect(context);
-        complete
-    }
-
-    fn take(&mut self, symbol: char) -> bool {
-        if Some(symbol) == self.digits.finish_on_key {
-            return true;
-        }
-        self.typed.push(symbol);
-        self.typed.chars().count() >= self.digits.count
-    }
-
-    /// The prompt is over: what was typed during it counts now.
-    fn prompt_ended(&mut self, context: &mut Context<'_>) -> bool {
-        let ahead = std::mem::take(&mut self.typed);
-        let complete = ahead.chars().any(|symbol| self.take(symbol));
-        self.collect(context);
-        complete
-    }
-
-    fn step(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Try> {
-        if let Input::Dtmf { symbol, .. } = input {
-            return self.key(*symbol, context).then_some(Try::Input);
-        }
-        match &mut self.state {
+    /// What an input means for the prompt; some = the gathering must know.
+    fn prompt_on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<gather::Input> {
+        match &mut self.prompt {
+            State::Silent => None,
             State::Preparing(preparing) => match preparing.on(input, context)? {
                 Prepared::Ready(sound) => {
                     self.sound = Some(sound);
@@ -219,96 +203,79 @@ impl Gathering {
                     None
                 }
                 Prepared::Failed(error) => {
-                    let typed = std::mem::take(&mut self.typed);
-                    self.prompt_failed(&error, context);
-                    self.typed = typed;
-                    self.prompt_ended(context).then_some(Try::Input)
+                    context.emit(
+                        "step.failed",
+                        json!({ "error": format!("prompt: {error}") }),
+                    );
+                    self.prompt = State::Silent;
+                    Some(gather::Input::PromptEnded)
                 }
             },
-            State::Prompting { play } => match input {
-                Input::PlayEnded { play: ended } if ended == play => self.prompt_ended(context).then_some(Try::Input),
-                _ => None,
-            },
-            State::Collecting { until_ms } if context.now_ms >= *until_ms => {
-                Some(if self.typed.is_empty() { Try::Timeout } else { Try::Input })
-            }
-            State::Collecting { .. } => None,
-        }
-    }
-
-    /// The end of a try: an exit, or the next try.
-    fn settle(&mut self, end: &Try, context: &mut Context<'_>) -> Option<Exit> {
-        let (outcome, cause) = match end {
-            Try::Timeout => (TIMEOUT, Cause::NoInput),
-            Try::Input => match self.judge(context) {
-                Some(exit) => return Some(exit),
-                None => (INVALID, Cause::InvalidInput),
-            },
-        };
-        self.tries_left = self.tries_left.saturating_sub(1);
-        if self.tries_left > 0 {
-            self.prompt(context);
-            return None;
-        }
-        Some(Exit::by(outcome).or_cause(cause))
-    }
-
-    /// Stores the input and finds its edge; none = invalid.
-    fn judge(&self, context: &mut Context<'_>) -> Option<Exit> {
-        let long_enough = self.typed.len() >= self.digits.min_digits && !self.typed.is_empty();
-        let edge = if long_enough { choose(context.edges, &self.typed).map(str::to_owned) } else { None };
-        let free = long_enough && !has_choices(context.edges);
-        self.store(context);
-        let matched = match (&edge, free) {
-            (Some(edge), _) => Value::from(edge.as_str()),
-            (None, true) => Value::Null,
-            (None, false) => Value::from(INVALID),
-        };
-        context.emit(
-            "input.completed",
-            if self.digits.sensitive {
-                json!({ "redacted": true, "match": if free || edge.is_none() { matched } else { Value::from("redacted") } })
-            } else {
-                json!({ "value": self.typed, "match": matched })
-            },
-        );
-        match edge {
-            Some(edge) => Some(Exit::by(edge)),
-            None if free => Some(Exit::completed()),
-            None => None,
-        }
-    }
-
-    fn store(&self, context: &mut Context<'_>) {
-        let names = self.digits.variable.as_deref().into_iter().chain(["digits"]);
-        for name in names {
-            if self.digits.sensitive {
-                context.variables.set_sensitive(name, self.typed.as_str());
-            } else {
-                context.variables.set(name, self.typed.as_str());
+            State::Sounding { play } => {
+                matches!(input, Input::PlayEnded { play: ended } if ended == play)
+                    .then_some(gather::Input::PromptEnded)
             }
         }
+    }
+
+    fn finish(&self, outcome: &gather::Outcome, context: &mut Context<'_>) -> Exit {
+        if self.digits.sensitive {
+            context.recorder.hide(false, context.out);
+        }
+        match outcome {
+            gather::Outcome::Timeout => Exit::by(TIMEOUT).or_cause(Cause::NoInput),
+            gather::Outcome::Invalid { digits } => {
+                self.keep(digits, Some(INVALID), context);
+                Exit::by(INVALID).or_cause(Cause::InvalidInput)
+            }
+            gather::Outcome::Matched { digits, edge } => {
+                self.keep(digits, edge.as_deref(), context);
+                match edge {
+                    // A choice may be as secret as what was typed, and its edge says which it was.
+                    Some(edge) => {
+                        Exit::by(edge.clone()).hidden(self.digits.sensitive && edge != "*")
+                    }
+                    None => Exit::completed(),
+                }
+            }
+        }
+    }
+
+    /// Stores the input and says so.
+    fn keep(&self, input: &str, matched: Option<&str>, context: &mut Context<'_>) {
+        for name in self
+            .digits
+            .variable
+            .as_deref()
+            .into_iter()
+            .chain(["digits"])
+        {
+            if self.digits.sensitive {
+                context.variables.set_sensitive(name, input);
+            } else {
+                context.variables.set(name, input);
+            }
+        }
+        let data = match (self.digits.sensitive, matched) {
+            (false, matched) => json!({ "value": input, "match": matched }),
+            (true, None | Some("*" | INVALID)) => json!({ "redacted": true, "match": matched }),
+            (true, Some(_)) => json!({ "redacted": true, "match": Value::Null }),
+        };
+        context.emit("input.completed", data);
     }
 }
 
 impl Running for Gathering {
     fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
-        let end = self.step(input, context)?;
-        let exit = self.settle(&end, context)?;
-        if self.digits.sensitive {
-            context.recorder.hide(false, context.out);
-        }
-        Some(exit)
+        let told = match input {
+            Input::Dtmf { symbol, .. } => Some(gather::Input::Key(*symbol)),
+            Input::Tick => Some(gather::Input::Tick),
+            other => self.prompt_on(other, context),
+        };
+        self.tell(told?, context)
     }
 
     fn deadline(&self) -> Option<i64> {
-        match self.state {
-            State::Collecting { until_ms } => Some(until_ms),
-            State::Preparing(_) | State::Prompting { .. } => None,
-        }
-    }
-
-    fn hides_digits(&self) -> bool {
-        self.digits.sensitive
+        self.gather.deadline_ms()
     }
 }

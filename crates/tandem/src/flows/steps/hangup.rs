@@ -1,6 +1,6 @@
 //! `hangup`: ends the call, cause `normal`.
 
-use voice::Cause;
+use voice::cause::Cause;
 
 use super::{Exit, Turn};
 

@@ -22,7 +22,7 @@ pub mod voicemail;
 use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
-use voice::Cause;
+use voice::cause::Cause;
 
 use super::{
     check::fields::Fields,
@@ -124,7 +124,10 @@ impl Kind {
 
     /// Whether time passes in it (contracts/flows.md "Graph").
     pub(crate) fn takes_time(&self) -> bool {
-        !matches!(self, Self::Http(_) | Self::Set(_) | Self::Branch(_) | Self::Callback(_) | Self::Record(_))
+        !matches!(
+            self,
+            Self::Http(_) | Self::Set(_) | Self::Branch(_) | Self::Callback(_) | Self::Record(_)
+        )
     }
 
     /// Whether it needs the customer on the line.
@@ -138,8 +141,19 @@ impl Kind {
             | Self::Voicemail(_)
             | Self::Transfer(_)
             | Self::SendDtmf(_) => true,
-            Self::Call(_) | Self::Http(_) | Self::Callback(_) | Self::Hangup | Self::Pause(_) | Self::Set(_) | Self::Branch(_) => false,
+            Self::Call(_)
+            | Self::Http(_)
+            | Self::Callback(_)
+            | Self::Hangup
+            | Self::Pause(_)
+            | Self::Set(_)
+            | Self::Branch(_) => false,
         }
+    }
+
+    /// Whether the keys pressed in it must appear in no event.
+    pub(crate) fn is_sensitive(&self) -> bool {
+        matches!(self, Self::Digits(digits) | Self::Menu(digits) if digits.sensitive)
     }
 
     pub(crate) fn start(&self, context: &mut Context<'_>) -> Turn {
@@ -185,7 +199,11 @@ impl Context<'_> {
 
     /// An event of this step.
     pub(crate) fn emit(&mut self, kind: &'static str, data: Value) {
-        self.out.push(Effect::Emit { kind, step: Some(self.step.clone()), data });
+        self.out.push(Effect::Emit {
+            kind,
+            step: self.step.clone(),
+            data,
+        });
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {
@@ -205,11 +223,6 @@ pub(crate) trait Running: Send {
 
     /// The customer is gone: whatever runs outside for this step must stop.
     fn abandon(&mut self, _context: &mut Context<'_>) {}
-
-    /// Whether keys pressed now must appear in no event.
-    fn hides_digits(&self) -> bool {
-        false
-    }
 }
 
 /// What starting a step led to.
@@ -229,11 +242,19 @@ pub(crate) struct Exit {
     pub(crate) cause: Cause,
     /// The step could not do its work (event step.failed).
     pub(crate) error: Option<String>,
+    /// The outcome's name is secret: it and what follows stay out of the event.
+    pub(crate) hidden: bool,
 }
 
 impl Exit {
     pub(crate) fn by(outcome: impl Into<Cow<'static, str>>) -> Self {
-        Self { outcome: outcome.into(), falls_back: true, cause: Cause::Normal, error: None }
+        Self {
+            outcome: outcome.into(),
+            falls_back: true,
+            cause: Cause::Normal,
+            error: None,
+            hidden: false,
+        }
     }
 
     pub(crate) fn completed() -> Self {
@@ -242,12 +263,23 @@ impl Exit {
 
     /// The step failed; `edge` is its edge for that.
     pub(crate) fn failed(edge: &'static str, error: impl Into<String>) -> Self {
-        Self { error: Some(error.into()), ..Self::by(edge) }
+        Self {
+            error: Some(error.into()),
+            ..Self::by(edge)
+        }
     }
 
     /// Nothing follows.
     pub(crate) fn last(outcome: &'static str, cause: Cause) -> Self {
-        Self { falls_back: false, cause, ..Self::by(outcome) }
+        Self {
+            falls_back: false,
+            cause,
+            ..Self::by(outcome)
+        }
+    }
+
+    pub(crate) fn hidden(self, hidden: bool) -> Self {
+        Self { hidden, ..self }
     }
 
     pub(crate) fn or_cause(self, cause: Cause) -> Self {

@@ -1,10 +1,7 @@
 //! `record`: starts, stops, pauses or resumes the recording of the call.
 
 use super::{Context, Exit, Turn};
-use crate::flows::{
-    check::fields::Fields,
-    machine::RecordAction,
-};
+use crate::flows::{check::fields::Fields, machine::RecordAction};
 
 /// Configuration of a `record` step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +21,9 @@ impl Record {
             ("pause", RecordAction::Pause),
             ("resume", RecordAction::Resume),
         ];
-        Self { action: fields.choice("action", &words, RecordAction::Start) }
+        Self {
+            action: fields.choice("action", &words, RecordAction::Start),
+        }
     }
 
     pub(super) fn start(self, context: &mut Context<'_>) -> Turn {

@@ -1,6 +1,6 @@
 //! `transfer`: hands the customer to another number for good. Nothing follows it in the flow.
 
-use voice::Cause;
+use voice::cause::Cause;
 
 use super::{Context, Exit, Running, Turn};
 use crate::flows::{
@@ -18,7 +18,9 @@ pub struct Transfer {
 
 impl Transfer {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
-        Self { to: fields.required("to", Fields::number) }
+        Self {
+            to: fields.required("to", Fields::number),
+        }
     }
 
     pub(super) fn start(&self, context: &mut Context<'_>) -> Turn {
@@ -27,7 +29,10 @@ impl Transfer {
                 context.push(Effect::Transfer { to });
                 Turn::Wait(Box::new(Transferring))
             }
-            Err(error) => Turn::Done(Exit { error: Some(error.to_string()), ..Exit::last("failed", Cause::InvalidNumber) }),
+            Err(error) => Turn::Done(Exit {
+                error: Some(error.to_string()),
+                ..Exit::last("failed", Cause::InvalidNumber)
+            }),
         }
     }
 }
@@ -38,9 +43,10 @@ impl Running for Transferring {
     fn on(&mut self, input: &Input, _context: &mut Context<'_>) -> Option<Exit> {
         match input {
             Input::Transferred { cause: None } => Some(Exit::last("completed", Cause::Normal)),
-            Input::Transferred { cause: Some(cause) } => {
-                Some(Exit { error: Some(cause.as_str().to_owned()), ..Exit::last("failed", *cause) })
-            }
+            Input::Transferred { cause: Some(cause) } => Some(Exit {
+                error: Some(cause.as_str().to_owned()),
+                ..Exit::last("failed", *cause)
+            }),
             _ => None,
         }
     }

@@ -31,9 +31,16 @@ impl Voicemail {
         let mailbox = mailbox.fixed().unwrap_or_default().to_owned();
         let path = fields.path("box");
         if is_number(&mailbox) {
-            fields.found.questions.push(Question { path, ask: Ask::Mailbox(mailbox.clone()) });
+            fields.found.questions.push(Question {
+                path,
+                ask: Ask::Mailbox(mailbox.clone()),
+            });
         } else if fields.value("box").is_some() {
-            fields.found.report.error("unknown_entity", path, "box must be the number of a person or a team");
+            fields.found.report.error(
+                "unknown_entity",
+                path,
+                "box must be the number of a person or a team",
+            );
         }
         Self {
             mailbox,
@@ -59,7 +66,9 @@ struct Listening;
 impl Running for Listening {
     fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
         match input {
-            Input::Dtmf { symbol: END_KEY, .. } => {
+            Input::Dtmf {
+                symbol: END_KEY, ..
+            } => {
                 context.push(Effect::StopVoicemail);
                 None
             }
