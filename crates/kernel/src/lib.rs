@@ -5,17 +5,24 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod bus;
 pub mod config;
+pub mod credential;
 pub mod db;
 pub mod egress;
 pub mod error;
 pub mod events;
 pub mod files;
 pub mod ids;
+pub mod kernel;
 pub mod limit;
+pub mod org;
 pub mod outbox;
+pub mod password;
+pub mod person;
 pub mod problem;
+pub mod record;
 pub mod role;
 pub mod secret;
 pub mod time;
@@ -23,12 +30,16 @@ pub mod webhook;
 
 pub use bus::Bus;
 pub use config::Config;
+pub use credential::{Credential, Principal};
 pub use db::{Arg, Db, DbError, Row, Tx, Wake, Write, Writer};
 pub use egress::{Egress, EgressError, EgressRequest, EgressResponse};
 pub use files::{Files, Shelf};
 pub use ids::Ids;
+pub use kernel::Kernel;
 pub use limit::Limits;
+pub use org::Org;
 pub use problem::Problem;
+pub use record::RecordError;
 pub use role::{Action, Role, Scope};
 pub use secret::{Secret, Secrets};
 pub use time::{Clock, ClockHand};

@@ -97,7 +97,10 @@ impl ClockHand {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that asks the machine"
+)]
 fn system_now_ms() -> i64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

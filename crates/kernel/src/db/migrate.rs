@@ -99,15 +99,38 @@ mod tests {
     #[test]
     fn the_list_is_the_folder() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
         files.sort();
-        let texts: Vec<_> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
-        assert_eq!(texts, MIGRATIONS.iter().map(|migration| migration.sql).collect::<Vec<_>>());
-        let versions: Vec<_> = MIGRATIONS.iter().map(|migration| migration.version).collect();
-        assert_eq!(versions, (1..=versions.len()).map(|n| i64::try_from(n).unwrap()).collect::<Vec<_>>());
+        let texts: Vec<_> = files
+            .iter()
+            .map(|file| std::fs::read_to_string(file).unwrap())
+            .collect();
+        assert_eq!(
+            texts,
+            MIGRATIONS
+                .iter()
+                .map(|migration| migration.sql)
+                .collect::<Vec<_>>()
+        );
+        let versions: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|migration| migration.version)
+            .collect();
+        assert_eq!(
+            versions,
+            (1..=versions.len())
+                .map(|n| i64::try_from(n).unwrap())
+                .collect::<Vec<_>>()
+        );
         for (file, version) in files.iter().zip(versions) {
             let name = file.file_name().unwrap().to_str().unwrap();
-            assert!(name.starts_with(&format!("{version:04}_")) && name.ends_with(".sql"), "{name}");
+            assert!(
+                name.starts_with(&format!("{version:04}_")) && name.ends_with(".sql"),
+                "{name}"
+            );
         }
     }
 
@@ -118,24 +141,39 @@ mod tests {
             let again = Db::open(&test.url, Bus::local()).await;
             assert!(again.is_ok(), "{:?}", again.err());
 
-            let next = Migration { version: 99, sql: "create table later (id bigint not null primary key)" };
+            let next = Migration {
+                version: 99,
+                sql: "create table later (id bigint not null primary key)",
+            };
             let more: Vec<_> = MIGRATIONS.iter().copied().chain([next]).collect();
             apply(&test.db.engine, &more).await.unwrap();
             test.db.prepare("select id from later").await.unwrap();
             let newer = Db::open(&test.url, Bus::local()).await;
-            assert!(matches!(newer, Err(DbError::NewerSchema { found: 99, .. })), "{newer:?}");
+            assert!(
+                matches!(newer, Err(DbError::NewerSchema { found: 99, .. })),
+                "{newer:?}"
+            );
 
-            let changed = Migration { sql: "select 1", ..next };
+            let changed = Migration {
+                sql: "select 1",
+                ..next
+            };
             let more: Vec<_> = MIGRATIONS.iter().copied().chain([changed]).collect();
             let foreign = apply(&test.db.engine, &more).await;
-            assert!(matches!(foreign, Err(DbError::ForeignMigration(99))), "{foreign:?}");
+            assert!(
+                matches!(foreign, Err(DbError::ForeignMigration(99))),
+                "{foreign:?}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_broken_migration_leaves_nothing_behind() {
         for test in TestDb::each().await {
-            let broken = Migration { version: 99, sql: "create table half (id bigint); create table" };
+            let broken = Migration {
+                version: 99,
+                sql: "create table half (id bigint); create table",
+            };
             let more: Vec<_> = MIGRATIONS.iter().copied().chain([broken]).collect();
             assert!(apply(&test.db.engine, &more).await.is_err());
             assert!(test.db.prepare("select id from half").await.is_err());

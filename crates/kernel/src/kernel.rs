@@ -1,0 +1,201 @@
+//! The kernel as one value: what every desk is given at its start.
+//!
+//! Invariant: cheap to clone; every clone shares the same parts.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::credential::KnownCredentials;
+use crate::db::{Db, DbError};
+use crate::egress::{Egress, EgressError};
+use crate::files::{Files, FilesError};
+use crate::ids::Ids;
+use crate::limit::Limits;
+use crate::secret::{SecretError, Secrets};
+use crate::time::Clock;
+
+/// What every desk stands on.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The store.
+    pub db: Db,
+    /// What time it is.
+    pub clock: Clock,
+    /// Ids, tokens and chance.
+    pub ids: Ids,
+    /// Wake-ups.
+    pub bus: Bus,
+    /// The guarded HTTP client.
+    pub egress: Egress,
+    /// Files beside the store.
+    pub files: Files,
+    /// The server's key.
+    pub secrets: Secrets,
+    /// Limits per address, credential and organisation.
+    pub limits: Limits,
+    /// Credentials seen a moment ago.
+    pub(crate) known: KnownCredentials,
+    /// What the operator set.
+    pub config: Arc<Config>,
+    /// Every task of the server.
+    pub tasks: TaskTracker,
+    /// Cancelled when the server shall stop.
+    pub stop: CancellationToken,
+    /// This node's name in leases and rows.
+    pub node: Arc<str>,
+}
+
+/// Why the kernel cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be made.
+    #[error("the data directory {path}: {source}")]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The server's key.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The store.
+    #[error("the database: {0}")]
+    Db(#[from] DbError),
+    /// The files.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The guarded client.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
+}
+
+impl Kernel {
+    /// Opens the data directory and the store of `config`, making what is missing.
+    ///
+    /// # Errors
+    /// What cannot be opened, by name.
+    pub async fn open(config: Config, clock: Clock, ids: Ids) -> Result<Self, OpenError> {
+        let bus = Bus::local();
+        make_data(&config.data)?;
+        let db = Db::open(&database_url(&config), bus.clone()).await?;
+        Self::assemble(config, db, bus, clock, ids)
+    }
+
+    /// The kernel around a store that is open already; a test brings its own.
+    ///
+    /// # Errors
+    /// What cannot be opened, by name.
+    pub fn assemble(
+        config: Config,
+        db: Db,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+    ) -> Result<Self, OpenError> {
+        make_data(&config.data)?;
+        Ok(Self {
+            egress: Egress::new(&config.egress)?,
+            files: Files::open(&config.data.join("files"))?,
+            secrets: Secrets::open(&config.data.join("secret.key"))?,
+            limits: Limits::new(&config.limits),
+            known: KnownCredentials::default(),
+            node: config.node.as_str().into(),
+            config: Arc::new(config),
+            db,
+            clock,
+            ids,
+            bus,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+}
+
+fn make_data(path: &Path) -> Result<(), OpenError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| OpenError::Data {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// The database that is configured, else the one in the data directory.
+fn database_url(config: &Config) -> String {
+    match &config.database {
+        Some(url) => url.expose().to_owned(),
+        None => format!("sqlite://{}", config.data.join("tandem.db").display()),
+    }
+}
+
+/// Kernels for tests of this crate.
+#[cfg(test)]
+pub(crate) mod testing {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::db::testing::TestDb;
+    use crate::time::ClockHand;
+
+    /// A kernel on a database of its own; its data directory goes away with it.
+    pub(crate) struct TestKernel {
+        pub(crate) kernel: Kernel,
+        pub(crate) hand: ClockHand,
+        _data: tempfile::TempDir,
+        _db: TestDb,
+    }
+
+    impl std::ops::Deref for TestKernel {
+        type Target = Kernel;
+        fn deref(&self) -> &Kernel {
+            &self.kernel
+        }
+    }
+
+    /// When the clock of a test kernel begins: 2026-11-21T00:00:00Z.
+    pub(crate) const START_MS: i64 = 1_795_219_200_000;
+
+    /// One kernel on each engine at hand, with this configuration.
+    pub(crate) async fn each_with(config: Config) -> Vec<TestKernel> {
+        TestDb::each()
+            .await
+            .into_iter()
+            .map(|db| on(db, config.clone()))
+            .collect()
+    }
+
+    /// One kernel on each engine at hand.
+    pub(crate) async fn each() -> Vec<TestKernel> {
+        each_with(Config::default()).await
+    }
+
+    /// A kernel on SQLite alone.
+    pub(crate) async fn sqlite_with(config: Config) -> TestKernel {
+        on(TestDb::sqlite().await, config)
+    }
+
+    fn on(db: TestDb, config: Config) -> TestKernel {
+        let data = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::fake(START_MS);
+        let config = Config {
+            data: data.path().to_owned(),
+            ..config
+        };
+        let kernel =
+            Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock, Ids::os()).unwrap();
+        TestKernel {
+            kernel,
+            hand,
+            _data: data,
+            _db: db,
+        }
+    }
+}
