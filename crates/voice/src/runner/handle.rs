@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kernel::ids::Ids;
 
-use super::mailbox::{Identity, Mailbox, Order};
+use super::identity::Identity;
+use super::mailbox::{Mailbox, Order};
 use super::port_pool::PortPool;
 use super::remote::Remote;
 use super::socket::LegSockets;
@@ -51,7 +52,7 @@ impl MediaThreads {
     #[must_use]
     pub fn leg(&self, events: LegEvents, near: Option<&MediaLeg>) -> MediaLeg {
         let mailbox = near.map_or_else(
-            || self.0.threads.least_loaded(),
+            || self.0.threads.least_loaded().clone(),
             |near| near.0.route().clone(),
         );
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
@@ -145,7 +146,10 @@ impl MediaLeg {
     /// See [`crate::leg::Leg::bridge`].
     pub fn bridge(&self, other: &Self) {
         if self.0.key != other.0.key {
-            self.0.order(Order::Bridge(other.0.clone()));
+            self.0.order(Order::Bridge {
+                this: self.0.clone(),
+                other: other.0.clone(),
+            });
         }
     }
 

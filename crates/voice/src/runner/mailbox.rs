@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mio::{Poll, Token, Waker};
 
 use super::handle::{Handle, LegKey};
+use super::identity::Identity;
 use super::remote::Remote;
 use super::socket::LegSockets;
 use super::thread::Arrival;
@@ -31,10 +32,6 @@ pub(super) enum Command {
     Stop,
 }
 
-/// The random bytes of which a leg's SSRC, first sequence number, first timestamp and CNAME are made (RFC 3550, section 5.1; RFC 7022).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Identity(pub(super) [u8; 22]);
-
 /// What a leg is told.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -51,7 +48,10 @@ pub(super) enum Order {
     SendDtmf(Box<str>, PlayId),
     /// A key that came by signalling: pass it to the bridged leg.
     RelayDigit(char, u32),
-    Bridge(Arc<Handle>),
+    Bridge {
+        this: Arc<Handle>,
+        other: Arc<Handle>,
+    },
     Unbridge,
     Record(RecordCommand),
     ListenSilence(Option<u32>),
@@ -120,13 +120,15 @@ impl Mailbox {
     pub(super) fn move_in(
         &self,
         arrival: Box<Arrival>,
-        pending: impl Iterator<Item = (LegKey, Order)>,
+        pending: impl IntoIterator<Item = (LegKey, Order)>,
     ) {
         let mut queue = self.queue();
         queue.commands.push_back(Command::Arrive(arrival));
-        queue
-            .commands
-            .extend(pending.map(|(leg, order)| Command::Leg(leg, order)));
+        queue.commands.extend(
+            pending
+                .into_iter()
+                .map(|(leg, order)| Command::Leg(leg, order)),
+        );
         self.wake(queue, true);
     }
 

@@ -4,12 +4,22 @@
 //! threads, one leg moves with its sockets, by message.
 //! Invariant: a packet is received, handled and sent on by one thread, without a lock, a channel or an allocation.
 
+mod comfort;
 mod handle;
+mod identity;
+mod keys;
+mod leg_media;
+mod line;
 mod mailbox;
+mod patchbay;
 mod port_pool;
+mod recorder;
+mod recording;
 mod remote;
+mod silence;
 mod socket;
 mod thread;
+mod timepiece;
 
 use std::io;
 use std::sync::Arc;

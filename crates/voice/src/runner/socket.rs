@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 
 use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
 
 use super::MediaError;
 use super::port_pool::{PortLease, PortPool};
@@ -51,6 +52,25 @@ impl LegSockets {
                 Err(error) => return Err(MediaError::Io(Arc::new(error))),
             }
         }
+    }
+}
+
+impl LegSockets {
+    /// Has the thread woken when a datagram comes for the leg in `slot`.
+    pub(super) fn register(&mut self, registry: &Registry, slot: usize) -> io::Result<()> {
+        registry.register(&mut self.rtp, Token(slot * 2), Interest::READABLE)?;
+        registry.register(&mut self.rtcp, Token(slot * 2 + 1), Interest::READABLE)
+    }
+
+    /// The opposite.
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(&mut self.rtp)?;
+        registry.deregister(&mut self.rtcp)
+    }
+
+    /// The slot that a token stands for, and whether RTCP's socket is meant.
+    pub(super) fn of_token(Token(token): Token) -> (usize, bool) {
+        (token / 2, token % 2 == 1)
     }
 }
 

@@ -1,86 +1,142 @@
 //! One media thread: its poll, its sockets, and the loop that turns readiness, commands and time into calls of the patch bay.
+//!
+//! Invariant: the thread sleeps unless a datagram, a command or a frame is due; with no legs it is never woken by time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use mio::{Events, Poll};
+use mio::{Events, Poll, Registry, Token};
 
 use super::handle::{Handle, LegKey};
-use super::mailbox::{Command, Mailbox, Order};
+use super::leg_media::LegMedia;
+use super::line::Wire;
+use super::mailbox::{Command, Mailbox, Order, WAKE};
+use super::patchbay::Patchbay;
+use super::recorder::Recorder;
 use super::socket::LegSockets;
+use super::timepiece::Timepiece;
 use super::{MediaConfig, MediaError};
 
+/// Readiness events taken at once.
+const MAX_EVENTS: usize = 512;
+/// The largest datagram that is looked at, and the room for what SRTP adds.
+const BUFFER_BYTES: usize = 2_048;
+/// Datagrams taken from one socket before the others get their turn.
+const MAX_BURST: usize = 32;
+
 /// A leg on its way to another thread.
-#[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) key: LegKey,
-    pub(super) sockets: Option<Box<LegSockets>>,
-    pub(super) join: Arc<Handle>,
+    media: Box<LegMedia>,
+    sockets: Option<Box<LegSockets>>,
+    /// The leg itself, and whom it is to be bridged with.
+    this: Arc<Handle>,
+    join: Arc<Handle>,
+}
+
+impl std::fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Arrival({})", self.this.key)
+    }
 }
 
 /// The threads of a server.
 #[derive(Debug)]
 pub(super) struct Threads {
-    mailboxes: Vec<Arc<Mailbox>>,
-    joins: Mutex<Vec<JoinHandle<()>>>,
+    first: Arc<Mailbox>,
+    others: Vec<Arc<Mailbox>>,
+    recorder: Recorder,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    media: Vec<JoinHandle<()>>,
+    recorder: Option<JoinHandle<()>>,
 }
 
 impl Threads {
+    /// Starts them all.
     pub(super) fn start(config: &MediaConfig) -> Result<Self, MediaError> {
-        let count = if config.threads == 0 {
-            std::thread::available_parallelism().map_or(1, usize::from)
-        } else {
-            config.threads
+        let count = match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
         };
-        let (mut mailboxes, mut joins) = (Vec::new(), Vec::new());
-        for index in 0..count {
-            let poll = Poll::new().map_err(Arc::new)?;
-            let mailbox = Mailbox::new(&poll).map_err(Arc::new)?;
-            mailboxes.push(mailbox.clone());
-            let thread = std::thread::Builder::new().name(format!("media-{index}"));
-            joins.push(
-                thread
-                    .spawn(move || run(poll, &mailbox))
-                    .map_err(Arc::new)?,
-            );
-        }
+        let timepiece = Timepiece::start();
+        let timeout_us = u64::from(config.media_timeout_ms) * 1_000;
+        let (recorder, join) = Recorder::start().map_err(Arc::new)?;
+        let mut running = Running {
+            media: Vec::with_capacity(count),
+            recorder: Some(join),
+        };
+        let mut spawn = |index| -> Result<Arc<Mailbox>, MediaError> {
+            let patchbay = Patchbay::new(timeout_us, recorder.feed()).map_err(io::Error::other);
+            let thread = MediaThread::new(timepiece, patchbay.map_err(Arc::new)?);
+            let thread = thread.map_err(Arc::new)?;
+            let mailbox = thread.mailbox.clone();
+            let join = std::thread::Builder::new()
+                .name(format!("media-{index}"))
+                .spawn(move || thread.run());
+            running.media.push(join.map_err(Arc::new)?);
+            Ok(mailbox)
+        };
+        let first = spawn(0)?;
+        let others = (1..count).map(spawn).collect::<Result<_, _>>()?;
         Ok(Self {
-            mailboxes,
-            joins: Mutex::new(joins),
+            first,
+            others,
+            recorder,
+            running: Mutex::new(running),
         })
     }
 
-    pub(super) fn least_loaded(&self) -> Arc<Mailbox> {
-        let [first, rest @ ..] = self.mailboxes.as_slice() else {
-            unreachable!("there is at least one media thread")
-        };
-        rest.iter()
-            .fold(first, |best, other| {
-                if other.legs() < best.legs() {
-                    other
-                } else {
-                    best
-                }
-            })
-            .clone()
+    /// The thread with the fewest legs.
+    pub(super) fn least_loaded(&self) -> &Arc<Mailbox> {
+        let (first, others) = (&self.first, &self.others);
+        others.iter().fold(first, |best, other| {
+            if other.legs() < best.legs() {
+                other
+            } else {
+                best
+            }
+        })
     }
 
+    /// Legs on all threads.
     pub(super) fn legs(&self) -> usize {
-        self.mailboxes.iter().map(|mailbox| mailbox.legs()).sum()
+        self.mailboxes().map(|mailbox| mailbox.legs()).sum()
     }
 
+    /// Recordings that are being written or completed.
     pub(super) fn recordings(&self) -> usize {
-        0
+        self.recorder.open()
     }
 
+    /// Ends them all: legs first, then the recordings they leave behind.
     pub(super) fn stop(&self) {
-        let joins = std::mem::take(&mut *self.joins.lock().unwrap_or_else(PoisonError::into_inner));
-        self.mailboxes.iter().for_each(|mailbox| mailbox.stop());
-        for join in joins {
-            let _ = join.join();
+        let running =
+            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        self.mailboxes().for_each(|mailbox| mailbox.stop());
+        for join in running.media {
+            if join.join().is_err() {
+                tracing::error!("a media thread has panicked");
+            }
         }
+        if let Some(join) = running.recorder {
+            self.recorder.stop();
+            if join.join().is_err() {
+                tracing::error!("the recorder has panicked");
+            }
+        }
+    }
+}
+
+impl Threads {
+    fn mailboxes(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 }
 
@@ -90,36 +146,287 @@ impl Drop for Threads {
     }
 }
 
-fn run(mut poll: Poll, mailbox: &Arc<Mailbox>) {
-    let mut events = Events::with_capacity(256);
-    let mut commands = VecDeque::new();
-    let mut legs: HashMap<LegKey, Option<Box<LegSockets>>> = HashMap::new();
-    loop {
-        if let Err(error) = poll.poll(&mut events, None)
-            && error.kind() != io::ErrorKind::Interrupted
-        {
-            tracing::error!(%error, "media thread: poll");
-        }
-        mailbox.drain(&mut commands);
-        while let Some(command) = commands.pop_front() {
-            match command {
-                Command::Stop => return,
-                Command::Arrive(arrival) => {
-                    legs.insert(arrival.key, arrival.sockets);
+struct MediaThread {
+    poll: Poll,
+    mailbox: Arc<Mailbox>,
+    timepiece: Timepiece,
+    patchbay: Patchbay,
+    sockets: Sockets,
+    commands: VecDeque<Command>,
+    /// Sockets that had more to read than their turn allowed.
+    unread: Vec<Token>,
+}
+
+impl MediaThread {
+    fn new(timepiece: Timepiece, patchbay: Patchbay) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        Ok(Self {
+            mailbox: Mailbox::new(&poll)?,
+            poll,
+            timepiece,
+            patchbay,
+            sockets: Sockets::default(),
+            commands: VecDeque::new(),
+            unread: Vec::new(),
+        })
+    }
+
+    fn run(mut self) {
+        let mut events = Events::with_capacity(MAX_EVENTS);
+        let mut buffer = [0; BUFFER_BYTES];
+        loop {
+            match self.poll.poll(&mut events, self.nap()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "media thread: poll");
+                    break;
                 }
-                Command::Leg(key, Order::Add(..)) => {
-                    legs.insert(key, None);
+                Ok(()) => {}
+            }
+            for token in std::mem::take(&mut self.unread) {
+                self.read(token, &mut buffer);
+            }
+            let mut woken = false;
+            for event in &events {
+                match event.token() {
+                    WAKE => woken = true,
+                    token => self.read(token, &mut buffer),
                 }
-                Command::Leg(key, Order::Open(sockets)) => {
-                    legs.entry(key).and_modify(|slot| *slot = Some(sockets));
-                }
-                Command::Leg(key, Order::Close) => {
-                    if legs.remove(&key).is_some() {
-                        mailbox.leg_went();
-                    }
-                }
-                Command::Leg(..) => {}
+            }
+            if woken && !self.handle_commands() {
+                break;
+            }
+            let now_us = self.timepiece.now_us();
+            if self.patchbay.due_us().is_some_and(|due| due <= now_us) {
+                self.patchbay
+                    .advance(now_us, Timepiece::ntp(), &mut self.sockets);
             }
         }
+        self.end();
+    }
+
+    /// How long there is nothing to do.
+    fn nap(&self) -> Option<Duration> {
+        if !self.unread.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let due_us = self.patchbay.due_us()?;
+        Some(Duration::from_micros(
+            due_us.saturating_sub(self.timepiece.now_us()),
+        ))
+    }
+
+    /// Reads one socket until it is empty or its turn is over.
+    fn read(&mut self, token: Token, buffer: &mut [u8; BUFFER_BYTES]) {
+        let (slot, is_rtcp) = LegSockets::of_token(token);
+        for _ in 0..MAX_BURST {
+            let Some(sockets) = self.sockets.get(slot) else {
+                return;
+            };
+            let socket = if is_rtcp { &sockets.rtcp } else { &sockets.rtp };
+            let (len, from) = match socket.recv_from(buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP error of something we sent: not the end of the socket.
+                Err(_) => continue,
+            };
+            let now_us = self.timepiece.now_us();
+            if is_rtcp {
+                let datagram = buffer.get_mut(..len).unwrap_or_default();
+                self.patchbay.receive_rtcp(now_us, slot, from, datagram);
+            } else {
+                self.patchbay
+                    .receive(now_us, slot, from, buffer, len, &mut self.sockets);
+            }
+        }
+        self.unread.push(token);
+    }
+
+    /// Handles all that waits in the mailbox; false when the thread is to end.
+    fn handle_commands(&mut self) -> bool {
+        self.mailbox.drain(&mut self.commands);
+        while let Some(command) = self.commands.pop_front() {
+            match command {
+                Command::Stop => return false,
+                Command::Arrive(arrival) => self.arrive(*arrival),
+                Command::Leg(key, order) => self.carry_out(key, order),
+            }
+        }
+        true
+    }
+
+    fn carry_out(&mut self, key: LegKey, order: Order) {
+        let now_us = self.timepiece.now_us();
+        if let Order::Add(events, identity) = order {
+            self.patchbay.add(now_us, key, events, identity);
+            return;
+        }
+        let slot = self.patchbay.slot(key);
+        match (order, slot) {
+            (Order::Depart { this, to, join }, _) => self.depart(this, to, join, slot),
+            // The leg is closed: orders may come after that.
+            (_, None) => {}
+            (Order::Open(sockets), Some(slot)) => self.open(slot, sockets),
+            (Order::Bridge { this, other }, Some(slot)) => self.bridge(slot, this, &other),
+            (Order::Close, Some(slot)) => self.close(slot),
+            (order, Some(slot)) => self.patchbay.carry_out(now_us, slot, order),
+        }
+    }
+
+    fn open(&mut self, slot: usize, mut sockets: Box<LegSockets>) {
+        if let Err(error) = sockets.register(self.poll.registry(), slot) {
+            tracing::error!(%error, "media thread: register a socket");
+        }
+        self.sockets.put(slot, sockets);
+    }
+
+    fn close(&mut self, slot: usize) {
+        let (now_us, ntp) = (self.timepiece.now_us(), Timepiece::ntp());
+        self.patchbay.close(now_us, ntp, slot, &mut self.sockets);
+        self.sockets.take(slot, self.poll.registry());
+        self.mailbox.leg_went();
+    }
+
+    /// Bridges here if the other leg lives here, else calls it here.
+    fn bridge(&mut self, slot: usize, this: Arc<Handle>, other: &Arc<Handle>) {
+        match self.patchbay.slot(other.key) {
+            Some(other) => self.patchbay.bridge(self.timepiece.now_us(), slot, other),
+            None => other.order(Order::Depart {
+                this: other.clone(),
+                to: self.mailbox.clone(),
+                join: this,
+            }),
+        }
+    }
+
+    /// Sends a leg to the thread that called for it, together with the orders for it that wait here.
+    fn depart(
+        &mut self,
+        this: Arc<Handle>,
+        to: Arc<Mailbox>,
+        join: Arc<Handle>,
+        slot: Option<usize>,
+    ) {
+        if Arc::ptr_eq(&to, &self.mailbox) {
+            // Both have come here meanwhile.
+            join.order(Order::Bridge {
+                this: join.clone(),
+                other: this,
+            });
+            return;
+        }
+        let mut route = this.route();
+        let Some((slot, media)) = slot.and_then(|slot| {
+            let media = self.patchbay.remove(self.timepiece.now_us(), slot)?;
+            Some((slot, media))
+        }) else {
+            let moved_on = !Arc::ptr_eq(&route, &self.mailbox);
+            drop(route);
+            if moved_on {
+                this.order(Order::Depart {
+                    this: this.clone(),
+                    to,
+                    join,
+                });
+            }
+            return;
+        };
+        // The route is held fast, so nothing more can come for the leg: what is in the mailbox now is all.
+        self.mailbox.drain(&mut self.commands);
+        let mut pending = VecDeque::new();
+        for command in std::mem::take(&mut self.commands) {
+            match command {
+                Command::Leg(key, order) if key == this.key => pending.push_back((key, order)),
+                other => self.commands.push_back(other),
+            }
+        }
+        let sockets = self.sockets.take(slot, self.poll.registry());
+        self.mailbox.leg_went();
+        to.leg_came();
+        let arrival = Box::new(Arrival {
+            media,
+            sockets,
+            this: this.clone(),
+            join,
+        });
+        to.move_in(arrival, pending);
+        *route = to;
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        let now_us = self.timepiece.now_us();
+        let Arrival {
+            media,
+            sockets,
+            this,
+            join,
+        } = arrival;
+        let slot = self.patchbay.insert(now_us, media);
+        if let Some(sockets) = sockets {
+            self.open(slot, sockets);
+        }
+        match self.patchbay.slot(join.key) {
+            Some(other) => self.patchbay.bridge(now_us, slot, other),
+            None => join.order(Order::Bridge {
+                this: join.clone(),
+                other: this,
+            }),
+        }
+    }
+
+    fn end(mut self) {
+        for slot in self.patchbay.slots() {
+            self.close(slot);
+        }
+        self.patchbay.into_recorder().finish();
+    }
+}
+
+/// The sockets of a thread's legs, by slot.
+#[derive(Default)]
+struct Sockets(Vec<Option<Box<LegSockets>>>);
+
+impl Sockets {
+    fn get(&self, slot: usize) -> Option<&LegSockets> {
+        self.0.get(slot)?.as_deref()
+    }
+
+    fn put(&mut self, slot: usize, sockets: Box<LegSockets>) {
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = Some(sockets);
+        }
+    }
+
+    /// Takes a leg's sockets out of the poll.
+    fn take(&mut self, slot: usize, registry: &Registry) -> Option<Box<LegSockets>> {
+        let mut sockets = self.0.get_mut(slot)?.take()?;
+        if let Err(error) = sockets.deregister(registry) {
+            tracing::error!(%error, "media thread: deregister a socket");
+        }
+        Some(sockets)
+    }
+}
+
+impl Wire for Sockets {
+    fn rtp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]) {
+        if let Some(sockets) = self.get(slot) {
+            sent(sockets.rtp.send_to(datagram, to));
+        }
+    }
+
+    fn rtcp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]) {
+        if let Some(sockets) = self.get(slot) {
+            sent(sockets.rtcp.send_to(datagram, to));
+        }
+    }
+}
+
+/// A datagram that cannot be sent now is a lost one; the media time-out finds out who is gone.
+fn sent(result: io::Result<usize>) {
+    if result.is_err() {
+        metrics::counter!("voice_media_send_errors_total").increment(1);
     }
 }

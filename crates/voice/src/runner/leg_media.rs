@@ -1,0 +1,595 @@
+//! One leg's media, without sockets and without a clock: what it hears goes in as bytes, what it is sent comes out through a [`Wire`].
+//!
+//! What the leg is sent has one source at a time, the first of these that has something: keys, what plays, hold music while its peer holds, the
+//! bridged peer, and a frame of silence now and then when all are quiet.
+//! Invariant: whatever the source, the leg is sent one RTP stream whose SSRC, numbers and time go on.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use media::bridge::{Ear, Mouth};
+use media::codec::{CodecKind, MAX_PAYLOAD_BYTES};
+use media::dtmf::{Detector, Digit};
+use media::frame::MAX_FRAME_SAMPLES;
+use media::play::Player;
+use media::rtp::{HEADER_BYTES, Rewriter};
+use media::srtp::MAX_OVERHEAD_BYTES;
+use media::tone::{self, Tone};
+
+use super::comfort::Comfort;
+use super::handle::LegKey;
+use super::identity::Identity;
+use super::keys::{KeyTick, Keys};
+use super::line::{Heard, Line, Wire};
+use super::recorder::RecorderFeed;
+use super::recording::Recording;
+use super::remote::Remote;
+use super::silence::{Change, SilenceWatch};
+use crate::leg::{LegEvent, LegEvents, PlayId, PlayMode, Playable, RecordCommand};
+
+/// A party is sent a frame of silence when it was sent nothing for so long: no gap reaches a second.
+const COMFORT_AFTER_US: u64 = 400_000;
+/// The first report follows the first agreement by at least this.
+const FIRST_REPORT_US: u64 = 1_000_000;
+/// And by at most this much more, so that legs do not report all at once.
+const REPORT_SPREAD_US: u64 = 4_000_000;
+/// An in-band key that follows an event so closely is the same press, heard twice.
+const SAME_PRESS_US: u64 = 1_000_000;
+/// Events of all legs that wait for room in their calls' queues.
+const MAX_WAITING_EVENTS: usize = 1_024;
+/// Room for the largest packet that we make ourselves.
+pub(super) const PACKET_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES + MAX_OVERHEAD_BYTES;
+
+/// Events on their way to the calls; a full queue is tried again.
+#[derive(Default)]
+pub(super) struct Post {
+    waiting: VecDeque<(LegEvents, LegEvent)>,
+}
+
+impl Post {
+    /// Sends an event. A key press that finds no room is dropped and counted, everything else waits.
+    pub(super) fn tell(&mut self, events: &LegEvents, event: LegEvent) {
+        let Err(event) = events.offer(event) else {
+            return;
+        };
+        if matches!(event, LegEvent::Dtmf { .. }) || self.waiting.len() >= MAX_WAITING_EVENTS {
+            metrics::counter!("voice_leg_events_dropped_total").increment(1);
+        } else {
+            self.waiting.push_back((events.clone(), event));
+        }
+    }
+
+    /// Tries again what waits.
+    pub(super) fn flush(&mut self) {
+        for (events, event) in std::mem::take(&mut self.waiting) {
+            self.tell(&events, event);
+        }
+    }
+}
+
+/// What a leg needs of its thread to do its work.
+pub(super) struct Bench<'a, W> {
+    pub(super) now_us: u64,
+    pub(super) slot: usize,
+    pub(super) wire: &'a mut W,
+    pub(super) post: &'a mut Post,
+    pub(super) recorder: &'a mut RecorderFeed,
+    pub(super) comfort: &'a Comfort,
+}
+
+/// What a leg's peer means for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PeerView {
+    /// What the peer speaks.
+    pub(super) codec: CodecKind,
+    /// Whether the peer can be sent audio now; if not, it holds.
+    pub(super) listens: bool,
+}
+
+/// One leg's media.
+pub(super) struct LegMedia {
+    pub(super) key: LegKey,
+    /// The leg it is bridged with, on the same thread.
+    pub(super) peer: Option<usize>,
+    /// Whether the thread ticks it.
+    pub(super) is_active: bool,
+    events: LegEvents,
+    identity: Identity,
+    line: Option<Box<Line>>,
+    /// Places the peer's packets in what we send.
+    rewriter: Rewriter,
+    /// Whether our packets go to the peer as they are.
+    relays: bool,
+    playing: Option<Box<(PlayId, Tune)>>,
+    hold_music: Option<Box<Tune>>,
+    keys: Option<Box<Keys>>,
+    ear: Option<Box<Ear>>,
+    mouth: Option<Box<Mouth>>,
+    watch: Option<Box<SilenceWatch>>,
+    detects_inband: bool,
+    detector: Option<Box<Detector>>,
+    recording: Option<Box<Recording>>,
+    last_event_us: Option<u64>,
+    established: Option<Established>,
+    next_report_us: u64,
+}
+
+/// Something that plays, at a rate of its own.
+struct Tune {
+    player: Player,
+    rate: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Established {
+    at_us: u64,
+    timed_out: bool,
+}
+
+impl LegMedia {
+    /// A leg of which nothing is agreed yet.
+    pub(super) fn new(key: LegKey, events: LegEvents, identity: Identity) -> Self {
+        Self {
+            key,
+            peer: None,
+            is_active: false,
+            events,
+            identity,
+            line: None,
+            rewriter: Rewriter::new(),
+            relays: false,
+            playing: None,
+            hold_music: None,
+            keys: None,
+            ear: None,
+            mouth: None,
+            watch: None,
+            detects_inband: false,
+            detector: None,
+            recording: None,
+            last_event_us: None,
+            established: None,
+            next_report_us: 0,
+        }
+    }
+
+    // --- what it hears
+
+    /// Takes a datagram of the RTP port; audio is kept for whoever listens here, and told to be passed on.
+    pub(super) fn hear(&mut self, now_us: u64, from: SocketAddr, datagram: &mut [u8]) -> Heard {
+        let Some(line) = &mut self.line else {
+            return Heard::Nothing;
+        };
+        if line.carries_rtcp(datagram) {
+            line.hear_rtcp(now_us, from, datagram);
+            return Heard::Nothing;
+        }
+        let ear = &mut self.ear;
+        line.hear(now_us, from, datagram, |packet| {
+            if let Some(ear) = ear {
+                ear.push(now_us, packet);
+            }
+        })
+    }
+
+    /// Takes a datagram of the RTCP port.
+    pub(super) fn hear_rtcp(&mut self, now_us: u64, from: SocketAddr, datagram: &mut [u8]) {
+        if let Some(line) = &mut self.line {
+            line.hear_rtcp(now_us, from, datagram);
+        }
+    }
+
+    /// Tells of a key press.
+    pub(super) fn pressed(&mut self, now_us: u64, digit: Digit, post: &mut Post) {
+        self.last_event_us = Some(now_us);
+        let event = LegEvent::Dtmf {
+            symbol: digit.symbol,
+            duration_ms: digit.duration_ms,
+        };
+        post.tell(&self.events, event);
+    }
+
+    /// The first half of a tick: decodes what was heard. A key press by event whose end was lost is given back, for the peer's sake.
+    pub(super) fn listen<W: Wire>(&mut self, bench: &mut Bench<'_, W>) -> Option<Digit> {
+        let now_us = bench.now_us;
+        if let Some(ear) = &mut self.ear {
+            let pcm = ear.pull(now_us);
+            let change = self.watch.as_mut().and_then(|watch| watch.frame(pcm));
+            let inband = self.detector.as_mut().and_then(|it| it.listen(pcm));
+            match change {
+                Some(Change::Voice) => bench.post.tell(&self.events, LegEvent::Voice),
+                Some(Change::Silence) => bench.post.tell(&self.events, LegEvent::Silence),
+                None => {}
+            }
+            let heard_as_event = |at| now_us.saturating_sub(at) < SAME_PRESS_US;
+            if let Some(digit) = inband.filter(|_| !self.last_event_us.is_some_and(heard_as_event))
+            {
+                let event = LegEvent::Dtmf {
+                    symbol: digit.symbol,
+                    duration_ms: digit.duration_ms,
+                };
+                bench.post.tell(&self.events, event);
+            }
+        }
+        self.line.as_mut()?.poll_digit(now_us)
+    }
+
+    /// The frame that this tick heard, with its rate.
+    pub(super) fn heard(&self) -> Option<(u32, &[i16])> {
+        let ear = self.ear.as_ref()?;
+        ear.heard().then(|| (ear.kind().sample_rate(), ear.frame()))
+    }
+
+    // --- what it is sent
+
+    /// Sends on a packet of the peer, which speaks the same codec, in `buffer[..len]`.
+    pub(super) fn relay(
+        &mut self,
+        now_us: u64,
+        slot: usize,
+        buffer: &mut [u8],
+        len: usize,
+        wire: &mut impl Wire,
+    ) {
+        let Some(line) = &mut self.line else { return };
+        let Some(packet) = buffer.get_mut(..len) else {
+            return;
+        };
+        if self.keys.as_ref().is_some_and(|keys| keys.is_sounding()) {
+            line.leave_out(&mut self.rewriter, packet);
+            return;
+        }
+        if self.playing.is_some() || self.hold_music.is_some() || !line.sends() {
+            return;
+        }
+        if line.relay(now_us, &mut self.rewriter, packet).is_none() {
+            return;
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.sent(now_us, line.remote().codec, packet);
+        }
+        line.send(now_us, slot, buffer, len, wire);
+    }
+
+    /// Closes the gap of a packet of the peer that is not relayed.
+    pub(super) fn leave_out(&mut self, packet: &[u8]) {
+        if let Some(line) = &mut self.line {
+            line.leave_out(&mut self.rewriter, packet);
+        }
+    }
+
+    /// The second half of a tick: sends 20 ms of whatever is to be heard. `peer` is the frame that a peer of another codec said.
+    pub(super) fn speak<W: Wire>(&mut self, peer: Option<(u32, &[i16])>, bench: &mut Bench<'_, W>) {
+        let mut frame = [0; MAX_FRAME_SAMPLES];
+        match self.keys.as_mut().map(|keys| keys.tick()) {
+            None | Some(KeyTick::Audio) => {}
+            Some(KeyTick::Hush) => return self.settle_keys(bench.post),
+            Some(KeyTick::Event(event)) => {
+                self.send_event(&event, bench);
+                return self.settle_keys(bench.post);
+            }
+            Some(KeyTick::Tone(tone)) => {
+                let samples = tone.len();
+                for (to, from) in frame.iter_mut().zip(tone) {
+                    *to = *from;
+                }
+                let rate = self.rate();
+                self.send_pcm(rate, frame.get(..samples).unwrap_or_default(), bench);
+                return self.settle_keys(bench.post);
+            }
+        }
+        self.settle_keys(bench.post);
+        if self.line.is_none() {
+            return;
+        }
+        if let Some(playing) = &mut self.playing {
+            let (play, tune) = &mut **playing;
+            let (play, rate) = (*play, tune.rate);
+            let (pcm, goes_on) = tune.next_frame(&mut frame);
+            self.send_pcm(rate, pcm, bench);
+            if !goes_on {
+                self.playing = None;
+                bench.post.tell(&self.events, LegEvent::PlayEnded { play });
+            }
+        } else if let Some(music) = &mut self.hold_music {
+            let rate = music.rate;
+            let (pcm, _) = music.next_frame(&mut frame);
+            self.send_pcm(rate, pcm, bench);
+        } else if let Some((rate, pcm)) = peer {
+            self.send_pcm(rate, pcm, bench);
+        }
+    }
+
+    /// The last part of a tick: adds it to the recording.
+    pub(super) fn record_tick<W: Wire>(&mut self, bench: &mut Bench<'_, W>) {
+        if let Some(recording) = &mut self.recording {
+            let incoming = self
+                .ear
+                .as_ref()
+                .map(|ear| (ear.kind().sample_rate(), ear.frame()));
+            recording.tick(bench.now_us, incoming, bench.recorder);
+        }
+    }
+
+    fn send_pcm<W: Wire>(&mut self, rate: u32, pcm: &[i16], bench: &mut Bench<'_, W>) {
+        let Some(line) = self.line.as_mut().filter(|line| line.sends()) else {
+            return;
+        };
+        let codec = line.remote().codec;
+        if self
+            .mouth
+            .as_ref()
+            .is_none_or(|mouth| mouth.kind() != codec)
+        {
+            self.mouth = Mouth::new(codec).ok().map(Box::new);
+        }
+        let Some(mouth) = &mut self.mouth else { return };
+        let mut buffer = [0; PACKET_BYTES];
+        let payload = buffer.get_mut(HEADER_BYTES..).unwrap_or_default();
+        if let Ok(payload_len) = mouth.speak(rate, pcm, payload) {
+            self.send_frame(&mut buffer, payload_len, bench);
+        }
+    }
+
+    fn send_frame<W: Wire>(
+        &mut self,
+        buffer: &mut [u8],
+        payload_len: usize,
+        bench: &mut Bench<'_, W>,
+    ) {
+        let Some(line) = &mut self.line else { return };
+        let Some(len) = line.frame(bench.now_us, buffer, payload_len) else {
+            return;
+        };
+        if let Some(recording) = &mut self.recording {
+            let packet = buffer.get(..len).unwrap_or_default();
+            recording.sent(bench.now_us, line.remote().codec, packet);
+        }
+        line.send(bench.now_us, bench.slot, buffer, len, bench.wire);
+    }
+
+    fn send_event<W: Wire>(&mut self, event: &media::dtmf::EventPacket, bench: &mut Bench<'_, W>) {
+        let Some(line) = self.line.as_mut().filter(|line| line.sends()) else {
+            return;
+        };
+        let mut buffer = [0; PACKET_BYTES];
+        if let Some(len) = line.event(bench.now_us, event, &mut buffer) {
+            line.send(bench.now_us, bench.slot, &mut buffer, len, bench.wire);
+        }
+    }
+
+    fn settle_keys(&mut self, post: &mut Post) {
+        if let Some(keys) = self.keys.take_if(|keys| keys.is_idle()) {
+            for play in keys.into_plays() {
+                post.tell(&self.events, LegEvent::PlayEnded { play });
+            }
+        }
+    }
+
+    // --- what it is told
+
+    /// A new agreement with the other side.
+    pub(super) fn agree(&mut self, now_us: u64, remote: Remote) {
+        match &mut self.line {
+            Some(line) => line.renew(now_us, remote),
+            None => {
+                let spread_us = (u64::from(self.identity.phase()) * REPORT_SPREAD_US) >> 32;
+                self.next_report_us = now_us + FIRST_REPORT_US + spread_us;
+                self.line = Some(Box::new(Line::new(now_us, self.identity, remote)));
+            }
+        }
+    }
+
+    /// The leg is answered.
+    pub(super) fn establish(&mut self, now_us: u64) {
+        self.established.get_or_insert(Established {
+            at_us: now_us,
+            timed_out: false,
+        });
+    }
+
+    /// Plays instead of what plays.
+    pub(super) fn play(&mut self, play: PlayId, what: Playable, mode: PlayMode) {
+        let rate = self.rate();
+        let player = player(what, mode, rate);
+        self.playing = Some(Box::new((play, Tune { player, rate })));
+    }
+
+    /// Stops what plays.
+    pub(super) fn stop_play(&mut self) {
+        self.playing = None;
+    }
+
+    /// Queues digits.
+    pub(super) fn dial(&mut self, digits: &str, play: PlayId, post: &mut Post) {
+        match self.keys() {
+            Some(keys) => keys.dial(digits, play),
+            None => post.tell(&self.events, LegEvent::PlayEnded { play }),
+        }
+    }
+
+    /// Queues a key that the peer pressed.
+    pub(super) fn press(&mut self, digit: Digit) {
+        if let Some(keys) = self.keys() {
+            keys.press(digit);
+        }
+    }
+
+    /// Watches for silence, or no longer.
+    pub(super) fn listen_silence(&mut self, after_ms: Option<u32>) {
+        self.watch = after_ms.map(|after_ms| Box::new(SilenceWatch::new(after_ms)));
+    }
+
+    /// Looks for keys in the audio, or no longer.
+    pub(super) fn inband_dtmf(&mut self, on: bool) {
+        self.detects_inband = on;
+    }
+
+    /// Starts, pauses, resumes or ends the recording.
+    pub(super) fn record(&mut self, command: RecordCommand, feed: &mut RecorderFeed) {
+        match command {
+            RecordCommand::Start { id, path, rate } => {
+                self.end_recording(feed);
+                let tape = feed.begin(id, path, rate, self.events.clone());
+                self.recording = Some(Box::new(Recording::new(tape, rate)));
+            }
+            RecordCommand::Pause | RecordCommand::Resume => {
+                if let Some(recording) = &mut self.recording {
+                    recording.pause(matches!(command, RecordCommand::Pause));
+                }
+            }
+            RecordCommand::Stop => self.end_recording(feed),
+        }
+    }
+
+    /// Says goodbye: the recording ends, the other side is told (RFC 3550, section 6.6).
+    pub(super) fn close<W: Wire>(&mut self, ntp: u64, bench: &mut Bench<'_, W>) {
+        self.end_recording(bench.recorder);
+        if let Some(line) = &mut self.line {
+            line.report(
+                bench.now_us,
+                ntp,
+                self.identity,
+                true,
+                bench.slot,
+                bench.wire,
+            );
+        }
+    }
+
+    fn end_recording(&mut self, feed: &mut RecorderFeed) {
+        if let Some(recording) = self.recording.take() {
+            feed.end(recording.into_tape());
+        }
+    }
+
+    fn keys(&mut self) -> Option<&mut Keys> {
+        let line = self.line.as_ref()?;
+        Some(
+            self.keys
+                .get_or_insert_with(|| Box::new(Keys::new(line.remote()))),
+        )
+    }
+
+    fn rate(&self) -> u32 {
+        self.line
+            .as_ref()
+            .map_or(8_000, |line| line.remote().codec.sample_rate())
+    }
+
+    // --- what follows from it
+
+    /// What this leg means for its peer; none before the first agreement.
+    pub(super) fn view(&self) -> Option<PeerView> {
+        self.line.as_ref().map(|line| PeerView {
+            codec: line.remote().codec,
+            listens: line.sends(),
+        })
+    }
+
+    /// Takes note of who the peer is now; numbers are taken anew when it is another one.
+    pub(super) fn join(&mut self, peer: Option<usize>) {
+        if self.peer != peer {
+            self.peer = peer;
+            self.rewriter = Rewriter::new();
+        }
+    }
+
+    /// Sets up what the present state needs, frees what it does not, and says whether the leg needs ticks. To be called after every change.
+    pub(super) fn settle(&mut self, peer: Option<PeerView>) -> bool {
+        let codec = self.line.as_ref().map(|line| line.remote().codec);
+        let bridged = peer.zip(codec);
+        self.relays = bridged.is_some_and(|(peer, codec)| peer.codec == codec);
+        let transcodes = bridged.is_some_and(|(peer, codec)| peer.codec != codec);
+
+        let hears =
+            transcodes || self.watch.is_some() || self.detects_inband || self.recording.is_some();
+        self.ear = match codec.filter(|_| hears) {
+            None => None,
+            Some(codec) => match self.ear.take() {
+                Some(ear) if ear.kind() == codec => Some(ear),
+                _ => Ear::new(codec).ok().map(Box::new),
+            },
+        };
+        let rate = self.rate();
+        match (self.detects_inband && self.ear.is_some(), &self.detector) {
+            (false, _) => self.detector = None,
+            (true, None) => self.detector = Some(Box::new(Detector::new(rate))),
+            (true, Some(_)) => {}
+        }
+        let holds = peer.is_some_and(|peer| !peer.listens);
+        match (holds, &self.hold_music) {
+            (false, _) => self.hold_music = None,
+            (true, None) => {
+                let player = player(Playable::HoldMusic, PlayMode::FOREVER, rate);
+                self.hold_music = Some(Box::new(Tune { player, rate }));
+            }
+            (true, Some(_)) => {}
+        }
+        if !transcodes && self.playing.is_none() && self.hold_music.is_none() && self.keys.is_none()
+        {
+            self.mouth = None;
+        }
+        self.needs_ticks(transcodes)
+    }
+
+    fn needs_ticks(&self, transcodes: bool) -> bool {
+        let says = self.playing.is_some() || self.hold_music.is_some() || self.keys.is_some();
+        let is_pressed = self.line.as_ref().is_some_and(|line| line.is_pressed());
+        transcodes || says || is_pressed || self.ear.is_some() || self.recording.is_some()
+    }
+
+    /// Whether our audio packets go to the peer as they are.
+    pub(super) fn relays(&self) -> bool {
+        self.relays
+    }
+
+    /// The coarse look, a few times a second: silence for who hears nothing, reports, and whether the other side is still there.
+    pub(super) fn sweep<W: Wire>(&mut self, ntp: u64, timeout_us: u64, bench: &mut Bench<'_, W>) {
+        let now_us = bench.now_us;
+        let Some(line) = &mut self.line else { return };
+        if line.sends() && now_us.saturating_sub(line.last_sent_us()) >= COMFORT_AFTER_US {
+            let payload = bench.comfort.payload(line.remote().codec);
+            let mut buffer = [0; PACKET_BYTES];
+            for (to, from) in buffer.iter_mut().skip(HEADER_BYTES).zip(payload) {
+                *to = *from;
+            }
+            let payload_len = payload.len();
+            self.send_frame(&mut buffer, payload_len, bench);
+        }
+        let Some(line) = &mut self.line else { return };
+        if now_us >= self.next_report_us {
+            self.next_report_us = now_us + media::rtcp::next_interval_us(self.identity.phase());
+            line.report(now_us, ntp, self.identity, false, bench.slot, bench.wire);
+        }
+        if let (Some(established), Some(since_us)) = (&mut self.established, line.silent_since_us())
+            && !established.timed_out
+            && now_us.saturating_sub(since_us.max(established.at_us)) >= timeout_us
+        {
+            established.timed_out = true;
+            self.events.media_timeout();
+        }
+    }
+}
+
+impl Tune {
+    /// The next 20 ms, and whether it goes on after them.
+    fn next_frame<'a>(&mut self, frame: &'a mut [i16]) -> (&'a [i16], bool) {
+        let pcm = frame
+            .get_mut(..media::frame::samples(self.rate))
+            .unwrap_or_default();
+        let goes_on = self.player.next_frame(pcm);
+        (pcm, goes_on)
+    }
+}
+
+fn player(what: Playable, mode: PlayMode, rate: u32) -> Player {
+    match what {
+        Playable::Sound(sound) => Player::sound(sound, mode.loops, rate),
+        Playable::Ringback => Player::tone(Tone::Ringback, mode.loops, rate),
+        Playable::Busy => Player::tone(Tone::Busy, mode.loops, rate),
+        Playable::Beep => Player::tone(Tone::Beep, mode.loops, rate),
+        Playable::HoldMusic => Player::sound(tone::hold_music(), 0, rate),
+        Playable::Silence => Player::silence(),
+    }
+}

@@ -1,0 +1,344 @@
+//! The agreed media of one leg: who the other side is, what we hear of it and what we say to it.
+//!
+//! Invariant: only packets of the locked source, and with SRTP only authentic ones, have any effect; everything else on the port is ignored.
+
+use std::net::SocketAddr;
+
+use media::dtmf::{Digit, EventPacket, EventReceiver};
+use media::rtcp::{self, Told};
+use media::rtp::{self, Packet, Rewriter, Sender, Source, SourceLock, Verdict};
+use media::srtp::{MAX_OVERHEAD_BYTES, Srtp};
+
+use super::identity::Identity;
+use super::remote::{Remote, SrtpKeys};
+
+/// Where datagrams go out. The sockets implement it; tests write them down.
+pub(super) trait Wire {
+    /// Sends from the leg's RTP socket.
+    fn rtp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]);
+    /// Sends from the leg's RTCP socket.
+    fn rtcp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]);
+}
+
+/// What a datagram turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing of ours.
+    Nothing,
+    /// Audio; an RTP packet of `len` bytes now stands at the buffer's start, in the clear.
+    Audio { len: usize },
+    /// Part of a key press; so does its packet.
+    Event { len: usize, digit: Option<Digit> },
+}
+
+/// The agreed media of a leg.
+pub(super) struct Line {
+    remote: Remote,
+    crypto: Option<Box<Crypto>>,
+    lock: SourceLock,
+    source: Source,
+    sender: Sender,
+    events: Option<EventReceiver>,
+    /// Where RTCP came from, behind a router that changed the port.
+    rtcp_from: Option<SocketAddr>,
+    last_sent_us: u64,
+    /// When the other side was last allowed to begin sending.
+    receiving_since_us: u64,
+}
+
+struct Crypto {
+    keys: SrtpKeys,
+    outbound: Srtp,
+    inbound: Srtp,
+}
+
+impl Crypto {
+    fn new(keys: &SrtpKeys) -> Box<Self> {
+        Box::new(Self {
+            outbound: Srtp::new(keys.local.suite, &keys.local.keys),
+            inbound: Srtp::new(keys.remote.suite, &keys.remote.keys),
+            keys: keys.clone(),
+        })
+    }
+}
+
+impl Line {
+    /// The first agreement.
+    pub(super) fn new(now_us: u64, identity: Identity, remote: Remote) -> Self {
+        let clock_rate = remote.codec.clock_rate();
+        Self {
+            crypto: remote.srtp.as_ref().map(Crypto::new),
+            lock: SourceLock::new(Some(remote.rtp)),
+            source: Source::new(clock_rate),
+            sender: Sender::new(
+                identity.ssrc(),
+                identity.sequence(),
+                identity.timestamp(),
+                clock_rate,
+            ),
+            events: remote
+                .events
+                .map(|events| EventReceiver::new(events.clock_rate)),
+            rtcp_from: None,
+            last_sent_us: now_us,
+            receiving_since_us: now_us,
+            remote,
+        }
+    }
+
+    /// A later agreement. What it leaves as it was goes on without a break: the stream's numbers, the SRTP state, the learned address.
+    pub(super) fn renew(&mut self, now_us: u64, remote: Remote) {
+        if remote.srtp.as_ref() != self.crypto.as_ref().map(|crypto| &crypto.keys) {
+            self.crypto = remote.srtp.as_ref().map(Crypto::new);
+        }
+        if remote.codec.clock_rate() != self.remote.codec.clock_rate() {
+            self.sender.set_clock_rate(remote.codec.clock_rate());
+            self.source = Source::new(remote.codec.clock_rate());
+        }
+        if remote.events != self.remote.events {
+            self.events = remote
+                .events
+                .map(|events| EventReceiver::new(events.clock_rate));
+        }
+        if remote.rtp != self.remote.rtp {
+            self.rtcp_from = None;
+        }
+        if remote.direction.receives() && !self.remote.direction.receives() {
+            self.receiving_since_us = now_us;
+        }
+        self.lock.expect(remote.rtp);
+        self.remote = remote;
+    }
+
+    /// What was agreed.
+    pub(super) fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// Whether we may send audio now.
+    pub(super) fn sends(&self) -> bool {
+        self.remote.direction.sends()
+    }
+
+    /// Whether a datagram on the RTP port is RTCP.
+    pub(super) fn carries_rtcp(&self, datagram: &[u8]) -> bool {
+        self.remote.rtcp_mux && rtp::is_rtcp(datagram)
+    }
+
+    /// Takes a datagram of the RTP port, decrypting it in place. `audio` is shown the audio packets.
+    pub(super) fn hear(
+        &mut self,
+        now_us: u64,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        audio: impl FnOnce(&Packet<'_>),
+    ) -> Heard {
+        let len = match &mut self.crypto {
+            None => datagram.len(),
+            Some(crypto) => match crypto.inbound.unprotect(datagram) {
+                Ok(len) => len,
+                Err(_) => return Heard::Nothing,
+            },
+        };
+        let Ok(packet) = Packet::parse(datagram.get(..len).unwrap_or_default()) else {
+            return Heard::Nothing;
+        };
+        let is_audio = packet.payload_type == self.remote.payload_in;
+        let is_event = self
+            .remote
+            .events
+            .is_some_and(|events| events.payload_in == packet.payload_type);
+        if !is_audio && !is_event {
+            // Comfort noise and the like: a sign of life, no more.
+            if self.lock.destination() == Some(from) {
+                self.source.heard(now_us, &packet);
+            }
+            return Heard::Nothing;
+        }
+        if self.lock.judge(now_us, from, &packet) == Verdict::Refuse {
+            return Heard::Nothing;
+        }
+        self.source.heard(now_us, &packet);
+        if is_audio {
+            audio(&packet);
+            return Heard::Audio { len };
+        }
+        let digit = self
+            .events
+            .as_mut()
+            .and_then(|events| events.receive(now_us, packet.timestamp, packet.payload));
+        Heard::Event { len, digit }
+    }
+
+    /// Takes a datagram of the RTCP port.
+    pub(super) fn hear_rtcp(&mut self, now_us: u64, from: SocketAddr, datagram: &mut [u8]) {
+        let known = self.lock.destination().map(|to| to.ip()) == Some(from.ip())
+            || from == self.rtcp_destination();
+        if !known {
+            return;
+        }
+        let len = match &mut self.crypto {
+            None => datagram.len(),
+            Some(crypto) => match crypto.inbound.unprotect_rtcp(datagram) {
+                Ok(len) => len,
+                Err(_) => return,
+            },
+        };
+        let source = &mut self.source;
+        let told = rtcp::parse(datagram.get(..len).unwrap_or_default(), |told| match told {
+            Told::Sender(info) => source.reported(now_us, &info),
+            Told::Received(_) => source.alive(now_us),
+            Told::Bye(_) => {}
+        });
+        if told.is_ok() {
+            self.rtcp_from = Some(from);
+            self.source.alive(now_us);
+        }
+    }
+
+    /// A key whose end packets were lost.
+    pub(super) fn poll_digit(&mut self, now_us: u64) -> Option<Digit> {
+        self.events.as_mut()?.poll(now_us)
+    }
+
+    /// Whether the other side holds a key down right now.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.events.as_ref().is_some_and(EventReceiver::is_pressed)
+    }
+
+    /// Since when nothing has been heard although something should be; none while the other side need not send.
+    pub(super) fn silent_since_us(&self) -> Option<u64> {
+        let since = self
+            .source
+            .last_heard_us()
+            .unwrap_or_default()
+            .max(self.receiving_since_us);
+        self.remote.direction.receives().then_some(since)
+    }
+
+    /// When we last sent RTP.
+    pub(super) fn last_sent_us(&self) -> u64 {
+        self.last_sent_us
+    }
+
+    /// Numbers a frame of our own: `buffer` holds a header's room and `payload_len` bytes of coded audio; the packet's length.
+    pub(super) fn frame(
+        &mut self,
+        now_us: u64,
+        buffer: &mut [u8],
+        payload_len: usize,
+    ) -> Option<usize> {
+        let len = rtp::HEADER_BYTES + payload_len;
+        let packet = buffer.get_mut(..len)?;
+        let ticks = self.remote.codec.frame_ticks();
+        self.sender
+            .frame(now_us, self.remote.payload_out, ticks, packet)
+            .ok()?;
+        Some(len)
+    }
+
+    /// Numbers a packet of the bridged leg in place; none when it comes too late.
+    pub(super) fn relay(
+        &mut self,
+        now_us: u64,
+        rewriter: &mut Rewriter,
+        packet: &mut [u8],
+    ) -> Option<()> {
+        rewriter
+            .rewrite(&mut self.sender, now_us, self.remote.payload_out, packet)
+            .ok()
+    }
+
+    /// Closes the gap that a packet of the bridged leg leaves which is not relayed.
+    pub(super) fn leave_out(&mut self, rewriter: &mut Rewriter, packet: &[u8]) {
+        if let Ok(packet) = Packet::parse(packet) {
+            rewriter.leave_out(&mut self.sender, &packet);
+        }
+    }
+
+    /// Writes a packet of a key press into `buffer`; its length. None when the other side takes no events.
+    pub(super) fn event(
+        &mut self,
+        now_us: u64,
+        event: &EventPacket,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let payload_type = self.remote.events?.payload_out;
+        self.sender.event(now_us, payload_type, event, buffer).ok()
+    }
+
+    /// Sends the packet in `buffer[..len]`; behind it the buffer has [`MAX_OVERHEAD_BYTES`] of room.
+    pub(super) fn send(
+        &mut self,
+        now_us: u64,
+        slot: usize,
+        buffer: &mut [u8],
+        len: usize,
+        wire: &mut impl Wire,
+    ) {
+        let len = match &mut self.crypto {
+            None => len,
+            Some(crypto) => match crypto.outbound.protect(buffer, len) {
+                Ok(len) => len,
+                Err(_) => return,
+            },
+        };
+        self.last_sent_us = now_us;
+        if let (Some(to), Some(datagram)) = (self.lock.destination(), buffer.get(..len)) {
+            wire.rtp(slot, to, datagram);
+        }
+    }
+
+    /// Sends an RTCP report, and BYE when `leaving`.
+    pub(super) fn report(
+        &mut self,
+        now_us: u64,
+        ntp: u64,
+        identity: Identity,
+        leaving: bool,
+        slot: usize,
+        wire: &mut impl Wire,
+    ) {
+        let mut buffer = [0; rtcp::MAX_REPORT_BYTES + MAX_OVERHEAD_BYTES];
+        let mut cname = [0; Identity::CNAME_BYTES];
+        let info = self.sender.report(now_us, ntp);
+        let block = self.source.report(now_us);
+        let Ok(len) = rtcp::write_report(
+            self.sender.ssrc(),
+            info.as_ref(),
+            block.as_ref(),
+            identity.cname(&mut cname),
+            leaving,
+            &mut buffer,
+        ) else {
+            return;
+        };
+        let len = match &mut self.crypto {
+            None => len,
+            Some(crypto) => match crypto.outbound.protect_rtcp(&mut buffer, len) {
+                Ok(len) => len,
+                Err(_) => return,
+            },
+        };
+        let Some(datagram) = buffer.get(..len) else {
+            return;
+        };
+        if self.remote.rtcp_mux {
+            if let Some(to) = self.lock.destination() {
+                wire.rtp(slot, to, datagram);
+            }
+        } else {
+            wire.rtcp(slot, self.rtcp_destination(), datagram);
+        }
+    }
+
+    fn rtcp_destination(&self) -> SocketAddr {
+        let next_port = || {
+            let rtp = self.lock.destination().unwrap_or(self.remote.rtp);
+            SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1))
+        };
+        self.rtcp_from
+            .or(self.remote.rtcp)
+            .unwrap_or_else(next_port)
+    }
+}

@@ -1,0 +1,383 @@
+//! The legs of one media thread and how they are joined: bytes, commands and time in, datagrams and events out. No sockets, no clock.
+//!
+//! Invariant: `a.peer == b` exactly when `b.peer == a`, and every leg that has something to do every 20 ms stands once in the list of active ones.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use media::codec::CodecError;
+use media::dtmf::Digit;
+use media::frame::FRAME_US;
+
+use super::comfort::Comfort;
+use super::handle::LegKey;
+use super::identity::Identity;
+use super::leg_media::{Bench, LegMedia, PeerView, Post};
+use super::line::{Heard, Wire};
+use super::mailbox::Order;
+use super::recorder::RecorderFeed;
+use crate::leg::LegEvents;
+
+/// A thread that was held up for longer than this does not make up for the ticks it missed.
+const MAX_LATE_US: u64 = 5 * FRAME_US;
+/// How often all legs are looked at for comfort, reports and time-outs.
+const SWEEP_US: u64 = 200_000;
+
+/// The legs of one thread.
+pub(super) struct Patchbay {
+    legs: Vec<Option<Box<LegMedia>>>,
+    free: Vec<usize>,
+    slots: HashMap<LegKey, usize>,
+    active: Vec<usize>,
+    tick_due_us: u64,
+    sweep_due_us: u64,
+    timeout_us: u64,
+    post: Post,
+    recorder: RecorderFeed,
+    comfort: Comfort,
+}
+
+impl Patchbay {
+    /// Without legs.
+    ///
+    /// # Errors
+    /// When silence cannot be coded.
+    pub(super) fn new(timeout_us: u64, recorder: RecorderFeed) -> Result<Self, CodecError> {
+        Ok(Self {
+            legs: Vec::new(),
+            free: Vec::new(),
+            slots: HashMap::new(),
+            active: Vec::new(),
+            tick_due_us: 0,
+            sweep_due_us: 0,
+            timeout_us,
+            post: Post::default(),
+            recorder,
+            comfort: Comfort::new()?,
+        })
+    }
+
+    /// Where a leg stands.
+    pub(super) fn slot(&self, key: LegKey) -> Option<usize> {
+        self.slots.get(&key).copied()
+    }
+
+    /// All slots in use.
+    pub(super) fn slots(&self) -> Vec<usize> {
+        self.slots.values().copied().collect()
+    }
+
+    /// When [`Patchbay::advance`] is to be called next; never, without legs.
+    pub(super) fn due_us(&self) -> Option<u64> {
+        let tick = (!self.active.is_empty()).then_some(self.tick_due_us);
+        let sweep = (!self.slots.is_empty()).then_some(self.sweep_due_us);
+        tick.into_iter().chain(sweep).min()
+    }
+
+    /// A new leg.
+    pub(super) fn add(&mut self, now_us: u64, key: LegKey, events: LegEvents, identity: Identity) {
+        self.insert(now_us, Box::new(LegMedia::new(key, events, identity)));
+    }
+
+    /// A leg that came from another thread; its slot.
+    pub(super) fn insert(&mut self, now_us: u64, mut leg: Box<LegMedia>) -> usize {
+        if self.slots.is_empty() {
+            self.sweep_due_us = now_us + SWEEP_US;
+        }
+        leg.is_active = false;
+        leg.join(None);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.legs.push(None);
+            self.legs.len() - 1
+        });
+        self.slots.insert(leg.key, slot);
+        if let Some(place) = self.legs.get_mut(slot) {
+            *place = Some(leg);
+        }
+        self.settle(now_us, slot);
+        slot
+    }
+
+    /// Takes a leg out, alone.
+    pub(super) fn remove(&mut self, now_us: u64, slot: usize) -> Option<Box<LegMedia>> {
+        self.unbridge(now_us, slot);
+        let leg = self.legs.get_mut(slot)?.take()?;
+        self.slots.remove(&leg.key);
+        self.active.retain(|&other| other != slot);
+        self.free.push(slot);
+        Some(leg)
+    }
+
+    /// Ends a leg.
+    pub(super) fn close(&mut self, now_us: u64, ntp: u64, slot: usize, wire: &mut impl Wire) {
+        if let Some(mut leg) = self.remove(now_us, slot) {
+            leg.close(ntp, &mut self.bench(now_us, slot, wire));
+        }
+    }
+
+    /// Joins two legs of this thread.
+    pub(super) fn bridge(&mut self, now_us: u64, one: usize, other: usize) {
+        if one == other || self.peer(one) == Some(other) {
+            return;
+        }
+        if self.leg(one).is_none() || self.leg(other).is_none() {
+            return;
+        }
+        self.unbridge(now_us, one);
+        self.unbridge(now_us, other);
+        self.join(one, Some(other));
+        self.join(other, Some(one));
+        self.settle(now_us, one);
+        self.settle(now_us, other);
+    }
+
+    /// Parts a leg from its peer.
+    pub(super) fn unbridge(&mut self, now_us: u64, slot: usize) {
+        if let Some(peer) = self.peer(slot) {
+            self.join(slot, None);
+            self.join(peer, None);
+            self.settle(now_us, slot);
+            self.settle(now_us, peer);
+        }
+    }
+
+    /// Carries out an order that concerns the leg's media alone.
+    pub(super) fn carry_out(&mut self, now_us: u64, slot: usize, order: Order) {
+        let Some(Some(leg)) = self.legs.get_mut(slot) else {
+            return;
+        };
+        match order {
+            Order::Remote(remote) => leg.agree(now_us, *remote),
+            Order::Established => leg.establish(now_us),
+            Order::Play(play, what, mode) => leg.play(play, what, mode),
+            Order::StopPlay => leg.stop_play(),
+            Order::SendDtmf(digits, play) => leg.dial(&digits, play, &mut self.post),
+            Order::Record(command) => leg.record(command, &mut self.recorder),
+            Order::ListenSilence(after_ms) => leg.listen_silence(after_ms),
+            Order::InbandDtmf(on) => leg.inband_dtmf(on),
+            Order::RelayDigit(symbol, duration_ms) => {
+                let digit = Digit {
+                    symbol,
+                    duration_ms,
+                };
+                self.press_at_peer(now_us, slot, digit);
+            }
+            Order::Unbridge => self.unbridge(now_us, slot),
+            // These concern sockets or other threads, and are the thread's own.
+            Order::Add(..)
+            | Order::Open(_)
+            | Order::Bridge { .. }
+            | Order::Depart { .. }
+            | Order::Close => {}
+        }
+        self.settle(now_us, slot);
+        if let Some(peer) = self.peer(slot) {
+            self.settle(now_us, peer);
+        }
+    }
+
+    /// A datagram of `len` bytes stands at the start of `buffer`, which has room behind it. It came to the leg's RTP port.
+    pub(super) fn receive(
+        &mut self,
+        now_us: u64,
+        slot: usize,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+        wire: &mut impl Wire,
+    ) {
+        let (Some(Some(leg)), Some(datagram)) = (self.legs.get_mut(slot), buffer.get_mut(..len))
+        else {
+            return;
+        };
+        let heard = leg.hear(now_us, from, datagram);
+        let peer = leg.peer.filter(|_| leg.relays());
+        match heard {
+            Heard::Nothing => {}
+            Heard::Audio { len } => {
+                if let Some(peer) = peer
+                    && let Some(Some(leg)) = self.legs.get_mut(peer)
+                {
+                    leg.relay(now_us, peer, buffer, len, wire);
+                }
+            }
+            Heard::Event { len, digit } => {
+                if let Some(peer) = peer
+                    && let Some(Some(leg)) = self.legs.get_mut(peer)
+                {
+                    leg.leave_out(buffer.get(..len).unwrap_or_default());
+                }
+                self.pressed(now_us, slot, digit);
+            }
+        }
+    }
+
+    /// A datagram came to the leg's RTCP port.
+    pub(super) fn receive_rtcp(
+        &mut self,
+        now_us: u64,
+        slot: usize,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) {
+        if let Some(Some(leg)) = self.legs.get_mut(slot) {
+            leg.hear_rtcp(now_us, from, datagram);
+        }
+    }
+
+    /// Does what is due: ticks of 20 ms at their very times, and the coarse look. `ntp` is the wall clock's time.
+    pub(super) fn advance(&mut self, now_us: u64, ntp: u64, wire: &mut impl Wire) {
+        if now_us.saturating_sub(self.tick_due_us) > MAX_LATE_US {
+            self.tick_due_us = now_us;
+        }
+        while !self.active.is_empty() && self.tick_due_us <= now_us {
+            self.tick_due_us += FRAME_US;
+            self.tick(now_us, wire);
+        }
+        if !self.slots.is_empty() && self.sweep_due_us <= now_us {
+            self.sweep_due_us = now_us + SWEEP_US;
+            self.sweep(now_us, ntp, wire);
+        }
+    }
+
+    /// The recorder's feed, once the thread ends.
+    pub(super) fn into_recorder(self) -> RecorderFeed {
+        self.recorder
+    }
+
+    fn tick(&mut self, now_us: u64, wire: &mut impl Wire) {
+        for index in 0..self.active.len() {
+            let Some(&slot) = self.active.get(index) else {
+                break;
+            };
+            let digit = self.with_leg(now_us, slot, wire, |leg, bench| leg.listen(bench));
+            self.pressed(now_us, slot, digit.flatten());
+        }
+        for index in 0..self.active.len() {
+            let Some(&slot) = self.active.get(index) else {
+                break;
+            };
+            // Taken out, so that its peer's frame can be borrowed meanwhile.
+            let Some(mut leg) = self.legs.get_mut(slot).and_then(Option::take) else {
+                continue;
+            };
+            let peer = leg.peer.filter(|_| !leg.relays());
+            let peer = peer.and_then(|peer| self.legs.get(peer)?.as_deref()?.heard());
+            let mut bench = Bench {
+                now_us,
+                slot,
+                wire,
+                post: &mut self.post,
+                recorder: &mut self.recorder,
+                comfort: &self.comfort,
+            };
+            leg.speak(peer, &mut bench);
+            leg.record_tick(&mut bench);
+            if let Some(place) = self.legs.get_mut(slot) {
+                *place = Some(leg);
+            }
+        }
+        // What has ended frees its codecs, and whoever needs no more ticks leaves the list.
+        for index in (0..self.active.len()).rev() {
+            if let Some(&slot) = self.active.get(index) {
+                self.settle(now_us, slot);
+            }
+        }
+    }
+
+    fn sweep(&mut self, now_us: u64, ntp: u64, wire: &mut impl Wire) {
+        let timeout_us = self.timeout_us;
+        for slot in 0..self.legs.len() {
+            self.with_leg(now_us, slot, wire, |leg, bench| {
+                leg.sweep(ntp, timeout_us, bench)
+            });
+        }
+        self.post.flush();
+        self.recorder.flush();
+    }
+
+    /// A key press, if there is one, is told and made again for the peer. A key that is held needs ticks: its end may be lost.
+    fn pressed(&mut self, now_us: u64, slot: usize, digit: Option<Digit>) {
+        if let Some(digit) = digit {
+            if let Some(Some(leg)) = self.legs.get_mut(slot) {
+                leg.pressed(now_us, digit, &mut self.post);
+            }
+            self.press_at_peer(now_us, slot, digit);
+        }
+        self.settle(now_us, slot);
+    }
+
+    fn press_at_peer(&mut self, now_us: u64, slot: usize, digit: Digit) {
+        if let Some(peer) = self.peer(slot) {
+            if let Some(Some(leg)) = self.legs.get_mut(peer) {
+                leg.press(digit);
+            }
+            self.settle(now_us, peer);
+        }
+    }
+
+    /// Brings a leg into line with its own and its peer's state, and into or out of the list of active legs.
+    fn settle(&mut self, now_us: u64, slot: usize) {
+        let peer: Option<PeerView> = self.peer(slot).and_then(|peer| self.leg(peer)?.view());
+        let Some(Some(leg)) = self.legs.get_mut(slot) else {
+            return;
+        };
+        let needs_ticks = leg.settle(peer);
+        if needs_ticks == leg.is_active {
+            return;
+        }
+        leg.is_active = needs_ticks;
+        if needs_ticks {
+            if self.active.is_empty() {
+                self.tick_due_us = now_us;
+            }
+            self.active.push(slot);
+        } else {
+            self.active.retain(|&other| other != slot);
+        }
+    }
+
+    fn with_leg<W: Wire, T>(
+        &mut self,
+        now_us: u64,
+        slot: usize,
+        wire: &mut W,
+        act: impl FnOnce(&mut LegMedia, &mut Bench<'_, W>) -> T,
+    ) -> Option<T> {
+        let mut bench = Bench {
+            now_us,
+            slot,
+            wire,
+            post: &mut self.post,
+            recorder: &mut self.recorder,
+            comfort: &self.comfort,
+        };
+        let leg = self.legs.get_mut(slot)?.as_deref_mut()?;
+        Some(act(leg, &mut bench))
+    }
+
+    fn bench<'a, W>(&'a mut self, now_us: u64, slot: usize, wire: &'a mut W) -> Bench<'a, W> {
+        Bench {
+            now_us,
+            slot,
+            wire,
+            post: &mut self.post,
+            recorder: &mut self.recorder,
+            comfort: &self.comfort,
+        }
+    }
+
+    fn leg(&self, slot: usize) -> Option<&LegMedia> {
+        self.legs.get(slot)?.as_deref()
+    }
+
+    fn peer(&self, slot: usize) -> Option<usize> {
+        self.leg(slot)?.peer
+    }
+
+    fn join(&mut self, slot: usize, peer: Option<usize>) {
+        if let Some(Some(leg)) = self.legs.get_mut(slot) {
+            leg.join(peer);
+        }
+    }
+}
