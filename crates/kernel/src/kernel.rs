@@ -17,6 +17,7 @@ use crate::egress::{Egress, EgressError};
 use crate::files::{Files, FilesError};
 use crate::ids::Ids;
 use crate::limit::Limits;
+use crate::outbox::Outbox;
 use crate::secret::{SecretError, Secrets};
 use crate::time::Clock;
 
@@ -33,6 +34,8 @@ pub struct Kernel {
     pub bus: Bus,
     /// The guarded HTTP client.
     pub egress: Egress,
+    /// Deliveries of events to webhooks.
+    pub outbox: Outbox,
     /// Files beside the store.
     pub files: Files,
     /// The server's key.
@@ -100,10 +103,14 @@ impl Kernel {
         ids: Ids,
     ) -> Result<Self, OpenError> {
         make_data(&config.data)?;
+        let egress = Egress::new(&config.egress)?;
+        let secrets = Secrets::open(&config.data.join("secret.key"))?;
+        let post = Arc::new(egress.clone());
         Ok(Self {
-            egress: Egress::new(&config.egress)?,
+            outbox: Outbox::new(db.clone(), bus.clone(), clock.clone(), ids.clone(), secrets.clone(), post),
+            egress,
             files: Files::open(&config.data.join("files"))?,
-            secrets: Secrets::open(&config.data.join("secret.key"))?,
+            secrets,
             limits: Limits::new(&config.limits),
             known: KnownCredentials::default(),
             node: config.node.as_str().into(),

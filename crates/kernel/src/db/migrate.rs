@@ -18,10 +18,16 @@ pub struct Migration {
 }
 
 /// All migrations. A test compares this list with the folder.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    sql: include_str!("../../../../migrations/0001_kernel.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: include_str!("../../../../migrations/0001_kernel.sql"),
+    },
+    Migration {
+        version: 2,
+        sql: include_str!("../../../../migrations/0002_calls.sql"),
+    },
+];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \
     (version bigint not null primary key, sha256 text not null)";

@@ -106,6 +106,17 @@ impl Writer {
             .map_err(|_| DbError::Closed)
     }
 
+    /// As [`Writer::submit`], taking the writes out of `pending` only once there is room: nothing is lost when the
+    /// caller gives up waiting.
+    ///
+    /// # Errors
+    /// [`DbError::Closed`] when the server is stopping; `pending` is untouched then.
+    pub async fn submit_from(&self, pending: &mut Vec<Write>) -> Result<(), DbError> {
+        let room = self.queue.reserve().await.map_err(|_| DbError::Closed)?;
+        room.send(Order::Commit(Group { writes: std::mem::take(pending), reply: None }));
+        Ok(())
+    }
+
     /// Writes a group and returns when it is durable: rows per write.
     ///
     /// # Errors
