@@ -145,18 +145,18 @@ create index delivery_order on delivery (webhook, key, position) where state = '
 
 -- ---------------------------------------------------------------- work
 create table job (
-    id             text not null primary key,
-    org            text not null,
     kind           text not null,
     key            text not null,
+    org            text not null,
     due_at         bigint not null,
     payload        text not null,
     attempt        bigint not null default 0,
-    node           text not null default '',
-    lease_until_at bigint not null default 0,   -- 0 = nobody works on it
-    unique (kind, key)
+    node           text not null default '',    -- who works on it
+    claim          text not null default '',    -- one taking of it; '' = nobody works on it
+    lease_until_at bigint not null default 0,   -- when others may take it over; 0 = nobody works on it
+    primary key (kind, key)
 );
-create index job_by_due on job (lease_until_at, due_at);
+create index job_by_due on job (kind, lease_until_at, due_at);
 
 create table counter (
     org   text not null,

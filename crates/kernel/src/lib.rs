@@ -15,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod files;
 pub mod ids;
+pub mod jobs;
 pub mod kernel;
 pub mod limit;
 pub mod org;
