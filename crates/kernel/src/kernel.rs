@@ -14,8 +14,10 @@ use crate::config::Config;
 use crate::credential::KnownCredentials;
 use crate::db::{Db, DbError};
 use crate::egress::{Egress, EgressError};
+use crate::events::Events;
 use crate::files::{Files, FilesError};
 use crate::ids::Ids;
+use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::outbox::Outbox;
 use crate::secret::{SecretError, Secrets};
@@ -32,10 +34,14 @@ pub struct Kernel {
     pub ids: Ids,
     /// Wake-ups.
     pub bus: Bus,
+    /// The event log.
+    pub events: Events,
+    /// Deliveries of events.
+    pub outbox: Outbox,
+    /// Scheduled work.
+    pub jobs: Jobs,
     /// The guarded HTTP client.
     pub egress: Egress,
-    /// Deliveries of events to webhooks.
-    pub outbox: Outbox,
     /// Files beside the store.
     pub files: Files,
     /// The server's key.
@@ -105,15 +111,25 @@ impl Kernel {
         make_data(&config.data)?;
         let egress = Egress::new(&config.egress)?;
         let secrets = Secrets::open(&config.data.join("secret.key"))?;
-        let post = Arc::new(egress.clone());
+        let node: Arc<str> = config.node.as_str().into();
+        let outbox = Outbox::new(
+            db.clone(),
+            bus.clone(),
+            clock.clone(),
+            ids.clone(),
+            secrets.clone(),
+            Arc::new(egress.clone()),
+        );
         Ok(Self {
-            outbox: Outbox::new(db.clone(), bus.clone(), clock.clone(), ids.clone(), secrets.clone(), post),
+            events: Events::new(db.clone(), bus.clone()),
+            outbox,
+            jobs: Jobs::new(db.clone(), bus.clone(), clock.clone(), ids.clone(), &node),
             egress,
             files: Files::open(&config.data.join("files"))?,
             secrets,
             limits: Limits::new(&config.limits),
             known: KnownCredentials::default(),
-            node: config.node.as_str().into(),
+            node,
             config: Arc::new(config),
             db,
             clock,
@@ -122,6 +138,20 @@ impl Kernel {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })
+    }
+
+    /// Sets the outbox and the jobs to work: once, when their handlers are registered.
+    pub fn start(&self) {
+        self.outbox.start(&self.tasks, self.stop.clone());
+        self.jobs.start(&self.tasks, self.stop.clone());
+    }
+
+    /// Stops the kernel's tasks and every other on the tracker, then writes what is queued and closes the store.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.db.close().await;
     }
 }
 

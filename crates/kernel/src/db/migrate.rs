@@ -17,16 +17,20 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// A numbered file of `migrations/`.
+macro_rules! migration {
+    ($version:literal, $file:literal) => {
+        Migration {
+            version: $version,
+            sql: include_str!(concat!("../../../../migrations/", $file)),
+        }
+    };
+}
+
 /// All migrations. A test compares this list with the folder.
 pub const MIGRATIONS: &[Migration] = &[
-    Migration {
-        version: 1,
-        sql: include_str!("../../../../migrations/0001_kernel.sql"),
-    },
-    Migration {
-        version: 2,
-        sql: include_str!("../../../../migrations/0002_calls.sql"),
-    },
+    migration!(1, "0001_kernel.sql"),
+    migration!(2, "0002_calls.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \
@@ -105,36 +109,19 @@ mod tests {
     #[test]
     fn the_list_is_the_folder() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
-        let mut files: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|file| file.unwrap().path())
-            .collect();
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut files: Vec<_> = entries.map(|file| file.unwrap().path()).collect();
         files.sort();
-        let texts: Vec<_> = files
-            .iter()
-            .map(|file| std::fs::read_to_string(file).unwrap())
-            .collect();
-        assert_eq!(
-            texts,
-            MIGRATIONS
-                .iter()
-                .map(|migration| migration.sql)
-                .collect::<Vec<_>>()
-        );
-        let versions: Vec<_> = MIGRATIONS
-            .iter()
-            .map(|migration| migration.version)
-            .collect();
-        assert_eq!(
-            versions,
-            (1..=versions.len())
-                .map(|n| i64::try_from(n).unwrap())
-                .collect::<Vec<_>>()
-        );
-        for (file, version) in files.iter().zip(versions) {
+        assert_eq!(files.len(), MIGRATIONS.len());
+        for ((file, migration), number) in files.iter().zip(MIGRATIONS).zip(1..) {
             let name = file.file_name().unwrap().to_str().unwrap();
+            assert_eq!(migration.version, number);
             assert!(
-                name.starts_with(&format!("{version:04}_")) && name.ends_with(".sql"),
+                name.starts_with(&format!("{number:04}_")) && name.ends_with(".sql"),
+                "{name}"
+            );
+            assert!(
+                std::fs::read_to_string(file).unwrap() == migration.sql,
                 "{name}"
             );
         }

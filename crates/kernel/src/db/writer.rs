@@ -106,14 +106,19 @@ impl Writer {
             .map_err(|_| DbError::Closed)
     }
 
-    /// As [`Writer::submit`], taking the writes out of `pending` only once there is room: nothing is lost when the
-    /// caller gives up waiting.
+    /// As [`Writer::submit`], but takes the writes only once there is a place for them: a caller that stops waiting
+    /// (an arm of a `select!`) loses none. Nothing to do for an empty list.
     ///
     /// # Errors
-    /// [`DbError::Closed`] when the server is stopping; `pending` is untouched then.
+    /// [`DbError::Closed`] when the server is stopping.
     pub async fn submit_from(&self, pending: &mut Vec<Write>) -> Result<(), DbError> {
-        let room = self.queue.reserve().await.map_err(|_| DbError::Closed)?;
-        room.send(Order::Commit(Group { writes: std::mem::take(pending), reply: None }));
+        if !pending.is_empty() {
+            let place = self.queue.reserve().await.map_err(|_| DbError::Closed)?;
+            place.send(Order::Commit(Group {
+                writes: std::mem::take(pending),
+                reply: None,
+            }));
+        }
         Ok(())
     }
 
