@@ -3,7 +3,11 @@
 use voice::cause::Cause;
 
 use super::{Context, Exit, Running, Turn};
-use crate::flows::{check::fields::Fields, machine::Input, template::Template};
+use crate::flows::{
+    check::fields::Fields,
+    machine::Input,
+    template::{FillError, Template, Variables},
+};
 
 /// Longest call, in seconds.
 pub(super) const MAX_TIME: u32 = 86_400;
@@ -31,6 +35,35 @@ impl Call {
             time_limit_s: fields.integer("time_limit", 1..=MAX_TIME, 14_400),
             number,
         }
+    }
+}
+
+/// What the shell dials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placing {
+    /// The number.
+    pub number: String,
+    /// The caller id wished for.
+    pub caller_id: Option<String>,
+    /// How long it rings, in milliseconds.
+    pub timeout_ms: i64,
+    /// How long the call may last from the answer on, in milliseconds.
+    pub time_limit_ms: i64,
+}
+
+impl Call {
+    /// The call to place; no variable has a value yet, so a number with a template cannot be dialled.
+    ///
+    /// # Errors
+    /// [`FillError`].
+    pub fn placing(&self) -> Result<Placing, FillError> {
+        let none = Variables::default();
+        Ok(Placing {
+            number: self.number.number(&none)?,
+            caller_id: self.caller_id.as_ref().and_then(|id| id.number(&none).ok()),
+            timeout_ms: self.timeout_ms.into(),
+            time_limit_ms: i64::from(self.time_limit_s) * 1000,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Context, Exit, Running, Turn};
 use crate::flows::{
     check::{Ask, Question, fields::Fields},
     machine::{Booked, Booking, Effect, Input},
+    model::whole_number,
     template::Template,
     zones::{self, Due},
 };
@@ -107,12 +108,13 @@ impl Callback {
 
     /// Judges what no template leaves open.
     fn judge(&self, fields: &mut Fields<'_>) {
+        // A value that could not be read was reported; here only what the author spelled out is judged.
         let given = |fields: &mut Fields<'_>, name, template: &Template| {
-            fields
-                .value(name)
-                .is_some_and(|v| v.is_string() || v.is_number())
-                .then(|| template.fixed().map(str::to_owned))
-                .flatten()
+            let raw = fields.value(name).and_then(|raw| match raw {
+                serde_json::Value::Number(number) => whole_number(number),
+                other => other.as_str().map(str::to_owned),
+            });
+            raw.filter(|raw| template.fixed() == Some(raw))
         };
         let date = given(fields, "date", &self.date);
         let parsed_date = date.as_deref().and_then(zones::parse_date);

@@ -286,3 +286,6 @@ impl Exit {
         Self { cause, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,14 +27,17 @@ impl Prompt {
         let text = fields
             .template("text")
             .filter(|text| text.fixed() != Some(""));
-        let url_given = fields.value("url").is_some();
+        let given = |value: Option<&serde_json::Value>| {
+            value.is_some_and(|value| value.as_str() != Some(""))
+        };
+        let any_given = given(fields.value("text")) || fields.value("url").is_some();
         let prompt = Self {
             url: fields.url("url"),
             voice: fields.text("voice"),
             language: fields.text("language"),
             text,
         };
-        if prompt.text.is_none() && !url_given {
+        if !any_given {
             let path = fields.here().to_owned();
             fields.found.report.error(
                 "text_or_url_required",

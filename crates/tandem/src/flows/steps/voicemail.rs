@@ -35,7 +35,10 @@ impl Voicemail {
                 path,
                 ask: Ask::Mailbox(mailbox.clone()),
             });
-        } else if fields.value("box").is_some() {
+        } else if fields
+            .value("box")
+            .is_some_and(|given| given.is_string() || given.is_i64())
+        {
             fields.found.report.error(
                 "unknown_entity",
                 path,

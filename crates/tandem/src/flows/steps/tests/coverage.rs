@@ -1,0 +1,193 @@
+//! Compares the step table of docs/contracts/flows.md with the tests beside this file, by name: a field or an edge
+//! that the contract lists and no test names fails here, and so does a step type that is not built.
+use std::collections::BTreeSet;
+
+use super::*;
+
+const CONTRACT: &str = include_str!("../../../../../../docs/contracts/flows.md");
+/// The sentence of the contract that names what comes later.
+const LATER: &str = "With the browser phone: ";
+
+/// The tests of a type: its own file, or functions of `small` that begin with its name.
+fn source(kind: &str) -> &'static str {
+    match kind {
+        "call" => include_str!("call.rs"),
+        "play" => include_str!("play.rs"),
+        "digits" => include_str!("digits.rs"),
+        "http" => include_str!("http.rs"),
+        "connect" => include_str!("connect.rs"),
+        "callback" => include_str!("callback.rs"),
+        _ => include_str!("small.rs"),
+    }
+}
+
+fn rows() -> Vec<Vec<String>> {
+    let table = CONTRACT
+        .split("## Steps")
+        .nth(1)
+        .unwrap()
+        .split("## Semantics")
+        .next()
+        .unwrap();
+    table
+        .lines()
+        .filter(|line| {
+            line.starts_with('|') && !line.starts_with("|---") && !line.starts_with("| type")
+        })
+        .map(|line| {
+            line.replace("\\|", "\u{1}")
+                .trim_matches('|')
+                .split('|')
+                .map(|cell| cell.trim().replace('\u{1}', "|"))
+                .collect()
+        })
+        .collect()
+}
+
+/// Splits at commas outside brackets.
+fn split(text: &str) -> Vec<String> {
+    let (mut depth, mut out) = (0, vec![String::new()]);
+    for c in text.chars() {
+        match c {
+            '(' | '{' | '[' => depth += 1,
+            ')' | '}' | ']' => depth -= 1,
+            _ => {}
+        }
+        if c == ',' && depth == 0 {
+            out.push(String::new())
+        } else {
+            out.last_mut().unwrap().push(c)
+        }
+    }
+    out.into_iter()
+        .map(|piece| piece.trim().to_owned())
+        .filter(|piece| !piece.is_empty())
+        .collect()
+}
+
+fn name(text: &str) -> String {
+    text.trim()
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .collect()
+}
+
+fn fields(cell: &str) -> BTreeSet<String> {
+    let alternatives = |piece: String| -> Vec<String> {
+        let piece = piece.replace(" xor/and ", " or ");
+        let pieces: Vec<&str> = piece.split(" or ").collect();
+        pieces
+            .iter()
+            .flat_map(|p| p.split_whitespace().next().unwrap_or_default().split('|'))
+            .map(name)
+            .collect()
+    };
+    split(cell).into_iter().flat_map(alternatives).collect()
+}
+
+fn edges(cell: &str) -> BTreeSet<String> {
+    let cell = cell.replace("`*`", "any ");
+    let known = ["next_step", "success", "fail", "exact", "any"];
+    let quoted: BTreeSet<String> = cell
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(|list| list.split(','))
+        .map(name)
+        .collect();
+    let plain = cell
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| known.contains(word))
+        .map(str::to_owned);
+    quoted.into_iter().chain(plain).collect()
+}
+
+fn later() -> BTreeSet<String> {
+    let sentence = CONTRACT
+        .split(LATER)
+        .nth(1)
+        .unwrap()
+        .split('.')
+        .next()
+        .unwrap();
+    sentence.split(',').map(name).collect()
+}
+
+/// `name(argument, argument)` or `name=sugar`.
+fn small(piece: &str) -> (String, Vec<String>) {
+    let arguments = piece
+        .split_once('(')
+        .map_or("", |(_, rest)| rest.trim_end_matches(')'));
+    (
+        name(piece),
+        split(arguments)
+            .iter()
+            .map(|argument| name(argument))
+            .collect(),
+    )
+}
+
+#[test]
+fn every_field_and_edge_of_the_contract_has_a_test() {
+    let (mut wanted, later) = (Vec::new(), later());
+    for row in rows() {
+        let kinds = split(row[0].split('(').next().unwrap_or_default());
+        if kinds.len() == 1 && !row[1].is_empty() {
+            let kind = kinds[0].trim().to_owned();
+            wanted.extend(
+                fields(&row[1])
+                    .into_iter()
+                    .map(|field| (kind.clone(), format!("fn field_{field}("))),
+            );
+            wanted.extend(
+                edges(&row[2])
+                    .into_iter()
+                    .map(|edge| (kind.clone(), format!("fn edge_{edge}("))),
+            );
+        } else {
+            for (kind, arguments) in split(&row[0])
+                .iter()
+                .map(|piece| small(piece))
+                .filter(|(kind, _)| !later.contains(kind))
+            {
+                if arguments.is_empty() {
+                    wanted.push((kind.clone(), format!("fn {kind}(")));
+                }
+                wanted.extend(
+                    arguments
+                        .into_iter()
+                        .map(|argument| (kind.clone(), format!("fn {kind}_{argument}("))),
+                );
+            }
+        }
+    }
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|(kind, test)| !source(kind).contains(test))
+        .collect();
+    assert!(missing.is_empty(), "no test for {missing:?}");
+    assert!(wanted.len() >= 65, "the table was not read: {wanted:?}");
+    let kinds: BTreeSet<&str> = wanted.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
+}
+
+#[test]
+fn every_alias_of_the_contract_is_read() {
+    for row in rows() {
+        let Some((kind, aliases)) = row[0].split_once(" (") else {
+            continue;
+        };
+        for alias in aliases.trim_end_matches(')').split(',') {
+            let step = json!({"type": alias.trim(), "text": "x", "number": "5263"});
+            let run = Run::of(step);
+            let entered = run.find(|effect| {
+                if let Effect::Enter { step, .. } = effect {
+                    Some(step.kind)
+                } else {
+                    None
+                }
+            });
+            assert_eq!(entered, kind);
+        }
+    }
+}
