@@ -341,6 +341,11 @@ impl Signals {
     pub async fn recv(&mut self) -> Option<Signal> {
         self.receiver.recv().await
     }
+
+    /// The next command, if one waits.
+    pub fn try_recv(&mut self) -> Option<Signal> {
+        self.receiver.try_recv().ok()
+    }
 }
 
 impl Drop for Signals {
@@ -471,5 +476,111 @@ impl LegEvents {
 
     fn state(&self) -> MutexGuard<'_, OutletState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use kernel::ids::Ids;
+
+    use super::*;
+    use crate::runner::{MediaConfig, MediaThreads};
+
+    const END: LegEnd = LegEnd {
+        cause: Cause::Busy,
+        by: EndedBy::Remote,
+        sip_code: Some(486),
+        q850: None,
+    };
+
+    fn leg(sink: Option<LegSink>) -> (Leg, Signals, LegEvents) {
+        let config = MediaConfig {
+            threads: 1,
+            rtp_ports: (20_000, 20_001),
+            media_timeout_ms: 30_000,
+        };
+        let threads = MediaThreads::start(&config, Ids::seeded(1)).unwrap();
+        let events = LegEvents::new("leg_1".into(), sink);
+        let (leg, signals) = Leg::new(threads.leg(events.clone(), None), events.clone());
+        (leg, signals, events)
+    }
+
+    fn told(events: &mut mpsc::Receiver<(LegId, LegEvent)>) -> Vec<LegEvent> {
+        std::iter::from_fn(|| events.try_recv().ok())
+            .map(|(_, event)| event)
+            .collect()
+    }
+
+    #[test]
+    fn what_happens_before_a_sink_is_attached_is_told_then() {
+        let (leg, _signals, events) = leg(None);
+        events.offer(LegEvent::Ringing).unwrap();
+        let (sink, mut receiver) = mpsc::channel(8);
+        leg.attach(sink);
+        events.offer(LegEvent::Held).unwrap();
+        let told = told(&mut receiver);
+        assert!(
+            matches!(told[..], [LegEvent::Ringing, LegEvent::Held]),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_leg_ends_once_and_only_a_recording_speaks_after_it() {
+        let (sink, mut receiver) = mpsc::channel(8);
+        let (_leg, signals, events) = leg(Some(sink));
+        events.offer(LegEvent::Ended(END)).unwrap();
+        events.offer(LegEvent::Ended(END)).unwrap();
+        events.offer(LegEvent::Held).unwrap();
+        let failed = LegEvent::RecordingFailed {
+            id: "rec_1".into(),
+            error: "disk full".to_owned(),
+        };
+        events.offer(failed).unwrap();
+        drop(signals);
+        let told = told(&mut receiver);
+        assert!(
+            matches!(
+                &told[..],
+                [LegEvent::Ended(end), LegEvent::RecordingFailed { .. }] if *end == END
+            ),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_leg_whose_signalling_vanishes_still_ends() {
+        let (sink, mut receiver) = mpsc::channel(8);
+        let (_leg, signals, _) = leg(Some(sink));
+        drop(signals);
+        let told = told(&mut receiver);
+        assert!(
+            matches!(&told[..], [LegEvent::Ended(end)] if end.cause == Cause::FlowError),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn an_end_that_found_no_room_can_be_told_again() {
+        let (sink, mut receiver) = mpsc::channel(1);
+        let (_leg, _signals, events) = leg(Some(sink));
+        events.offer(LegEvent::Ringing).unwrap();
+        let back = events.offer(LegEvent::Ended(END)).unwrap_err();
+        receiver.try_recv().unwrap();
+        events.offer(back).unwrap();
+        assert!(matches!(told(&mut receiver)[..], [LegEvent::Ended(_)]));
+    }
+
+    #[test]
+    fn a_flood_of_commands_leaves_room_for_the_hang_up() {
+        let (leg, mut signals, _) = leg(None);
+        (0..1_000).for_each(|_| leg.ring());
+        leg.hangup(Cause::Normal);
+        let mut last = None;
+        while let Some(signal) = signals.try_recv() {
+            last = Some(signal);
+        }
+        assert_eq!(last, Some(Signal::Hangup(Cause::Normal)));
     }
 }

@@ -457,6 +457,12 @@ impl LegMedia {
         }
     }
 
+    /// The leg failed inside: its recording ends, and its signalling hears of lost media.
+    pub(super) fn give_up(&mut self, feed: &mut RecorderFeed) {
+        self.end_recording(feed);
+        self.events.media_timeout();
+    }
+
     fn end_recording(&mut self, feed: &mut RecorderFeed) {
         if let Some(recording) = self.recording.take() {
             feed.end(recording.into_tape());

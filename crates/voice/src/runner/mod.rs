@@ -12,13 +12,19 @@ mod leg_media;
 mod line;
 mod mailbox;
 mod patchbay;
+#[cfg(test)]
+mod patchbay_tests;
 mod port_pool;
 mod recorder;
 mod recording;
 mod remote;
 mod silence;
 mod socket;
+#[cfg(test)]
+mod stage;
 mod thread;
+#[cfg(test)]
+mod threads_tests;
 mod timepiece;
 
 use std::io;

@@ -32,6 +32,8 @@ pub(super) struct Patchbay {
     tick_due_us: u64,
     sweep_due_us: u64,
     timeout_us: u64,
+    /// The leg that is being worked on: guilty, should there be a panic.
+    working_on: usize,
     post: Post,
     recorder: RecorderFeed,
     comfort: Comfort,
@@ -51,6 +53,7 @@ impl Patchbay {
             tick_due_us: 0,
             sweep_due_us: 0,
             timeout_us,
+            working_on: usize::MAX,
             post: Post::default(),
             recorder,
             comfort: Comfort::new()?,
@@ -143,6 +146,7 @@ impl Patchbay {
 
     /// Carries out an order that concerns the leg's media alone.
     pub(super) fn carry_out(&mut self, now_us: u64, slot: usize, order: Order) {
+        self.working_on = slot;
         let Some(Some(leg)) = self.legs.get_mut(slot) else {
             return;
         };
@@ -186,6 +190,7 @@ impl Patchbay {
         len: usize,
         wire: &mut impl Wire,
     ) {
+        self.working_on = slot;
         let (Some(Some(leg)), Some(datagram)) = (self.legs.get_mut(slot), buffer.get_mut(..len))
         else {
             return;
@@ -220,6 +225,7 @@ impl Patchbay {
         from: SocketAddr,
         datagram: &mut [u8],
     ) {
+        self.working_on = slot;
         if let Some(Some(leg)) = self.legs.get_mut(slot) {
             leg.hear_rtcp(now_us, from, datagram);
         }
@@ -240,6 +246,14 @@ impl Patchbay {
         }
     }
 
+    /// Throws out the leg at whose work the thread panicked, so that it ends and no other does; its slot.
+    pub(super) fn evict(&mut self, now_us: u64) -> Option<usize> {
+        let slot = self.working_on;
+        let mut leg = self.remove(now_us, slot)?;
+        leg.give_up(&mut self.recorder);
+        Some(slot)
+    }
+
     /// The recorder's feed, once the thread ends.
     pub(super) fn into_recorder(self) -> RecorderFeed {
         self.recorder
@@ -257,12 +271,8 @@ impl Patchbay {
             let Some(&slot) = self.active.get(index) else {
                 break;
             };
-            // Taken out, so that its peer's frame can be borrowed meanwhile.
-            let Some(mut leg) = self.legs.get_mut(slot).and_then(Option::take) else {
-                continue;
-            };
-            let peer = leg.peer.filter(|_| !leg.relays());
-            let peer = peer.and_then(|peer| self.legs.get(peer)?.as_deref()?.heard());
+            self.working_on = slot;
+            let peer = self.leg(slot).and_then(|leg| leg.peer.filter(|_| !leg.relays()));
             let mut bench = Bench {
                 now_us,
                 slot,
@@ -271,10 +281,17 @@ impl Patchbay {
                 recorder: &mut self.recorder,
                 comfort: &self.comfort,
             };
-            leg.speak(peer, &mut bench);
-            leg.record_tick(&mut bench);
-            if let Some(place) = self.legs.get_mut(slot) {
-                *place = Some(leg);
+            match peer.map(|peer| self.legs.get_disjoint_mut([slot, peer])) {
+                Some(Ok([Some(leg), Some(peer)])) => {
+                    leg.speak(peer.heard(), &mut bench);
+                    leg.record_tick(&mut bench);
+                }
+                _ => {
+                    if let Some(Some(leg)) = self.legs.get_mut(slot) {
+                        leg.speak(None, &mut bench);
+                        leg.record_tick(&mut bench);
+                    }
+                }
             }
         }
         // What has ended frees its codecs, and whoever needs no more ticks leaves the list.
@@ -344,6 +361,7 @@ impl Patchbay {
         wire: &mut W,
         act: impl FnOnce(&mut LegMedia, &mut Bench<'_, W>) -> T,
     ) -> Option<T> {
+        self.working_on = slot;
         let mut bench = Bench {
             now_us,
             slot,

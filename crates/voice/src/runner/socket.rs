@@ -58,7 +58,7 @@ impl LegSockets {
 impl LegSockets {
     /// Has the thread woken when a datagram comes for the leg in `slot`.
     pub(super) fn register(&mut self, registry: &Registry, slot: usize) -> io::Result<()> {
-        registry.register(&mut self.rtp, Token(slot * 2), Interest::READABLE)?;
+        registry.register(&mut self.rtp, Self::rtp_token(slot), Interest::READABLE)?;
         registry.register(&mut self.rtcp, Token(slot * 2 + 1), Interest::READABLE)
     }
 
@@ -66,6 +66,11 @@ impl LegSockets {
     pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         registry.deregister(&mut self.rtp)?;
         registry.deregister(&mut self.rtcp)
+    }
+
+    /// The token of the RTP socket of the leg in `slot`.
+    pub(super) fn rtp_token(slot: usize) -> Token {
+        Token(slot * 2)
     }
 
     /// The slot that a token stands for, and whether RTCP's socket is meant.

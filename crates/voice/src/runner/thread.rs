@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -183,31 +184,53 @@ impl MediaThread {
                 }
                 Ok(()) => {}
             }
-            for token in std::mem::take(&mut self.unread) {
-                self.read(token, &mut buffer);
-            }
-            let mut woken = false;
-            for event in &events {
-                match event.token() {
-                    WAKE => woken = true,
-                    token => self.read(token, &mut buffer),
-                }
-            }
-            if woken && !self.handle_commands() {
-                break;
-            }
-            let now_us = self.timepiece.now_us();
-            if self.patchbay.due_us().is_some_and(|due| due <= now_us) {
-                self.patchbay
-                    .advance(now_us, Timepiece::ntp(), &mut self.sockets);
+            // A decoder that panics at some packet must cost that one call, not all calls of the thread.
+            let turn = AssertUnwindSafe(|| self.turn(&events, &mut buffer));
+            match catch_unwind(turn) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => self.recover(),
             }
         }
         self.end();
     }
 
+    /// One round of work; false when the thread is to end.
+    fn turn(&mut self, events: &Events, buffer: &mut [u8; BUFFER_BYTES]) -> bool {
+        for token in std::mem::take(&mut self.unread) {
+            self.read(token, buffer);
+        }
+        let mut woken = false;
+        for event in events {
+            match event.token() {
+                WAKE => woken = true,
+                token => self.read(token, buffer),
+            }
+        }
+        if (woken || !self.commands.is_empty()) && !self.handle_commands() {
+            return false;
+        }
+        let now_us = self.timepiece.now_us();
+        if self.patchbay.due_us().is_some_and(|due| due <= now_us) {
+            self.patchbay
+                .advance(now_us, Timepiece::ntp(), &mut self.sockets);
+        }
+        true
+    }
+
+    /// After a panic: ends the leg whose work it was. What else was to be read or done in that turn is taken up again.
+    fn recover(&mut self) {
+        tracing::error!("media thread: a leg's media has panicked and is ended");
+        if let Some(slot) = self.patchbay.evict(self.timepiece.now_us()) {
+            self.sockets.take(slot, self.poll.registry());
+            self.mailbox.leg_went();
+        }
+        self.unread = (0..self.sockets.slots()).map(LegSockets::rtp_token).collect();
+    }
+
     /// How long there is nothing to do.
     fn nap(&self) -> Option<Duration> {
-        if !self.unread.is_empty() {
+        if !self.unread.is_empty() || !self.commands.is_empty() {
             return Some(Duration::ZERO);
         }
         let due_us = self.patchbay.due_us()?;
@@ -398,6 +421,11 @@ impl Sockets {
         if let Some(place) = self.0.get_mut(slot) {
             *place = Some(sockets);
         }
+    }
+
+    /// The number of slots, used or not.
+    fn slots(&self) -> usize {
+        self.0.len()
     }
 
     /// Takes a leg's sockets out of the poll.

@@ -1,0 +1,242 @@
+//! The media threads on loopback: real sockets, so counts and order are asserted, not times.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::ids::Ids;
+use media::codec::CodecKind;
+use media::play::Sound;
+use media::rtp::Packet;
+use tokio::sync::mpsc;
+
+use super::remote::{Direction, Remote};
+use super::{MediaConfig, MediaLeg, MediaStats, MediaThreads};
+use crate::leg::{LegEvent, LegEvents, LegId, PlayMode, Playable, RecordCommand};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Threads on a range of ports that no other test uses.
+fn threads(count: usize, first_port: u16) -> MediaThreads {
+    let config = MediaConfig {
+        threads: count,
+        rtp_ports: (first_port, first_port + 39),
+        media_timeout_ms: 30_000,
+    };
+    MediaThreads::start(&config, Ids::seeded(3)).unwrap()
+}
+
+struct Party {
+    leg: MediaLeg,
+    socket: UdpSocket,
+    to: SocketAddr,
+    sequence: u16,
+    events: mpsc::Receiver<(LegId, LegEvent)>,
+}
+
+impl Party {
+    fn new(threads: &MediaThreads, near: Option<&MediaLeg>) -> Self {
+        let (sink, events) = mpsc::channel(64);
+        let leg = threads.leg(LegEvents::new("leg_1".into(), Some(sink)), near);
+        let to = leg.open(LOOPBACK).unwrap();
+        let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        leg.set_remote(Remote {
+            rtp: socket.local_addr().unwrap(),
+            rtcp: None,
+            rtcp_mux: false,
+            codec: CodecKind::Pcmu,
+            payload_in: 0,
+            payload_out: 0,
+            events: None,
+            direction: Direction::SendRecv,
+            srtp: None,
+        });
+        Self {
+            leg,
+            socket,
+            to,
+            sequence: 0,
+            events,
+        }
+    }
+
+    /// Sends one packet whose payload carries its number.
+    fn send(&mut self) {
+        let mut payload = [0xff; 160];
+        payload[..2].copy_from_slice(&self.sequence.to_be_bytes());
+        let packet = Packet {
+            marker: false,
+            payload_type: 0,
+            sequence: self.sequence,
+            timestamp: u32::from(self.sequence) * 160,
+            ssrc: 77,
+            payload: &payload,
+        };
+        let mut datagram = [0; 172];
+        packet.write(&mut datagram).unwrap();
+        self.socket.send_to(&datagram, self.to).unwrap();
+        self.sequence += 1;
+    }
+
+    /// The number in the next packet that was relayed; comfort frames carry none.
+    fn receive(&self) -> u16 {
+        let mut datagram = [0; 400];
+        loop {
+            let len = self.socket.recv(&mut datagram).unwrap();
+            let packet = Packet::parse(&datagram[..len]).unwrap();
+            if packet.payload[2..4] == [0xff; 2] && packet.payload[..2] != [0xff; 2] {
+                return u16::from_be_bytes([packet.payload[0], packet.payload[1]]);
+            }
+        }
+    }
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what} did not come about");
+}
+
+#[test]
+fn a_bridge_loses_none_of_5000_packets_and_keeps_their_order() {
+    let threads = threads(1, 21_000);
+    let (mut alice, bob) = (Party::new(&threads, None), Party::new(&threads, None));
+    alice.leg.bridge(&bob.leg);
+    for expected in 0..5_000 {
+        alice.send();
+        assert_eq!(bob.receive(), expected);
+    }
+}
+
+#[test]
+fn bursts_are_relayed_whole() {
+    let threads = threads(1, 21_040);
+    let (mut alice, bob) = (Party::new(&threads, None), Party::new(&threads, None));
+    alice.leg.bridge(&bob.leg);
+    for burst in 0..10 {
+        (0..100).for_each(|_| alice.send());
+        for index in 0..100 {
+            assert_eq!(bob.receive(), burst * 100 + index);
+        }
+    }
+}
+
+#[test]
+fn a_leg_moves_to_its_peers_thread_and_orders_follow_it() {
+    let threads = threads(2, 21_080);
+    for round in 0..20_u64 {
+        let (mut alice, mut bob) = (Party::new(&threads, None), Party::new(&threads, None));
+        let mut carol = Party::new(&threads, None);
+        // Alice and Carol share a thread, or Bob and Carol do; each bridge but one moves a leg.
+        alice.leg.bridge(&bob.leg);
+        bob.leg.play(round, Playable::Beep, PlayMode::ONCE);
+        bob.leg.stop_play();
+        alice.send();
+        assert_eq!(bob.receive(), 0);
+        carol.leg.bridge(&alice.leg);
+        carol.leg.bridge(&bob.leg);
+        bob.send();
+        assert_eq!(carol.receive(), 0);
+        carol.send();
+        assert_eq!(bob.receive(), 0);
+        alice.leg.close();
+        bob.leg.close();
+        carol.leg.close();
+    }
+    wait_until("the end of all legs", || threads.stats() == MediaStats::default());
+}
+
+#[test]
+fn ports_return_when_legs_end_in_whatever_way() {
+    let threads = threads(2, 21_120);
+    assert_eq!(threads.port_pairs(), 20);
+    for round in 0..10 {
+        let mut parties: Vec<Party> = (0..20).map(|_| Party::new(&threads, None)).collect();
+        assert_eq!((threads.stats().legs, threads.stats().ports_in_use), (20, 20));
+        let (sink, _events) = mpsc::channel(1);
+        let one_more = threads.leg(LegEvents::new("leg_1".into(), Some(sink)), None);
+        assert!(one_more.open(LOOPBACK).is_err(), "the range is exhausted");
+        drop(one_more);
+        for pair in parties.chunks(2) {
+            pair[0].leg.bridge(&pair[1].leg);
+        }
+        if round % 2 == 0 {
+            parties.iter().for_each(|party| party.leg.close());
+        }
+        parties.clear();
+        wait_until("the return of all ports", || threads.stats() == MediaStats::default());
+    }
+}
+
+#[test]
+fn a_sound_reaches_the_socket_and_its_end_the_call() {
+    let threads = threads(1, 21_160);
+    let mut alice = Party::new(&threads, None);
+    let sound = Sound {
+        rate: 8_000,
+        pcm: Arc::from([1_000; 1_600]),
+    };
+    alice.leg.play(5, Playable::Sound(sound), PlayMode::ONCE);
+    let mut frames = 0;
+    while frames < 10 {
+        let mut datagram = [0; 400];
+        let len = alice.socket.recv(&mut datagram).unwrap();
+        let packet = Packet::parse(&datagram[..len]).unwrap();
+        frames += usize::from(packet.payload[0] != 0xff);
+    }
+    let (_, told) = alice.events.blocking_recv().unwrap();
+    assert!(matches!(told, LegEvent::PlayEnded { play: 5 }));
+}
+
+#[test]
+fn garbage_on_every_port_disturbs_nobody() {
+    let threads = threads(1, 21_200);
+    let (mut alice, bob) = (Party::new(&threads, None), Party::new(&threads, None));
+    alice.leg.bridge(&bob.leg);
+    alice.send();
+    bob.receive();
+    let stranger = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    for index in 0..2_000_u32 {
+        let garbage: Vec<u8> = (0..index % 300).map(|at| (at * 31 + index * 7) as u8).collect();
+        let port = alice.to.port() + (index % 2) as u16;
+        let _ = stranger.send_to(&garbage, (LOOPBACK, port));
+        if index % 20 == 0 {
+            let _ = alice.socket.send_to(&garbage, (LOOPBACK, alice.to.port() + 1));
+        }
+    }
+    for expected in 1..50 {
+        alice.send();
+        assert_eq!(bob.receive(), expected);
+    }
+}
+
+#[test]
+fn a_recording_is_whole_while_it_is_being_written() {
+    let threads = threads(1, 21_240);
+    let alice = Party::new(&threads, None);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("call.wav");
+    alice.leg.record(RecordCommand::Start {
+        id: "rec_1".into(),
+        path: path.clone(),
+        rate: 8_000,
+    });
+    wait_until("a second of recording", || {
+        hound::WavReader::open(&path).is_ok_and(|reader| reader.duration() >= 8_000)
+    });
+    let samples = hound::WavReader::open(&path).unwrap().into_samples::<i16>();
+    assert!(samples.map(Result::unwrap).count() >= 16_000);
+    assert_eq!(threads.stats().recordings, 1);
+    // The threads complete it even when they are stopped in the middle.
+    let mut events = alice.events;
+    threads.stop();
+    let told: Vec<LegEvent> = std::iter::from_fn(|| events.try_recv().ok()).map(|(_, event)| event).collect();
+    assert!(matches!(told[..], [LegEvent::RecordingReady { .. }]), "{told:?}");
+    assert_eq!(threads.stats(), MediaStats::default());
+}
