@@ -10,6 +10,8 @@ mod row;
 mod session;
 mod sqlite;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use arg::{Arg, Wake, Write};

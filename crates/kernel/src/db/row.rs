@@ -25,11 +25,11 @@ macro_rules! getters {
         /// # Errors
         /// [`DbError::Column`] when it is missing, null or of another type.
         pub fn $name(&self, column: &str) -> Result<$type, DbError> {
-            match &self.0 {
-                Engine::Sqlite(row) => row.try_get(column),
-                Engine::Postgres(row) => row.try_get(column),
-            }
-            .map_err(|error| bad_column(column, &error))
+            // By way of the option: sqlx reads a null of SQLite as 0 or "" without it.
+            self.$opt(column)?.ok_or_else(|| DbError::Column {
+                column: column.to_owned(),
+                reason: "null".to_owned(),
+            })
         }
 
         $(#[$meta])*
