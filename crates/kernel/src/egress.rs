@@ -471,10 +471,7 @@ fn explain(error: &reqwest::Error) -> EgressError {
     let mut tls = false;
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        let io = inner
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        tls |= inner.is::<rustls::Error>() || io.is_some_and(|inner| inner.is::<rustls::Error>());
+        tls |= is_tls(inner);
         text = inner.to_string();
         cause = inner.source();
     }
@@ -485,6 +482,14 @@ fn explain(error: &reqwest::Error) -> EgressError {
         (_, false, true) => EgressError::Timeout,
         _ => EgressError::Broken(text),
     }
+}
+
+/// The TLS error sits in I/O errors that wrap each other, and those do not name it as their source.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 #[cfg(test)]

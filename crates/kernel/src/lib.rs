@@ -14,6 +14,7 @@ pub mod egress;
 pub mod error;
 pub mod events;
 pub mod files;
+pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod kernel;

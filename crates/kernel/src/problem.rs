@@ -140,7 +140,7 @@ impl Problem {
             code: self.code.code,
             detail: self.detail.as_deref().filter(|_| !inside),
             errors: if inside { &[] } else { &self.errors },
-            request_id: self.request_id.as_deref(),
+            request_id: self.request_id.as_deref().filter(|_| inside),
         }
     }
 

@@ -237,7 +237,30 @@ mod tests {
                 .collect();
             drawing += &format!("{who} {action:?}\n");
         }
-        insta::assert_snapshot!(drawing, @r"");
+        insta::assert_snapshot!(drawing, @r"
+        x..... ManageBilling
+        x..... DeleteOrganisation
+        xx.... ManagePeople
+        xxx..x ReadPeople
+        xx.... ManageKeys
+        xx...x ReadKeys
+        xx.... ManageNumbers
+        xxx..x ReadNumbers
+        xx.... ManageSettings
+        xx...x ReadSettings
+        xx.... ManageFlows
+        xxx..x ReadFlows
+        xxxx.. RunFlow
+        xxx..x ReadCalls
+        xxx... ControlCalls
+        xxx..x ReadRecordings
+        xx.... ManageVoicemail
+        xxx..x ReadVoicemail
+        xxx..x ReadReports
+        xxxx.. WorkQueue
+        xxxxx. UseOwnPhone
+        xxxxx. UseOwnVoicemail
+        ");
     }
 
     #[test]

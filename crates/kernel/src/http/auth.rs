@@ -1,0 +1,165 @@
+//! Extractors of who asks: `Credential` and `Principal` from the request's header or session cookie, `Tenant` from its
+//! Host name.
+//!
+//! Invariant: a wrong credential is 401 whatever the Host; the organisation comes from the credential, never from the
+//! URL. Wrong ones that repeat from one address are 429; a good one is never refused for its neighbour's mistakes.
+
+use std::net::IpAddr;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST};
+use axum::http::request::Parts;
+
+use super::Client;
+use crate::credential::{Credential, Principal};
+use crate::error::codes;
+use crate::kernel::Kernel;
+use crate::org::Org;
+use crate::problem::Problem;
+
+/// Name of the cookie of a signed-in browser.
+const SESSION_COOKIE: &str = "tandem_session";
+
+impl Kernel {
+    /// Recognises a token that came from `address`; the one door for headers, bodies and first frames alike.
+    ///
+    /// # Errors
+    /// 401 for a wrong one, 429 when wrong ones repeat or a good one asks too often.
+    pub async fn admit(&self, token: &str, address: IpAddr) -> Result<Credential, Problem> {
+        match self.authenticate(token).await.map_err(Problem::from)? {
+            Some(credential) => {
+                self.limits
+                    .credential(&credential.id, self.clock.now_ms())?;
+                Ok(credential)
+            }
+            None => Err(self.wrong_credential(address)),
+        }
+    }
+
+    /// The answer to a wrong credential from `address`: 401, and 429 once they repeat.
+    pub fn wrong_credential(&self, address: IpAddr) -> Problem {
+        match self.limits.failed_credential(address, self.clock.now_ms()) {
+            Ok(()) => Problem::new(codes::UNAUTHORIZED),
+            Err(wait) => wait.into(),
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer KEY` or `Authorization: Token token="KEY"` (quotes may be missing).
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, rest) = headers
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .trim()
+        .split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest);
+    }
+    if !scheme.eq_ignore_ascii_case("token") {
+        return None;
+    }
+    let value = rest
+        .split(',')
+        .find_map(|pair| pair.trim().strip_prefix("token="));
+    Some(value.unwrap_or(rest).trim_matches('"'))
+}
+
+/// The cookies of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Cookies<'a>(pub &'a HeaderMap);
+
+impl<'a> Cookies<'a> {
+    /// The value of the first cookie of this name.
+    pub fn get(self, name: &str) -> Option<&'a str> {
+        self.0
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+impl<S> FromRequestParts<S> for Credential
+where
+    S: Send + Sync,
+    Kernel: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
+        let kernel = Kernel::from_ref(state);
+        let Ok(client) = Client::from_request_parts(parts, state).await;
+        let credential = if let Some(token) = bearer_token(&parts.headers) {
+            kernel.admit(token, client.ip).await?
+        } else if let Some(cookie) = Cookies(&parts.headers).get(SESSION_COOKIE) {
+            let found = kernel
+                .authenticate_session(cookie)
+                .await
+                .map_err(Problem::from)?;
+            found.ok_or_else(|| kernel.wrong_credential(client.ip))?
+        } else {
+            return Err(Problem::new(codes::UNAUTHORIZED));
+        };
+        parts.extensions.insert(credential.clone());
+        Ok(credential)
+    }
+}
+
+impl<S> FromRequestParts<S> for Principal
+where
+    S: Send + Sync,
+    Kernel: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Credential::from_request_parts(parts, state)
+            .await?
+            .principal)
+    }
+}
+
+/// The organisation of a keyless request: the one bound to its Host name, else `default_org`, else 404.
+#[derive(Debug, Clone)]
+pub struct Tenant(pub Org);
+
+impl<S> FromRequestParts<S> for Tenant
+where
+    S: Send + Sync,
+    Kernel: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let kernel = Kernel::from_ref(state);
+        let host = host_name(parts);
+        let mut org = kernel.org_by_host(&host).await.map_err(Problem::from)?;
+        if org.is_none()
+            && let Some(slug) = &kernel.config.default_org
+        {
+            org = kernel.org_by_slug(slug).await.map_err(Problem::from)?;
+        }
+        org.map(Self).ok_or_else(Problem::not_found)
+    }
+}
+
+/// The Host without its port, or the authority of HTTP/2.
+fn host_name(parts: &Parts) -> String {
+    let header = parts
+        .headers
+        .get(HOST)
+        .and_then(|value| value.to_str().ok());
+    let host = header.or_else(|| parts.uri.host()).unwrap_or_default();
+    let without_port = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    without_port.trim_end_matches('.').to_owned()
+}

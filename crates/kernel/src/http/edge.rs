@@ -1,0 +1,141 @@
+//! The outermost layers: request id, real address, access log, envelopes; limits per address; panics.
+//!
+//! Invariant: nothing that a client sent in a query, header or body reaches the access log.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::{Client, Hooks};
+use crate::error::codes;
+use crate::kernel::Kernel;
+use crate::problem::Problem;
+
+/// Longest path and query together, in bytes.
+const MAX_URI: usize = 8 * 1024;
+/// Tells the client and the log of the same request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Parameters of routes that are secrets themselves.
+const SECRET_PARAMETERS: [&str; 3] = ["{token}", "{link}", "{secret}"];
+
+/// What the outer layers need.
+#[derive(Debug, Clone)]
+pub(super) struct Around {
+    pub(super) kernel: Kernel,
+    pub(super) hooks: Hooks,
+}
+
+/// This request's id, in the request's extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub Arc<str>);
+
+/// Everything that happens to each request, whatever its route.
+pub(super) async fn layer(
+    State(around): State<Around>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Around { kernel, hooks } = around;
+    let started_ms = kernel.clock.now_ms();
+    let id: Arc<str> = kernel.ids.new("req", started_ms).into();
+    let client = Client::find(
+        request.extensions(),
+        request.headers(),
+        &kernel.config.trusted_proxy,
+    );
+    request.extensions_mut().insert(client);
+    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let span = tracing::info_span!("request", request_id = %id);
+    let mut response = next.run(request).instrument(span).await;
+
+    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
+        problem.request_id = Some(id.to_string());
+        response = render(&hooks, &path, problem);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let shown = if SECRET_PARAMETERS
+        .iter()
+        .any(|secret| route.contains(secret))
+    {
+        route
+    } else {
+        &path
+    };
+    let status = response.status().as_u16();
+    let took_ms = kernel.clock.now_ms() - started_ms;
+    tracing::info!(
+        target: "access", request_id = %id, client = %client.ip, %method, path = shown, status, took_ms, "request"
+    );
+    let labels = [
+        ("method", method.to_string()),
+        ("route", route.to_owned()),
+        ("status", status.to_string()),
+    ];
+    metrics::counter!("http_requests_total", &labels).increment(1);
+    response
+}
+
+/// A documented route's own envelope, or problem+json.
+pub(super) fn render(hooks: &Hooks, path: &str, problem: Problem) -> Response {
+    match (hooks.envelope)(path, &problem) {
+        Some(mut response) => {
+            problem.decorate(&mut response);
+            response
+        }
+        None => problem.into_response(),
+    }
+}
+
+/// What no route should have to look at: endless or NUL-bearing URIs, and addresses that ask too often.
+pub(super) async fn admit(
+    State(kernel): State<Kernel>,
+    client: Client,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Err(problem) = check_uri(request.uri()) {
+        return problem.into_response();
+    }
+    if let Err(wait) = kernel.limits.request(client.ip, kernel.clock.now_ms()) {
+        return Problem::from(wait).into_response();
+    }
+    next.run(request).await
+}
+
+fn check_uri(uri: &Uri) -> Result<(), Problem> {
+    let text = uri.path_and_query().map_or("", |both| both.as_str());
+    if text.len() > MAX_URI {
+        return Err(Problem::new(codes::URI_TOO_LONG));
+    }
+    if text.contains("%00") {
+        return Err(Problem::new(codes::NUL_CHARACTER).detail("in the path or query"));
+    }
+    Ok(())
+}
+
+/// A panic of a handler is a 500 and a line in the log, never a dropped connection.
+pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            Problem::internal(format!("panic: {}", text.unwrap_or_default())).into_response()
+        }
+    }
+}
