@@ -56,11 +56,6 @@ pub enum Input {
     Booked(Booked),
     /// A message for a box was left, or not.
     Message(Message),
-    /// The transfer was accepted (no cause) or refused.
-    Transferred {
-        /// Why it was refused.
-        cause: Option<Cause>,
-    },
     /// [`super::machine::Machine::deadline`] has come.
     Tick,
     /// The call is over, whoever ended it.
@@ -156,10 +151,8 @@ pub enum Booked {
 pub enum Message {
     /// It lies in the box.
     Left,
-    /// Nobody said anything.
+    /// Nobody said anything, or it could not be kept.
     Empty,
-    /// It could not be kept.
-    Failed(String),
 }
 
 /// Something that shall be done.
@@ -212,9 +205,7 @@ pub enum Effect {
         /// Whether a tone comes first.
         beep: bool,
     },
-    /// End the message now.
-    StopVoicemail,
-    /// Hand the customer over: [`Input::Transferred`] follows.
+    /// Connect the customer for good: the call ends with that, and [`Input::Ended`] follows.
     Transfer {
         /// The number.
         to: String,

@@ -10,7 +10,6 @@ use serde_json::json;
 use voice::cause::Cause;
 
 pub use super::effect::*;
-pub(crate) use super::recorder::Recorder;
 use super::{
     model::{Edges, Flow, Step},
     steps::{Context, Exit, Running, Turn},
@@ -42,7 +41,6 @@ pub struct Machine {
     flow: Arc<Flow>,
     setup: Setup,
     variables: Variables,
-    recorder: Recorder,
     state: State,
     /// Whether the customer is on the line.
     answered: bool,
@@ -68,8 +66,8 @@ enum State {
         index: usize,
         running: Box<dyn Running>,
     },
-    /// The hang-up was ordered.
-    HangingUp,
+    /// The hang-up was ordered, or the call handed over.
+    Leaving,
     /// The call is over.
     Over,
 }
@@ -87,7 +85,6 @@ impl Machine {
             flow,
             setup,
             variables,
-            recorder: Recorder::default(),
             state: State::New,
             answered: false,
             unanswered: None,
@@ -113,7 +110,7 @@ impl Machine {
         let mut out = Vec::new();
         match input {
             Input::Ended => self.ended(now_ms, &mut out),
-            _ if matches!(self.state, State::HangingUp | State::Over) => {}
+            _ if matches!(self.state, State::Leaving | State::Over) => {}
             Input::Answered => self.answer(now_ms, &mut out),
             Input::NotAnswered { cause } => {
                 self.unanswered = Some(*cause);
@@ -169,6 +166,7 @@ impl Machine {
         match next {
             Next::Step(index) => self.announce(Some(index), now_ms, out),
             Next::End(cause) => self.hang_up(cause, out),
+            Next::Leave => self.state = State::Leaving,
         }
     }
 
@@ -201,7 +199,7 @@ impl Machine {
     }
 
     fn start_recording(&mut self, then: Option<usize>, now_ms: i64, out: &mut Vec<Effect>) {
-        self.recorder.author(RecordAction::Start, out);
+        out.push(Effect::Record(RecordAction::Start));
         self.go(then, now_ms, out);
     }
 
@@ -234,6 +232,7 @@ impl Machine {
         match self.complete(index, &exit, out) {
             Next::Step(next) => self.go(Some(next), now_ms, out),
             Next::End(cause) => self.hang_up(cause, out),
+            Next::Leave => self.state = State::Leaving,
         }
     }
 
@@ -249,7 +248,6 @@ impl Machine {
             step: &reference,
             edges: &step.edges,
             variables: &mut self.variables,
-            recorder: &mut self.recorder,
             out,
             next_token: &mut self.next_token,
             http_times: &mut self.http_times,
@@ -266,6 +264,7 @@ impl Machine {
             let index = match next {
                 Next::Step(index) => index,
                 Next::End(cause) => return self.hang_up(cause, out),
+                Next::Leave => return self.state = State::Leaving,
             };
             let Some(step) = flow.steps.get(index) else {
                 return self.hang_up(Cause::FlowError, out);
@@ -311,7 +310,6 @@ impl Machine {
             step: &reference,
             edges: &step.edges,
             variables: &mut self.variables,
-            recorder: &mut self.recorder,
             out,
             next_token: &mut self.next_token,
             http_times: &mut self.http_times,
@@ -356,16 +354,17 @@ impl Machine {
         match target {
             Some(target) => Next::Step(target),
             // A call that its customer never answered ends with the reason for that, whatever the flow did since.
-            None => Next::End(match (self.unanswered, exit.cause) {
-                (Some(cause), Cause::Normal) => cause,
-                (_, cause) => cause,
-            }),
+            None => match (self.unanswered, exit.cause) {
+                (_, None) => Next::Leave,
+                (Some(cause), Some(Cause::Normal)) => Next::End(cause),
+                (_, Some(cause)) => Next::End(cause),
+            },
         }
     }
 
     fn hang_up(&mut self, cause: Cause, out: &mut Vec<Effect>) {
         out.push(Effect::Hangup { cause });
-        self.state = State::HangingUp;
+        self.state = State::Leaving;
     }
 
     fn ended(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
@@ -383,7 +382,6 @@ impl Machine {
             step: &reference,
             edges: &step.edges,
             variables: &mut self.variables,
-            recorder: &mut self.recorder,
             out,
             next_token: &mut self.next_token,
             http_times: &mut self.http_times,
@@ -395,6 +393,8 @@ impl Machine {
 enum Next {
     Step(usize),
     End(Cause),
+    /// Somebody else has the call now.
+    Leave,
 }
 
 fn successor(edges: &Edges, exit: &Exit) -> Option<usize> {

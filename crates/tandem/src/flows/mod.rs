@@ -6,7 +6,6 @@ mod effect;
 pub mod lenient;
 pub mod machine;
 pub mod model;
-mod recorder;
 pub mod steps;
 pub mod template;
 pub mod zones;

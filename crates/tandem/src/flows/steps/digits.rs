@@ -92,9 +92,6 @@ pub(super) fn is_edge(name: &str) -> bool {
 }
 
 pub(super) fn start(digits: &Arc<Digits>, context: &mut Context<'_>) -> Turn {
-    if digits.sensitive {
-        context.recorder.hide(true, context.out);
-    }
     let gathering = Gathering {
         gather: gather::Machine::new(rules(digits, context.edges)),
         digits: digits.clone(),
@@ -219,9 +216,6 @@ impl Gathering {
     }
 
     fn finish(&self, outcome: &gather::Outcome, context: &mut Context<'_>) -> Exit {
-        if self.digits.sensitive {
-            context.recorder.hide(false, context.out);
-        }
         match outcome {
             gather::Outcome::Timeout => Exit::by(TIMEOUT).or_cause(Cause::NoInput),
             gather::Outcome::Invalid { digits } => {

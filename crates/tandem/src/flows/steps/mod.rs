@@ -26,7 +26,7 @@ use voice::cause::Cause;
 
 use super::{
     check::fields::Fields,
-    machine::{Effect, Input, Recorder, StepRef},
+    machine::{Effect, Input, StepRef},
     model::Edges,
     template::Variables,
 };
@@ -182,7 +182,6 @@ pub(crate) struct Context<'a> {
     pub(crate) step: &'a StepRef,
     pub(crate) edges: &'a Edges,
     pub(crate) variables: &'a mut Variables,
-    pub(crate) recorder: &'a mut Recorder,
     pub(crate) out: &'a mut Vec<Effect>,
     pub(crate) next_token: &'a mut u64,
     pub(crate) http_times: &'a mut std::collections::VecDeque<i64>,
@@ -238,8 +237,8 @@ pub(crate) struct Exit {
     pub(crate) outcome: Cow<'static, str>,
     /// Whether the scalar `next_step` is taken when there is none.
     pub(crate) falls_back: bool,
-    /// The cause of the hang-up when nothing follows.
-    pub(crate) cause: Cause,
+    /// The cause of the hang-up when nothing follows; none = whoever has the call now ends it.
+    pub(crate) cause: Option<Cause>,
     /// The step could not do its work (event step.failed).
     pub(crate) error: Option<String>,
     /// The outcome's name is secret: it and what follows stay out of the event.
@@ -251,7 +250,7 @@ impl Exit {
         Self {
             outcome: outcome.into(),
             falls_back: true,
-            cause: Cause::Normal,
+            cause: Some(Cause::Normal),
             error: None,
             hidden: false,
         }
@@ -273,8 +272,17 @@ impl Exit {
     pub(crate) fn last(outcome: &'static str, cause: Cause) -> Self {
         Self {
             falls_back: false,
-            cause,
+            cause: Some(cause),
             ..Self::by(outcome)
+        }
+    }
+
+    /// The call goes on without the flow.
+    pub(crate) fn handed_over() -> Self {
+        Self {
+            falls_back: false,
+            cause: None,
+            ..Self::by("transferred")
         }
     }
 
@@ -283,7 +291,10 @@ impl Exit {
     }
 
     pub(crate) fn or_cause(self, cause: Cause) -> Self {
-        Self { cause, ..self }
+        Self {
+            cause: Some(cause),
+            ..self
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! `record`: starts, stops, pauses or resumes the recording of the call.
 
 use super::{Context, Exit, Turn};
-use crate::flows::{check::fields::Fields, machine::RecordAction};
+use crate::flows::{
+    check::fields::Fields,
+    machine::{Effect, RecordAction},
+};
 
 /// Configuration of a `record` step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,7 @@ impl Record {
     }
 
     pub(super) fn start(self, context: &mut Context<'_>) -> Turn {
-        context.recorder.author(self.action, context.out);
+        context.push(Effect::Record(self.action));
         Turn::Done(Exit::completed())
     }
 }

@@ -1,4 +1,4 @@
-//! `voicemail`: records a message into the box of a person or a team.
+//! `voicemail`: records a message into the box of a person. `#`, silence or the longest time ends it.
 
 use super::{Context, Exit, Running, Turn};
 use crate::flows::{
@@ -9,13 +9,11 @@ use crate::flows::{
 
 /// Longest message, in seconds.
 const MAX_MESSAGE: f64 = 3_600.0;
-/// The key by which the customer ends the message.
-const END_KEY: char = '#';
 
 /// Configuration of a `voicemail` step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voicemail {
-    /// Whose box: the number of a person or a team.
+    /// Whose box: the number of a person.
     pub mailbox: String,
     /// Longest message, in milliseconds.
     pub max_ms: u32,
@@ -39,11 +37,10 @@ impl Voicemail {
             .value("box")
             .is_some_and(|given| given.is_string() || given.is_i64())
         {
-            fields.found.report.error(
-                "unknown_entity",
-                path,
-                "box must be the number of a person or a team",
-            );
+            fields
+                .found
+                .report
+                .error("unknown_entity", path, "box must be the number of a person");
         }
         Self {
             mailbox,
@@ -67,17 +64,10 @@ impl Voicemail {
 struct Listening;
 
 impl Running for Listening {
-    fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
+    fn on(&mut self, input: &Input, _context: &mut Context<'_>) -> Option<Exit> {
         match input {
-            Input::Dtmf {
-                symbol: END_KEY, ..
-            } => {
-                context.push(Effect::StopVoicemail);
-                None
-            }
             Input::Message(Message::Left) => Some(Exit::completed()),
             Input::Message(Message::Empty) => Some(Exit::by("empty")),
-            Input::Message(Message::Failed(error)) => Some(Exit::failed("failed", error.clone())),
             _ => None,
         }
     }

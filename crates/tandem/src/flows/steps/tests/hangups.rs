@@ -100,7 +100,7 @@ fn input(kind: u8, choice: u8, run: &Run) -> Input {
             Booked::Before
         }),
         19 => Input::Message(Message::Left),
-        20 => Input::Transferred { cause: None },
+        20 => Input::Message(Message::Empty),
         21 => Input::PlayEnded { play: token },
         _ => Input::Tick,
     }
@@ -129,16 +129,6 @@ fn judge(run: &Run) {
         !run.log
             .iter()
             .any(|effect| matches!(effect, Effect::SaveVariables(map) if map.contains_key("pin")))
-    );
-    let recordings = run.recordings();
-    assert!(
-        recordings
-            .first()
-            .is_none_or(|first| *first == RecordAction::Start)
-    );
-    assert!(
-        recordings.windows(2).all(|pair| pair[0] != pair[1]),
-        "{recordings:?}"
     );
 }
 
