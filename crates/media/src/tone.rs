@@ -17,6 +17,8 @@ const BEEP_HZ: u16 = 1_000;
 const AMPLITUDE: f64 = 5_000.0;
 /// Highest sample of the comfort noise, of 32768: about -72 dBm0.
 const NOISE_AMPLITUDE: i32 = 12;
+/// Longer than any call, in milliseconds.
+const ENDLESS_MS: u32 = u32::MAX;
 /// Length of a tone's rise and fall, in milliseconds.
 const RAMP_MS: u32 = 5;
 
@@ -31,13 +33,8 @@ pub enum Tone {
     Beep,
     /// Noise so soft that one only notices that the line is alive, until stopped.
     ComfortNoise,
-    /// A key's two tones for so many milliseconds; silence for what is no key.
-    Key {
-        /// `0`-`9`, `*`, `#`, `A`-`D`.
-        symbol: char,
-        /// How long, in milliseconds.
-        duration_ms: u32,
-    },
+    /// A key's two tones (`0`-`9`, `*`, `#`, `A`-`D`), until stopped; silence for what is no key.
+    Key(char),
 }
 
 /// Computes a tone frame by frame.
@@ -61,14 +58,13 @@ impl Generator {
             Tone::Ringback => ([CALL_PROGRESS_HZ, 0], 1_000, 4_000, true),
             Tone::Busy => ([CALL_PROGRESS_HZ, 0], 500, 500, true),
             Tone::Beep => ([BEEP_HZ, 0], 250, 0, false),
-            Tone::ComfortNoise => ([0, 0], 1_000, 0, true),
-            Tone::Key {
-                symbol,
-                duration_ms,
-            } => {
-                let pair = tone_pair(symbol).map_or([0, 0], |(low, high)| [low, high]);
-                (pair, duration_ms, 0, false)
-            }
+            Tone::ComfortNoise => ([0, 0], ENDLESS_MS, 0, false),
+            Tone::Key(symbol) => (
+                tone_pair(symbol).map_or([0, 0], |(low, high)| [low, high]),
+                ENDLESS_MS,
+                0,
+                false,
+            ),
         };
         let samples = |ms: u32| u64::from(ms) * u64::from(rate) / 1_000;
         Self {
@@ -76,7 +72,7 @@ impl Generator {
             frequencies,
             noise: (tone == Tone::ComfortNoise).then_some(1),
             on: samples(on_ms),
-            period: samples(on_ms + off_ms).max(1),
+            period: samples(on_ms.saturating_add(off_ms)).max(1),
             repeats,
             position: 0,
         }
@@ -247,14 +243,7 @@ mod tests {
 
     #[test]
     fn tones_begin_and_end_softly() {
-        for tone in [
-            Tone::Beep,
-            Tone::Busy,
-            Tone::Key {
-                symbol: '1',
-                duration_ms: 100,
-            },
-        ] {
+        for tone in [Tone::Beep, Tone::Busy, Tone::Key('1')] {
             let pcm = render(tone, 48_000, 2);
             let steepest = pcm
                 .windows(2)

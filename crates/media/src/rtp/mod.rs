@@ -93,6 +93,20 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// Bytes before the payload: the fixed header, contributing sources and an extension. None when the
+/// packet is too short for what it announces. Unlike [`Packet::parse`] it reads no padding, so it
+/// serves encrypted packets too.
+#[must_use]
+pub fn header_bytes(packet: &[u8]) -> Option<usize> {
+    let first = *packet.first().filter(|first| *first >> 6 == 2)?;
+    let mut end = HEADER_BYTES + usize::from(first & 0x0f) * 4;
+    if first & 0x10 != 0 {
+        let &[_, _, high, low] = packet.get(end..)?.first_chunk()?;
+        end += 4 + usize::from(u16::from_be_bytes([high, low])) * 4;
+    }
+    (end <= packet.len()).then_some(end)
+}
+
 /// Whether a datagram that came to an RTP port is RTCP (RFC 5761, section 4): for ports that carry both.
 #[must_use]
 pub fn is_rtcp(datagram: &[u8]) -> bool {
