@@ -4,6 +4,8 @@
 //! commit of [`Writer`]; a change that reads first takes a [`Tx`]; reads run beside both.
 
 mod arg;
+pub(crate) mod dump;
+mod lock;
 mod migrate;
 mod postgres;
 mod row;
@@ -15,6 +17,7 @@ mod tests;
 mod writer;
 
 pub use arg::{Arg, Wake, Write};
+pub use lock::ServerLock;
 pub use migrate::{MIGRATIONS, Migration};
 pub use row::Row;
 pub use session::Tx;
@@ -47,6 +50,9 @@ pub enum DbError {
     /// An applied migration's text has changed, or one is missing.
     #[error("migration {0} in the database is not the one of this release")]
     ForeignMigration(i64),
+    /// A server, or a restore, holds the lock of this store.
+    #[error("a server uses this store: stop it first")]
+    InUse,
     /// The address of the database is none we know.
     #[error("the database must be sqlite:///path/file.db or postgres://..., not {0:?}")]
     Url(String),
@@ -126,19 +132,35 @@ enum Engine {
     Postgres(PgPool),
 }
 
+impl Engine {
+    async fn open(url: &str) -> Result<Self, DbError> {
+        if url.starts_with("sqlite:") {
+            sqlite::open(url).await
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            postgres::open(url).await
+        } else {
+            Err(DbError::Url(url.to_owned()))
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
 impl Db {
     /// Opens `sqlite:///path/tandem.db` or `postgres://…`, applies the missing migrations and starts the writer.
     ///
     /// # Errors
     /// [`DbError::NewerSchema`] when the data belongs to a newer release; [`DbError::Url`], [`DbError::Engine`].
     pub async fn open(url: &str, bus: Bus) -> Result<Self, DbError> {
-        let engine = if url.starts_with("sqlite:") {
-            sqlite::open(url).await?
-        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            postgres::open(url).await?
-        } else {
-            return Err(DbError::Url(url.to_owned()));
-        };
+        let engine = Engine::open(url).await?;
         migrate::apply(&engine, MIGRATIONS).await?;
         Ok(Self {
             writer: Writer::start(engine.clone(), bus),
@@ -189,13 +211,15 @@ impl Db {
     /// Writes what is queued, then closes every connection. Later writes fail with [`DbError::Closed`].
     pub async fn close(&self) {
         self.writer.close().await;
-        match &self.engine {
-            Engine::Sqlite { read, write } => {
-                read.close().await;
-                write.close().await;
-            }
-            Engine::Postgres(pool) => pool.close().await,
-        }
+        self.engine.close().await;
+    }
+
+    /// Takes the lock that says "a server uses this store", for as long as the value lives.
+    ///
+    /// # Errors
+    /// [`DbError::InUse`] when another process has it.
+    pub async fn lock(&self) -> Result<ServerLock, DbError> {
+        self.engine.lock().await
     }
 
     /// Asks the engine whether it understands a statement.

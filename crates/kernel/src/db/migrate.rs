@@ -44,23 +44,47 @@ crate::statements! {
 /// PostgreSQL's advisory lock for migrations: an arbitrary number of ours.
 const LOCK: &str = "select pg_advisory_xact_lock(7246315098)";
 
+/// Applies what is missing.
 pub(super) async fn apply(engine: &Engine, migrations: &[Migration]) -> Result<(), DbError> {
     let mut tx = engine.begin().await?;
-    if matches!(engine, Engine::Postgres(_)) {
-        tx.script(LOCK.to_owned()).await?;
-    }
-    tx.script(CREATE_LEDGER.to_owned()).await?;
+    prepare(engine, &mut tx).await?;
     let applied = applied(&mut tx, migrations).await?;
-    for migration in migrations
+    let missing = migrations
         .iter()
-        .filter(|migration| migration.version > applied)
-    {
+        .position(|migration| migration.version > applied);
+    if let Some(missing) = missing.and_then(|first| migrations.get(first..)) {
+        run(engine, &mut tx, missing).await?;
+    }
+    tx.commit().await
+}
+
+/// The version that a database has, 0 for an empty one; refuses what is not ours.
+pub(super) async fn present(engine: &Engine, tx: &mut Tx) -> Result<i64, DbError> {
+    prepare(engine, tx).await?;
+    applied(tx, MIGRATIONS).await
+}
+
+/// Runs and records migrations.
+pub(super) async fn run(
+    engine: &Engine,
+    tx: &mut Tx,
+    migrations: &[Migration],
+) -> Result<(), DbError> {
+    for migration in migrations {
         tx.script(dialect(engine, migration.sql)).await?;
         tx.run(RECORD, args![migration.version, fingerprint(migration.sql)])
             .await?;
         tracing::info!(version = migration.version, "schema migrated");
     }
-    tx.commit().await
+    Ok(())
+}
+
+/// Makes other processes wait, and the ledger exist.
+async fn prepare(engine: &Engine, tx: &mut Tx) -> Result<(), DbError> {
+    if matches!(engine, Engine::Postgres(_)) {
+        tx.script(LOCK.to_owned()).await?;
+    }
+    tx.script(CREATE_LEDGER.to_owned()).await
 }
 
 /// The newest applied version, once all applied ones are known to be ours.

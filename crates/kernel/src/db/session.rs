@@ -17,14 +17,14 @@ pub(super) const TAKE_POSITIONS: &str =
 /// A transaction that may read and write.
 #[derive(Debug)]
 pub struct Tx {
-    inner: Inner,
+    pub(super) inner: Inner,
     /// Positions taken and not yet given: `next..=last`.
     next_position: i64,
     last_position: i64,
 }
 
 #[derive(Debug)]
-enum Inner {
+pub(super) enum Inner {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
 }
@@ -69,15 +69,19 @@ impl Engine {
             Self::Sqlite { write, .. } => Inner::Sqlite(write.begin_with("begin immediate").await?),
             Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
         };
-        Ok(Tx {
-            inner,
-            next_position: 1,
-            last_position: 0,
-        })
+        Ok(Tx::new(inner))
     }
 }
 
 impl Tx {
+    pub(super) fn new(inner: Inner) -> Self {
+        Self {
+            inner,
+            next_position: 1,
+            last_position: 0,
+        }
+    }
+
     /// All rows of a statement, which may be a write with `returning`.
     ///
     /// # Errors
@@ -180,6 +184,22 @@ impl Tx {
         match &mut self.inner {
             Inner::Sqlite(tx) => script.execute(&mut **tx).await.map(drop),
             Inner::Postgres(tx) => script.execute(&mut **tx).await.map(drop),
+        }
+        .map_err(DbError::from_engine)
+    }
+
+    /// An insert whose text was made of our own names (`dump.rs`).
+    pub(super) async fn insert_text(&mut self, sql: &str, args: &[Arg]) -> Result<(), DbError> {
+        let sql = AssertSqlSafe(sql);
+        match &mut self.inner {
+            Inner::Sqlite(tx) => sqlx::query_with(sql, sqlite_arguments(args)?)
+                .execute(&mut **tx)
+                .await
+                .map(drop),
+            Inner::Postgres(tx) => sqlx::query_with(sql, postgres_arguments(args)?)
+                .execute(&mut **tx)
+                .await
+                .map(drop),
         }
         .map_err(DbError::from_engine)
     }

@@ -1,0 +1,238 @@
+//! Backups between the engines, under load, and broken ones.
+
+use std::fs;
+
+use super::*;
+use crate::args;
+use crate::bus::Bus;
+use crate::db::Write;
+use crate::db::testing::TestDb;
+
+const EVENT: &str = "insert into event (org, position, id, kind, key, seq, time_at, body) \
+    values ('org_1', $1, $2, 'k', $2, 1, 0, '{}')";
+const TWIN: &str = "insert into setting (org, name, value) values ('org_1', $1, 'ü''\"\\\n')";
+
+async fn fill(db: &Db, names: impl IntoIterator<Item = String>) {
+    for name in names {
+        let event = Write::new(EVENT, vec![crate::Arg::NextPosition, name.clone().into()]);
+        db.writer()
+            .submit(vec![event, Write::new(TWIN, args![name])])
+            .await
+            .unwrap();
+    }
+    db.writer().flush().await.unwrap();
+}
+
+async fn content(db: &Db) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut snapshot = db.snapshot().await.unwrap();
+    for table in tables(schema_version()) {
+        let take = |values| {
+            all.push(format!("{table} {}", Value::Array(values)));
+            Ok::<_, DbError>(())
+        };
+        snapshot.rows(table, take).await.unwrap();
+    }
+    all.sort();
+    all
+}
+
+async fn org(db: &Db) {
+    let sql = "insert into org (id, slug, name, cloud_sid, zone, created_at) values ('org_1', 'a', 'A', 'c', 'UTC', 5)";
+    db.run(sql, args![]).await.unwrap();
+    let sql = "insert into person (id, org, name, email, role, created_at) values ('p', 'org_1', 'P', null, 'owner', 5)";
+    db.run(sql, args![]).await.unwrap();
+}
+
+fn data_folder() -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    for (path, text) in [
+        ("secret.key", "the key"),
+        ("files/recordings/org_1/a.wav", "RIFF"),
+        ("files/voicemail/org_1/empty", ""),
+        ("files/cache/org_1/b", "not kept"),
+    ] {
+        let path = data.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    data
+}
+
+#[tokio::test]
+async fn a_backup_of_either_engine_is_restored_into_either() {
+    let clock = Clock::fake(0).0;
+    for from in TestDb::each().await {
+        org(&from.db).await;
+        fill(&from.db, (0..700).map(|n| n.to_string())).await;
+        let data = data_folder();
+        let file = data.path().join("backup");
+        let saved = backup(&from.db, data.path(), &file, &clock).await.unwrap();
+        assert_eq!(
+            saved,
+            Contents {
+                rows: 1_403,
+                files: 3
+            }
+        );
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+
+        for to in TestDb::each().await {
+            fill(&to.db, ["older".to_owned()]).await;
+            to.db.close().await;
+            let target = tempfile::tempdir().unwrap();
+            fs::create_dir_all(target.path().join("files/recordings/old")).unwrap();
+            fs::write(target.path().join("files/recordings/old/x.wav"), "old").unwrap();
+            let restored = restore(&to.url, target.path(), &file).await.unwrap();
+            assert_eq!(restored, saved);
+            let db = Db::open(&to.url, Bus::local()).await.unwrap();
+            assert_eq!(content(&db).await, content(&from.db).await);
+            let read = |path: &str| fs::read_to_string(target.path().join(path)).ok();
+            assert_eq!(read("secret.key").as_deref(), Some("the key"));
+            assert_eq!(
+                read("files/recordings/org_1/a.wav").as_deref(),
+                Some("RIFF")
+            );
+            assert_eq!(read("files/voicemail/org_1/empty").as_deref(), Some(""));
+            assert_eq!(
+                (
+                    read("files/cache/org_1/b"),
+                    read("files/recordings/old/x.wav")
+                ),
+                (None, None)
+            );
+            assert!(
+                !target.path().join(INCOMING).exists() && !target.path().join(OUTGOING).exists()
+            );
+            // Positions go on where the backup stood.
+            fill(&db, ["later".to_owned()]).await;
+            let newest = "select max(position) as position from event";
+            assert_eq!(
+                db.one(newest, args![])
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .int("position")
+                    .unwrap(),
+                701
+            );
+            db.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backup_beside_a_busy_writer_is_one_moment() {
+    for test in TestDb::each().await {
+        org(&test.db).await;
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("backup");
+        let clock = Clock::fake(0).0;
+        let writing = fill(&test.db, (0..3_000).map(|n| n.to_string()));
+        let backing = async {
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            backup(&test.db, data.path(), &file, &clock).await.unwrap()
+        };
+        let ((), _) = tokio::join!(writing, backing);
+        test.db.close().await;
+        restore(&test.url, data.path(), &file).await.unwrap();
+        let db = Db::open(&test.url, Bus::local()).await.unwrap();
+        let alone = "select count(*) as n from event e full join setting s on e.id = s.name \
+            where e.id is null or s.name is null";
+        assert_eq!(
+            db.one(alone, args![])
+                .await
+                .unwrap()
+                .unwrap()
+                .int("n")
+                .unwrap(),
+            0
+        );
+        let lost = "select count(*) as n from counter c where c.kind = 'event' \
+            and c.value <> (select coalesce(max(position), 0) from event)";
+        assert_eq!(
+            db.one(lost, args![])
+                .await
+                .unwrap()
+                .unwrap()
+                .int("n")
+                .unwrap(),
+            0
+        );
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_running_server_refuses_a_restore_and_a_second_server() {
+    for test in TestDb::each().await {
+        let data = data_folder();
+        let file = data.path().join("backup");
+        backup(&test.db, data.path(), &file, &Clock::fake(0).0)
+            .await
+            .unwrap();
+        let lock = test.db.lock().await.unwrap();
+        assert!(matches!(test.db.lock().await, Err(DbError::InUse)));
+        let refused = restore(&test.url, data.path(), &file).await;
+        assert!(
+            matches!(refused, Err(BackupError::Db(DbError::InUse))),
+            "{refused:?}"
+        );
+        drop(lock);
+        test.db.close().await;
+        restore(&test.url, data.path(), &file).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_backup_changes_nothing() {
+    for test in TestDb::each().await {
+        org(&test.db).await;
+        fill(&test.db, (0..20).map(|n| n.to_string())).await;
+        let data = data_folder();
+        let file = data.path().join("backup");
+        backup(&test.db, data.path(), &file, &Clock::fake(0).0)
+            .await
+            .unwrap();
+        fill(&test.db, ["after".to_owned()]).await;
+        let before = content(&test.db).await;
+        let whole = fs::read(&file).unwrap();
+        let text = String::from_utf8(whole.clone()).unwrap();
+        let mut broken: Vec<Vec<u8>> = [0, 1, 40, whole.len() / 2, whole.len() - 1]
+            .map(|n| whole[..n].to_vec())
+            .into();
+        broken.push(text.replace("the key", "the kex").into_bytes());
+        broken.push(
+            text.replacen("\"table\":\"org\"", "\"table\":\"org; drop table org\"", 1)
+                .into_bytes(),
+        );
+        broken.push(
+            text.replacen("\"cloud_sid\"", "\"cloud_sid) --\"", 1)
+                .into_bytes(),
+        );
+        broken.push(
+            text.replace("files/recordings/org_1/a.wav", "files/../../../org_1/a.wav")
+                .into_bytes(),
+        );
+        broken.push(text.replacen("\"schema\":", "\"schema\":9", 1).into_bytes());
+        broken.push(
+            text.replacen("\"tandem_backup\":1", "\"tandem_backup\":2", 1)
+                .into_bytes(),
+        );
+        for (n, broken) in broken.into_iter().enumerate() {
+            let path = data.path().join("broken");
+            fs::write(&path, broken).unwrap();
+            let refused = restore(&test.url, data.path(), &path).await;
+            assert!(refused.is_err(), "{n}: {refused:?}");
+            assert_eq!(content(&test.db).await, before, "{n}");
+            assert_eq!(
+                fs::read_to_string(data.path().join("secret.key")).unwrap(),
+                "the key"
+            );
+        }
+    }
+}
