@@ -19,6 +19,7 @@ create table extension (
     domain     text not null,             -- '' = the server's own address
     person     text not null,
     name       text not null,             -- shown to whom it calls
+    voicemail  boolean not null default false,  -- whoever calls in vain may leave a message
     created_at bigint not null,
     unique (org, number),
     unique (domain, number)

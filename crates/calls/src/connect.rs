@@ -26,8 +26,8 @@ pub enum Strategy {
     Sequential,
 }
 
-/// What the step's author asked for, without sounds and numbers.
-#[derive(Clone, Debug)]
+/// What the step's author asked for, without sounds and numbers. The default has no ring time.
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// Together or in turn.
     pub strategy: Strategy,

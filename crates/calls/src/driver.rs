@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use kernel::db::Write;
+use kernel::outbox::Target;
 use media::play::Sound;
 use voice::cause::Cause;
 use voice::leg::{PlayId, Playable};
@@ -39,8 +40,10 @@ pub struct NewCall {
     pub timeout_ms: i64,
     /// Longest time from the answer on, in milliseconds.
     pub time_limit_ms: i64,
-    /// The flow run that drives it; its publish URL gets the events.
+    /// The flow run that drives it.
     pub run: Option<String>,
+    /// That run's publish URL, which gets the call's events.
+    pub publish: Option<Target>,
     /// Show numbers as their last two digits.
     pub masked: bool,
     /// The driver's own rows, committed together with the call's.
@@ -59,6 +62,7 @@ impl NewCall {
             timeout_ms: RING_MS,
             time_limit_ms: TIME_LIMIT_MS,
             run: None,
+            publish: None,
             masked: false,
             writes: Vec::new(),
         }

@@ -1,18 +1,53 @@
 //! A call and its legs, whatever they are made of: originate, answer, bridge, play, gather, record,
 //! transfer, hang up. No HTTP routes, no sockets.
 //!
-//! Pure rules stand in [`model`], [`connect`], [`gather`] and [`numbers`].
+//! [`Calls`] is the door: it places calls, hands inbound ones to their drivers and reaches those that
+//! are up. A driver owns a [`Call`]. Pure rules stand in [`model`], [`connect`], [`gather`] and
+//! [`numbers`]; who has which number in [`directory`]; SQL in each part's statements.
 
 #![forbid(unsafe_code)]
 
+mod bindings;
+mod call;
 pub mod connect;
+mod dialling;
+pub mod directory;
 pub mod driver;
 pub mod gather;
+mod journal;
+mod keeping;
+mod lines;
+mod live;
 pub mod model;
 pub mod numbers;
+mod ports;
+pub mod presence;
+mod public_numbers;
+pub mod records;
+mod recovery;
+mod registry;
+mod router;
+mod routes;
+mod service;
+mod store;
+mod teams;
+mod transfer;
+mod trunks;
 
+pub use call::Call;
 pub use connect::{ConnectStatus, Strategy};
+pub use directory::{Bound, Destination, Directory, ResolveError};
 pub use driver::{
     CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, RecordAction, RecordingEvent, VoicemailEvent,
 };
+pub use lines::{CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, extensions, set_voicemail};
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
+pub use numbers::NumberError;
+pub use public_numbers::{NumberView, bind_number, public_number, public_numbers, release_number};
+pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
+pub use store::{CallFilter, CallPage};
+pub use teams::{NewTeam, TeamRecord, create_team, teams};
+pub use trunks::{NewTrunk, TrunkRecord, create_trunk, trunks};
+
+#[cfg(test)]
+mod tests;

@@ -96,16 +96,26 @@ pub fn is_emergency(number: &str) -> bool {
     EMERGENCY.contains(&bare)
 }
 
+/// What an organisation's dial plan lets out; entries are E.164 prefixes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DialPlan<'a> {
+    /// If not empty, only numbers with one of these prefixes.
+    pub only: &'a [String],
+    /// Premium ranges that are open: an entry must lie inside the range, so that a country's entry
+    /// does not open its premium numbers.
+    pub premium: &'a [String],
+}
+
 /// Whether a dial plan lets an E.164 number out.
-///
-/// `allow` holds E.164 prefixes; empty means everywhere. A premium range needs an entry that lies
-/// inside it, so that a country's entry does not open its premium numbers.
-pub fn may_dial(e164: &str, allow: &[String]) -> bool {
-    let mut entries = allow.iter().filter(|entry| !entry.is_empty() && e164.starts_with(*entry));
-    match PREMIUM.iter().find(|prefix| e164.starts_with(**prefix)) {
-        Some(premium) => entries.any(|entry| entry.starts_with(premium)),
-        None => allow.is_empty() || entries.next().is_some(),
-    }
+pub fn may_dial(e164: &str, plan: DialPlan<'_>) -> bool {
+    let matching = |entries: &[String], inside: &str| {
+        entries.iter().any(|entry| entry.starts_with(inside) && e164.starts_with(entry.as_str()))
+    };
+    let open = match PREMIUM.iter().find(|prefix| e164.starts_with(**prefix)) {
+        Some(premium) => matching(plan.premium, premium),
+        None => true,
+    };
+    open && !is_emergency(e164) && (plan.only.is_empty() || matching(plan.only, "+"))
 }
 
 /// A number as its last two digits, for parties who may not learn it.

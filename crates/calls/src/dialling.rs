@@ -1,0 +1,349 @@
+//! Dialling: carries out what the connect machine decides, for the first party of a call and for
+//! everyone that the customer is connected to later.
+//!
+//! Invariant: one dialling at a time; when its machine has ended, [`Live::dialling`] is empty.
+
+use media::play::Sound;
+use serde_json::json;
+use voice::cause::Cause;
+use voice::leg::{EndedBy as Side, LegEnd, LegId, PlayMode, Playable};
+use voice::{Originate, Target};
+
+use crate::connect::{ConnectStatus, Device, Effect, Input, Machine, Rules, TargetShape};
+use crate::driver::{CallEvent, Connect, ConnectEvent, RecordAction};
+use crate::live::{Live, Party};
+use crate::model::{CallEnd, Change, EndedBy, LegRole};
+use crate::routes::{Route, Routed};
+
+/// Voice gives a leg up this much later than the machine would, in milliseconds: only when the
+/// machine's own timer has failed.
+const RING_NET_MS: i64 = 5_000;
+
+/// A connect that was asked for.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) connect: Connect,
+    /// The call ends with it.
+    pub(crate) then_end: bool,
+}
+
+/// What is being dialled for.
+enum Purpose {
+    /// The call's first party.
+    First,
+    /// Somebody for the customer.
+    Target { connect: Connect, then_end: bool },
+}
+
+/// One dialling.
+pub(crate) struct Dialling {
+    purpose: Purpose,
+    role: LegRole,
+    timeout_ms: i64,
+    targets: Vec<Routed>,
+    pub(crate) machine: Machine,
+    /// How the last leg of it ended.
+    pub(crate) last_end: Option<LegEnd>,
+    /// When the two were bridged.
+    bridged_at_ms: Option<i64>,
+}
+
+impl Dialling {
+    fn number(&self, target: usize) -> String {
+        self.targets.get(target).map(|target| target.number.clone()).unwrap_or_default()
+    }
+
+    fn route(&self, device: Device) -> Option<&Route> {
+        self.targets.get(device.target)?.routes.as_ref().ok()?.get(device.device)
+    }
+
+    fn whisper(&self) -> Option<Sound> {
+        match &self.purpose {
+            Purpose::Target { connect, .. } => connect.whisper.clone(),
+            Purpose::First => None,
+        }
+    }
+}
+
+impl Live {
+    /// Dials the party that the call is with.
+    pub(crate) fn dial_first(&mut self, target: Routed, role: LegRole, timeout_ms: i64) {
+        let rules = Rules { timeout_ms, ..Rules::default() };
+        self.dial(Purpose::First, role, rules, vec![target]);
+    }
+
+    /// Looks up the targets of a connect that was asked for, and begins it. Asked again when the
+    /// driver gave up waiting.
+    pub(crate) async fn look_up_wanted(&mut self) {
+        let Some(wanted) = self.wanted.clone() else { return };
+        let Connect { targets, caller_id, .. } = &wanted.connect;
+        let asking = crate::routes::Asking {
+            caller_id: caller_id.as_deref(),
+            customer: Some(self.customer_number()),
+            display: self.display.as_deref(),
+        };
+        let routed = self.calls.directory().routes(&self.model.org, targets, asking).await;
+        self.wanted = None;
+        self.begin_connect(wanted, routed);
+    }
+
+    fn begin_connect(&mut self, wanted: Wanted, targets: Vec<Routed>) {
+        if self.is_ending() || self.standing.is_none() {
+            return;
+        }
+        let Wanted { connect, then_end } = wanted;
+        for target in targets.iter().filter(|target| target.caller_id_replaced) {
+            tracing::debug!(call = %self.model.id, target = %target.number, "caller id replaced");
+        }
+        let rules = Rules {
+            strategy: connect.strategy,
+            timeout_ms: connect.timeout_ms,
+            time_limit_ms: connect.time_limit_ms,
+            whisper: connect.whisper.is_some(),
+            accept_key: connect.accept_key,
+        };
+        if self.standing().is_some_and(|party| party.answered) {
+            let sound = connect.hold_music.clone().unwrap_or(Playable::Ringback);
+            self.play(sound, PlayMode::FOREVER.loops);
+        }
+        self.dial(Purpose::Target { connect, then_end }, LegRole::Target, rules, targets);
+    }
+
+    fn dial(&mut self, purpose: Purpose, role: LegRole, rules: Rules, targets: Vec<Routed>) {
+        let shapes: Vec<TargetShape> = targets
+            .iter()
+            .map(|target| match &target.routes {
+                Ok(routes) => TargetShape::Devices(routes.len()),
+                Err(cause) => TargetShape::Unreachable(*cause),
+            })
+            .collect();
+        let timeout_ms = rules.timeout_ms;
+        let machine = Machine::new(rules, &shapes);
+        self.dialling = Some(Dialling {
+            purpose,
+            role,
+            timeout_ms,
+            targets,
+            machine,
+            last_end: None,
+            bridged_at_ms: None,
+        });
+        self.dial_step(Input::Start);
+    }
+
+    /// Ends what is being dialled or bridged without a word to the driver.
+    pub(crate) fn give_up_dialling(&mut self) {
+        let Some(dialling) = &mut self.dialling else { return };
+        if let Purpose::Target { then_end, .. } = &mut dialling.purpose {
+            *then_end = false;
+        }
+        self.dial_step_quietly(Input::Cancel);
+    }
+
+    /// The device that is bridged with the customer.
+    pub(crate) fn bridged_device(&self) -> Option<Device> {
+        self.dialling.as_ref().and_then(|dialling| dialling.machine.bridged())
+    }
+
+    /// The call ends with the connect that is under way.
+    pub(crate) fn dialling_ends_call(&self) -> bool {
+        matches!(&self.dialling, Some(Dialling { purpose: Purpose::Target { then_end: true, .. }, .. }))
+    }
+
+    /// Tells the machine something and carries out what it decides.
+    pub(crate) fn dial_step(&mut self, input: Input) {
+        self.step_machine(input, true);
+    }
+
+    fn dial_step_quietly(&mut self, input: Input) {
+        self.step_machine(input, false);
+    }
+
+    fn step_machine(&mut self, input: Input, tell: bool) {
+        let now_ms = self.now_ms();
+        let Some(dialling) = &mut self.dialling else { return };
+        for effect in dialling.machine.apply(input, now_ms) {
+            match effect {
+                Effect::Dial(device) => self.dial_device(device),
+                Effect::Ringing { target } => self.target_rings(target),
+                Effect::Whisper(device) => self.whisper(device),
+                Effect::Bridge(device) => self.bridge(device),
+                Effect::Hangup(device, cause) => self.hang_up_device(device, cause),
+                Effect::Ended { status, cause } => self.dialling_ended(status, cause, tell),
+            }
+        }
+    }
+
+    fn dial_device(&mut self, device: Device) {
+        let now_ms = self.now_ms();
+        let Some(dialling) = &self.dialling else { return };
+        let Some(route) = dialling.route(device) else { return };
+        let kernel = self.calls.kernel();
+        let order = Originate {
+            leg: kernel.ids.new("leg", now_ms).into(),
+            target: route.target.clone(),
+            from: route.from.clone(),
+            to_user: route.to_user.clone(),
+            near: self.standing().map(|party| party.leg.clone()),
+            prefer: self.standing().and_then(|party| party.codec),
+            ring_timeout_ms: u32::try_from(dialling.timeout_ms + RING_NET_MS).unwrap_or(u32::MAX),
+        };
+        let (role, number) = (dialling.role, dialling.number(device.target));
+        let extension = match &order.target {
+            Target::Binding(binding) => Some(binding.extension.clone()),
+            Target::Trunk { .. } | Target::Uri(_) => None,
+        };
+        let busy = extension.map(|extension| self.calls.busy().enter(&self.model.org, &extension));
+        let leg = self.calls.dialer().originate(order, self.sink.clone());
+        let party = Party {
+            leg,
+            role,
+            device: Some(device),
+            whisper: None,
+            answered: false,
+            codec: None,
+            _busy: busy,
+        };
+        self.add_party(party, number);
+    }
+
+    fn target_rings(&mut self, target: usize) {
+        let Some(dialling) = &self.dialling else { return };
+        match dialling.purpose {
+            Purpose::First => {
+                if self.change(Change::Ringing) {
+                    self.emit("call.ringing", None, json!({}));
+                    self.tell(CallEvent::Ringing);
+                }
+            }
+            Purpose::Target { .. } => {
+                let target = dialling.number(target);
+                self.emit("connect.ringing", None, json!({"target": self.model.shown(&target)}));
+                self.ring();
+                self.tell(CallEvent::Connect(ConnectEvent::Ringing { target }));
+            }
+        }
+    }
+
+    /// Audio before the answer. The call's first party: worth an event. A target's: let through to
+    /// a caller who is not answered yet and has nobody else ringing; who is answered goes on
+    /// hearing the ringing tone, because early media may be silence.
+    pub(crate) fn early_media(&mut self, id: &LegId) {
+        let Some(dialling) = &self.dialling else { return };
+        if matches!(dialling.purpose, Purpose::First) {
+            self.emit("call.early_media", Some(id), json!({}));
+            return self.tell(CallEvent::EarlyMedia);
+        }
+        let alone = dialling.targets.len() == 1 && self.parties.len() == 2 && dialling.whisper().is_none();
+        if let (true, Some(caller), Some(target)) = (alone, self.standing(), self.party(id))
+            && !caller.answered
+        {
+            caller.leg.early_media();
+            caller.leg.bridge(&target.leg);
+        }
+    }
+
+    fn whisper(&mut self, device: Device) {
+        let play = self.new_play();
+        let sound = self.dialling.as_ref().and_then(Dialling::whisper);
+        if let (Some(sound), Some(party)) = (sound, self.device(device)) {
+            party.whisper = Some(play);
+            party.leg.play(play, Playable::Sound(sound), PlayMode::ONCE);
+        }
+    }
+
+    fn bridge(&mut self, device: Device) {
+        let now_ms = self.now_ms();
+        let Some(party) = self.device(device) else { return };
+        let id = party.leg.id().clone();
+        let Some(dialling) = &mut self.dialling else { return };
+        dialling.bridged_at_ms = Some(now_ms);
+        match &dialling.purpose {
+            Purpose::First => {
+                self.dialling = None;
+                self.standing = Some(id.clone());
+                self.call_answered(&id);
+            }
+            Purpose::Target { connect, .. } => {
+                let record = connect.record;
+                let target = dialling.number(device.target);
+                if let (Some(customer), Some(party)) = (self.standing(), self.party(&id)) {
+                    if !customer.answered {
+                        customer.leg.answer();
+                    }
+                    customer.leg.stop_play();
+                    customer.leg.bridge(&party.leg);
+                }
+                self.emit("connect.answered", Some(&id), json!({"target": self.model.shown(&target)}));
+                self.tell(CallEvent::Connect(ConnectEvent::Answered { target }));
+                if record {
+                    self.record(RecordAction::Start);
+                }
+            }
+        }
+    }
+
+    fn hang_up_device(&mut self, device: Device, cause: Cause) {
+        if let Some(party) = self.device(device) {
+            party.leg.hangup(cause);
+        }
+    }
+
+    fn dialling_ended(&mut self, status: ConnectStatus, cause: Cause, tell: bool) {
+        let Some(dialling) = self.dialling.take() else { return };
+        match dialling.purpose {
+            Purpose::First => self.first_failed(cause, dialling.last_end),
+            Purpose::Target { ref connect, then_end } => {
+                let talk_ms = dialling.bridged_at_ms.map_or(0, |at| self.now_ms() - at);
+                let data = json!({
+                    "status": status.as_str(),
+                    "cause": cause.as_str(),
+                    "talk_s": talk_ms as f64 / 1000.0,
+                });
+                self.emit("connect.ended", None, data);
+                if connect.record {
+                    self.record(RecordAction::Stop);
+                }
+                if let Some(customer) = self.standing() {
+                    customer.leg.unbridge();
+                    customer.leg.stop_play();
+                }
+                if then_end && !self.is_ending() {
+                    let talked = status == ConnectStatus::Completed;
+                    let by = if talked { EndedBy::Target } else { EndedBy::System };
+                    self.hangup(if talked { Cause::Normal } else { cause }, by);
+                } else if tell {
+                    self.tell(CallEvent::Connect(ConnectEvent::Ended { status, cause }));
+                }
+            }
+        }
+    }
+
+    /// The call's first party was not reached: the call is over, unless an end is under way that
+    /// waits for its legs.
+    fn first_failed(&mut self, cause: Cause, last_end: Option<LegEnd>) {
+        if self.is_ending() {
+            return;
+        }
+        let end = match last_end.filter(|end| end.cause == cause) {
+            Some(end) => {
+                let by = if end.by == Side::Remote { EndedBy::Customer } else { EndedBy::System };
+                CallEnd::of_leg(&end, by)
+            }
+            None => CallEnd::local(cause, EndedBy::System),
+        };
+        self.complete(end);
+    }
+
+    fn device(&mut self, device: Device) -> Option<&mut Party> {
+        self.parties.iter_mut().find(|party| party.device == Some(device))
+    }
+
+    /// The number of the party that the customer stands for, as people inside may see it.
+    fn customer_number(&self) -> &str {
+        match self.model.direction {
+            crate::model::Direction::Inbound => &self.model.from,
+            crate::model::Direction::Outbound => &self.model.to,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The calls of a server: placing them, reaching those that are up, reading those that were.
+//!
+//! Invariant: a call's row and its call.initiated are durable before anybody is dialled for a
+//! request, so that what was answered 2xx survives a crash.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use kernel::db::DbError;
+use kernel::limit::RetryAfter;
+use kernel::{Kernel, RecordError};
+use tokio::sync::mpsc;
+use voice::leg::{Leg, LegSink};
+use voice::ports::BoxFuture;
+use voice::{Incoming, Originate, Voice};
+
+use crate::call::Call;
+use crate::directory::{Bound, Directory, ResolveError};
+use crate::driver::NewCall;
+use crate::live::Live;
+use crate::model::{CallModel, CallState, CallView, Direction};
+use crate::numbers::{self, NumberError};
+use crate::presence::{BusyExtensions, Presence};
+use crate::registry::Registry;
+use crate::router;
+use crate::routes::Asking;
+use crate::store::{self, CallFilter, CallPage};
+
+/// Calls on one page of a list, at most.
+pub const MAX_PAGE: u32 = 200;
+
+/// Who places legs: voice, or a test.
+pub trait Dialer: Send + Sync + 'static {
+    /// Places a leg; returns at once, what becomes of it is told to `events`.
+    fn originate(&self, order: Originate, events: LegSink) -> Leg;
+    /// The trunks may have changed.
+    fn reload_trunks(&self) -> BoxFuture<'_, ()>;
+}
+
+impl Dialer for Voice {
+    fn originate(&self, order: Originate, events: LegSink) -> Leg {
+        Self::originate(self, order, events)
+    }
+
+    fn reload_trunks(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::reload_trunks(self))
+    }
+}
+
+/// What an inbound number can be bound to besides people: a desk's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InboundKind {
+    /// A saved flow.
+    Flow,
+    /// Masked meetings.
+    Meetings,
+}
+
+/// The number that was called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundNumber {
+    /// With `+`.
+    pub e164: String,
+    /// What it is bound to.
+    pub bound: Bound,
+}
+
+/// A desk that drives inbound calls.
+pub trait InboundHandler: Send + Sync + 'static {
+    /// Drives the call to its end. It is not answered yet.
+    fn handle(&self, call: Call, number: InboundNumber) -> BoxFuture<'_, ()>;
+}
+
+/// Why a call could not be placed or reached.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The organisation has too many calls up, or starts too many a second.
+    #[error("too many calls; try again in {} s", .0.seconds)]
+    Limit(RetryAfter),
+    /// The number.
+    #[error(transparent)]
+    Number(#[from] NumberError),
+    /// The organisation has no such call.
+    #[error("there is no such call")]
+    NotFound,
+    /// The server is stopping and takes no new calls.
+    #[error("the server is stopping")]
+    Draining,
+    /// The organisation.
+    #[error(transparent)]
+    Org(#[from] RecordError),
+    /// The store.
+    #[error("the store: {0}")]
+    Db(#[from] DbError),
+}
+
+impl From<ResolveError> for CallError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Number(error) => Self::Number(error),
+            ResolveError::Db(error) => Self::Db(error),
+            ResolveError::Org(error) => Self::Org(error),
+        }
+    }
+}
+
+/// The calls of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Calls(Arc<Inner>);
+
+struct Inner {
+    kernel: Kernel,
+    directory: Arc<Directory>,
+    dialer: Arc<dyn Dialer>,
+    registry: Arc<Registry>,
+    busy: BusyExtensions,
+    flows: OnceLock<Arc<dyn InboundHandler>>,
+    meetings: OnceLock<Arc<dyn InboundHandler>>,
+    draining: AtomicBool,
+    started_at_ms: i64,
+}
+
+impl Calls {
+    /// Starts taking inbound calls. Desks announce themselves by [`Calls::on_inbound`]; what a crash
+    /// left behind is settled by [`Calls::recover`].
+    pub fn start(
+        kernel: &Kernel,
+        directory: Arc<Directory>,
+        dialer: Arc<dyn Dialer>,
+        incoming: mpsc::Receiver<Incoming>,
+    ) -> Self {
+        directory.attach(dialer.clone());
+        let calls = Self(Arc::new(Inner {
+            directory: directory.clone(),
+            dialer,
+            registry: Registry::new(),
+            busy: BusyExtensions::default(),
+            flows: OnceLock::new(),
+            meetings: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            started_at_ms: kernel.clock.now_ms(),
+            kernel: kernel.clone(),
+        }));
+        kernel.tasks.spawn(router::run(calls.clone(), incoming));
+        kernel.tasks.spawn(watch_directory(kernel.clone(), directory));
+        calls
+    }
+
+    /// Who drives calls to numbers of a kind. The first to announce itself stays.
+    pub fn on_inbound(&self, kind: InboundKind, handler: Arc<dyn InboundHandler>) {
+        let slot = match kind {
+            InboundKind::Flow => &self.0.flows,
+            InboundKind::Meetings => &self.0.meetings,
+        };
+        // The first one stays.
+        let _second = slot.set(handler);
+    }
+
+    /// An id for [`NewCall`].
+    pub fn new_call_id(&self) -> String {
+        self.0.kernel.ids.new("call", self.0.kernel.clock.now_ms())
+    }
+
+    /// Places a call: when this returns, its row, its call.initiated and the driver's own rows are
+    /// durable and the party is being dialled. A party that cannot be reached is news from
+    /// [`Call::next`], not an error.
+    ///
+    /// # Errors
+    /// [`CallError::Limit`], [`CallError::Number`] when the text is no number that may be called,
+    /// [`CallError::Draining`], or what the store says.
+    pub async fn place(&self, new: NewCall) -> Result<Call, CallError> {
+        if self.is_draining() {
+            return Err(CallError::Draining);
+        }
+        let now_ms = self.0.kernel.clock.now_ms();
+        let place = self.0.kernel.limits.call(&new.org, now_ms).map_err(CallError::Limit)?;
+        let destination = self.0.directory.resolve(&new.org, &new.number).await?;
+        let asking = Asking { caller_id: new.caller_id.as_deref(), ..Asking::default() };
+        let routed = self.0.directory.route_to(&new.org, &new.number, &destination, asking).await;
+        let id: Arc<str> = new.id.into();
+        let from = match &routed.routes {
+            Ok(routes) => routes.first().map(|route| route.from.number.clone()).unwrap_or_default(),
+            Err(_) => new.caller_id.clone().unwrap_or_default(),
+        };
+        let model = CallModel {
+            id: id.clone(),
+            org: new.org.clone(),
+            node: self.0.kernel.node.clone(),
+            direction: Direction::Outbound,
+            from,
+            to: numbers::e164(&new.number).unwrap_or(new.number),
+            run: new.run,
+            masked: new.masked,
+            state: CallState::Initiated,
+            legs: Vec::new(),
+            end: None,
+            started_at_ms: now_ms,
+            ringing_at_ms: None,
+            answered_at_ms: None,
+            ended_at_ms: None,
+        };
+        let ticket = self.0.registry.enter(&new.org, &id, place);
+        let mut live = Live::new(self.clone(), model, ticket, new.time_limit_ms, new.publish);
+        let writes = live.first_writes(new.writes).await;
+        self.0.kernel.db.writer().commit(writes).await?;
+        live.dial_first(routed, new.role, new.timeout_ms);
+        Ok(Call::new(live))
+    }
+
+    /// Hangs a call up by API: cause canceled before the answer, normal after it. A call that is
+    /// over already is none to hang up, and no error.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`] when the organisation has no such call, or what the store says.
+    pub async fn hangup(&self, org: &str, call: &str) -> Result<(), CallError> {
+        if self.0.registry.hangup(org, call) {
+            return Ok(());
+        }
+        match self.get(org, call).await? {
+            Some(_) => Ok(()),
+            None => Err(CallError::NotFound),
+        }
+    }
+
+    /// One call of an organisation, live or over.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn get(&self, org: &str, call: &str) -> Result<Option<CallView>, DbError> {
+        store::call(&self.0.kernel.db, org, call).await
+    }
+
+    /// A page of an organisation's calls, newest first. Numbers may be written without `+`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn list(&self, org: &str, mut filter: CallFilter, limit: u32) -> Result<CallPage, DbError> {
+        for number in [&mut filter.from, &mut filter.to, &mut filter.number] {
+            if let Some(e164) = number.as_deref().and_then(numbers::e164) {
+                *number = Some(e164);
+            }
+        }
+        store::calls(&self.0.kernel.db, org, &filter, limit.clamp(1, MAX_PAGE)).await
+    }
+
+    /// Whether an extension's phones can be reached.
+    pub fn presence(&self, org: &str, extension: &str) -> Presence {
+        Presence {
+            registered: !self.0.directory.bindings(org, extension).is_empty(),
+            busy: self.0.busy.is_busy(&org.into(), &extension.into()),
+        }
+    }
+
+    /// How many calls are up on this node.
+    pub fn live(&self) -> usize {
+        self.0.registry.len()
+    }
+
+    /// Takes no new calls from now on; those that are up go on.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Hangs up every call that is up here; each gets its call.completed.
+    pub fn hangup_all(&self) {
+        self.0.registry.hangup_all();
+    }
+
+    /// Who has which number.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.0.directory
+    }
+
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.0.kernel
+    }
+
+    pub(crate) fn dialer(&self) -> &Arc<dyn Dialer> {
+        &self.0.dialer
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.0.registry
+    }
+
+    pub(crate) fn busy(&self) -> &BusyExtensions {
+        &self.0.busy
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn started_at_ms(&self) -> i64 {
+        self.0.started_at_ms
+    }
+
+    pub(crate) fn handler(&self, bound: &Bound) -> Option<Arc<dyn InboundHandler>> {
+        match bound {
+            Bound::Flow(_) => self.0.flows.get().cloned(),
+            Bound::Meetings => self.0.meetings.get().cloned(),
+            Bound::Person(_) | Bound::Team(_) => None,
+        }
+    }
+}
+
+/// How often a change of the directory by another process is looked for when nobody calls, in
+/// milliseconds: a trunk that registers must not wait for the next call.
+const WATCH_MS: u64 = 1_000;
+
+async fn watch_directory(kernel: Kernel, directory: Arc<Directory>) {
+    while kernel.stop.run_until_cancelled(kernel.clock.sleep(WATCH_MS)).await.is_some() {
+        if let Err(error) = directory.refresh().await {
+            tracing::warn!(%error, "the directory could not be looked at");
+        }
+    }
+}

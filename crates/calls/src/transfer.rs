@@ -1,0 +1,70 @@
+//! Blind transfer by a phone (REFER, RFC 3515): whoever asks leaves, the other goes to a third.
+//!
+//! Invariant: a transfer is a new connect of the party that stays; it goes only where that party's
+//! organisation may dial. An attended one (RFC 3891, Replaces) is declined.
+
+use voice::cause::Cause;
+use voice::leg::LegId;
+
+use crate::connect::Device;
+use crate::dialling::Wanted;
+use crate::driver::Connect;
+use crate::live::Live;
+
+impl Live {
+    /// A party asks to be replaced by `to`, a SIP URI.
+    pub(crate) fn transfer_requested(&mut self, id: &LegId, to: &str, attended: bool) {
+        let Some(party) = self.party(id) else { return };
+        let asking = party.leg.clone();
+        let number = user_part(to);
+        let bridged = self.bridged_device();
+        let by_customer = self.standing.as_ref() == Some(id);
+        let by_target = party.device.is_some() && party.device == bridged;
+        let Some(number) = number.filter(|_| !attended && bridged.is_some() && (by_customer || by_target)) else {
+            return asking.accept_transfer(false);
+        };
+        asking.accept_transfer(true);
+        if by_customer {
+            self.stand_on_other(id, bridged);
+        }
+        let then_end = self.dialling_ends_call() || by_customer;
+        self.give_up_dialling();
+        asking.hangup(Cause::Normal);
+        self.wanted = Some(Wanted { connect: Connect::to(number), then_end });
+    }
+
+    /// The customer's phone hands the other party on: the call stands on that one from now on.
+    fn stand_on_other(&mut self, customer: &LegId, bridged: Option<Device>) {
+        let other = self.parties.iter_mut().find(|party| party.device.is_some() && party.device == bridged);
+        let Some(other) = other else { return };
+        other.device = None;
+        other.leg.unbridge();
+        self.standing = Some(other.leg.id().clone());
+        // The old dialling has lost its device to the call itself; what is left of it is nobody's.
+        self.dialling = None;
+        if let Some(customer) = self.party_mut(customer) {
+            customer.device = None;
+        }
+    }
+}
+
+/// The user part of a SIP URI, or a bare number.
+fn user_part(to: &str) -> Option<String> {
+    let to = to.trim().trim_start_matches('<').trim_end_matches('>');
+    let rest = ["sip:", "sips:", "tel:"].into_iter().find_map(|scheme| to.strip_prefix(scheme)).unwrap_or(to);
+    let user = rest.split(['@', ';', '?', '>']).next().unwrap_or_default();
+    (!user.is_empty()).then(|| user.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refer_to_is_read_whatever_its_form() {
+        for to in ["sip:1002@example.org", "<sip:1002@example.org;user=phone>", "tel:1002", "1002", "sips:1002;x=y"] {
+            assert_eq!(user_part(to).as_deref(), Some("1002"), "{to}");
+        }
+        assert_eq!(user_part("sip:@example.org"), None);
+    }
+}

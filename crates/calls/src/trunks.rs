@@ -1,0 +1,188 @@
+//! Trunks: the carriers of an organisation.
+//!
+//! Invariant: a trunk's password is sealed with the server's key and leaves the store only towards
+//! voice.
+
+use kernel::db::{DbError, Write};
+use kernel::{Kernel, RecordError, Secret, args};
+use voice::ports::{Transport, TrunkTarget};
+
+use crate::{directory, numbers};
+
+/// What the password is sealed for.
+pub(crate) const PASSWORD_PURPOSE: &str = "trunk.password";
+/// Most targets of a trunk.
+const MAX_TARGETS: usize = 16;
+
+kernel::statements! {
+    /// A trunk, after those that are there.
+    TRUNK_INSERT = "insert into trunk (id, org, name, username, password_sealed, domain, register, caller_ids, pool, position, created_at)
+        select $1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce(max(position), 0) + 1, $10 from trunk where org = $2";
+    /// One of its targets.
+    TARGET_INSERT = "insert into trunk_target (trunk, position, host, port, transport) values ($1, $2, $3, $4, $5)";
+    /// The trunks of an organisation.
+    TRUNK_LIST = "select id, name, register, state, state_at from trunk where org = $1 order by position limit 100";
+}
+
+/// A trunk to be made.
+#[derive(Debug, Default)]
+pub struct NewTrunk {
+    /// Name for people, unique in the organisation.
+    pub name: String,
+    /// `HOST[:PORT][;transport=udp|tcp|tls]`, tried in this order.
+    pub targets: Vec<String>,
+    /// Digest user name, when the carrier asks for one.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// Keep a registration with the carrier.
+    pub register: bool,
+    /// Numbers that the carrier lets us show; the first is the default.
+    pub caller_ids: Vec<String>,
+    /// Numbers that masked calls may show.
+    pub pool: Vec<String>,
+}
+
+/// A trunk of an organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkRecord {
+    /// `trunk_...`
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// It keeps a registration.
+    pub register: bool,
+    /// `ready`, `registered`, `auth_failed` or `unreachable`.
+    pub state: String,
+    /// Since when, in UTC milliseconds; 0 when never told.
+    pub state_at_ms: i64,
+}
+
+/// Makes a trunk; returns its id. A running server takes it up at once.
+///
+/// # Errors
+/// A field that is refused or taken.
+pub async fn create_trunk(kernel: &Kernel, org: &str, new: NewTrunk) -> Result<String, RecordError> {
+    let invalid = |field, message: &str| RecordError::Invalid { field, message: message.to_owned() };
+    let name = new.name.trim();
+    if name.is_empty() || name.chars().count() > 200 {
+        return Err(invalid("name", "a name has 1 to 200 characters"));
+    }
+    if new.targets.is_empty() || new.targets.len() > MAX_TARGETS {
+        return Err(invalid("target", "a trunk has 1 to 16 targets"));
+    }
+    let targets = new
+        .targets
+        .iter()
+        .map(|text| parse_target(text).map_err(|message| RecordError::Invalid { field: "target", message }))
+        .collect::<Result<Vec<_>, _>>()?;
+    if new.register && (new.username.is_none() || new.password.is_none()) {
+        return Err(invalid("register", "a registration needs a user name and a password"));
+    }
+    let caller_ids = e164_list("caller_id", &new.caller_ids)?;
+    let pool = e164_list("pool", &new.pool)?;
+    let sealed = match &new.password {
+        Some(password) => Some(kernel.secrets.seal(PASSWORD_PURPOSE, password.expose())?),
+        None => None,
+    };
+    let now_ms = kernel.clock.now_ms();
+    let id = kernel.ids.new("trunk", now_ms);
+    let domain: Option<String> = None;
+    let mut writes = vec![Write::new(
+        TRUNK_INSERT,
+        args![&id, org, name, new.username.clone(), sealed, domain, new.register, caller_ids, pool, now_ms],
+    )];
+    writes.extend(targets.iter().zip(0i64..).map(|(target, position)| {
+        let transport = target.transport.as_str();
+        Write::new(TARGET_INSERT, args![&id, position, &target.host, target.port.map(i64::from), transport])
+    }));
+    writes.push(directory::bump());
+    kernel.db.writer().commit(writes).await.map_err(|error| match error {
+        DbError::Duplicate(_) => RecordError::Taken { field: "name", value: name.to_owned() },
+        other => RecordError::Db(other),
+    })?;
+    directory::changed(kernel);
+    Ok(id)
+}
+
+/// The trunks of an organisation, in the order in which they are tried.
+///
+/// # Errors
+/// What the store says.
+pub async fn trunks(kernel: &Kernel, org: &str) -> Result<Vec<TrunkRecord>, DbError> {
+    let rows = kernel.db.all(TRUNK_LIST, args![org]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(TrunkRecord {
+                id: row.text("id")?,
+                name: row.text("name")?,
+                register: row.bool("register")?,
+                state: row.text("state")?,
+                state_at_ms: row.int("state_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Reads `HOST[:PORT][;transport=udp|tcp|tls]`; an IPv6 address stands in brackets.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+fn parse_target(text: &str) -> Result<TrunkTarget, String> {
+    let mut parts = text.trim().split(';');
+    let address = parts.next().unwrap_or_default();
+    let mut transport = Transport::Udp;
+    for parameter in parts {
+        let value = parameter.trim().strip_prefix("transport=");
+        transport = value
+            .and_then(Transport::parse)
+            .ok_or_else(|| format!("{parameter:?}: only transport=udp, tcp or tls may follow the address"))?;
+    }
+    let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) => {
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| format!("{host:?} is no IPv6 address"))?;
+            (host, rest.strip_prefix(':'))
+        }
+        None => match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if host.is_empty() || host.len() > 253 || !host.chars().all(legal) {
+        return Err(format!("{address:?} is no host name or address"));
+    }
+    let port = port
+        .map(|port| port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| format!("{port:?} is no port")))
+        .transpose()?;
+    Ok(TrunkTarget { host: host.to_owned(), port, transport })
+}
+
+fn e164_list(field: &'static str, list: &[String]) -> Result<String, RecordError> {
+    let numbers = list
+        .iter()
+        .map(|number| {
+            numbers::e164(number).ok_or_else(|| RecordError::Invalid {
+                field,
+                message: format!("{number:?} is no number with country code, such as +442071838750"),
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(serde_json::json!(numbers).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_operators_write_them() {
+        let read = |text: &str| parse_target(text).map(|t| (t.host, t.port, t.transport));
+        assert_eq!(read("sip.example.org"), Ok(("sip.example.org".into(), None, Transport::Udp)));
+        assert_eq!(read("192.0.2.7:5080;transport=tcp"), Ok(("192.0.2.7".into(), Some(5080), Transport::Tcp)));
+        assert_eq!(read("[2001:db8::1]:5061;transport=TLS"), Ok(("2001:db8::1".into(), Some(5061), Transport::Tls)));
+        for bad in ["", ":5060", "host:0", "host:99999", "ho st", "host;transport=sctp", "host;lr", "[::g]"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}
