@@ -31,6 +31,7 @@ macro_rules! migration {
 pub const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_kernel.sql"),
     migration!(2, "0002_calls.sql"),
+    migration!(3, "0003_flows.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \

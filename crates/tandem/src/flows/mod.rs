@@ -2,11 +2,13 @@
 //! The rules are pure (model, lenient, check, template, zones, machine); run, store and api are the shell around them.
 
 mod check;
+pub mod due;
 mod effect;
 pub mod lenient;
 pub mod machine;
 pub mod model;
 pub mod steps;
+pub mod store;
 pub mod template;
 pub mod zones;
 

@@ -1,0 +1,362 @@
+//! All SQL of the flows desk. Every statement names the organisation.
+
+use kernel::{Arg, Db, DbError, Kernel, Row, Write, args};
+use serde_json::Value;
+
+use super::{
+    due::State,
+    machine::Booking,
+};
+
+/// Saved flows of one organisation, at most.
+pub const MAX_FLOWS: i64 = 10_000;
+
+kernel::statements! {
+    FLOW_INSERT = "insert into flow (id, org, name, version, created_at, updated_at) values ($1, $2, $3, 1, $4, $4)";
+    VERSION_INSERT = "insert into flow_version (flow, version, org, body, created_at) values ($1, $2, $3, $4, $5)";
+    FLOW_UPDATE = "update flow set name = $3, version = version + 1, updated_at = $4 \
+        where org = $1 and id = $2 and version = $5 and deleted_at is null";
+    FLOW_DELETE = "update flow set deleted_at = $3 where org = $1 and id = $2 and deleted_at is null";
+    FLOW_COUNT = "select count(*) as found from flow where org = $1 and deleted_at is null";
+    FLOW_ONE = "select f.id, f.name, f.version, f.created_at, f.updated_at, v.body from flow f \
+        join flow_version v on v.flow = f.id and v.version = f.version \
+        where f.org = $1 and f.id = $2 and f.deleted_at is null";
+    FLOW_BODY = "select body from flow_version where org = $1 and flow = $2 and version = $3";
+    FLOW_LIST = "select id, name, version, created_at, updated_at from flow \
+        where org = $1 and id > $2 and deleted_at is null order by id limit $3";
+    FLOW_NUMBERS = "select e164 from number where org = $1 and kind = 'flow' and target = $2 order by e164 limit 20";
+    RUN_INSERT = "insert into flow_run (id, org, call, flow, version, body, started_at) values ($1, $2, $3, $4, $5, $6, $7)";
+    RUN_VARIABLES = "update flow_run set variables = $3 where org = $1 and id = $2";
+    RUN_ONE = "select id, call, flow, version, body, variables, started_at from flow_run where org = $1 and id = $2";
+    CALLBACK_INSERT = "insert into callback (id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, \
+        ring_order, attempts, state, due_at, moved, created_at) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'scheduled', $14, $9, $15) \
+        on conflict (run, step) do nothing";
+    CALLBACK_ONE = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
+        attempts, attempt, state, due_at, moved, last_call from callback where org = $1 and id = $2";
+    CALLBACK_MOVE = "update callback set due_at = $3, moved = $4, state = 'scheduled' where org = $1 and id = $2";
+    CALLBACK_CALLING = "update callback set state = 'calling', attempt = attempt + 1, last_call = $3 where org = $1 and id = $2";
+    CALLBACK_STATE = "update callback set state = $3 where org = $1 and id = $2 and ended_at is null";
+    CALLBACK_END = "update callback set state = $3, reason = $4, ended_at = $5 where org = $1 and id = $2 and ended_at is null";
+}
+
+/// A saved flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedFlow {
+    /// `flow_...`
+    pub id: String,
+    /// The author's name for it.
+    pub name: String,
+    /// Its newest version.
+    pub version: i64,
+    /// UTC, milliseconds.
+    pub created_ms: i64,
+    /// UTC, milliseconds.
+    pub updated_ms: i64,
+    /// The newest version's body; absent in lists.
+    pub body: Option<Value>,
+}
+
+impl SavedFlow {
+    fn from_row(row: &Row, with_body: bool) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.text("id")?,
+            name: row.text("name")?,
+            version: row.int("version")?,
+            created_ms: row.int("created_at")?,
+            updated_ms: row.int("updated_at")?,
+            body: if with_body { Some(row.json("body")?) } else { None },
+        })
+    }
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// `run_...`
+    pub id: String,
+    /// Its call.
+    pub call: String,
+    /// The flow as it was posted or saved.
+    pub body: Value,
+    /// The author's variables without the sensitive ones.
+    pub variables: Value,
+    /// UTC, milliseconds.
+    pub started_ms: i64,
+}
+
+/// Why a flow could not be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The organisation has [`MAX_FLOWS`].
+    #[error("the organisation has {MAX_FLOWS} flows already")]
+    TooMany,
+    /// Another version was saved in the same moment.
+    #[error("the flow was changed by someone else in the same moment")]
+    Conflict,
+    /// The store.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Saves a new flow; the body was checked.
+///
+/// # Errors
+/// [`SaveError`].
+pub async fn create(kernel: &Kernel, org: &str, name: &str, body: &Value) -> Result<SavedFlow, SaveError> {
+    let found = kernel.db.one(FLOW_COUNT, args![org]).await?.map_or(Ok(0), |row| row.int("found"))?;
+    if found >= MAX_FLOWS {
+        return Err(SaveError::TooMany);
+    }
+    let now_ms = kernel.clock.now_ms();
+    let id = kernel.ids.new("flow", now_ms);
+    let writes = vec![
+        Write::new(FLOW_INSERT, args![&id, org, name, now_ms]),
+        Write::new(VERSION_INSERT, args![&id, 1_i64, org, body, now_ms]),
+    ];
+    kernel.db.writer().commit(writes).await?;
+    Ok(SavedFlow { id, name: name.to_owned(), version: 1, created_ms: now_ms, updated_ms: now_ms, body: Some(body.clone()) })
+}
+
+/// Saves a new version of a flow; none when there is no such flow.
+///
+/// # Errors
+/// [`SaveError`].
+pub async fn update(kernel: &Kernel, org: &str, id: &str, name: Option<&str>, body: &Value) -> Result<Option<SavedFlow>, SaveError> {
+    let Some(before) = one(&kernel.db, org, id).await? else { return Ok(None) };
+    let now_ms = kernel.clock.now_ms();
+    let name = name.unwrap_or(&before.name).to_owned();
+    let version = before.version + 1;
+    let writes = vec![
+        Write::guarded(FLOW_UPDATE, args![org, id, &name, now_ms, before.version]),
+        Write::new(VERSION_INSERT, args![id, version, org, body, now_ms]),
+    ];
+    match kernel.db.writer().commit(writes).await {
+        Ok(_) => Ok(Some(SavedFlow { name, version, updated_ms: now_ms, body: Some(body.clone()), ..before })),
+        Err(DbError::Conflict) => Err(SaveError::Conflict),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A flow with its newest body.
+///
+/// # Errors
+/// What the store says.
+pub async fn one(db: &Db, org: &str, id: &str) -> Result<Option<SavedFlow>, DbError> {
+    let row = db.one(FLOW_ONE, args![org, id]).await?;
+    row.map(|row| SavedFlow::from_row(&row, true)).transpose()
+}
+
+/// The body of one version.
+///
+/// # Errors
+/// What the store says.
+pub async fn version(db: &Db, org: &str, id: &str, version: i64) -> Result<Option<Value>, DbError> {
+    let row = db.one(FLOW_BODY, args![org, id, version]).await?;
+    row.map(|row| row.json("body")).transpose()
+}
+
+/// Flows in the order of their making, after an id.
+///
+/// # Errors
+/// What the store says.
+pub async fn list(db: &Db, org: &str, after: &str, limit: i64) -> Result<Vec<SavedFlow>, DbError> {
+    db.all(FLOW_LIST, args![org, after, limit]).await?.iter().map(|row| SavedFlow::from_row(row, false)).collect()
+}
+
+/// Deletes a flow; false when there is none.
+///
+/// # Errors
+/// What the store says.
+pub async fn delete(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
+    Ok(kernel.db.run(FLOW_DELETE, args![org, id, kernel.clock.now_ms()]).await? > 0)
+}
+
+/// The public numbers that lead to a flow.
+///
+/// # Errors
+/// What the store says.
+pub async fn numbers_of(db: &Db, org: &str, id: &str) -> Result<Vec<String>, DbError> {
+    db.all(FLOW_NUMBERS, args![org, id]).await?.iter().map(|row| row.text("e164")).collect()
+}
+
+/// Where the flow of a run comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Posted: its body, without credentials and secrets.
+    Posted(Value),
+    /// A version of a saved flow.
+    Saved {
+        /// The flow.
+        flow: String,
+        /// The version.
+        version: i64,
+    },
+}
+
+/// The row of a new run; it goes with its call's.
+#[must_use]
+pub fn run_write(org: &str, id: &str, call: &str, origin: &Origin, now_ms: i64) -> Write {
+    let (flow, version, body) = match origin {
+        Origin::Posted(body) => ("", 0, body.to_string()),
+        Origin::Saved { flow, version } => (flow.as_str(), *version, String::new()),
+    };
+    Write::new(RUN_INSERT, args![id, org, call, flow, version, body, now_ms])
+}
+
+/// The variables of a run as they are now.
+#[must_use]
+pub fn variables_write(org: &str, id: &str, variables: serde_json::Map<String, Value>) -> Write {
+    Write::new(RUN_VARIABLES, args![org, id, &Value::Object(variables)])
+}
+
+/// A run with its flow.
+///
+/// # Errors
+/// What the store says.
+pub async fn run(db: &Db, org: &str, id: &str) -> Result<Option<Run>, DbError> {
+    let Some(row) = db.one(RUN_ONE, args![org, id]).await? else { return Ok(None) };
+    let flow = row.text("flow")?;
+    let body = if flow.is_empty() {
+        row.json("body")?
+    } else {
+        version(db, org, &flow, row.int("version")?).await?.unwrap_or_default()
+    };
+    Ok(Some(Run {
+        id: row.text("id")?,
+        call: row.text("call")?,
+        body,
+        variables: row.json("variables")?,
+        started_ms: row.int("started_at")?,
+    }))
+}
+
+/// A booked callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    /// `cb_...`
+    pub id: String,
+    /// The organisation.
+    pub org: String,
+    /// The run that booked it.
+    pub run: String,
+    /// The call that booked it.
+    pub call: String,
+    /// Date, time and zone as written.
+    pub wall: (String, String, String),
+    /// The number of a person or team.
+    pub entity: String,
+    /// The customer's number.
+    pub customer: String,
+    /// `entity_first` or `customer_first`.
+    pub order: String,
+    /// Attempts in all.
+    pub attempts: i64,
+    /// Attempts so far.
+    pub attempt: i64,
+    /// How far it is.
+    pub state: State,
+    /// UTC, milliseconds.
+    pub due_ms: i64,
+    /// Whether `due_ms` is no longer the wall time's.
+    pub moved: bool,
+    /// The call of the newest attempt.
+    pub last_call: String,
+}
+
+/// Which run books a callback.
+#[derive(Debug, Clone, Copy)]
+pub struct Booker<'a> {
+    /// The organisation.
+    pub org: &'a str,
+    /// The run.
+    pub run: &'a str,
+    /// Its call.
+    pub call: &'a str,
+}
+
+/// The row of a new callback; a second one of the same run and step changes nothing.
+#[must_use]
+pub fn callback_write(by: Booker<'_>, id: &str, booking: &Booking, now_ms: i64) -> Write {
+    Write::new(
+        CALLBACK_INSERT,
+        args![
+            id,
+            by.org,
+            by.run,
+            &booking.step,
+            by.call,
+            &booking.date,
+            &booking.time,
+            &booking.zone,
+            booking.asap,
+            &booking.entity,
+            &booking.customer,
+            booking.order.as_str(),
+            i64::from(booking.attempts),
+            booking.due.at_ms,
+            now_ms
+        ],
+    )
+}
+
+/// A callback.
+///
+/// # Errors
+/// What the store says.
+pub async fn callback(db: &Db, org: &str, id: &str) -> Result<Option<Callback>, DbError> {
+    let Some(row) = db.one(CALLBACK_ONE, args![org, id]).await? else { return Ok(None) };
+    let state = row.text("state")?;
+    Ok(Some(Callback {
+        id: row.text("id")?,
+        org: row.text("org")?,
+        run: row.text("run")?,
+        call: row.text("call")?,
+        wall: (row.text("wall_date")?, row.text("wall_time")?, row.text("zone")?),
+        entity: row.text("entity")?,
+        customer: row.text("customer")?,
+        order: row.text("ring_order")?,
+        attempts: row.int("attempts")?,
+        attempt: row.int("attempt")?,
+        // A word that this release does not know is not dialled again.
+        state: State::parse(&state).unwrap_or(State::Missed),
+        due_ms: row.int("due_at")?,
+        moved: row.bool("moved")?,
+        last_call: row.text("last_call")?,
+    }))
+}
+
+impl Callback {
+    /// It is due at another time.
+    #[must_use]
+    pub fn moved_write(&self, due_ms: i64, moved: bool) -> Write {
+        Write::new(CALLBACK_MOVE, self.args([due_ms.into(), moved.into()]))
+    }
+
+    /// An attempt begins on this call.
+    #[must_use]
+    pub fn calling_write(&self, call: &str) -> Write {
+        Write::new(CALLBACK_CALLING, self.args([call.into()]))
+    }
+
+    /// It got further.
+    #[must_use]
+    pub fn state_write(&self, state: State) -> Write {
+        Write::new(CALLBACK_STATE, self.args([state.as_str().into()]))
+    }
+
+    /// It is over. Guarded: it ends once.
+    #[must_use]
+    pub fn end_write(&self, state: State, reason: &str, now_ms: i64) -> Write {
+        Write::guarded(CALLBACK_END, self.args([state.as_str().into(), reason.into(), now_ms.into()]))
+    }
+
+    fn args<const N: usize>(&self, rest: [Arg; N]) -> Vec<Arg> {
+        let mut args = args![&self.org, &self.id];
+        args.extend(rest);
+        args
+    }
+}
+
+#[cfg(test)]
+mod tests;
