@@ -26,6 +26,7 @@ pub mod password;
 pub mod person;
 pub mod problem;
 pub mod record;
+pub mod retention;
 pub mod role;
 pub mod secret;
 pub mod time;
