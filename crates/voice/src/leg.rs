@@ -67,6 +67,11 @@ pub enum LegEvent {
         /// The dialog to be replaced there, of an attended transfer.
         replaces: Option<String>,
     },
+    /// What became of the transfer that [`Leg::refer`] asked for: a final SIP status. After a 2xx the leg ends.
+    TransferEnded {
+        /// The status of the call that the party made, or of its refusal to.
+        sip_code: u16,
+    },
     /// A recording is complete on disk. May follow [`LegEvent::Ended`].
     RecordingReady {
         /// Which.

@@ -29,9 +29,15 @@ const MAGIC_COOKIE: &str = "z9hG4bK";
 pub(crate) fn server_key(request: &Message, method: Method) -> Option<Arc<str>> {
     let via = request.top_via()?;
     match via.branch() {
-        Some(branch) if branch.starts_with(MAGIC_COOKIE) => {
-            Some(format!("{branch} {}:{} {}", via.host, via.port.unwrap_or(0), method.as_str()).into())
-        }
+        Some(branch) if branch.starts_with(MAGIC_COOKIE) => Some(
+            format!(
+                "{branch} {}:{} {}",
+                via.host,
+                via.port.unwrap_or(0),
+                method.as_str()
+            )
+            .into(),
+        ),
         // RFC 2543 peers: everything that identifies the request.
         _ => Some(
             format!(
@@ -110,6 +116,11 @@ impl Server {
         self.state == ServerState::Proceeding
     }
 
+    /// Whether a failure was sent to an INVITE, so that its ACK belongs here.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.invite && self.state == ServerState::Completed
+    }
+
     /// What to send when the request arrives again; `None` swallows it.
     pub(crate) fn repeated(&self) -> Option<Bytes> {
         match self.state {
@@ -130,7 +141,11 @@ impl Server {
         self.end_at = now_ms + TIMEOUT_MS;
         self.interval_ms = T1_MS;
         let success = code < 300;
-        self.state = if self.invite && success { ServerState::Accepted } else { ServerState::Completed };
+        self.state = if self.invite && success {
+            ServerState::Accepted
+        } else {
+            ServerState::Completed
+        };
         if self.invite && (success || !self.reliable) {
             self.resend_at = now_ms + T1_MS;
         }
@@ -148,7 +163,11 @@ impl Server {
         // After a failure late ACKs are swallowed for T4; after a 2xx late INVITEs for the rest of
         // timer L (RFC 6026 §8.7).
         if self.state == ServerState::Completed {
-            self.end_at = if self.reliable { now_ms } else { now_ms + T4_MS };
+            self.end_at = if self.reliable {
+                now_ms
+            } else {
+                now_ms + T4_MS
+            };
         }
         self.state = ServerState::Confirmed;
         self.resend_at = NEVER;
@@ -163,7 +182,11 @@ impl Server {
     /// Fires what is due.
     pub(crate) fn due(&mut self, now_ms: i64) -> Due {
         if now_ms >= self.end_at {
-            return if self.state == ServerState::Accepted { Due::TimedOut } else { Due::Over };
+            return if self.state == ServerState::Accepted {
+                Due::TimedOut
+            } else {
+                Due::Over
+            };
         }
         if now_ms < self.resend_at {
             return Due::Later;
@@ -235,11 +258,6 @@ impl Client {
         &self.request
     }
 
-    /// Whether anything at all has come back.
-    pub(crate) fn is_unanswered(&self) -> bool {
-        self.state == ClientState::Calling
-    }
-
     /// A response came.
     pub(crate) fn received(&mut self, response: &Message, now_ms: i64) -> Received {
         let invite = self.method == Method::Invite;
@@ -257,7 +275,11 @@ impl Client {
             (ClientState::Calling | ClientState::Proceeding, _) if !invite => {
                 self.state = ClientState::Done;
                 self.resend_at = NEVER;
-                self.end_at = if self.reliable { now_ms } else { now_ms + T4_MS };
+                self.end_at = if self.reliable {
+                    now_ms
+                } else {
+                    now_ms + T4_MS
+                };
                 self.request = Bytes::new();
                 Received::Pass
             }
@@ -269,7 +291,14 @@ impl Client {
             (ClientState::Accepted, 200..300) => Received::Pass,
             (ClientState::Calling | ClientState::Proceeding, _) => {
                 self.state = ClientState::Completed;
-                (self.resend_at, self.end_at) = (NEVER, if self.reliable { now_ms } else { now_ms + TIMEOUT_MS });
+                (self.resend_at, self.end_at) = (
+                    NEVER,
+                    if self.reliable {
+                        now_ms
+                    } else {
+                        now_ms + TIMEOUT_MS
+                    },
+                );
                 match failure_ack(&self.request, response) {
                     Some(ack) => {
                         self.ack = Some(ack.clone());
@@ -279,7 +308,10 @@ impl Client {
                     None => Received::Pass,
                 }
             }
-            (ClientState::Completed, 300..) => self.ack.clone().map_or(Received::Nothing, Received::AckAgain),
+            (ClientState::Completed, 300..) => self
+                .ack
+                .clone()
+                .map_or(Received::Nothing, Received::AckAgain),
             _ => Received::Nothing,
         }
     }
@@ -289,6 +321,12 @@ impl Client {
         if matches!(self.state, ClientState::Calling | ClientState::Proceeding) {
             self.end_at = self.end_at.min(now_ms + TIMEOUT_MS);
         }
+    }
+
+    /// Nobody waits for it any more; late answers are still taken for a while.
+    pub(crate) fn abandoned(&mut self, now_ms: i64) {
+        self.resend_at = NEVER;
+        self.end_at = self.end_at.min(now_ms + TIMEOUT_MS);
     }
 
     /// When to call [`Client::due`].
@@ -305,7 +343,11 @@ impl Client {
         if now_ms < self.resend_at {
             return Due::Later;
         }
-        let longest = if self.method == Method::Invite { TIMEOUT_MS } else { T2_MS };
+        let longest = if self.method == Method::Invite {
+            TIMEOUT_MS
+        } else {
+            T2_MS
+        };
         self.interval_ms = (self.interval_ms * 2).min(longest);
         self.resend_at = now_ms + self.interval_ms;
         Due::Resend(self.request.clone())
@@ -327,7 +369,8 @@ pub(crate) fn cancel(invite: &[u8]) -> Option<Bytes> {
 
 /// A request that follows an INVITE hop by hop, on the INVITE's branch.
 fn hop_by_hop(invite: &Message, method: Method, to: &str) -> Bytes {
-    let mut draft = Draft::request(method, invite.request_uri()).field("Via", invite.elements(Name::Via).next().unwrap_or_default());
+    let mut draft = Draft::request(method, invite.request_uri())
+        .field("Via", invite.elements(Name::Via).next().unwrap_or_default());
     for route in invite.fields(Name::Route) {
         draft = draft.field("Route", route);
     }
@@ -336,7 +379,14 @@ fn hop_by_hop(invite: &Message, method: Method, to: &str) -> Bytes {
         .field("From", invite.field(Name::From).unwrap_or_default())
         .field("To", to)
         .field("Call-ID", invite.call_id())
-        .field("CSeq", format_args!("{} {}", invite.cseq().map_or(0, |(number, _)| number), method.as_str()))
+        .field(
+            "CSeq",
+            format_args!(
+                "{} {}",
+                invite.cseq().map_or(0, |(number, _)| number),
+                method.as_str()
+            ),
+        )
         .finish()
 }
 
@@ -354,7 +404,9 @@ mod tests {
     }
 
     fn response(code: u16) -> Message {
-        let text = format!("SIP/2.0 {code} X\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nTo: <sip:b@h>;tag=9\r\nCSeq: 7 INVITE\r\n\r\n");
+        let text = format!(
+            "SIP/2.0 {code} X\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nTo: <sip:b@h>;tag=9\r\nCSeq: 7 INVITE\r\n\r\n"
+        );
         Message::parse(text.as_bytes()).unwrap()
     }
 
@@ -374,8 +426,14 @@ mod tests {
     #[test]
     fn an_unanswered_invite_doubles_its_pauses_and_gives_up_after_32_seconds() {
         let mut client = Client::new(Method::Invite, request("INVITE"), false, 0);
-        assert!(client.is_unanswered());
-        assert_eq!(run(&mut client), (vec![500, 1_500, 3_500, 7_500, 15_500, 31_500], Due::TimedOut, 32_000));
+        assert_eq!(
+            run(&mut client),
+            (
+                vec![500, 1_500, 3_500, 7_500, 15_500, 31_500],
+                Due::TimedOut,
+                32_000
+            )
+        );
         let mut stream = Client::new(Method::Invite, request("INVITE"), true, 0);
         assert_eq!(run(&mut stream), (vec![], Due::TimedOut, 32_000));
     }
@@ -400,13 +458,21 @@ mod tests {
     #[test]
     fn a_failure_is_acknowledged_on_the_same_branch_as_often_as_it_comes() {
         let mut client = Client::new(Method::Invite, request("INVITE"), false, 0);
-        let Received::AckAndPass(ack) = client.received(&response(486), 10) else { panic!("no ACK") };
+        let Received::AckAndPass(ack) = client.received(&response(486), 10) else {
+            panic!("no ACK")
+        };
         let ack_message = Message::parse(&ack).unwrap();
         assert_eq!(ack_message.method(), Some(Method::Ack));
-        assert_eq!((ack_message.to_tag(), ack_message.cseq()), (Some("9"), Some((7, Method::Ack))));
+        assert_eq!(
+            (ack_message.to_tag(), ack_message.cseq()),
+            (Some("9"), Some((7, Method::Ack)))
+        );
         assert_eq!(ack_message.top_via().unwrap().branch(), Some("z9hG4bKx"));
         assert_eq!(ack_message.field(Name::Route), Some("<sip:p;lr>"));
-        assert_eq!(client.received(&response(486), 600), Received::AckAgain(ack));
+        assert_eq!(
+            client.received(&response(486), 600),
+            Received::AckAgain(ack)
+        );
         assert_eq!(run(&mut client), (vec![], Due::Over, 32_010));
     }
 
@@ -427,7 +493,10 @@ mod tests {
         assert!(server.respond(180, &Bytes::from_static(b"180"), 5));
         assert_eq!(server.repeated(), Some(Bytes::from_static(b"180")));
         assert!(server.respond(200, &Bytes::from_static(b"200"), 10));
-        assert!(!server.respond(486, &Bytes::from_static(b"486"), 11), "one final response only");
+        assert!(
+            !server.respond(486, &Bytes::from_static(b"486"), 11),
+            "one final response only"
+        );
         assert_eq!(server.next(), 510);
         assert_eq!(server.due(510), Due::Resend(Bytes::from_static(b"200")));
         assert_eq!(server.next(), 1_510);
@@ -437,7 +506,11 @@ mod tests {
 
         let mut lost = Server::new(Method::Invite, true, 0);
         assert!(lost.respond(200, &Bytes::from_static(b"200"), 0));
-        assert_eq!(lost.due(500), Due::Resend(Bytes::from_static(b"200")), "on streams too (§13.3.1.4)");
+        assert_eq!(
+            lost.due(500),
+            Due::Resend(Bytes::from_static(b"200")),
+            "on streams too (§13.3.1.4)"
+        );
         assert_eq!(lost.due(32_000), Due::TimedOut);
     }
 
@@ -457,11 +530,23 @@ mod tests {
     #[test]
     fn keys_follow_the_branch_and_old_peers_the_whole_request() {
         let invite = Message::parse(&request("INVITE")).unwrap();
-        assert_eq!(&*server_key(&invite, Method::Invite).unwrap(), "z9hG4bKx h:0 INVITE");
-        let old = String::from_utf8(request("INVITE").to_vec()).unwrap().replace("z9hG4bKx", "1");
+        assert_eq!(
+            &*server_key(&invite, Method::Invite).unwrap(),
+            "z9hG4bKx h:0 INVITE"
+        );
+        let old = String::from_utf8(request("INVITE").to_vec())
+            .unwrap()
+            .replace("z9hG4bKx", "1");
         let old = Message::parse(old.as_bytes()).unwrap();
-        assert!(server_key(&old, Method::Invite).unwrap().starts_with("c 1 7 "));
+        assert!(
+            server_key(&old, Method::Invite)
+                .unwrap()
+                .starts_with("c 1 7 ")
+        );
         let cancel = Message::parse(&cancel(&request("INVITE")).unwrap()).unwrap();
-        assert_eq!(server_key(&cancel, Method::Invite), server_key(&invite, Method::Invite));
+        assert_eq!(
+            server_key(&cancel, Method::Invite),
+            server_key(&invite, Method::Invite)
+        );
     }
 }

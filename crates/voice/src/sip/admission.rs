@@ -1,0 +1,651 @@
+//! Requests outside any leg: who sends them, whether he may, and what becomes of them.
+//!
+//! INVITE becomes a leg, REGISTER a binding, OPTIONS an answer. A phone proves its password first;
+//! a carrier is known by its address. Whatever has to be asked of the floors above is asked in a job,
+//! and the request waits here meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::dialog::Dialog;
+use super::digest::{self, Algorithm, Claim, Freshness};
+use super::endpoint::{Endpoint, Outcome, leg_of_tag, tag_of_leg};
+use super::flow::Flow;
+use super::leg::{ALLOW, SDP, SUPPORTED, SipLeg, unknown_extensions};
+use super::message::{Draft, Message, Method, Name};
+use super::registrar::{self, Applied, MIN_EXPIRES_S, Refusal, Registration};
+use super::sdp::{Protection, Session};
+use super::session_timer::MIN_INTERVAL_S;
+use super::uri::{self, NameAddr, Uri};
+use crate::leg::{Leg, LegEvents, LegId};
+use crate::ports::{Credential, LineIdentity, PortResult, TrunkId};
+use crate::voice::{CallerId, Incoming, Source};
+use media::codec::CodecKind;
+use media::srtp::Keys;
+
+/// The realm of the server's own address.
+const OWN_REALM: &str = "tandem";
+/// How long a domain's look-up is remembered, ms.
+const DOMAIN_LIFE_MS: i64 = 30_000;
+/// Most domains remembered.
+const MAX_DOMAINS: usize = 1_024;
+/// Calls that the floors above have not touched yet; past it new ones are refused.
+const MAX_UNTOUCHED: usize = 256;
+/// What a refused caller is told to wait, seconds.
+const RETRY_AFTER_S: u32 = 2;
+
+/// A request that waits for an answer of the floors above, or for its turn.
+pub(crate) struct Waiting {
+    pub(crate) request: Message,
+    /// Its server transaction.
+    pub(crate) tx: Arc<str>,
+    /// The way it came.
+    pub(crate) flow: Flow,
+}
+
+/// What a job found out about a waiting request.
+pub(crate) enum Answer {
+    /// Whose domain it is meant for.
+    Domain(Waiting, PortResult<Option<String>>),
+    /// The credential that it claims, with its domain.
+    Credential(
+        Waiting,
+        Claim,
+        PortResult<Option<(String, Option<Credential>)>>,
+    ),
+    /// The bindings it would change.
+    Bindings(
+        Waiting,
+        Box<Credential>,
+        PortResult<Vec<crate::ports::Binding>>,
+    ),
+    /// Its change is stored, or not.
+    Stored(Waiting, PortResult<Applied>),
+}
+
+/// Domains that were asked for lately.
+#[derive(Debug, Default)]
+pub(crate) struct Domains {
+    known: HashMap<String, (Option<String>, i64)>,
+}
+
+impl Domains {
+    fn get(&self, host: &str, now: i64) -> Option<Option<String>> {
+        self.known
+            .get(host)
+            .filter(|(_, until)| now < *until)
+            .map(|(domain, _)| domain.clone())
+    }
+
+    fn learn(&mut self, host: String, domain: Option<String>, now: i64) {
+        if self.known.len() >= MAX_DOMAINS {
+            self.known.clear();
+        }
+        self.known.insert(host, (domain, now + DOMAIN_LIFE_MS));
+    }
+
+    pub(crate) fn sweep(&mut self, now: i64) {
+        self.known.retain(|_, (_, until)| now < *until);
+    }
+}
+
+impl Endpoint {
+    /// A request without a To tag.
+    pub(crate) fn admit(&mut self, method: Method, waiting: Waiting) {
+        let Waiting { request, flow, .. } = &waiting;
+        if request.number(Name::MaxForwards) == Some(0) && method != Method::Register {
+            return self.refuse(request, flow, 483, |draft| draft);
+        }
+        let unknown = unknown_extensions(request);
+        if !unknown.is_empty() {
+            return self.refuse(request, flow, 420, |draft| {
+                draft.field("Unsupported", unknown)
+            });
+        }
+        match method {
+            Method::Invite => self.invited(waiting),
+            Method::Register => {
+                if self.edge.gate.may_register(flow.remote.ip(), self.now) {
+                    self.prove(waiting, Method::Register);
+                } else {
+                    self.refuse(request, flow, 503, |draft| draft.field("Retry-After", 30));
+                }
+            }
+            Method::Options => self.refuse(request, flow, 200, |draft| {
+                draft
+                    .field("Allow", ALLOW)
+                    .field("Accept", SDP)
+                    .field("Supported", SUPPORTED.join(", "))
+            }),
+            Method::Bye
+            | Method::Prack
+            | Method::Update
+            | Method::Info
+            | Method::Refer
+            | Method::Notify => {
+                self.refuse(request, flow, 481, |draft| draft);
+            }
+            Method::Subscribe | Method::Publish => self.refuse(request, flow, 489, |draft| {
+                draft.field("Allow-Events", "refer")
+            }),
+            Method::Message => self.refuse(request, flow, 405, |draft| draft.field("Allow", ALLOW)),
+            Method::Unknown | Method::Ack | Method::Cancel => {
+                self.refuse(request, flow, 501, |draft| draft.field("Allow", ALLOW));
+            }
+        }
+    }
+
+    /// An INVITE that opens a call.
+    fn invited(&mut self, waiting: Waiting) {
+        let Waiting { request, flow, .. } = &waiting;
+        let per_second = i64::from(self.config.limits.calls_per_second);
+        if self.untouched >= MAX_UNTOUCHED
+            || !self
+                .new_calls
+                .take(per_second, (per_second / 2).max(1), self.now)
+        {
+            metrics::counter!("sip_refused_calls").increment(1);
+            return self.refuse(request, flow, 503, |draft| {
+                draft.field("Retry-After", RETRY_AFTER_S)
+            });
+        }
+        if leg_of_tag(request.from_tag()).is_some_and(|key| self.is_own_call(key, request)) {
+            return self.refuse(request, flow, 482, |draft| draft);
+        }
+        if SipLeg::interval_too_small(request) {
+            return self.refuse(request, flow, 422, |draft| {
+                draft.field("Min-SE", MIN_INTERVAL_S)
+            });
+        }
+        if !request.body.is_empty() && !request.body_is(SDP) {
+            return self.refuse(request, flow, 415, |draft| draft.field("Accept", SDP));
+        }
+        if request
+            .contact()
+            .is_none_or(|contact| Uri::parse(contact.uri).is_none())
+        {
+            return self.refuse(request, flow, 400, |draft| {
+                draft.field("Warning", "399 tandem \"Bad Contact\"")
+            });
+        }
+        let via_port = request.top_via().and_then(|via| via.port).unwrap_or(5060);
+        match self
+            .carriers
+            .source(flow.remote.ip(), [flow.remote.port(), via_port])
+        {
+            Some((trunk, org)) => {
+                self.serve(request, &waiting.tx, flow, Method::Invite, None);
+                self.accept(waiting, Source::Trunk { trunk, org }, Protection::AsOffered);
+            }
+            None => self.prove(waiting, Method::Invite),
+        }
+    }
+
+    /// Whether an INVITE is one that a leg of ours sent.
+    fn is_own_call(&self, key: u64, request: &Message) -> bool {
+        self.legs
+            .get(&key)
+            .is_some_and(|held| held.leg.dialog.call_id == request.call_id())
+    }
+
+    // --- who sends it
+
+    /// Lets the sender prove who he is: challenges a request without an answer, checks one with.
+    fn prove(&mut self, waiting: Waiting, method: Method) {
+        let hosts = domain_hosts(&waiting.request, method);
+        let claim = claim(&waiting.request);
+        let Some(claim) = claim else {
+            let known = hosts
+                .iter()
+                .find_map(|host| self.domains.get(host, self.now).flatten());
+            return match known {
+                Some(domain) => self.challenge(&waiting, &domain, false),
+                None => self.ask_domain(waiting, hosts),
+            };
+        };
+        let refused = Waiting {
+            request: waiting.request.clone(),
+            tx: waiting.tx.clone(),
+            flow: waiting.flow.clone(),
+        };
+        let ports = Arc::clone(&self.ports);
+        self.serve(&waiting.request, &waiting.tx, &waiting.flow, method, None);
+        let started = self.start(Box::pin(async move {
+            let found = async {
+                for host in hosts {
+                    if let Some(domain) = ports.domain(&host).await? {
+                        let credential = ports.credential(&domain, &claim.username).await?;
+                        return Ok(Some((domain, credential)));
+                    }
+                }
+                Ok(None)
+            }
+            .await;
+            Outcome::Admission(Box::new(Answer::Credential(waiting, claim, found)))
+        }));
+        if !started {
+            self.fail(&refused, 503);
+        }
+    }
+
+    fn ask_domain(&mut self, waiting: Waiting, hosts: Vec<String>) {
+        let ports = Arc::clone(&self.ports);
+        // Unanswered when there are too many jobs: the request will be repeated.
+        self.start(Box::pin(async move {
+            let found = async {
+                for host in hosts {
+                    if let Some(domain) = ports.domain(&host).await? {
+                        return Ok(Some(domain));
+                    }
+                }
+                Ok(None)
+            }
+            .await;
+            Outcome::Admission(Box::new(Answer::Domain(waiting, found)))
+        }));
+    }
+
+    /// A job about a waiting request is done.
+    pub(crate) fn admission_answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Domain(waiting, found) => match found {
+                Ok(Some(domain)) => {
+                    let method = waiting.request.method().unwrap_or(Method::Unknown);
+                    for host in domain_hosts(&waiting.request, method) {
+                        self.domains.learn(host, Some(domain.clone()), self.now);
+                    }
+                    self.challenge(&waiting, &domain, false);
+                }
+                Ok(None) => self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
+                Err(error) => {
+                    warn!(%error, "a domain could not be looked up");
+                    self.refuse(&waiting.request, &waiting.flow, 500, |draft| draft);
+                }
+            },
+            Answer::Credential(waiting, claim, found) => match found {
+                Ok(Some((domain, credential))) => self.judge(waiting, &claim, &domain, credential),
+                Ok(None) => self.fail(&waiting, 403),
+                Err(error) => {
+                    warn!(%error, "a credential could not be looked up");
+                    self.fail(&waiting, 500);
+                }
+            },
+            Answer::Bindings(waiting, credential, found) => match found {
+                Ok(bindings) => self.register(waiting, &credential, &bindings),
+                Err(error) => {
+                    warn!(%error, "bindings could not be read");
+                    self.fail(&waiting, 500);
+                }
+            },
+            Answer::Stored(waiting, stored) => match stored {
+                Ok(applied) => self.registered_phone(&waiting, &applied),
+                Err(error) => {
+                    warn!(%error, "bindings could not be stored");
+                    self.fail(&waiting, 500);
+                }
+            },
+        }
+    }
+
+    /// Judges a claim against the credential that was found for it.
+    fn judge(
+        &mut self,
+        waiting: Waiting,
+        claim: &Claim,
+        domain: &str,
+        credential: Option<Credential>,
+    ) {
+        let request = &waiting.request;
+        let method = request.method().unwrap_or(Method::Unknown);
+        if claim.realm != realm(domain) {
+            return self.challenge(&waiting, domain, false);
+        }
+        let proven = credential.filter(|credential| {
+            let ha1 = match claim.algorithm {
+                Algorithm::Md5 => &credential.ha1_md5,
+                Algorithm::Sha256 => &credential.ha1_sha256,
+            };
+            claim.proves(ha1, method.as_str(), &request.body)
+        });
+        let Some(credential) = proven else {
+            let ip = waiting.flow.remote.ip();
+            info!(%ip, user = claim.username, "a SIP password was wrong");
+            if let Some(until) = self.edge.gate.failed(ip, self.now) {
+                warn!(%ip, "an address is banned for guessing passwords");
+                self.ports.banned(ip, until);
+            }
+            return self.fail(&waiting, 403);
+        };
+        if self.nonces.judge(claim, self.now) == Freshness::Stale {
+            return self.challenge(&waiting, domain, true);
+        }
+        if self
+            .servers
+            .get(&waiting.tx)
+            .is_some_and(|entry| entry.cancelled)
+        {
+            return self.fail(&waiting, 487);
+        }
+        if method == Method::Register {
+            return self.read_bindings(waiting, credential);
+        }
+        let protection = if credential.srtp {
+            Protection::Required
+        } else {
+            Protection::AsOffered
+        };
+        self.accept(waiting, Source::Line(credential.identity), protection);
+    }
+
+    /// Asks for a password, in both hashes. Needs no transaction; closes one when there is one.
+    fn challenge(&mut self, waiting: &Waiting, domain: &str, stale: bool) {
+        let nonce = self.nonces.issue(self.now, self.ids.bytes());
+        let [first, second] = digest::challenges(realm(domain), &nonce, stale);
+        let tag = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
+        let bytes = Draft::response(&waiting.request, waiting.flow.remote, 401, Some(&tag))
+            .field("WWW-Authenticate", first)
+            .field("WWW-Authenticate", second)
+            .field("Server", &self.config.user_agent)
+            .finish();
+        if self.servers.contains_key(&waiting.tx) {
+            self.respond(&waiting.tx, 401, &bytes);
+        } else {
+            super::endpoint::way_back(&waiting.request, &waiting.flow).send(&bytes);
+        }
+    }
+
+    /// Answers a waiting request with a failure, in its transaction.
+    fn fail(&mut self, waiting: &Waiting, code: u16) {
+        self.finish(waiting, code, |draft| {
+            if code == 503 {
+                draft.field("Retry-After", RETRY_AFTER_S)
+            } else {
+                draft
+            }
+        });
+    }
+
+    fn finish(&mut self, waiting: &Waiting, code: u16, fields: impl FnOnce(Draft) -> Draft) {
+        let tag = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
+        let draft = Draft::response(&waiting.request, waiting.flow.remote, code, Some(&tag))
+            .field("Server", &self.config.user_agent);
+        self.respond(&waiting.tx, code, &fields(draft).finish());
+    }
+
+    // --- INVITE
+
+    /// Makes a leg of an INVITE whose sender is known.
+    fn accept(&mut self, waiting: Waiting, source: Source, protection: Protection) {
+        let Waiting { request, tx, flow } = &waiting;
+        let replaces = match self.replaced(request) {
+            Ok(replaces) => replaces,
+            Err(code) => return self.fail(&waiting, code),
+        };
+        let id: LegId = self.ids.new("leg", self.now).into();
+        let events = LegEvents::new(id, None);
+        let media = self.threads.leg(events.clone(), None);
+        let path = self.path(flow.clone());
+        let local = match media.open(super::outbound::any_address(path.own.ip())) {
+            Ok(local) => std::net::SocketAddr::new(path.own.ip(), local.port()),
+            Err(error) => {
+                warn!(%error, "an incoming call finds no media port");
+                media.close();
+                return self.fail(&waiting, 503);
+            }
+        };
+        let key = self.next_key;
+        self.next_key += 1;
+        let tag = tag_of_leg(key, u64::from_le_bytes(self.ids.bytes()));
+        let pinned = matches!(source, Source::Line(_));
+        let dialog = Dialog::answering(request, path, tag, pinned);
+        let session = self.session(local, CodecKind::ALL.to_vec(), protection);
+        let way = super::endpoint::way_back(request, flow);
+        let leg = match SipLeg::called(request.clone(), tx.clone(), way, dialog, session, self.now)
+        {
+            Ok(leg) => leg,
+            Err(error) => {
+                debug!(%error, "an offer cannot be met");
+                media.close();
+                return self.finish(&waiting, 488, |draft| {
+                    draft.field("Warning", format_args!("304 tandem \"{error}\""))
+                });
+            }
+        };
+        let (handle, signals) = Leg::new(media.clone(), events.clone());
+        let incoming = self.describe(request, handle, source, replaces);
+        if self.incoming.try_send(incoming).is_err() {
+            // The signals' end would be told to nobody: refuse here.
+            media.close();
+            return self.fail(&waiting, 503);
+        }
+        if let Some(entry) = self.servers.get_mut(tx) {
+            entry.leg = Some(key);
+        }
+        self.hold(key, leg, media, events, signals, None);
+    }
+
+    /// The call, as the floors above see it.
+    fn describe(
+        &self,
+        request: &Message,
+        leg: Leg,
+        source: Source,
+        replaces: Option<LegId>,
+    ) -> Incoming {
+        let target = Uri::parse(request.request_uri());
+        let mut to_user = target.map(|uri| uri.user_text()).unwrap_or_default();
+        // A carrier that rings our registration's Contact names the number in To.
+        let is_account = matches!(&source, Source::Trunk { trunk, .. } if self.carriers.is_account(trunk, &to_user));
+        if to_user.is_empty() || is_account {
+            let to = request
+                .to()
+                .and_then(|to| Uri::parse(to.uri).map(|uri| uri.user_text()));
+            to_user = to.filter(|to| !to.is_empty()).unwrap_or(to_user);
+        }
+        Incoming {
+            leg,
+            from: caller(request),
+            to_user,
+            to_domain: target.map(|uri| uri.host.to_owned()).unwrap_or_default(),
+            source,
+            call_id: request.call_id().to_owned(),
+            replaces,
+        }
+    }
+
+    /// The leg that a Replaces field names (RFC 3891 §3); 481 when it names none of ours.
+    fn replaced(&self, request: &Message) -> Result<Option<LegId>, u16> {
+        let Some(value) = request.field(Name::Replaces) else {
+            return Ok(None);
+        };
+        let (call_id, params) = value.split_once(';').ok_or(400_u16)?;
+        let (to, from) = (
+            uri::param(params, "to-tag").ok_or(400_u16)?,
+            uri::param(params, "from-tag").ok_or(400_u16)?,
+        );
+        let held = leg_of_tag(to)
+            .and_then(|key| self.legs.get(&key))
+            .filter(|held| {
+                let dialog = &held.leg.dialog;
+                dialog.local_tag == to
+                    && dialog.remote_tag == from
+                    && dialog.call_id == call_id.trim()
+            });
+        held.map(|held| Some(held.events.id().clone())).ok_or(481)
+    }
+
+    /// A new side of offer and answer.
+    pub(crate) fn session(
+        &self,
+        local: std::net::SocketAddr,
+        codecs: Vec<CodecKind>,
+        protection: Protection,
+    ) -> Session {
+        let id = u64::from_le_bytes(self.ids.bytes()) >> 2;
+        Session::new(
+            local,
+            id,
+            codecs,
+            protection,
+            [Keys(self.ids.bytes()), Keys(self.ids.bytes())],
+        )
+    }
+
+    // --- REGISTER
+
+    fn read_bindings(&mut self, waiting: Waiting, credential: Credential) {
+        let identity = &credential.identity;
+        let named = waiting
+            .request
+            .to()
+            .and_then(|to| Uri::parse(to.uri).map(|uri| uri.user_text()));
+        if named.as_deref() != Some(&*identity.extension) {
+            return self.fail(&waiting, 403);
+        }
+        let refused = Waiting {
+            request: waiting.request.clone(),
+            tx: waiting.tx.clone(),
+            flow: waiting.flow.clone(),
+        };
+        let ports = Arc::clone(&self.ports);
+        let started = self.start(Box::pin(async move {
+            let LineIdentity { org, extension, .. } = &credential.identity;
+            let found = ports.bindings(org, extension).await;
+            Outcome::Admission(Box::new(Answer::Bindings(
+                waiting,
+                Box::new(credential),
+                found,
+            )))
+        }));
+        if !started {
+            self.fail(&refused, 503);
+        }
+    }
+
+    /// Applies a REGISTER and stores what it changes.
+    fn register(
+        &mut self,
+        waiting: Waiting,
+        credential: &Credential,
+        bindings: &[crate::ports::Binding],
+    ) {
+        let registration = Registration {
+            identity: &credential.identity,
+            request: &waiting.request,
+            transport: waiting.flow.transport,
+            source: waiting.flow.remote,
+            local: waiting.flow.local,
+            srtp: credential.srtp,
+        };
+        let applied = match registrar::apply(bindings, &registration, self.now) {
+            Ok(applied) => applied,
+            Err(Refusal::Malformed) => return self.fail(&waiting, 400),
+            Err(Refusal::TooMany) => return self.fail(&waiting, 403),
+            Err(Refusal::TooBrief) => {
+                return self.finish(&waiting, 423, |draft| {
+                    draft.field("Min-Expires", MIN_EXPIRES_S)
+                });
+            }
+        };
+        if applied.change == crate::ports::BindingChange::default() {
+            return self.registered_phone(&waiting, &applied);
+        }
+        let (ports, identity) = (Arc::clone(&self.ports), credential.identity.clone());
+        let refused = Waiting {
+            request: waiting.request.clone(),
+            tx: waiting.tx.clone(),
+            flow: waiting.flow.clone(),
+        };
+        let started = self.start(Box::pin(async move {
+            let change = applied.change.clone();
+            let stored = ports
+                .change_bindings(&identity.org, &identity.extension, change)
+                .await;
+            Outcome::Admission(Box::new(Answer::Stored(waiting, stored.map(|()| applied))))
+        }));
+        if !started {
+            self.fail(&refused, 503);
+        }
+    }
+
+    /// The 200 of a REGISTER: all bindings that exist now.
+    fn registered_phone(&mut self, waiting: &Waiting, applied: &Applied) {
+        let now = self.now;
+        let path = waiting
+            .request
+            .fields(Name::Path)
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        self.finish(waiting, 200, |mut draft| {
+            for binding in &applied.bindings {
+                let left_s = (binding.expires_at_ms - now + 999) / 1_000;
+                draft = draft.field(
+                    "Contact",
+                    format_args!("<{}>;expires={left_s}", binding.contact),
+                );
+            }
+            path.iter()
+                .fold(draft, |draft, path| draft.field("Path", path))
+        });
+    }
+}
+
+/// The digest realm of a domain.
+fn realm(domain: &str) -> &str {
+    if domain.is_empty() { OWN_REALM } else { domain }
+}
+
+/// The hosts that may name the domain a request is meant for, lower case.
+fn domain_hosts(request: &Message, method: Method) -> Vec<String> {
+    let host = |name: Option<NameAddr<'_>>| {
+        name.and_then(|name| Uri::parse(name.uri))
+            .map(|uri| uri.host.to_ascii_lowercase())
+    };
+    let target = Uri::parse(request.request_uri()).map(|uri| uri.host.to_ascii_lowercase());
+    let first = if method == Method::Register {
+        host(request.to())
+    } else {
+        host(request.from())
+    };
+    let mut hosts: Vec<String> = [first, target]
+        .into_iter()
+        .flatten()
+        .filter(|host| !host.is_empty())
+        .collect();
+    hosts.dedup();
+    hosts
+}
+
+/// The digest answer of a request, in either field.
+fn claim(request: &Message) -> Option<Claim> {
+    request
+        .fields(Name::Authorization)
+        .chain(request.fields(Name::ProxyAuthorization))
+        .find_map(Claim::parse)
+}
+
+/// Who calls: the asserted identity when there is one, else From.
+fn caller(request: &Message) -> CallerId {
+    let anonymous = request.field(Name::Privacy).is_some_and(|privacy| {
+        privacy
+            .split(';')
+            .any(|item| item.trim().eq_ignore_ascii_case("id"))
+    });
+    let asserted = request
+        .elements(Name::PAssertedIdentity)
+        .filter_map(NameAddr::parse)
+        .find(|name| Uri::parse(name.uri).is_some());
+    let from = asserted.or_else(|| request.from());
+    let uri = from.and_then(|from| Uri::parse(from.uri));
+    let hidden = anonymous || uri.is_some_and(|uri| uri.host.ends_with(".invalid"));
+    CallerId {
+        number: uri.map(|uri| uri.user_text()).unwrap_or_default(),
+        display: from.and_then(|from| from.display()),
+        anonymous: hidden,
+    }
+}
+
+/// A trunk and its organisation.
+pub(crate) type TrunkSource = (TrunkId, Arc<str>);

@@ -1,0 +1,452 @@
+//! Carriers: the trunks of all organisations, kept registered and looked after.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::admission::TrunkSource;
+use super::endpoint::{Endpoint, Outcome, Owner, Reminder};
+use super::flow::Flow;
+use super::leg::{Hop, HopAddress};
+use super::message::{Draft, Message, Method};
+use super::transaction::NEVER;
+use super::trunk::{PING_MS, Registered, Trunk, hop};
+use crate::ports::{PortResult, Transport, TrunkConfig, TrunkId, TrunkState};
+
+/// How often the addresses of the targets' names are looked up again, ms.
+const LOOKUP_MS: i64 = 300_000;
+/// After the trunks could not be read, ms.
+const RELOAD_RETRY_MS: u64 = 5_000;
+
+/// The trunks by id.
+#[derive(Debug, Default)]
+pub(crate) struct Carriers {
+    trunks: HashMap<TrunkId, Trunk>,
+    /// When a trunk's names are looked up again.
+    lookup_at: HashMap<TrunkId, i64>,
+}
+
+/// What a job found out about carriers.
+pub(crate) enum News {
+    /// All trunks, as they are configured now.
+    Trunks(PortResult<Vec<TrunkConfig>>),
+    /// The addresses of a trunk's targets.
+    Addresses(TrunkId, Vec<Vec<SocketAddr>>),
+    /// A way to a target, for a REGISTER or an OPTIONS.
+    Way(TrunkId, usize, Method, Option<Flow>),
+    /// A state was reported.
+    Told,
+}
+
+impl Carriers {
+    pub(crate) fn get(&self, id: &str) -> Option<&Trunk> {
+        self.trunks.get(id)
+    }
+
+    /// Whose call comes from an address and these ports.
+    pub(crate) fn source(&self, ip: IpAddr, ports: [u16; 2]) -> Option<TrunkSource> {
+        let mut matching: Vec<&Trunk> = self
+            .trunks
+            .values()
+            .filter(|trunk| trunk.sends_from(ip, ports))
+            .collect();
+        matching.sort_by(|a, b| a.config.id.cmp(&b.config.id));
+        matching
+            .first()
+            .map(|trunk| (trunk.config.id.clone(), trunk.config.org.clone()))
+    }
+
+    /// Whether a user part is a trunk's own account, not a number.
+    pub(crate) fn is_account(&self, id: &str, user: &str) -> bool {
+        self.get(id)
+            .is_some_and(|trunk| trunk.config.username.as_deref() == Some(user))
+    }
+}
+
+impl Endpoint {
+    /// Reads the trunks in a job.
+    pub(crate) fn reload_trunks(&mut self) {
+        let (ports, clock) = (Arc::clone(&self.ports), self.clock.clone());
+        self.start(Box::pin(async move {
+            let mut trunks = ports.trunks().await;
+            if trunks.is_err() {
+                clock.sleep(RELOAD_RETRY_MS).await;
+                trunks = ports.trunks().await;
+            }
+            Outcome::Carriers(Box::new(News::Trunks(trunks)))
+        }));
+    }
+
+    pub(crate) fn carriers_news(&mut self, news: News) {
+        match news {
+            News::Trunks(Ok(configs)) => self.take_trunks(configs),
+            News::Trunks(Err(error)) => {
+                warn!(%error, "the trunks could not be read");
+                self.reload_trunks();
+            }
+            News::Addresses(id, addresses) => self.take_addresses(&id, addresses),
+            News::Way(id, target, Method::Register, flow) => self.send_register(&id, target, flow),
+            News::Way(id, target, _, flow) => self.send_ping(&id, target, flow),
+            News::Told => {}
+        }
+    }
+
+    /// Keeps what did not change, so that registrations go on.
+    fn take_trunks(&mut self, configs: Vec<TrunkConfig>) {
+        let mut old = std::mem::take(&mut self.carriers.trunks);
+        for config in configs {
+            let id = config.id.clone();
+            let same = old
+                .get(&id)
+                .is_some_and(|trunk| is_same(&trunk.config, &config));
+            let trunk = match old.remove(&id) {
+                Some(trunk) if same => trunk,
+                _ => {
+                    let tag = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
+                    Trunk::new(config, self.ids.token(), tag, self.now)
+                }
+            };
+            self.carriers.trunks.insert(id.clone(), trunk);
+            self.carriers.lookup_at.insert(id.clone(), 0);
+            self.timers.set(self.now, Reminder::Trunk(id));
+        }
+        let known: HashSet<TrunkId> = self.carriers.trunks.keys().cloned().collect();
+        self.carriers.lookup_at.retain(|id, _| known.contains(id));
+    }
+
+    /// What a trunk has to do now.
+    pub(crate) fn trunk_due(&mut self, id: &TrunkId) {
+        let Some(trunk) = self.carriers.trunks.get(id) else {
+            return;
+        };
+        let config = Arc::clone(&trunk.config);
+        if self
+            .carriers
+            .lookup_at
+            .get(id)
+            .is_some_and(|at| *at <= self.now)
+        {
+            self.carriers
+                .lookup_at
+                .insert(id.clone(), self.now + LOOKUP_MS);
+            self.look_up(id, &config);
+        }
+        let Some(trunk) = self.carriers.trunks.get_mut(id) else {
+            return;
+        };
+        let mut errands = Vec::new();
+        if let Some(registration) = trunk
+            .registration
+            .as_mut()
+            .filter(|registration| registration.next_at <= self.now)
+        {
+            registration.next_at = NEVER;
+            errands.push((registration.target, Method::Register));
+        }
+        if trunk.ping_at <= self.now {
+            trunk.ping_at = self.now + PING_MS;
+            errands.extend((0..config.targets.len()).map(|target| (target, Method::Options)));
+        }
+        for (target, method) in errands {
+            self.find_target(id, target, method);
+        }
+        self.remind_trunk(id);
+        if !config.register && !config.ping {
+            self.report(id, TrunkState::Ready);
+        }
+    }
+
+    fn remind_trunk(&mut self, id: &TrunkId) {
+        if let Some(trunk) = self.carriers.trunks.get(id) {
+            let register_at = trunk
+                .registration
+                .as_ref()
+                .map_or(NEVER, |registration| registration.next_at);
+            let lookup_at = self.carriers.lookup_at.get(id).copied().unwrap_or(NEVER);
+            self.timers.set(
+                register_at.min(trunk.ping_at).min(lookup_at),
+                Reminder::Trunk(id.clone()),
+            );
+        }
+    }
+
+    /// Looks up where a trunk's calls may come from.
+    fn look_up(&mut self, id: &TrunkId, config: &Arc<TrunkConfig>) {
+        let (id, config) = (id.clone(), Arc::clone(config));
+        let literal: Option<Vec<Vec<SocketAddr>>> = config
+            .targets
+            .iter()
+            .map(|target| {
+                target
+                    .host
+                    .parse()
+                    .ok()
+                    .map(|ip| vec![SocketAddr::new(ip, 0)])
+            })
+            .collect();
+        if let Some(addresses) = literal {
+            return self.take_addresses(&id, addresses);
+        }
+        self.start(Box::pin(async move {
+            let mut all = Vec::with_capacity(config.targets.len());
+            for target in &config.targets {
+                let port = target
+                    .port
+                    .unwrap_or_else(|| target.transport.default_port());
+                let found = tokio::net::lookup_host((target.host.as_str(), port)).await;
+                all.push(found.map(Iterator::collect).unwrap_or_default());
+            }
+            Outcome::Carriers(Box::new(News::Addresses(id, all)))
+        }));
+    }
+
+    fn take_addresses(&mut self, id: &TrunkId, addresses: Vec<Vec<SocketAddr>>) {
+        let Some(trunk) = self.carriers.trunks.get_mut(id) else {
+            return;
+        };
+        let config = Arc::clone(&trunk.config);
+        trunk.addresses = addresses
+            .iter()
+            .map(|found| found.iter().map(SocketAddr::ip).collect())
+            .collect();
+        for (target, found) in config.targets.iter().zip(addresses) {
+            if target.host.parse::<IpAddr>().is_err() && !found.is_empty() {
+                let port = target
+                    .port
+                    .unwrap_or_else(|| target.transport.default_port());
+                self.routes
+                    .learn(target.host.clone(), port, found, self.now);
+            }
+        }
+        let friends = self
+            .carriers
+            .trunks
+            .values()
+            .flat_map(|trunk| trunk.addresses.iter().flatten().copied())
+            .collect();
+        self.edge.gate.befriend(friends);
+    }
+
+    /// Finds the way to a target, for a REGISTER or an OPTIONS.
+    fn find_target(&mut self, id: &TrunkId, target: usize, method: Method) {
+        let Some(config) = self.carriers.get(id).map(|trunk| Arc::clone(&trunk.config)) else {
+            return;
+        };
+        let Some(to) = config.targets.get(target) else {
+            return;
+        };
+        let port = to.port.unwrap_or_else(|| to.transport.default_port());
+        if let Ok(ip) = to.host.parse::<IpAddr>() {
+            let address = SocketAddr::new(ip, port);
+            let flow = match to.transport {
+                Transport::Udp => self.datagrams(address, None),
+                transport => self.stream(transport, address),
+            };
+            if flow.is_some() {
+                return self.carriers_news(News::Way(id.clone(), target, method, flow));
+            }
+        }
+        let reach = self.reach(to.transport, to.host.clone(), port);
+        let id = id.clone();
+        self.start(Box::pin(async move {
+            let flow = reach.await;
+            Outcome::Carriers(Box::new(News::Way(id, target, method, flow)))
+        }));
+    }
+
+    // --- registration
+
+    fn send_register(&mut self, id: &TrunkId, target: usize, flow: Option<Flow>) {
+        let Some(flow) = flow else {
+            return self.register_unanswered(id);
+        };
+        let path = self.path(flow);
+        let branch = self.branch();
+        let cnonce = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
+        let agent = self.config.user_agent.clone();
+        let Some(trunk) = self.carriers.trunks.get_mut(id) else {
+            return;
+        };
+        let (config, domain) = (
+            Arc::clone(&trunk.config),
+            trunk.domain().unwrap_or_default(),
+        );
+        let Some(registration) = trunk
+            .registration
+            .as_mut()
+            .filter(|registration| registration.target == target)
+        else {
+            return;
+        };
+        let bytes = registration.request(&config, &domain, &path, &branch, &agent, &cnonce);
+        self.send_request(
+            Method::Register,
+            &branch,
+            bytes,
+            path.flow,
+            Owner::Register(id.clone()),
+        );
+    }
+
+    pub(crate) fn registered(&mut self, id: &TrunkId, response: &Message) {
+        let Some(trunk) = self.carriers.trunks.get_mut(id) else {
+            return;
+        };
+        let targets = trunk.config.targets.len();
+        let Some(registration) = trunk.registration.as_mut() else {
+            return;
+        };
+        let target = registration.target;
+        match registration.response(response, targets, self.now) {
+            Registered::Waiting => return,
+            Registered::Again => return self.find_target(id, target, Method::Register),
+            Registered::Now(state) => {
+                if state == TrunkState::Registered {
+                    trunk.answered(target);
+                }
+                self.report(id, state);
+            }
+        }
+        self.remind_trunk(id);
+    }
+
+    pub(crate) fn register_unanswered(&mut self, id: &TrunkId) {
+        let Some(trunk) = self.carriers.trunks.get_mut(id) else {
+            return;
+        };
+        let targets = trunk.config.targets.len();
+        if let Some(registration) = trunk.registration.as_mut() {
+            let state = registration.unanswered(targets, self.now);
+            self.report(id, state);
+        }
+        self.remind_trunk(id);
+    }
+
+    // --- signs of life
+
+    fn send_ping(&mut self, id: &TrunkId, target: usize, flow: Option<Flow>) {
+        let Some(to) = self
+            .carriers
+            .get(id)
+            .and_then(|trunk| trunk.config.targets.get(target).cloned())
+        else {
+            return;
+        };
+        let Some(flow) = flow else {
+            return self.pinged(id, target, false);
+        };
+        let path = self.path(flow);
+        let branch = self.branch();
+        let uri = hop(&to, "").uri;
+        let bytes = Draft::request(Method::Options, &uri)
+            .field("Via", path.via(&branch))
+            .field("Max-Forwards", 70)
+            .field(
+                "From",
+                format_args!(
+                    "<sip:{}>;tag={:016x}",
+                    path.authority(),
+                    u64::from_le_bytes(self.ids.bytes())
+                ),
+            )
+            .field("To", format_args!("<{uri}>"))
+            .field("Call-ID", self.ids.token())
+            .field("CSeq", "1 OPTIONS")
+            .field("Contact", path.contact(""))
+            .field("User-Agent", &self.config.user_agent)
+            .finish();
+        self.send_request(
+            Method::Options,
+            &branch,
+            bytes,
+            path.flow,
+            Owner::Ping(id.clone(), target),
+        );
+    }
+
+    /// A target answered an OPTIONS, with whatever, or did not.
+    pub(crate) fn pinged(&mut self, id: &TrunkId, target: usize, answered: bool) {
+        let now = self.now;
+        let Some(trunk) = self.carriers.trunks.get_mut(id) else {
+            return;
+        };
+        let Some(to) = trunk.config.targets.get(target).cloned() else {
+            return;
+        };
+        if answered {
+            trunk.answered(target);
+        } else {
+            trunk.failed(&to.host, to.port, now);
+        }
+        if trunk.registration.is_none() {
+            let state = if trunk.all_down(now) {
+                TrunkState::Unreachable
+            } else {
+                TrunkState::Ready
+            };
+            self.report(id, state);
+        }
+    }
+
+    /// A leg found a hop of no use: its trunk tries that target last for a while.
+    pub(crate) fn hop_failed(&mut self, key: u64, hop: &Hop) {
+        let trunk = self.legs.get(&key).and_then(|held| held.trunk.clone());
+        let HopAddress::Host { host, port, .. } = &hop.to else {
+            return;
+        };
+        if let Some(trunk) = trunk.and_then(|id| self.carriers.trunks.get_mut(&id)) {
+            trunk.failed(host, *port, self.now);
+        }
+    }
+
+    /// Reports a state that is new.
+    fn report(&mut self, id: &TrunkId, state: TrunkState) {
+        let Some(trunk) = self
+            .carriers
+            .trunks
+            .get_mut(id)
+            .filter(|trunk| trunk.state != Some(state))
+        else {
+            return;
+        };
+        trunk.state = Some(state);
+        let (org, id, name) = (
+            trunk.config.org.clone(),
+            id.clone(),
+            trunk.config.name.clone(),
+        );
+        info!(trunk = name, state = state.as_str(), "a trunk changed");
+        let ports = Arc::clone(&self.ports);
+        self.start(Box::pin(async move {
+            if let Err(error) = ports.trunk_state(&org, &id, state).await {
+                warn!(%error, "a trunk's state could not be stored");
+            }
+            Outcome::Carriers(Box::new(News::Told))
+        }));
+    }
+
+    fn branch(&self) -> String {
+        format!("z9hG4bK{:016x}", u64::from_le_bytes(self.ids.bytes()))
+    }
+}
+
+/// Whether a configuration says the same as before.
+fn is_same(a: &TrunkConfig, b: &TrunkConfig) -> bool {
+    (
+        &a.org,
+        &a.name,
+        &a.targets,
+        &a.username,
+        &a.password,
+        &a.domain,
+    ) == (
+        &b.org,
+        &b.name,
+        &b.targets,
+        &b.username,
+        &b.password,
+        &b.domain,
+    ) && (a.register, a.ping, a.srtp) == (b.register, b.ping, b.srtp)
+}

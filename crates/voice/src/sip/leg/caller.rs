@@ -1,0 +1,556 @@
+//! A leg that calls: our INVITE, hop after hop, until one peer answers (RFC 3261 §13.2).
+//!
+//! A hop that is silent, broken or full is left for the next one. The first 2xx wins; any other gets
+//! an ACK and a BYE. A CANCEL waits for the first sign of life and may lose the race against a 2xx,
+//! which is then hung up.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::{Action, Cx, Login, Phase, Purpose, SDP, SipLeg, q850};
+use crate::cause::Cause;
+use crate::leg::{EndedBy, LegEvent};
+use crate::ports::Transport;
+use crate::sip::dialog::Dialog;
+use crate::sip::flow::{Flow, Path};
+use crate::sip::message::{Message, Method, Name};
+use crate::sip::sdp::Session;
+use crate::sip::transaction::{NEVER, TIMEOUT_MS};
+use crate::sip::uri::{NameAddr, Uri};
+
+/// A hop that has not said anything for so long is left, when there is another, ms.
+const SILENT_HOP_MS: i64 = 3_000;
+/// Redirections followed (contract flows, "Causes").
+const MAX_REDIRECTS: u8 = 3;
+
+/// One way to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// Request-URI.
+    pub(crate) uri: String,
+    /// Route fields.
+    pub(crate) routes: Vec<String>,
+    /// Where to send.
+    pub(crate) to: HopAddress,
+}
+
+/// Where a hop is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HopAddress {
+    /// On the flow of a registration; its Contact's address when that flow is a stream that is gone.
+    Registered {
+        transport: Transport,
+        source: SocketAddr,
+        local: SocketAddr,
+    },
+    /// By name or address.
+    Host {
+        host: String,
+        port: Option<u16>,
+        transport: Transport,
+    },
+}
+
+/// What is kept of our INVITE until its final answer, and a while longer for late ones.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    hops: VecDeque<Hop>,
+    hop: Option<Hop>,
+    /// Fields of the INVITE that say who calls.
+    identity: Vec<(&'static str, String)>,
+    branch: String,
+    seq: u32,
+    /// The hop has said something.
+    alive: bool,
+    rung: bool,
+    early: bool,
+    redirects: u8,
+    /// A 422 has been obeyed.
+    stretched: bool,
+    rseq: Option<u32>,
+    ring_until: i64,
+    silent_until: i64,
+    /// The CANCEL has been sent.
+    cancelled: bool,
+    /// The ACK of the winner, for its repetitions.
+    ack: Option<(Bytes, Flow)>,
+    /// The last failure, for when no hop is left.
+    failure: Option<(u16, Option<u8>)>,
+}
+
+impl Caller {
+    pub(crate) fn new(
+        hops: Vec<Hop>,
+        identity: Vec<(&'static str, String)>,
+        ring_until: i64,
+    ) -> Self {
+        Self {
+            hops: hops.into(),
+            hop: None,
+            identity,
+            branch: String::new(),
+            seq: 0,
+            alive: false,
+            rung: false,
+            early: false,
+            redirects: 0,
+            stretched: false,
+            rseq: None,
+            ring_until,
+            silent_until: NEVER,
+            cancelled: false,
+            ack: None,
+            failure: None,
+        }
+    }
+
+    pub(super) fn next(&self) -> i64 {
+        self.ring_until.min(self.silent_until)
+    }
+}
+
+impl SipLeg {
+    /// A leg that is to call; nothing is sent before [`SipLeg::start`].
+    pub(crate) fn calling(
+        dialog: Dialog,
+        session: Session,
+        caller: Caller,
+        login: Option<Login>,
+    ) -> Self {
+        let mut leg = Self::new(dialog, session, Phase::Calling);
+        leg.caller = Some(Box::new(caller));
+        leg.login = login;
+        leg.owner = true;
+        leg
+    }
+
+    /// Tries the next hop, or ends with what the last one said.
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        caller.alive = false;
+        caller.rseq = None;
+        caller.silent_until = NEVER;
+        if let Some(hop) = caller.hops.pop_front() {
+            caller.hop = Some(hop.clone());
+            cx.out.push(Action::Dial(hop));
+            return;
+        }
+        let (code, q850) = caller
+            .failure
+            .map_or((None, None), |(code, q850)| (Some(code), q850));
+        self.phase = Phase::Over;
+        self.end(
+            EndedBy::Remote,
+            code.map_or(Cause::Unreachable, Cause::from_sip),
+            code,
+            q850,
+            cx,
+        );
+    }
+
+    /// The hop is of no use: the next one, and the others know.
+    fn fail_over(&mut self, cx: &mut Cx<'_>) {
+        if let Some(hop) = self.caller.as_mut().and_then(|caller| caller.hop.take()) {
+            cx.out.push(Action::HopFailed(hop));
+        }
+        self.start(cx);
+    }
+
+    /// There is no way to the hop.
+    pub(crate) fn undialable(&mut self, cx: &mut Cx<'_>) {
+        match self.phase {
+            Phase::Calling => self.fail_over(cx),
+            Phase::Cancelling => self.phase = Phase::Over,
+            _ => {}
+        }
+    }
+
+    /// A way to the hop was found: `path` leads there, media is received at `media`.
+    pub(crate) fn dial(&mut self, path: Path, media: SocketAddr, cx: &mut Cx<'_>) {
+        if self.phase == Phase::Cancelling {
+            self.phase = Phase::Over;
+            return;
+        }
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        if let Some(hop) = &caller.hop {
+            self.dialog.target.clone_from(&hop.uri);
+            self.dialog.routes.clone_from(&hop.routes);
+        }
+        if !caller.hops.is_empty() {
+            caller.silent_until = cx.now + SILENT_HOP_MS;
+        }
+        self.dialog.remote_tag.clear();
+        self.dialog.path = path;
+        self.session.relocate(media);
+        self.invite(cx);
+    }
+
+    /// Sends the INVITE, signed when the peer has asked for it.
+    fn invite(&mut self, cx: &mut Cx<'_>) {
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        let branch = cx.branch();
+        let mut draft = self.dialog.request(Method::Invite, &branch);
+        caller.branch.clone_from(&branch);
+        caller.seq = self.dialog.local_seq;
+        for (name, value) in &caller.identity {
+            draft = draft.field(name, value);
+        }
+        let mut draft = self.offering(draft).field("User-Agent", cx.agent);
+        let sdp = self.session.offer();
+        if let Some(login) = self.login.as_mut() {
+            let cnonce = format!("{:016x}", u64::from_le_bytes(cx.ids.bytes()));
+            draft = login.sign(
+                draft,
+                Method::Invite,
+                &self.dialog.target,
+                sdp.as_bytes(),
+                &cnonce,
+            );
+        }
+        let bytes = draft.finish_with(SDP, sdp.as_bytes());
+        // The first request of a dialog goes where the hop is, not where its URI points.
+        let flow = self.dialog.path.flow.clone();
+        cx.out.push(Action::Request {
+            method: Method::Invite,
+            branch,
+            bytes,
+            flow,
+            purpose: Purpose::Invite,
+        });
+    }
+
+    /// A response to our INVITE.
+    pub(super) fn invite_response(
+        &mut self,
+        branch: &str,
+        response: &Message,
+        flow: &Flow,
+        cx: &mut Cx<'_>,
+    ) {
+        let code = response.code();
+        let ours = self
+            .caller
+            .as_ref()
+            .is_some_and(|caller| caller.branch == branch);
+        if (200..300).contains(&code) {
+            return if ours {
+                self.picked_up(response, flow, cx)
+            } else {
+                self.hang_up_stray(response, flow, cx)
+            };
+        }
+        if !ours {
+            // A hop that was left has woken up.
+            if code < 200 {
+                cx.out.push(Action::Cancel {
+                    branch: branch.to_owned(),
+                });
+            }
+            return;
+        }
+        if let Some(caller) = self.caller.as_mut() {
+            caller.alive = true;
+            caller.silent_until = NEVER;
+        }
+        match (self.phase, code) {
+            (Phase::Calling, 101..200) => self.progress(response, cx),
+            (Phase::Cancelling, ..200) => self.cancel_once(cx),
+            (Phase::Calling, 300..) => self.refused(response, cx),
+            (Phase::Cancelling, 300..) => self.phase = Phase::Over,
+            _ => {}
+        }
+    }
+
+    /// Ringing, early media, reliable progress.
+    fn progress(&mut self, response: &Message, cx: &mut Cx<'_>) {
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        let rseq = response
+            .number(Name::RSeq)
+            .filter(|_| response.lists(Name::Require, "100rel"));
+        if let Some(rseq) = rseq {
+            // Out of order or repeated: not ours to acknowledge (RFC 3262 §4).
+            if caller.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
+                return;
+            }
+            caller.rseq = Some(rseq);
+            let rack = format!("{rseq} {} INVITE", caller.seq);
+            self.dialog.answered(response);
+            self.send(Purpose::Prack(rack), cx);
+        } else if response.to_tag().is_some() && self.dialog.remote_tag.is_empty() {
+            self.dialog.answered(response);
+        }
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        if response.code() == 180 && !std::mem::replace(&mut caller.rung, true) {
+            cx.event(LegEvent::Ringing);
+        }
+        if !response.body_is(SDP)
+            || self.session.is_repeated(&response.body)
+            || self.session.accept_answer(&response.body).is_err()
+        {
+            return;
+        }
+        if let Some(remote) = self.session.remote() {
+            cx.out.push(Action::Media(Box::new(remote.clone())));
+        }
+        if let Some(caller) = self.caller.as_mut()
+            && !std::mem::replace(&mut caller.early, true)
+        {
+            cx.event(LegEvent::EarlyMedia);
+        }
+    }
+
+    /// A 2xx: the winner's, its repetition, or another fork's.
+    fn picked_up(&mut self, response: &Message, flow: &Flow, cx: &mut Cx<'_>) {
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        if let Some((ack, to)) = &caller.ack {
+            let (ack, to) = (ack.clone(), to.clone());
+            if response.to_tag() == Some(self.dialog.remote_tag.as_str()) {
+                cx.out.push(Action::Send {
+                    bytes: ack,
+                    flow: to,
+                });
+            } else {
+                self.hang_up_stray(response, flow, cx);
+            }
+            return;
+        }
+        if self.phase == Phase::Cancelling {
+            self.phase = Phase::Over;
+            return self.hang_up_stray(response, flow, cx);
+        }
+        let seq = caller.seq;
+        (caller.ring_until, caller.silent_until) = (NEVER, NEVER);
+        self.dialog.answered(response);
+        self.peer_allows_update = response.lists(Name::Allow, "UPDATE");
+        self.timer.accepted(response, cx.now);
+        if let Some(login) = self.login.as_mut() {
+            login.accepted();
+        }
+        let branch = cx.branch();
+        let ack = self
+            .dialog
+            .request_numbered(Method::Ack, &branch, seq)
+            .field("User-Agent", cx.agent)
+            .finish();
+        let to = self.dialog.destination();
+        if let Some(caller) = self.caller.as_mut() {
+            caller.ack = Some((ack.clone(), to.clone()));
+            // Late repetitions and forks come until timer M; then the rest of the caller can go.
+            caller.ring_until = cx.now + TIMEOUT_MS;
+        }
+        cx.out.push(Action::Send {
+            bytes: ack,
+            flow: to,
+        });
+        let fresh = response.body_is(SDP) && !self.session.is_repeated(&response.body);
+        let agreed = if fresh {
+            self.session.accept_answer(&response.body).is_ok()
+        } else {
+            self.session.remote().is_some()
+        };
+        self.phase = Phase::Talking;
+        if agreed {
+            self.established(fresh, cx);
+        } else {
+            self.hangup(Cause::MediaIncompatible, cx);
+        }
+    }
+
+    /// A failure: sign, stretch, follow, try the next hop, or end.
+    fn refused(&mut self, response: &Message, cx: &mut Cx<'_>) {
+        let code = response.code();
+        if let (401 | 407, Some(login)) = (code, self.login.as_mut())
+            && login.challenged(response)
+        {
+            return self.invite(cx);
+        }
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        if code == 422 && !std::mem::replace(&mut caller.stretched, true) {
+            self.timer.refused(response);
+            return self.invite(cx);
+        }
+        caller.failure = Some((code, q850(response)));
+        if (300..400).contains(&code) {
+            self.redirected(response);
+            return self.start(cx);
+        }
+        if matches!(code, 408 | 500 | 502..=504) {
+            return self.fail_over(cx);
+        }
+        caller.hops.clear();
+        self.start(cx);
+    }
+
+    /// Puts the Contacts of a 3xx first, inside the hop that sent it: a stranger's address is no
+    /// target, only another user name is.
+    fn redirected(&mut self, response: &Message) {
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        let Some(hop) = caller.hop.clone() else {
+            return;
+        };
+        caller.redirects += 1;
+        caller.hops.clear();
+        if caller.redirects > MAX_REDIRECTS {
+            return;
+        }
+        let own_host = Uri::parse(&hop.uri)
+            .map(|uri| uri.host.to_owned())
+            .unwrap_or_default();
+        let uris = response
+            .elements(Name::Contact)
+            .filter_map(NameAddr::parse)
+            .map(|contact| contact.uri);
+        for uri in uris {
+            let Some(target) = Uri::parse(uri).filter(|target| !target.user.is_empty()) else {
+                continue;
+            };
+            let inside = target.host.eq_ignore_ascii_case(&own_host);
+            let same_trunk = matches!(&hop.to, HopAddress::Host { host, .. } if host.eq_ignore_ascii_case(target.host));
+            if inside || same_trunk {
+                let to = match &hop.to {
+                    HopAddress::Host {
+                        host,
+                        port,
+                        transport,
+                    } => HopAddress::Host {
+                        host: host.clone(),
+                        port: target.port.or(*port),
+                        transport: *transport,
+                    },
+                    registered => registered.clone(),
+                };
+                caller.hops.push_back(Hop {
+                    uri: uri.to_owned(),
+                    routes: hop.routes.clone(),
+                    to,
+                });
+            }
+        }
+    }
+
+    /// The INVITE was not answered at all, or could not be sent.
+    pub(super) fn invite_unanswered(&mut self, branch: &str, cx: &mut Cx<'_>) {
+        if self
+            .caller
+            .as_ref()
+            .is_none_or(|caller| caller.branch != branch)
+        {
+            return;
+        }
+        match self.phase {
+            Phase::Calling => self.fail_over(cx),
+            Phase::Cancelling => self.phase = Phase::Over,
+            _ => {}
+        }
+    }
+
+    /// Gives the call up; the leg's end is told now, whatever the peer still says.
+    pub(super) fn cancel(&mut self, cause: Cause, cx: &mut Cx<'_>) {
+        self.phase = Phase::Cancelling;
+        self.end(EndedBy::Local, cause, Some(487), None, cx);
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        (caller.ring_until, caller.silent_until) = (NEVER, NEVER);
+        if caller.alive {
+            self.cancel_once(cx);
+        }
+        // Else the way to the hop is still being looked for, or its first sign of life awaited.
+    }
+
+    /// Sends the CANCEL, at the hang-up or at the first response after it (RFC 3261 §9.1).
+    fn cancel_once(&mut self, cx: &mut Cx<'_>) {
+        if let Some(caller) = self.caller.as_mut()
+            && !std::mem::replace(&mut caller.cancelled, true)
+        {
+            cx.out.push(Action::Cancel {
+                branch: caller.branch.clone(),
+            });
+        }
+    }
+
+    /// A 2xx that nobody wants: acknowledge it and hang up.
+    fn hang_up_stray(&mut self, response: &Message, flow: &Flow, cx: &mut Cx<'_>) {
+        let (ack, bye, branch, to) = stray(response, &self.dialog, flow, cx);
+        cx.out.push(Action::Send {
+            bytes: ack,
+            flow: to.clone(),
+        });
+        cx.out.push(Action::Request {
+            method: Method::Bye,
+            branch,
+            bytes: bye,
+            flow: to,
+            purpose: Purpose::Bye(Cause::Normal),
+        });
+    }
+
+    pub(super) fn caller_due(&mut self, cx: &mut Cx<'_>) {
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
+        if cx.now >= caller.ring_until {
+            caller.ring_until = NEVER;
+            if self.phase == Phase::Calling {
+                return self.cancel(Cause::NoAnswer, cx);
+            }
+            self.caller = None;
+        } else if cx.now >= caller.silent_until {
+            caller.silent_until = NEVER;
+            let branch = caller.branch.clone();
+            cx.out.push(Action::Abandon { branch });
+            self.fail_over(cx);
+        }
+    }
+}
+
+/// ACK and BYE for a 2xx outside the leg's own dialog, the BYE's branch, and where both go.
+pub(crate) fn stray(
+    response: &Message,
+    like: &Dialog,
+    flow: &Flow,
+    cx: &Cx<'_>,
+) -> (Bytes, Bytes, String, Flow) {
+    let mut dialog = like.clone();
+    dialog.path.flow = flow.clone();
+    dialog.answered(response);
+    let seq = response.cseq().map_or(0, |(seq, _)| seq);
+    let ack = dialog
+        .request_numbered(Method::Ack, &cx.branch(), seq)
+        .finish();
+    let branch = cx.branch();
+    let bye = dialog
+        .request_numbered(Method::Bye, &branch, seq + 1)
+        .finish();
+    (ack, bye, branch, dialog.destination())
+}
+
+/// The fields that say who calls (RFC 3261 §8.1.1.3, RFC 3323, RFC 3325).
+pub(crate) fn identity(asserted: Option<String>, anonymous: bool) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    if let Some(asserted) = asserted {
+        fields.push(("P-Asserted-Identity", asserted));
+    }
+    if anonymous {
+        fields.push(("Privacy", "id".to_owned()));
+    }
+    fields
+}

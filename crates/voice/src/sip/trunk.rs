@@ -1,0 +1,407 @@
+//! A trunk's own state: which of its targets to try first, and its registration with the carrier.
+//!
+//! Pure; the endpoint sends what is asked for and feeds the answers back.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::flow::Path;
+use super::leg::{Hop, HopAddress, Login};
+use super::message::{Draft, Message, Method, Name};
+use super::transaction::NEVER;
+use super::uri::{self, NameAddr, Uri};
+use crate::ports::{Transport, TrunkConfig, TrunkState, TrunkTarget};
+
+/// How long a target that failed is tried last, ms.
+const DOWN_MS: i64 = 30_000;
+/// What we ask the carrier to grant, seconds.
+const EXPIRES_S: u32 = 600;
+/// Pauses between attempts to register, ms: doubled up to the longest.
+const RETRY_MS: i64 = 5_000;
+const LONGEST_RETRY_MS: i64 = 300_000;
+/// Between two signs of life asked for by OPTIONS, ms.
+pub(crate) const PING_MS: i64 = 30_000;
+
+/// A trunk and how it fares.
+#[derive(Debug)]
+pub(crate) struct Trunk {
+    pub(crate) config: Arc<TrunkConfig>,
+    /// By target: when it may be tried in its turn again.
+    down_until: Vec<i64>,
+    /// By target: the addresses its calls may come from.
+    pub(crate) addresses: Vec<Vec<IpAddr>>,
+    pub(crate) registration: Option<Registration>,
+    pub(crate) ping_at: i64,
+    /// Told last.
+    pub(crate) state: Option<TrunkState>,
+}
+
+impl Trunk {
+    pub(crate) fn new(config: TrunkConfig, call_id: String, tag: String, now: i64) -> Self {
+        let login = config
+            .username
+            .clone()
+            .zip(config.password.clone())
+            .map(|(user, password)| Login::new(user, password));
+        let registration = config
+            .register
+            .then(|| Registration::new(call_id, tag, login, now));
+        Self {
+            down_until: vec![0; config.targets.len()],
+            addresses: vec![Vec::new(); config.targets.len()],
+            ping_at: if config.ping { now } else { NEVER },
+            registration,
+            state: None,
+            config: Arc::new(config),
+        }
+    }
+
+    /// The targets in the order in which they are tried: those that failed lately come last.
+    pub(crate) fn order(&self, now: i64) -> Vec<&TrunkTarget> {
+        let (up, down): (Vec<_>, Vec<_>) = self
+            .config
+            .targets
+            .iter()
+            .zip(&self.down_until)
+            .partition(|(_, until)| **until <= now);
+        up.into_iter()
+            .chain(down)
+            .map(|(target, _)| target)
+            .collect()
+    }
+
+    /// The hops of a call to a number.
+    pub(crate) fn hops(&self, number: &str, now: i64) -> Vec<Hop> {
+        self.order(now)
+            .into_iter()
+            .map(|target| hop(target, number))
+            .collect()
+    }
+
+    /// A target did not answer, or is full.
+    pub(crate) fn failed(&mut self, host: &str, port: Option<u16>, now: i64) {
+        for (target, until) in self.config.targets.iter().zip(&mut self.down_until) {
+            if target.host.eq_ignore_ascii_case(host) && target.port == port {
+                *until = now + DOWN_MS;
+            }
+        }
+    }
+
+    /// A target answered.
+    pub(crate) fn answered(&mut self, index: usize) {
+        if let Some(until) = self.down_until.get_mut(index) {
+            *until = 0;
+        }
+    }
+
+    /// Whether every target failed lately.
+    pub(crate) fn all_down(&self, now: i64) -> bool {
+        self.down_until.iter().all(|until| *until > now)
+    }
+
+    /// The domain of From and REGISTER.
+    pub(crate) fn domain(&self) -> Option<String> {
+        let target = self.config.targets.first()?;
+        Some(
+            self.config
+                .domain
+                .clone()
+                .unwrap_or_else(|| authority(target)),
+        )
+    }
+
+    /// Whether a call from this address and these ports (its own, and what its Via says) is this
+    /// trunk's. Beyond loopback the address is enough: carriers send from many ports.
+    pub(crate) fn sends_from(&self, ip: IpAddr, ports: [u16; 2]) -> bool {
+        self.config
+            .targets
+            .iter()
+            .zip(&self.addresses)
+            .any(|(target, addresses)| {
+                let port = target
+                    .port
+                    .unwrap_or_else(|| target.transport.default_port());
+                addresses.contains(&ip) && (!ip.is_loopback() || ports.contains(&port))
+            })
+    }
+}
+
+fn authority(target: &TrunkTarget) -> String {
+    match target.host.parse::<IpAddr>() {
+        Ok(ip) => uri::host_text(ip),
+        Err(_) => target.host.clone(),
+    }
+}
+
+/// A target as a hop to a number; an empty number addresses the target itself.
+pub(crate) fn hop(target: &TrunkTarget, number: &str) -> Hop {
+    let port = target
+        .port
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    let transport = match target.transport {
+        Transport::Udp => "",
+        Transport::Tcp => ";transport=tcp",
+        Transport::Tls => ";transport=tls",
+    };
+    let at = if number.is_empty() { "" } else { "@" };
+    Hop {
+        uri: format!(
+            "sip:{}{at}{}{port}{transport}",
+            uri::escape_user(number),
+            authority(target)
+        ),
+        routes: Vec::new(),
+        to: HopAddress::Host {
+            host: target.host.clone(),
+            port: target.port,
+            transport: target.transport,
+        },
+    }
+}
+
+/// A registration with a carrier (RFC 3261 §10.2).
+#[derive(Debug)]
+pub(crate) struct Registration {
+    call_id: String,
+    tag: String,
+    seq: u32,
+    login: Option<Login>,
+    /// Index of the target in use.
+    pub(crate) target: usize,
+    /// When to register next; `NEVER` while a REGISTER is under way.
+    pub(crate) next_at: i64,
+    failures: u32,
+}
+
+/// What a response to a REGISTER of ours leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registered {
+    /// Nothing new yet.
+    Waiting,
+    /// Send it again at once, signed.
+    Again,
+    /// The state to report.
+    Now(TrunkState),
+}
+
+impl Registration {
+    fn new(call_id: String, tag: String, login: Option<Login>, now: i64) -> Self {
+        Self {
+            call_id,
+            tag,
+            seq: 0,
+            login,
+            target: 0,
+            next_at: now,
+            failures: 0,
+        }
+    }
+
+    /// The REGISTER to send along a path.
+    pub(crate) fn request(
+        &mut self,
+        config: &TrunkConfig,
+        domain: &str,
+        path: &Path,
+        branch: &str,
+        agent: &str,
+        cnonce: &str,
+    ) -> bytes::Bytes {
+        self.seq += 1;
+        let user = config.username.clone().unwrap_or_default();
+        let at = if user.is_empty() { "" } else { "@" };
+        let address = format!("<sip:{}{at}{domain}>", uri::escape_user(&user));
+        let uri = format!("sip:{domain}");
+        let mut draft = Draft::request(Method::Register, &uri)
+            .field("Via", path.via(branch))
+            .field("Max-Forwards", 70)
+            .field("From", format_args!("{address};tag={}", self.tag))
+            .field("To", &address)
+            .field("Call-ID", &self.call_id)
+            .field("CSeq", format_args!("{} REGISTER", self.seq))
+            .field("Contact", path.contact(&user))
+            .field("Expires", EXPIRES_S)
+            .field("User-Agent", agent);
+        if let Some(login) = self.login.as_mut() {
+            draft = login.sign(draft, Method::Register, &uri, b"", cnonce);
+        }
+        self.next_at = NEVER;
+        draft.finish()
+    }
+
+    /// Takes a response.
+    pub(crate) fn response(&mut self, response: &Message, targets: usize, now: i64) -> Registered {
+        let code = response.code();
+        match code {
+            ..200 => Registered::Waiting,
+            200..300 => {
+                if let Some(login) = self.login.as_mut() {
+                    login.accepted();
+                }
+                self.failures = 0;
+                let granted_s = granted(response).clamp(30, 86_400);
+                // A little before the end, so that a lost round trip costs nothing.
+                self.next_at = now + i64::from(granted_s) * 1_000 * 5 / 6;
+                Registered::Now(TrunkState::Registered)
+            }
+            401 | 407
+                if self
+                    .login
+                    .as_mut()
+                    .is_some_and(|login| login.challenged(response)) =>
+            {
+                Registered::Again
+            }
+            401 | 403 | 407 => {
+                if let Some(login) = self.login.as_mut() {
+                    login.accepted(); // a new round next time
+                }
+                self.next_at = now + LONGEST_RETRY_MS;
+                Registered::Now(TrunkState::AuthFailed)
+            }
+            _ => Registered::Now(self.unanswered(targets, now)),
+        }
+    }
+
+    /// The target did not answer, or answered with a failure: the next one, after a pause.
+    pub(crate) fn unanswered(&mut self, targets: usize, now: i64) -> TrunkState {
+        self.target = (self.target + 1) % targets.max(1);
+        // The first round over the other targets is at once.
+        let round = self.failures / u32::try_from(targets.max(1)).unwrap_or(1);
+        let first = self.target != 0;
+        self.failures = self.failures.saturating_add(1);
+        let pause = if first {
+            0
+        } else {
+            (RETRY_MS << round.min(10)).min(LONGEST_RETRY_MS)
+        };
+        self.next_at = now + pause;
+        TrunkState::Unreachable
+    }
+}
+
+/// What the registrar granted our Contact: its parameter, else Expires, else what we asked.
+fn granted(response: &Message) -> u32 {
+    let contacts = response.elements(Name::Contact).filter_map(NameAddr::parse);
+    contacts
+        .filter(|contact| Uri::parse(contact.uri).is_some())
+        .find_map(|contact| contact.param("expires")?.parse().ok())
+        .or_else(|| response.number(Name::Expires))
+        .unwrap_or(EXPIRES_S)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may stop")]
+    use super::*;
+    use crate::ports::Secret;
+
+    fn target(host: &str, port: Option<u16>) -> TrunkTarget {
+        TrunkTarget {
+            host: host.to_owned(),
+            port,
+            transport: Transport::Udp,
+        }
+    }
+
+    fn trunk() -> Trunk {
+        let config = TrunkConfig {
+            id: "t".into(),
+            org: "o".into(),
+            name: "carrier".to_owned(),
+            targets: vec![
+                target("a.example", None),
+                target("192.0.2.9", Some(5080)),
+                target("2001:db8::1", None),
+            ],
+            username: Some("u".to_owned()),
+            password: Some(Secret::new("p")),
+            domain: None,
+            register: true,
+            ping: false,
+            srtp: false,
+        };
+        Trunk::new(config, "call".to_owned(), "tag".to_owned(), 0)
+    }
+
+    fn response(code: u16, fields: &str) -> Message {
+        Message::parse(format!("SIP/2.0 {code} X\r\n{fields}\r\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_target_that_failed_comes_last_for_a_while() {
+        let mut trunk = trunk();
+        let hosts = |trunk: &Trunk, now| {
+            trunk
+                .order(now)
+                .iter()
+                .map(|target| target.host.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(hosts(&trunk, 0), ["a.example", "192.0.2.9", "2001:db8::1"]);
+        trunk.failed("A.example", None, 0);
+        assert_eq!(hosts(&trunk, 1), ["192.0.2.9", "2001:db8::1", "a.example"]);
+        assert_eq!(
+            hosts(&trunk, DOWN_MS),
+            ["a.example", "192.0.2.9", "2001:db8::1"]
+        );
+        let uris: Vec<_> = trunk
+            .hops("+44 20", DOWN_MS)
+            .into_iter()
+            .map(|hop| hop.uri)
+            .collect();
+        assert_eq!(
+            uris,
+            [
+                "sip:+44%2020@a.example",
+                "sip:+44%2020@192.0.2.9:5080",
+                "sip:+44%2020@[2001:db8::1]"
+            ]
+        );
+    }
+
+    #[test]
+    fn calls_are_recognised_by_address_and_on_loopback_by_port_too() {
+        let mut trunk = trunk();
+        trunk.addresses = vec![
+            vec!["198.51.100.1".parse().unwrap()],
+            vec!["127.0.0.1".parse().unwrap()],
+            vec![],
+        ];
+        assert!(trunk.sends_from("198.51.100.1".parse().unwrap(), [40_000, 40_000]));
+        assert!(!trunk.sends_from("198.51.100.2".parse().unwrap(), [5_060, 5_060]));
+        assert!(trunk.sends_from("127.0.0.1".parse().unwrap(), [40_000, 5_080]));
+        assert!(!trunk.sends_from("127.0.0.1".parse().unwrap(), [40_000, 40_001]));
+    }
+
+    #[test]
+    fn a_registration_is_signed_kept_and_moved_to_the_next_target() {
+        let mut registration = trunk().registration.unwrap();
+        let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+        assert_eq!(
+            registration.response(&response(401, challenge), 3, 0),
+            Registered::Again
+        );
+        assert_eq!(
+            registration.response(&response(401, challenge), 3, 0),
+            Registered::Now(TrunkState::AuthFailed)
+        );
+        assert_eq!(registration.next_at, LONGEST_RETRY_MS);
+        let ok = response(200, "Contact: <sip:u@h>;expires=120\r\nExpires: 600\r\n");
+        assert_eq!(
+            registration.response(&ok, 3, 0),
+            Registered::Now(TrunkState::Registered)
+        );
+        assert_eq!(registration.next_at, 100_000);
+        let mut attempts = Vec::new();
+        for _ in 0..6 {
+            registration.unanswered(3, 0);
+            attempts.push((registration.target, registration.next_at));
+        }
+        assert_eq!(
+            attempts,
+            [(1, 0), (2, 0), (0, 5_000), (1, 0), (2, 0), (0, 10_000)]
+        );
+    }
+}
