@@ -20,6 +20,7 @@ pub mod ids;
 pub mod jobs;
 pub mod kernel;
 pub mod limit;
+pub mod notice;
 pub mod org;
 pub mod outbox;
 pub mod password;

@@ -20,9 +20,14 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// An error as it is answered. Build it from a [`Code`], then add what is known.
+/// An error as it is answered. Build it from a [`Code`], then add what is known. One pointer wide, since every `Result`
+/// of a handler carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Problem(Box<ProblemDetails>);
+
+/// What a [`Problem`] says; it derefs to this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProblemDetails {
     /// Which kind.
     pub code: Code,
     /// What happened this time; never set for 5xx.
@@ -61,13 +66,13 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of kind `code` with nothing more to say.
     pub fn new(code: Code) -> Self {
-        Self {
+        Self(Box::new(ProblemDetails {
             code,
             detail: None,
             errors: Vec::new(),
             retry_after_s: None,
             request_id: None,
-        }
+        }))
     }
 
     /// Logs `reason` once and answers a bare 500: what happened inside is no client's business.
@@ -153,6 +158,20 @@ impl Problem {
         if self.code == codes::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+    }
+}
+
+impl std::ops::Deref for Problem {
+    type Target = ProblemDetails;
+
+    fn deref(&self) -> &ProblemDetails {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut ProblemDetails {
+        &mut self.0
     }
 }
 

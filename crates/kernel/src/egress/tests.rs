@@ -1,5 +1,5 @@
 //! Row T5 of contracts/flows.md and everything around it, against real servers on loopback.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::HashMap;
 use std::io;

@@ -214,7 +214,7 @@ mod tests {
         (
             problem.code.status,
             problem.code.code,
-            place.or(problem.detail).unwrap_or_default(),
+            place.or(problem.detail.clone()).unwrap_or_default(),
         )
     }
 

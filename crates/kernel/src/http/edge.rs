@@ -139,3 +139,109 @@ pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::io;
+    use std::sync::Mutex;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::{get, post};
+    use tower::ServiceExt;
+    use tracing::instrument::WithSubscriber;
+
+    use super::super::{Json, layers};
+    use super::*;
+    use crate::config::Config;
+    use crate::credential::Principal;
+    use crate::kernel::testing;
+
+    /// What the log writes.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_access_log_tells_everything_but_secrets() {
+        let test = testing::sqlite_with(Config::default()).await;
+        let router = Router::new()
+            .route("/who", get(async |who: Principal| who.org().to_string()))
+            .route(
+                "/echo",
+                post(async |Json(body): Json<serde_json::Value>| Json(body)),
+            )
+            .route("/m/{link}", get(async || "in"))
+            .route(
+                "/broken",
+                get(async || Problem::internal("the disk is full")),
+            );
+        let router = layers(router, &test.kernel, Hooks::default()).with_state(test.kernel.clone());
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let requests = [
+            Request::get("/who?acc_tok=hunter2").header("authorization", "Bearer pt_hunter2"),
+            Request::post("/echo").header("cookie", "tandem_session=st_hunter2"),
+            Request::get("/m/hunter2"),
+            Request::get("/broken"),
+        ];
+        let asked = async {
+            for request in requests {
+                let body = Body::from(r#"{"auth_token":"hunter2"}"#);
+                router
+                    .clone()
+                    .oneshot(request.body(body).unwrap())
+                    .await
+                    .unwrap();
+            }
+        };
+        asked.with_subscriber(log).await;
+
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("hunter2"), "{text}");
+        for told in [
+            "path=\"/who\" status=401",
+            "path=\"/echo\" status=200",
+            "path=\"/m/{link}\" status=200",
+        ] {
+            assert!(text.contains(told), "{told} in {text}");
+        }
+        let failure = text
+            .lines()
+            .find(|line| line.contains("the disk is full"))
+            .unwrap();
+        let id = failure
+            .split("request_id=")
+            .nth(1)
+            .and_then(|rest| rest.split('}').next())
+            .unwrap();
+        let access = text
+            .lines()
+            .find(|line| line.contains("status=500"))
+            .unwrap();
+        assert!(
+            access.contains(id),
+            "the reason is found by the id of the answer"
+        );
+        assert_eq!(
+            text.matches("the disk is full").count(),
+            1,
+            "a failure is logged once"
+        );
+    }
+}

@@ -1,5 +1,5 @@
 //! A small server with the shared layers around it, asked as clients do.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
