@@ -224,7 +224,6 @@ fn read(row: &Row) -> Result<App, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::credential::Principal;
     use crate::kernel::testing;

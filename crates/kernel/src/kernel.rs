@@ -177,7 +177,6 @@ fn database_url(config: &Config) -> String {
 /// Kernels for tests of this crate.
 #[cfg(test)]
 pub(crate) mod testing {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::db::testing::TestDb;
     use crate::time::ClockHand;

@@ -104,7 +104,6 @@ fn read(row: &Row) -> Result<Notice, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::kernel::testing;
 

@@ -358,7 +358,6 @@ fn check_host(field: &'static str, host: Option<&str>) -> Result<String, RecordE
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::kernel::testing;
     use proptest::prelude::*;

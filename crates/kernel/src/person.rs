@@ -273,7 +273,6 @@ fn read(row: &Row) -> Result<Person, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::credential::{CredentialInfo, Principal};
     use crate::kernel::testing;

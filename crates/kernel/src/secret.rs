@@ -287,7 +287,6 @@ fn make_key(path: &Path) -> Result<[u8; KEY_BYTES], SecretError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

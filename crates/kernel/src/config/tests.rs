@@ -1,5 +1,4 @@
 //! Precedence, unknown keys, bad values, and the example file.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
 

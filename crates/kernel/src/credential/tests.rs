@@ -1,5 +1,4 @@
 //! Recognising credentials, and every statement of people, applications and organisations on both engines.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::kernel::testing::{self, START_MS};

@@ -102,7 +102,6 @@ fn parse_host(text: &str) -> Option<Place> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn permits(entry: &str, host: &str, port: u16, address: &str) -> bool {

@@ -1,5 +1,8 @@
 //! Row T5 of contracts/flows.md and everything around it, against real servers on loopback.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the servers of a test end with it"
+)]
 
 use std::collections::HashMap;
 use std::io;

@@ -97,7 +97,6 @@ impl<S: Sync> FromRequestParts<S> for Client {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn client(peer: &str, tls: bool, headers: &[(&'static str, &str)]) -> (String, bool) {

@@ -142,7 +142,6 @@ pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use std::io;
     use std::sync::Mutex;
 

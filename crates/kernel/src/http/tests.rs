@@ -1,5 +1,8 @@
 //! A small server with the shared layers around it, asked as clients do.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the servers of a test end with it"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
