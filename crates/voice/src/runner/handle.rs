@@ -90,15 +90,15 @@ impl MediaThreads {
 
 /// The media of one leg: a cheap handle that never blocks. Closing it, or dropping the last clone, frees the leg's sockets.
 #[derive(Clone, Debug)]
-pub struct MediaLeg(Arc<Handle>);
+pub struct MediaLeg(pub(super) Arc<Handle>);
 
 /// What the clones of a [`MediaLeg`] share.
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) key: LegKey,
-    route: Mutex<Arc<Mailbox>>,
-    pool: Arc<PortPool>,
-    local: OnceLock<SocketAddr>,
+    pub(super) route: Mutex<Arc<Mailbox>>,
+    pub(super) pool: Arc<PortPool>,
+    pub(super) local: OnceLock<SocketAddr>,
 }
 
 impl MediaLeg {

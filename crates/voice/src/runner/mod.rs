@@ -18,6 +18,7 @@ mod port_pool;
 mod recorder;
 mod recording;
 mod remote;
+pub mod script;
 mod silence;
 mod socket;
 #[cfg(test)]

@@ -1,0 +1,172 @@
+//! Legs without a network, for tests of the floors above: a test plays the party and the wire, and reads what the leg was asked to do.
+//!
+//! Invariant: a scripted leg does nothing by itself; what it is asked is kept in order until it is read.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures_util::FutureExt as _;
+use mio::Poll;
+
+use super::MediaError;
+use super::handle::{Handle, LegKey, MediaLeg};
+use super::mailbox::{Command, Mailbox, Order};
+use super::port_pool::PortPool;
+use crate::leg::{Leg, LegEvent, LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand, Signal, Signals};
+
+/// Ports that nobody binds.
+const NO_PORTS: (u16, u16) = (10_000, 10_001);
+
+/// What a leg was asked to do.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// By its signalling.
+    Signal(Signal),
+    /// Play.
+    Play(PlayId, Playable, PlayMode),
+    /// Stop playing.
+    StopPlay,
+    /// Send digits.
+    SendDtmf(String, PlayId),
+    /// Be bridged with that leg.
+    Bridge(LegId),
+    /// Be parted.
+    Unbridge,
+    /// About its recording.
+    Record(RecordCommand),
+    /// Watch for silence.
+    ListenSilence(Option<u32>),
+    /// Look for keys in the audio.
+    InbandDtmf(bool),
+}
+
+/// Makes scripted legs. Cheap to clone.
+#[derive(Clone)]
+pub struct Script(Arc<Stage>);
+
+struct Stage {
+    /// Kept open for the mailbox's waker.
+    _poll: Poll,
+    mailbox: Arc<Mailbox>,
+    pool: Arc<PortPool>,
+    next_key: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    names: HashMap<LegKey, LegId>,
+    asked: HashMap<LegKey, VecDeque<Asked>>,
+}
+
+/// The far side of a scripted leg.
+pub struct ScriptedLeg {
+    key: LegKey,
+    script: Script,
+    signals: Signals,
+    events: LegEvents,
+}
+
+impl Script {
+    /// A stage for legs.
+    ///
+    /// # Errors
+    /// When the operating system gives no epoll.
+    pub fn new() -> Result<Self, MediaError> {
+        let poll = Poll::new().map_err(|error| MediaError::Io(Arc::new(error)))?;
+        let mailbox = Mailbox::new(&poll).map_err(|error| MediaError::Io(Arc::new(error)))?;
+        Ok(Self(Arc::new(Stage {
+            _poll: poll,
+            mailbox,
+            pool: PortPool::new(NO_PORTS)?,
+            next_key: AtomicU64::new(0),
+            state: Mutex::default(),
+        })))
+    }
+
+    /// A leg and its far side; an incoming one has no sink yet.
+    #[must_use]
+    pub fn leg(&self, id: LegId, sink: Option<LegSink>) -> (Leg, ScriptedLeg) {
+        let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
+        self.state().names.insert(key, id.clone());
+        let events = LegEvents::new(id, sink);
+        let media = MediaLeg(Arc::new(Handle {
+            key,
+            route: Mutex::new(self.0.mailbox.clone()),
+            pool: self.0.pool.clone(),
+            local: OnceLock::new(),
+        }));
+        let (leg, signals) = Leg::new(media, events.clone());
+        (leg, ScriptedLeg { key, script: self.clone(), signals, events })
+    }
+
+    /// Sorts what the media threads would have been told.
+    fn sort(&self) {
+        let mut commands = VecDeque::new();
+        self.0.mailbox.drain(&mut commands);
+        let mut state = self.state();
+        for command in commands {
+            if let Command::Leg(key, order) = command
+                && let Some(asked) = state.asked(order)
+            {
+                state.asked.entry(key).or_default().push_back(asked);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn asked(&self, order: Order) -> Option<Asked> {
+        Some(match order {
+            Order::Play(play, what, mode) => Asked::Play(play, what, mode),
+            Order::StopPlay => Asked::StopPlay,
+            Order::SendDtmf(digits, play) => Asked::SendDtmf(digits.into(), play),
+            Order::Bridge { other, .. } => Asked::Bridge(self.names.get(&other.key)?.clone()),
+            Order::Unbridge => Asked::Unbridge,
+            Order::Record(command) => Asked::Record(command),
+            Order::ListenSilence(after_ms) => Asked::ListenSilence(after_ms),
+            Order::InbandDtmf(on) => Asked::InbandDtmf(on),
+            Order::Add(..)
+            | Order::Open(_)
+            | Order::Remote(_)
+            | Order::Established
+            | Order::RelayDigit(..)
+            | Order::Depart { .. }
+            | Order::Close => return None,
+        })
+    }
+}
+
+impl ScriptedLeg {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &LegId {
+        self.events.id()
+    }
+
+    /// Tells the call what happened; false when its sink is full.
+    pub fn tell(&self, event: LegEvent) -> bool {
+        self.events.offer(event).is_ok()
+    }
+
+    /// What it was asked since the last time: by signalling first, then about its media.
+    pub fn asked(&mut self) -> Vec<Asked> {
+        let mut all = Vec::new();
+        while let Some(Some(signal)) = self.signals.recv().now_or_never() {
+            all.push(Asked::Signal(signal));
+        }
+        self.script.sort();
+        all.extend(self.script.state().asked.remove(&self.key).unwrap_or_default());
+        all
+    }
+
+    /// The next thing its signalling is asked; `None` once every handle of it is gone.
+    pub async fn next_signal(&mut self) -> Option<Signal> {
+        self.signals.recv().await
+    }
+}
