@@ -69,7 +69,6 @@ fn main() {
         addresses.extend([address, other_address]);
     }
 
-
     let direct = measure(&phones, &[speaks_from], calls * 2, 2);
     println!("direct:  {}", direct.text());
     let before = media_cpu_us();
@@ -87,7 +86,10 @@ fn main() {
     );
     let idle = media_cpu_us();
     std::thread::sleep(Duration::from_secs(2));
-    println!("idle with all legs up: {:.3} % of a core", (media_cpu_us() - idle) / 20_000.0);
+    println!(
+        "idle with all legs up: {:.3} % of a core",
+        (media_cpu_us() - idle) / 20_000.0
+    );
     drop(legs);
 }
 
@@ -118,14 +120,20 @@ fn measure(phones: &UdpSocket, to: &[SocketAddr], streams: usize, seconds: u64) 
     let start = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let socket = phones.try_clone().unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
     let stopped = stop.clone();
     let reader = std::thread::spawn(move || {
         let (mut delays_us, mut datagram) = (Vec::new(), [0; 400]);
         while !stopped.load(Ordering::Relaxed) {
-            let Ok(len) = socket.recv(&mut datagram) else { continue };
+            let Ok(len) = socket.recv(&mut datagram) else {
+                continue;
+            };
             let now = start.elapsed().as_nanos() as u64;
-            let Ok(packet) = Packet::parse(&datagram[..len]) else { continue };
+            let Ok(packet) = Packet::parse(&datagram[..len]) else {
+                continue;
+            };
             // Comfort frames and reports carry no time.
             if packet.payload.len() == 160 && packet.payload[8] == 1 {
                 let sent = u64::from_be_bytes(packet.payload[..8].try_into().unwrap());
@@ -158,7 +166,9 @@ fn measure(phones: &UdpSocket, to: &[SocketAddr], streams: usize, seconds: u64) 
             payload: &payload,
         };
         packet.write(&mut datagram).unwrap();
-        phones.send_to(&datagram, to[index % streams % to.len()]).unwrap();
+        phones
+            .send_to(&datagram, to[index % streams % to.len()])
+            .unwrap();
     }
     std::thread::sleep(Duration::from_millis(200));
     stop.store(true, Ordering::Relaxed);

@@ -6,6 +6,9 @@ use media::codec::{CodecError, CodecKind};
 /// A full-band mono frame of 20 ms that codes nothing (RFC 6716, section 3.1).
 const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
+/// Frames until an adaptive codec has settled on silence.
+const SETTLING_FRAMES: usize = 10;
+
 /// The coded frames.
 pub(super) struct Comfort {
     pcmu: Box<[u8]>,
@@ -37,7 +40,11 @@ impl Comfort {
 fn coded(kind: CodecKind) -> Result<Box<[u8]>, CodecError> {
     let mut payload = vec![0; kind.frame_samples()];
     let silence = vec![0; kind.frame_samples()];
-    let bytes = Mouth::new(kind)?.speak(kind.sample_rate(), &silence, &mut payload)?;
+    let mut mouth = Mouth::new(kind)?;
+    let mut bytes = 0;
+    for _ in 0..SETTLING_FRAMES {
+        bytes = mouth.speak(kind.sample_rate(), &silence, &mut payload)?;
+    }
     payload.truncate(bytes);
     Ok(payload.into_boxed_slice())
 }

@@ -91,6 +91,8 @@ pub(super) struct LegMedia {
     pub(super) key: LegKey,
     /// The leg it is bridged with, on the same thread.
     pub(super) peer: Option<usize>,
+    /// The leg that was called here from another thread, to be bridged with.
+    pub(super) awaits: Option<LegKey>,
     /// Whether the thread ticks it.
     pub(super) is_active: bool,
     events: LegEvents,
@@ -132,6 +134,7 @@ impl LegMedia {
         Self {
             key,
             peer: None,
+            awaits: None,
             is_active: false,
             events,
             identity,

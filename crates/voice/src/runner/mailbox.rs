@@ -52,6 +52,11 @@ pub(super) enum Order {
         this: Arc<Handle>,
         other: Arc<Handle>,
     },
+    /// The other leg has moved and is still to be bridged with, unless something else was ordered meanwhile.
+    BridgeStill {
+        this: Arc<Handle>,
+        other: Arc<Handle>,
+    },
     Unbridge,
     Record(RecordCommand),
     ListenSilence(Option<u32>),

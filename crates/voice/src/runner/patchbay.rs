@@ -118,6 +118,18 @@ impl Patchbay {
         }
     }
 
+    /// Notes that a leg waits for another one to come to this thread.
+    pub(super) fn wish(&mut self, slot: usize, other: Option<LegKey>) {
+        if let Some(Some(leg)) = self.legs.get_mut(slot) {
+            leg.awaits = other;
+        }
+    }
+
+    /// Whether a leg still waits for that one.
+    pub(super) fn wishes(&self, slot: usize, other: LegKey) -> bool {
+        self.leg(slot).is_some_and(|leg| leg.awaits == Some(other))
+    }
+
     /// Joins two legs of this thread.
     pub(super) fn bridge(&mut self, now_us: u64, one: usize, other: usize) {
         if one == other || self.peer(one) == Some(other) {
@@ -128,6 +140,8 @@ impl Patchbay {
         }
         self.unbridge(now_us, one);
         self.unbridge(now_us, other);
+        self.wish(one, None);
+        self.wish(other, None);
         self.join(one, Some(other));
         self.join(other, Some(one));
         self.settle(now_us, one);
@@ -166,11 +180,15 @@ impl Patchbay {
                 };
                 self.press_at_peer(now_us, slot, digit);
             }
-            Order::Unbridge => self.unbridge(now_us, slot),
+            Order::Unbridge => {
+                leg.awaits = None;
+                self.unbridge(now_us, slot);
+            }
             // These concern sockets or other threads, and are the thread's own.
             Order::Add(..)
             | Order::Open(_)
             | Order::Bridge { .. }
+            | Order::BridgeStill { .. }
             | Order::Depart { .. }
             | Order::Close => {}
         }
@@ -272,7 +290,9 @@ impl Patchbay {
                 break;
             };
             self.working_on = slot;
-            let peer = self.leg(slot).and_then(|leg| leg.peer.filter(|_| !leg.relays()));
+            let peer = self
+                .leg(slot)
+                .and_then(|leg| leg.peer.filter(|_| !leg.relays()));
             let mut bench = Bench {
                 now_us,
                 slot,

@@ -245,9 +245,7 @@ impl Phone {
         let len = self.encoder.encode(&pcm, &mut payload).unwrap();
         let payload_type = self.remote.payload_in;
         let datagram = self.packet(false, payload_type, self.timestamp, &payload[..len]);
-        self.timestamp = self
-            .timestamp
-            .wrapping_add(self.remote.codec.frame_ticks());
+        self.timestamp = self.timestamp.wrapping_add(self.remote.codec.frame_ticks());
         datagram
     }
 
@@ -277,7 +275,15 @@ impl Phone {
     pub(super) fn key(&mut self, code: u8) -> Vec<Vec<u8>> {
         let ticks = self.remote.codec.frame_ticks() as u16;
         let timestamp = self.timestamp;
-        let steps = [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0x80), (5, 0x80), (5, 0x80)];
+        let steps = [
+            (1, 0),
+            (2, 0),
+            (3, 0),
+            (4, 0),
+            (5, 0x80),
+            (5, 0x80),
+            (5, 0x80),
+        ];
         let packets = steps
             .iter()
             .enumerate()

@@ -225,7 +225,9 @@ impl MediaThread {
             self.sockets.take(slot, self.poll.registry());
             self.mailbox.leg_went();
         }
-        self.unread = (0..self.sockets.slots()).map(LegSockets::rtp_token).collect();
+        self.unread = (0..self.sockets.slots())
+            .map(LegSockets::rtp_token)
+            .collect();
     }
 
     /// How long there is nothing to do.
@@ -291,6 +293,11 @@ impl MediaThread {
             (_, None) => {}
             (Order::Open(sockets), Some(slot)) => self.open(slot, sockets),
             (Order::Bridge { this, other }, Some(slot)) => self.bridge(slot, this, &other),
+            (Order::BridgeStill { this, other }, Some(slot)) => {
+                if self.patchbay.wishes(slot, other.key) {
+                    self.bridge(slot, this, &other);
+                }
+            }
             (Order::Close, Some(slot)) => self.close(slot),
             (order, Some(slot)) => self.patchbay.carry_out(now_us, slot, order),
         }
@@ -314,11 +321,14 @@ impl MediaThread {
     fn bridge(&mut self, slot: usize, this: Arc<Handle>, other: &Arc<Handle>) {
         match self.patchbay.slot(other.key) {
             Some(other) => self.patchbay.bridge(self.timepiece.now_us(), slot, other),
-            None => other.order(Order::Depart {
-                this: other.clone(),
-                to: self.mailbox.clone(),
-                join: this,
-            }),
+            None => {
+                self.patchbay.wish(slot, Some(other.key));
+                other.order(Order::Depart {
+                    this: other.clone(),
+                    to: self.mailbox.clone(),
+                    join: this,
+                });
+            }
         }
     }
 
@@ -332,7 +342,7 @@ impl MediaThread {
     ) {
         if Arc::ptr_eq(&to, &self.mailbox) {
             // Both have come here meanwhile.
-            join.order(Order::Bridge {
+            join.order(Order::BridgeStill {
                 this: join.clone(),
                 other: this,
             });
@@ -389,8 +399,11 @@ impl MediaThread {
             self.open(slot, sockets);
         }
         match self.patchbay.slot(join.key) {
-            Some(other) => self.patchbay.bridge(now_us, slot, other),
-            None => join.order(Order::Bridge {
+            Some(other) if self.patchbay.wishes(other, this.key) => {
+                self.patchbay.bridge(now_us, slot, other);
+            }
+            Some(_) => {}
+            None => join.order(Order::BridgeStill {
                 this: join.clone(),
                 other: this,
             }),
