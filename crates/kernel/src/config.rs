@@ -145,10 +145,30 @@ impl Config {
         {
             return refuse("database: the URL begins with sqlite:// or postgres://");
         }
+        for (key, url) in [
+            ("public_url", &self.public_url),
+            ("speech.provider", &self.speech.provider),
+        ] {
+            if url.as_ref().is_some_and(|url| !is_base_url(url)) {
+                return refuse(&format!(
+                    "{key}: a URL such as https://calls.example.org, without query"
+                ));
+            }
+        }
         AllowList::parse(&self.egress.allow)
             .map_err(|e| ConfigError::Together(format!("egress.allow: {e}")))?;
         Ok(())
     }
+}
+
+/// http or https, with a host, and nothing behind the path: something will be appended.
+fn is_base_url(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
 }
 
 fn find_key(dotted: &str) -> Option<&'static Key> {

@@ -320,6 +320,7 @@ impl Egress {
                 host: host.clone(),
                 port,
                 address,
+                tls: url.scheme() == "https",
             };
             let client = self.0.pool.client(&destination)?;
             let sent = client

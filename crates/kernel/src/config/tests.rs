@@ -115,6 +115,10 @@ fn settings_that_do_not_go_together_are_refused_in_a_sentence() {
     assert!(refusal("", &[], &[("bus", "nats://x")]).contains("one node"));
     assert!(refusal("", &[], &[("https", "127.0.0.1:1")]).contains("certificate"));
     assert!(refusal("", &[], &[("tls_cert", "x.pem")]).contains("belong together"));
+    assert!(refusal("", &[], &[("public_url", "calls.example.org")]).contains("public_url"));
+    assert!(
+        refusal("", &[], &[("speech.provider", "https://x.test/?a")]).contains("speech.provider")
+    );
     assert!(refusal("", &[], &[("database", "mysql://x")]).contains("sqlite://"));
     assert!(refusal("", &[], &[("egress.allow", "10.0.0.0/99")]).contains("egress.allow"));
     assert!(refusal("", &[], &[("rtp_ports", "9-9")]).contains("two ports"));

@@ -31,13 +31,15 @@ pub(super) struct Destination {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) address: IpAddr,
+    /// https, with the certificate checked against the host.
+    pub(super) tls: bool,
 }
 
 /// One HTTP client per destination.
 pub(super) struct Pool {
     clients: Mutex<HashMap<Destination, Client>>,
     extra_authorities: Vec<CertificateDer<'static>>,
-    tls: OnceLock<ClientConfig>,
+    trust: OnceLock<ClientConfig>,
 }
 
 impl Pool {
@@ -55,7 +57,7 @@ impl Pool {
         Ok(Self {
             clients: Mutex::new(HashMap::new()),
             extra_authorities,
-            tls: OnceLock::new(),
+            trust: OnceLock::new(),
         })
     }
 
@@ -90,14 +92,17 @@ impl Pool {
                 SocketAddr::new(destination.address, destination.port),
             )
             .dns_resolver(Arc::new(NoLookUp))
-            .tls_backend_preconfigured(self.tls().clone())
+            .tls_backend_preconfigured(self.tls_config(destination.tls))
             .build()
             .map_err(|e| EgressError::Connect(e.to_string()))
     }
 
-    /// Read at the first use: a server that calls nobody need not hold a hundred certificates.
-    fn tls(&self) -> &ClientConfig {
-        self.tls.get_or_init(|| {
+    /// The authorities are read at the first https: a server that calls nobody need not hold a hundred certificates.
+    fn tls_config(&self, tls: bool) -> ClientConfig {
+        if !tls {
+            return trusting(RootCertStore::empty());
+        }
+        let trust = self.trust.get_or_init(|| {
             let mut roots = RootCertStore::empty();
             let system = rustls_native_certs::load_native_certs();
             for error in &system.errors {
@@ -105,17 +110,22 @@ impl Pool {
             }
             roots.add_parsable_certificates(system.certs);
             roots.add_parsable_certificates(self.extra_authorities.iter().cloned());
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            #[expect(
-                clippy::expect_used,
-                reason = "the provider supports the default versions"
-            )]
-            let builder = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("aws-lc-rs speaks TLS 1.2 and 1.3");
-            builder.with_root_certificates(roots).with_no_client_auth()
-        })
+            trusting(roots)
+        });
+        trust.clone()
     }
+}
+
+fn trusting(roots: RootCertStore) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    #[expect(
+        clippy::expect_used,
+        reason = "the provider supports the default versions"
+    )]
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs speaks TLS 1.2 and 1.3");
+    builder.with_root_certificates(roots).with_no_client_auth()
 }
 
 fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -147,6 +147,8 @@ async fn t5_every_spelling_of_an_inner_address_is_refused_before_a_packet_leaves
         "127.0.0.01",
         "%31%32%37.0.0.1",
         "１２７.0.0.1",
+        "①②⑦.0.0.1",
+        "127。0。0。1",
         "[::1]",
         "[::ffff:127.0.0.1]",
         "[::ffff:7f00:1]",
@@ -217,6 +219,25 @@ async fn t5_the_operators_list_opens_exactly_its_targets() {
     }
     assert_eq!(
         code(&egress, get(&format!("http://2130706433:{port}/"))).await,
+        "answered"
+    );
+}
+
+#[tokio::test]
+async fn t5_the_systems_own_names_for_loopback_are_refused_too() {
+    let (port, _) = serve("127.0.0.1", echo()).await;
+    let url = format!("http://localhost:{port}/");
+    let with_list = |allow: &[&str]| {
+        let allow = allow.iter().map(|text| (*text).to_owned()).collect();
+        Egress::new(&EgressConfig {
+            allow,
+            ca_file: None,
+        })
+        .unwrap()
+    };
+    assert_eq!(code(&with_list(&[]), get(&url)).await, "url_blocked");
+    assert_eq!(
+        code(&with_list(&[&format!("localhost:{port}")]), get(&url)).await,
         "answered"
     );
 }
