@@ -136,6 +136,7 @@ impl State {
             | Order::Remote(_)
             | Order::Established
             | Order::RelayDigit(..)
+            | Order::BridgeStill { .. }
             | Order::Depart { .. }
             | Order::Close => return None,
         })
