@@ -31,6 +31,9 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_LOOK_UPS: usize = 64;
 /// Requests that may be under way at once in the whole server.
 const MAX_IN_FLIGHT: usize = 2_048;
+/// Of a body that does not matter, this much is read, in bytes, and for so long.
+const MAX_DRAINED: usize = 16 * 1024;
+const MAX_DRAINING: Duration = Duration::from_millis(100);
 /// Addresses of one name that are tried in turn.
 const MAX_ADDRESSES: usize = 4;
 /// Headers that belong to the connection, not to the user.
@@ -60,7 +63,8 @@ pub struct EgressRequest {
     pub body: Bytes,
     /// For everything together: look-up, connection, answer and its body, redirects too.
     pub timeout_ms: u64,
-    /// Largest answer body in bytes.
+    /// Largest answer body in bytes; a larger one is an error. 0 = the body does not matter: the answer is there with
+    /// its headers, and whatever follows is dropped.
     pub max_body: usize,
     /// How many redirects are followed; each target is checked like the first. 0 = a 3xx is the answer.
     pub max_redirects: u8,
@@ -442,28 +446,50 @@ async fn read_body(
     mut response: Response,
     request: &EgressRequest,
 ) -> Result<EgressResponse, EgressError> {
-    let too_large = EgressError::TooLarge {
-        max: request.max_body,
+    let body = if request.max_body == 0 {
+        drain(&mut response).await;
+        Bytes::new()
+    } else {
+        collect(&mut response, request.max_body).await?
     };
-    if response
-        .content_length()
-        .is_some_and(|length| length > request.max_body as u64)
-    {
-        return Err(too_large);
-    }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| explain(&e))? {
-        if body.len() + chunk.len() > request.max_body {
-            return Err(too_large);
-        }
-        body.extend_from_slice(&chunk);
-    }
     Ok(EgressResponse {
         status: response.status().as_u16(),
         headers: std::mem::take(response.headers_mut()),
-        body: body.freeze(),
+        body,
         url: request.url.clone(),
     })
+}
+
+async fn collect(response: &mut Response, max: usize) -> Result<Bytes, EgressError> {
+    if response
+        .content_length()
+        .is_some_and(|length| length > max as u64)
+    {
+        return Err(EgressError::TooLarge { max });
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| explain(&e))? {
+        if body.len() + chunk.len() > max {
+            return Err(EgressError::TooLarge { max });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Reads a short body away, so that its connection can be used again; a long or slow one costs the connection.
+async fn drain(response: &mut Response) {
+    let read_away = async {
+        let mut left = MAX_DRAINED;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Late or not: the answer was in the headers.
+    let _ = tokio::time::timeout(MAX_DRAINING, read_away).await;
 }
 
 /// Sorts the client's error into ours, without the URL that it prints: a query may hold a secret.

@@ -82,19 +82,29 @@ pub struct OpenFile {
 }
 
 impl Files {
-    /// Opens the store below `root`, making its folders (mode 0700) and clearing what a crash left half-written.
+    /// Opens the store below `root`, making its folders (mode 0700).
     ///
     /// # Errors
-    /// When the folders cannot be made or read.
+    /// When the folders cannot be made.
     pub fn open(root: &Path) -> Result<Self, FilesError> {
         for shelf in Shelf::ALL {
-            let folder = root.join(shelf.as_str());
-            make_folder(&folder)?;
-            for org in std::fs::read_dir(&folder)? {
+            make_folder(&root.join(shelf.as_str()))?;
+        }
+        Ok(Self { root: root.into() })
+    }
+
+    /// Removes what a crash left half-written. Only for the server at its start: beside a running one it would remove
+    /// what that is writing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn clear_unfinished(&self) -> Result<(), FilesError> {
+        for shelf in Shelf::ALL {
+            for org in std::fs::read_dir(self.root.join(shelf.as_str()))? {
                 clear_parts(&org?.path())?;
             }
         }
-        Ok(Self { root: root.into() })
+        Ok(())
     }
 
     /// The folder that holds all files, for backup.
@@ -360,6 +370,11 @@ mod tests {
         let folder = dir.path().join("cache/org_1");
         std::fs::write(folder.join(".part-dead"), b"half").unwrap();
         Files::open(dir.path()).unwrap();
+        assert!(
+            folder.join(".part-dead").exists(),
+            "another process may be writing it"
+        );
+        files.clear_unfinished().unwrap();
         let names: Vec<_> = std::fs::read_dir(folder)
             .unwrap()
             .map(|e| e.unwrap().file_name())

@@ -142,6 +142,9 @@ impl Kernel {
 
     /// Sets the outbox and the jobs to work: once, when their handlers are registered.
     pub fn start(&self) {
+        if let Err(error) = self.files.clear_unfinished() {
+            tracing::warn!(%error, "half-written files of a crash stay");
+        }
         self.outbox.start(&self.tasks, self.stop.clone());
         self.jobs.start(&self.tasks, self.stop.clone());
     }

@@ -436,6 +436,37 @@ async fn a_body_has_a_cap_announced_or_not() {
     }
 }
 
+#[tokio::test]
+async fn a_body_that_does_not_matter_is_dropped_and_its_connection_used_again() {
+    let router = Router::new()
+        .route("/short", any(async || "thanks"))
+        .route("/long", any(async || vec![b'x'; 10 << 20]))
+        .route(
+            "/never",
+            any(async || {
+                let never = futures_util::stream::pending::<io::Result<Bytes>>();
+                axum::body::Body::from_stream(never).into_response()
+            }),
+        );
+    let (port, connections) = serve("127.0.0.1", router).await;
+    let (egress, _) = egress(&["127.0.0.1"], &[]);
+    let tell = async |path: &str| {
+        let request = EgressRequest {
+            max_body: 0,
+            timeout_ms: 2_000,
+            ..get(&format!("http://127.0.0.1:{port}/{path}"))
+        };
+        let answer = egress.send(request).await.unwrap();
+        (answer.status, answer.body.len())
+    };
+    for _ in 0..5 {
+        assert_eq!(tell("short").await, (200, 0));
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    assert_eq!(tell("long").await, (200, 0));
+    assert_eq!(tell("never").await, (200, 0));
+}
+
 /// A server that does this with each connection.
 async fn raw<F: Future<Output = ()> + Send>(
     serve: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
