@@ -7,6 +7,7 @@ mod effect;
 pub mod lenient;
 pub mod machine;
 pub mod model;
+pub mod sounds;
 pub mod steps;
 pub mod store;
 pub mod template;
