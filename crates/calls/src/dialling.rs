@@ -332,6 +332,10 @@ impl Live {
             }
             None => CallEnd::local(cause, EndedBy::System),
         };
+        if self.continue_unanswered {
+            self.unanswered = Some(end);
+            return self.tell(CallEvent::NotAnswered { cause });
+        }
         self.complete(end);
     }
 

@@ -46,6 +46,9 @@ pub struct NewCall {
     pub publish: Option<Target>,
     /// Show numbers as their last two digits.
     pub masked: bool,
+    /// When the first party is not reached, tell the driver so by [`CallEvent::NotAnswered`] and let
+    /// it end the call, instead of ending it at once.
+    pub continue_unanswered: bool,
     /// The driver's own rows, committed together with the call's.
     pub writes: Vec<Write>,
 }
@@ -64,6 +67,7 @@ impl NewCall {
             run: None,
             publish: None,
             masked: false,
+            continue_unanswered: false,
             writes: Vec::new(),
         }
     }
@@ -204,6 +208,12 @@ pub enum CallEvent {
     EarlyMedia,
     /// The call is up.
     Answered,
+    /// The first party was not reached. The call waits for its driver, who ends it by `hangup`; it
+    /// is completed with the cause and codes of that party then.
+    NotAnswered {
+        /// Why.
+        cause: Cause,
+    },
     /// The customer pressed a key.
     Dtmf {
         /// `0-9`, `A-D`, `*` or `#`.

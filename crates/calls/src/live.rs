@@ -87,6 +87,9 @@ pub(crate) struct Live {
     pub(crate) keeping: Keeping,
     ready: VecDeque<CallEvent>,
     ending: Option<Ending>,
+    /// Whether the driver goes on when the first party is not reached, and the end that then waits.
+    pub(crate) continue_unanswered: bool,
+    pub(crate) unanswered: Option<CallEnd>,
     at_end: Option<AtEnd>,
     ticket: Option<Ticket>,
     hangup_seen: bool,
@@ -117,6 +120,8 @@ impl Live {
             keeping: Keeping::default(),
             ready: VecDeque::new(),
             ending: None,
+            continue_unanswered: false,
+            unanswered: None,
             at_end: None,
             ticket: Some(ticket),
             hangup_seen: false,
@@ -508,6 +513,9 @@ impl Live {
     pub(crate) fn hangup(&mut self, cause: Cause, by: EndedBy) {
         if self.is_ending() {
             return;
+        }
+        if let Some(end) = self.unanswered.take() {
+            return self.complete(if by == EndedBy::Api { CallEnd::local(cause, by) } else { end });
         }
         let by_ms = self.now_ms() + ENDING_MS;
         self.ending = Some(Ending { end: CallEnd::local(cause, by), by_ms });

@@ -201,6 +201,7 @@ impl Calls {
         };
         let ticket = self.0.registry.enter(&new.org, &id, place);
         let mut live = Live::new(self.clone(), model, ticket, new.time_limit_ms, new.publish);
+        live.continue_unanswered = new.continue_unanswered;
         let writes = live.first_writes(new.writes).await;
         self.0.kernel.db.writer().commit(writes).await?;
         live.dial_first(routed, new.role, new.timeout_ms);
