@@ -189,7 +189,7 @@ pub enum Source {
     },
 }
 
-/// A call that came in. Give it a sink and answer, reject or hang it up; dropped, it is refused with 480.
+/// A call that came in. Give it a sink and answer, reject or hang it up; dropped, it is refused with 500.
 #[derive(Debug)]
 pub struct Incoming {
     /// The caller's leg.
