@@ -1,16 +1,78 @@
 //! Desk of call flows (document 003): a JSON list of steps runs on a real call.
-//! The rules are pure (model, lenient, check, template, zones, machine); run, store and api are the shell around them.
+//!
+//! The rules are pure: `lenient` reads, `check` judges, `template` fills, `zones` and `due` tell times, `machine` runs
+//! the steps. Around them stand `run` (a machine on a call), `callbacks` (their jobs), `sounds`, `store` and `api`.
 
+pub mod api;
+mod callbacks;
 mod check;
 pub mod due;
 mod effect;
+mod launch;
 pub mod lenient;
 pub mod machine;
 pub mod model;
+mod questions;
+mod run;
 pub mod sounds;
 pub mod steps;
 pub mod store;
 pub mod template;
 pub mod zones;
 
+use std::sync::Arc;
+
+use calls::{Calls, InboundKind};
+use kernel::Kernel;
+use voice::speech::Speech;
+
 pub use check::{Ask, Checked, Problem, Purpose, Question, Report, check};
+pub use launch::{LaunchError, Launched};
+
+use self::{
+    callbacks::{Callbacks, JOB_KIND},
+    launch::Inbound,
+    sounds::Sounds,
+};
+
+/// The desk. Cheap to clone.
+#[derive(Clone)]
+pub struct Flows(Arc<Inner>);
+
+struct Inner {
+    kernel: Kernel,
+    calls: Calls,
+    sounds: Sounds,
+}
+
+impl Flows {
+    /// Takes the callbacks' jobs and the calls to numbers that lead to flows. Call it before `Kernel::start`, so that
+    /// no job waits for its handler.
+    #[must_use]
+    pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech) -> Self {
+        let sounds = Sounds::new(speech.clone(), kernel.egress.clone(), kernel.tasks.clone());
+        let flows = Self(Arc::new(Inner {
+            kernel: kernel.clone(),
+            calls: calls.clone(),
+            sounds,
+        }));
+        kernel.jobs.register(
+            JOB_KIND,
+            Arc::new(Callbacks::new(kernel.clone(), calls.clone())),
+        );
+        calls.on_inbound(InboundKind::Flow, Arc::new(Inbound(flows.clone())));
+        flows
+    }
+
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.0.kernel
+    }
+
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.0.calls
+    }
+
+    pub(crate) fn sounds(&self) -> &Sounds {
+        &self.0.sounds
+    }
+}

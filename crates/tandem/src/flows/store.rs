@@ -3,10 +3,7 @@
 use kernel::{Arg, Db, DbError, Kernel, Row, Write, args};
 use serde_json::Value;
 
-use super::{
-    due::State,
-    machine::Booking,
-};
+use super::{due::State, machine::Booking};
 
 /// Saved flows of one organisation, at most.
 pub const MAX_FLOWS: i64 = 10_000;
@@ -65,7 +62,11 @@ impl SavedFlow {
             version: row.int("version")?,
             created_ms: row.int("created_at")?,
             updated_ms: row.int("updated_at")?,
-            body: if with_body { Some(row.json("body")?) } else { None },
+            body: if with_body {
+                Some(row.json("body")?)
+            } else {
+                None
+            },
         })
     }
 }
@@ -103,8 +104,17 @@ pub enum SaveError {
 ///
 /// # Errors
 /// [`SaveError`].
-pub async fn create(kernel: &Kernel, org: &str, name: &str, body: &Value) -> Result<SavedFlow, SaveError> {
-    let found = kernel.db.one(FLOW_COUNT, args![org]).await?.map_or(Ok(0), |row| row.int("found"))?;
+pub async fn create(
+    kernel: &Kernel,
+    org: &str,
+    name: &str,
+    body: &Value,
+) -> Result<SavedFlow, SaveError> {
+    let found = kernel
+        .db
+        .one(FLOW_COUNT, args![org])
+        .await?
+        .map_or(Ok(0), |row| row.int("found"))?;
     if found >= MAX_FLOWS {
         return Err(SaveError::TooMany);
     }
@@ -115,15 +125,30 @@ pub async fn create(kernel: &Kernel, org: &str, name: &str, body: &Value) -> Res
         Write::new(VERSION_INSERT, args![&id, 1_i64, org, body, now_ms]),
     ];
     kernel.db.writer().commit(writes).await?;
-    Ok(SavedFlow { id, name: name.to_owned(), version: 1, created_ms: now_ms, updated_ms: now_ms, body: Some(body.clone()) })
+    Ok(SavedFlow {
+        id,
+        name: name.to_owned(),
+        version: 1,
+        created_ms: now_ms,
+        updated_ms: now_ms,
+        body: Some(body.clone()),
+    })
 }
 
 /// Saves a new version of a flow; none when there is no such flow.
 ///
 /// # Errors
 /// [`SaveError`].
-pub async fn update(kernel: &Kernel, org: &str, id: &str, name: Option<&str>, body: &Value) -> Result<Option<SavedFlow>, SaveError> {
-    let Some(before) = one(&kernel.db, org, id).await? else { return Ok(None) };
+pub async fn update(
+    kernel: &Kernel,
+    org: &str,
+    id: &str,
+    name: Option<&str>,
+    body: &Value,
+) -> Result<Option<SavedFlow>, SaveError> {
+    let Some(before) = one(&kernel.db, org, id).await? else {
+        return Ok(None);
+    };
     let now_ms = kernel.clock.now_ms();
     let name = name.unwrap_or(&before.name).to_owned();
     let version = before.version + 1;
@@ -132,7 +157,13 @@ pub async fn update(kernel: &Kernel, org: &str, id: &str, name: Option<&str>, bo
         Write::new(VERSION_INSERT, args![id, version, org, body, now_ms]),
     ];
     match kernel.db.writer().commit(writes).await {
-        Ok(_) => Ok(Some(SavedFlow { name, version, updated_ms: now_ms, body: Some(body.clone()), ..before })),
+        Ok(_) => Ok(Some(SavedFlow {
+            name,
+            version,
+            updated_ms: now_ms,
+            body: Some(body.clone()),
+            ..before
+        })),
         Err(DbError::Conflict) => Err(SaveError::Conflict),
         Err(error) => Err(error.into()),
     }
@@ -161,7 +192,11 @@ pub async fn version(db: &Db, org: &str, id: &str, version: i64) -> Result<Optio
 /// # Errors
 /// What the store says.
 pub async fn list(db: &Db, org: &str, after: &str, limit: i64) -> Result<Vec<SavedFlow>, DbError> {
-    db.all(FLOW_LIST, args![org, after, limit]).await?.iter().map(|row| SavedFlow::from_row(row, false)).collect()
+    db.all(FLOW_LIST, args![org, after, limit])
+        .await?
+        .iter()
+        .map(|row| SavedFlow::from_row(row, false))
+        .collect()
 }
 
 /// Deletes a flow; false when there is none.
@@ -169,7 +204,11 @@ pub async fn list(db: &Db, org: &str, after: &str, limit: i64) -> Result<Vec<Sav
 /// # Errors
 /// What the store says.
 pub async fn delete(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
-    Ok(kernel.db.run(FLOW_DELETE, args![org, id, kernel.clock.now_ms()]).await? > 0)
+    Ok(kernel
+        .db
+        .run(FLOW_DELETE, args![org, id, kernel.clock.now_ms()])
+        .await?
+        > 0)
 }
 
 /// The public numbers that lead to a flow.
@@ -177,7 +216,11 @@ pub async fn delete(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbErro
 /// # Errors
 /// What the store says.
 pub async fn numbers_of(db: &Db, org: &str, id: &str) -> Result<Vec<String>, DbError> {
-    db.all(FLOW_NUMBERS, args![org, id]).await?.iter().map(|row| row.text("e164")).collect()
+    db.all(FLOW_NUMBERS, args![org, id])
+        .await?
+        .iter()
+        .map(|row| row.text("e164"))
+        .collect()
 }
 
 /// Where the flow of a run comes from.
@@ -201,7 +244,10 @@ pub fn run_write(org: &str, id: &str, call: &str, origin: &Origin, now_ms: i64) 
         Origin::Posted(body) => ("", 0, body.to_string()),
         Origin::Saved { flow, version } => (flow.as_str(), *version, String::new()),
     };
-    Write::new(RUN_INSERT, args![id, org, call, flow, version, body, now_ms])
+    Write::new(
+        RUN_INSERT,
+        args![id, org, call, flow, version, body, now_ms],
+    )
 }
 
 /// The variables of a run as they are now.
@@ -215,12 +261,16 @@ pub fn variables_write(org: &str, id: &str, variables: serde_json::Map<String, V
 /// # Errors
 /// What the store says.
 pub async fn run(db: &Db, org: &str, id: &str) -> Result<Option<Run>, DbError> {
-    let Some(row) = db.one(RUN_ONE, args![org, id]).await? else { return Ok(None) };
+    let Some(row) = db.one(RUN_ONE, args![org, id]).await? else {
+        return Ok(None);
+    };
     let flow = row.text("flow")?;
     let body = if flow.is_empty() {
         row.json("body")?
     } else {
-        version(db, org, &flow, row.int("version")?).await?.unwrap_or_default()
+        version(db, org, &flow, row.int("version")?)
+            .await?
+            .unwrap_or_default()
     };
     Ok(Some(Run {
         id: row.text("id")?,
@@ -305,14 +355,20 @@ pub fn callback_write(by: Booker<'_>, id: &str, booking: &Booking, now_ms: i64) 
 /// # Errors
 /// What the store says.
 pub async fn callback(db: &Db, org: &str, id: &str) -> Result<Option<Callback>, DbError> {
-    let Some(row) = db.one(CALLBACK_ONE, args![org, id]).await? else { return Ok(None) };
+    let Some(row) = db.one(CALLBACK_ONE, args![org, id]).await? else {
+        return Ok(None);
+    };
     let state = row.text("state")?;
     Ok(Some(Callback {
         id: row.text("id")?,
         org: row.text("org")?,
         run: row.text("run")?,
         call: row.text("call")?,
-        wall: (row.text("wall_date")?, row.text("wall_time")?, row.text("zone")?),
+        wall: (
+            row.text("wall_date")?,
+            row.text("wall_time")?,
+            row.text("zone")?,
+        ),
         entity: row.text("entity")?,
         customer: row.text("customer")?,
         order: row.text("ring_order")?,
@@ -348,7 +404,10 @@ impl Callback {
     /// It is over. Guarded: it ends once.
     #[must_use]
     pub fn end_write(&self, state: State, reason: &str, now_ms: i64) -> Write {
-        Write::guarded(CALLBACK_END, self.args([state.as_str().into(), reason.into(), now_ms.into()]))
+        Write::guarded(
+            CALLBACK_END,
+            self.args([state.as_str().into(), reason.into(), now_ms.into()]),
+        )
     }
 
     fn args<const N: usize>(&self, rest: [Arg; N]) -> Vec<Arg> {

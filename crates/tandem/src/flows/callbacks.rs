@@ -1,0 +1,425 @@
+//! Carries out callbacks: a job fires, the rules of `due` judge, a call of its own joins the entity and the customer.
+//! The driver works beside the job, which only looks after it now and then: a crash leaves the job's row, and the next
+//! look dials again. Invariant: the end of a callback, its event and the end of its job are one commit.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use calls::{
+    Call, CallError, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole,
+    NewCall, ResolveError,
+};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use kernel::{
+    DbError, Event, Job, JobHandler, JobOutcome, Kernel, Org, Outbox, RecordError, Target, Write,
+    events::NEXT_SEQ, jobs,
+};
+use serde_json::{Value, json};
+use voice::cause::Cause;
+
+use super::{
+    due::{self, Facts, Rules, State, Verdict},
+    questions::is_entity,
+    store::{self, Callback},
+    zones,
+};
+
+/// Kind of the jobs.
+pub(super) const JOB_KIND: &str = "callback";
+/// How often the job looks whether its driver is alive, in milliseconds.
+const WATCH_MS: i64 = 15_000;
+/// Pause before an attempt that a limit refused is made again, in milliseconds.
+const BUSY_MS: i64 = 10_000;
+
+/// Why a callback could not be worked on now; it is tried again.
+#[derive(Debug, thiserror::Error)]
+enum CallbackError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Org(#[from] RecordError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+}
+
+/// Whether a number is that of a person or a team.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn entity_exists(
+    calls: &Calls,
+    org: &str,
+    number: &str,
+) -> Result<bool, ResolveError> {
+    match calls.directory().resolve(org, number).await {
+        Err(ResolveError::Number(_)) => Ok(false),
+        Err(error) => Err(error),
+        Ok(destination) => Ok(is_entity(Ok(&destination))),
+    }
+}
+
+/// Runs the jobs of callbacks. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Callbacks {
+    kernel: Kernel,
+    calls: Calls,
+    /// Callbacks whose driver is at work in this process.
+    driven: Arc<Mutex<HashSet<String>>>,
+}
+
+/// Notes that a callback is being driven, as long as it lives.
+struct Driven {
+    callbacks: Callbacks,
+    id: String,
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.callbacks
+            .driven
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
+    }
+}
+
+impl JobHandler for Callbacks {
+    fn run(&self, job: Job) -> BoxFuture<'_, JobOutcome> {
+        async move {
+            match self.fire(&job).await {
+                Ok(outcome) => outcome,
+                Err(error) => JobOutcome::Failed(error.to_string()),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Callbacks {
+    pub(super) fn new(kernel: Kernel, calls: Calls) -> Self {
+        Self {
+            kernel,
+            calls,
+            driven: Arc::default(),
+        }
+    }
+
+    async fn fire(&self, job: &Job) -> Result<JobOutcome, CallbackError> {
+        let now_ms = self.kernel.clock.now_ms();
+        let Some(driven) = self.take(&job.key) else {
+            return Ok(JobOutcome::Again {
+                at_ms: now_ms + WATCH_MS,
+            });
+        };
+        let Some(callback) = store::callback(&self.kernel.db, &job.org, &job.key).await? else {
+            return Ok(JobOutcome::Done);
+        };
+        let Some(org) = self.kernel.org_by_id(&job.org).await? else {
+            return Ok(JobOutcome::Done);
+        };
+        match due::judge(&facts(&callback), &rules(&org), now_ms) {
+            Verdict::Over => Ok(JobOutcome::Done),
+            Verdict::Wait { until_ms, moved } => {
+                self.kernel
+                    .db
+                    .writer()
+                    .commit(vec![callback.moved_write(until_ms, moved)])
+                    .await?;
+                Ok(JobOutcome::Again { at_ms: until_ms })
+            }
+            Verdict::Miss(reason) => self.end(&callback, State::Missed, reason).await,
+            Verdict::Interrupted => {
+                self.end(&callback, State::Completed, "server_restart")
+                    .await
+            }
+            Verdict::Dial => self.dial(callback, driven).await,
+        }
+    }
+
+    /// Takes a callback on; none when its driver is at work.
+    fn take(&self, id: &str) -> Option<Driven> {
+        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        driven.insert(id.to_owned()).then(|| Driven {
+            callbacks: self.clone(),
+            id: id.to_owned(),
+        })
+    }
+
+    async fn end(
+        &self,
+        callback: &Callback,
+        state: State,
+        reason: &str,
+    ) -> Result<JobOutcome, CallbackError> {
+        let writes = self
+            .end_writes(callback, state, reason, json!({ "reason": reason }))
+            .await?;
+        match self.kernel.db.writer().commit(writes).await {
+            // A conflict: it was ended in the same moment.
+            Ok(_) | Err(DbError::Conflict) => Ok(JobOutcome::Done),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The first party is rung; everything else is the driver's.
+    async fn dial(&self, callback: Callback, driven: Driven) -> Result<JobOutcome, CallbackError> {
+        let now_ms = self.kernel.clock.now_ms();
+        if !entity_exists(&self.calls, &callback.org, &callback.entity).await? {
+            return self.end(&callback, State::Missed, "unknown_entity").await;
+        }
+        let attempt = callback.attempt + 1;
+        let (number, role) = first_party(&callback);
+        let call_id = self.calls.new_call_id();
+        let started = json!({ "attempt": attempt, "call_id": call_id, "entity": callback.entity });
+        let mut writes = self
+            .event_writes(&callback, "callback.started", started)
+            .await?;
+        writes.push(callback.calling_write(&call_id));
+        let new = NewCall {
+            role,
+            masked: true,
+            writes,
+            ..NewCall::new(call_id, callback.org.as_str().into(), number)
+        };
+        let call = match self.calls.place(new).await {
+            Ok(call) => call,
+            Err(CallError::Limit(_) | CallError::Draining) => {
+                return Ok(JobOutcome::Again {
+                    at_ms: now_ms + BUSY_MS,
+                });
+            }
+            Err(CallError::Number(_)) => {
+                return self
+                    .end(&callback, State::Missed, "number_not_allowed")
+                    .await;
+            }
+            Err(CallError::Db(error)) => return Err(error.into()),
+            Err(CallError::Org(error)) => return Err(error.into()),
+            Err(CallError::NotFound) => return Ok(JobOutcome::Done),
+        };
+        let driver = Driver {
+            callbacks: self.clone(),
+            callback: Callback {
+                attempt,
+                ..callback
+            },
+            call,
+            _driven: driven,
+        };
+        self.kernel.tasks.spawn(driver.drive());
+        Ok(JobOutcome::Again {
+            at_ms: now_ms + WATCH_MS,
+        })
+    }
+
+    /// The writes that end a callback: its row, its event and its job.
+    async fn end_writes(
+        &self,
+        callback: &Callback,
+        state: State,
+        reason: &str,
+        mut data: Value,
+    ) -> Result<Vec<Write>, DbError> {
+        let kind = if state == State::Completed {
+            "callback.completed"
+        } else {
+            "callback.missed"
+        };
+        if let Some(map) = data.as_object_mut() {
+            map.insert("attempts".to_owned(), callback.attempt.into());
+        }
+        let mut writes = vec![callback.end_write(state, reason, self.kernel.clock.now_ms())];
+        writes.extend(self.event_writes(callback, kind, data).await?);
+        writes.push(jobs::cancel_write(JOB_KIND, &callback.id));
+        Ok(writes)
+    }
+
+    /// An event with the callback's key; the webhooks of the organisation and of the run that booked it get it.
+    async fn event_writes(
+        &self,
+        callback: &Callback,
+        kind: &str,
+        mut data: Value,
+    ) -> Result<Vec<Write>, DbError> {
+        if let Some(map) = data.as_object_mut() {
+            map.insert(
+                "scheduled_by".to_owned(),
+                Value::from(callback.call.as_str()),
+            );
+        }
+        let now_ms = self.kernel.clock.now_ms();
+        let event = Event {
+            id: self.kernel.ids.new("evt", now_ms),
+            kind: kind.to_owned(),
+            time_ms: now_ms,
+            org: callback.org.clone(),
+            key: callback.id.clone(),
+            seq: NEXT_SEQ,
+            body: json!({ "run_id": callback.run, "data": data }),
+        };
+        let targets: Vec<Target> = {
+            let of_org = self.kernel.outbox.targets(&callback.org).await?;
+            let of_run = self
+                .kernel
+                .outbox
+                .targets_of_run(&callback.org, &callback.run)
+                .await?;
+            of_org.iter().chain(of_run.iter()).cloned().collect()
+        };
+        Ok(Outbox::event_writes(&event, &targets))
+    }
+}
+
+/// One attempt at work.
+struct Driver {
+    callbacks: Callbacks,
+    callback: Callback,
+    call: Call,
+    _driven: Driven,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// The first party did not answer.
+    Unanswered(Cause),
+    /// The first party answered; this became of the second.
+    Answered(ConnectStatus),
+}
+
+impl Driver {
+    async fn drive(mut self) {
+        let attempt = self.join().await;
+        if let Err(error) = self.settle(attempt).await {
+            // The job is still there and looks again.
+            tracing::error!(callback = %self.callback.id, %error, "a callback could not be settled");
+        }
+    }
+
+    /// Rings the first party, then the second, until the call is over.
+    async fn join(&mut self) -> Attempt {
+        let mut status = None;
+        loop {
+            match self.call.next().await {
+                CallEvent::Answered => {
+                    status = Some(ConnectStatus::Canceled);
+                    self.note(State::Connecting);
+                    let (number, _) = second_party(&self.callback);
+                    self.call.connect(Connect::to(number));
+                }
+                CallEvent::Connect(ConnectEvent::Answered { .. }) => {
+                    status = Some(ConnectStatus::Completed);
+                    self.note(State::Connected);
+                }
+                CallEvent::Connect(ConnectEvent::Ended { status: ended, .. }) => {
+                    status = Some(ended);
+                    self.call.hangup(Cause::Normal, EndedBy::System);
+                }
+                CallEvent::Ended { cause, .. } => {
+                    return status.map_or(Attempt::Unanswered(cause), Attempt::Answered);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The callback got further; the row goes with the call's next event.
+    fn note(&mut self, state: State) {
+        let write = self.callback.state_write(state);
+        self.call.with_writes(vec![write]);
+    }
+
+    async fn settle(&mut self, attempt: Attempt) -> Result<(), CallbackError> {
+        let kernel = &self.callbacks.kernel;
+        // Behind the rows that the call has queued, so that the newest state of the callback is the last one written.
+        let writes = match attempt {
+            Attempt::Answered(status) => {
+                let data = json!({ "status": status.as_str(), "call_id": &*self.call.id });
+                self.callbacks
+                    .end_writes(&self.callback, State::Completed, status.as_str(), data)
+                    .await?
+            }
+            Attempt::Unanswered(cause) => {
+                match due::retry_ms(
+                    self.callback.attempt,
+                    self.callback.attempts,
+                    kernel.clock.now_ms(),
+                ) {
+                    // Who hangs up the attempt means the callback.
+                    Some(at_ms) if cause != Cause::Canceled => {
+                        let job = Job::new(
+                            &self.callback.org,
+                            JOB_KIND,
+                            &self.callback.id,
+                            at_ms,
+                            json!({}),
+                        );
+                        vec![self.callback.moved_write(at_ms, true), job.schedule_write()]
+                    }
+                    _ => {
+                        let data = json!({ "reason": cause.as_str(), "call_id": &*self.call.id });
+                        self.callbacks
+                            .end_writes(&self.callback, State::Missed, cause.as_str(), data)
+                            .await?
+                    }
+                }
+            }
+        };
+        kernel.db.writer().commit(writes).await?;
+        Ok(())
+    }
+}
+
+fn entity_first(callback: &Callback) -> bool {
+    callback.order == "entity_first"
+}
+
+fn first_party(callback: &Callback) -> (&str, LegRole) {
+    if entity_first(callback) {
+        (&callback.entity, LegRole::Agent)
+    } else {
+        (&callback.customer, LegRole::Customer)
+    }
+}
+
+fn second_party(callback: &Callback) -> (&str, LegRole) {
+    if entity_first(callback) {
+        (&callback.customer, LegRole::Customer)
+    } else {
+        (&callback.entity, LegRole::Agent)
+    }
+}
+
+fn facts(callback: &Callback) -> Facts {
+    Facts {
+        state: callback.state,
+        wall: callback.wall.clone(),
+        due_ms: callback.due_ms,
+        moved: callback.moved,
+        attempt: callback.attempt,
+        attempts: callback.attempts,
+        customer: callback.customer.clone(),
+    }
+}
+
+/// What the organisation's settings say about callbacks; hours that cannot be read are none.
+fn rules(org: &Org) -> Rules {
+    let quiet = org.settings.quiet_hours.as_ref().and_then(|hours| {
+        let minute = |text: &str| {
+            zones::parse_time(text).and_then(|time| {
+                u32::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).ok()
+            })
+        };
+        Some((
+            minute(&hours.from)?,
+            minute(&hours.to)?,
+            zones::parse_zone(&org.zone)?,
+        ))
+    });
+    Rules {
+        do_not_call: org.settings.do_not_call.clone(),
+        quiet,
+    }
+}

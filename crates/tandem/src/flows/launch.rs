@@ -1,0 +1,270 @@
+//! Puts a checked flow on a call: one that we place, or one that came in to a number bound to the flow.
+//! Invariant: a placed call, its run and its publish URL are durable before anybody hears of them.
+
+use std::sync::Arc;
+
+use calls::{Bound, Call, CallError, EndedBy, InboundHandler, InboundNumber, NewCall};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use kernel::{
+    Org, RecordError, Write,
+    outbox::{NewWebhook, OutboxError, Target},
+    webhook::SigningKey,
+};
+use url::Url;
+use voice::cause::Cause;
+
+use super::{
+    Flows, Purpose, check,
+    machine::{Machine, Setup, Source},
+    model::Flow,
+    run::Run,
+    steps::{Kind, call::Placing},
+    store::{self, Origin},
+    template::FillError,
+};
+
+/// Ring time and longest call when the flow has no `call` step, in milliseconds.
+const RING_MS: i64 = 60_000;
+const TIME_LIMIT_MS: i64 = 14_400_000;
+
+/// A run that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launched {
+    /// `call_...`
+    pub call: String,
+    /// `run_...`
+    pub run: String,
+}
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The flow has no `call` step and nobody said whom to call.
+    #[error("the flow begins with no call, and no number was given")]
+    NobodyToCall,
+    /// The number is a template, and nothing has a value yet.
+    #[error("the number to call: {0}")]
+    Number(#[from] FillError),
+    /// The call.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The publish URL.
+    #[error(transparent)]
+    Publish(#[from] OutboxError),
+}
+
+impl Flows {
+    /// Places the flow's call; `to` instead of the number of its `call` step.
+    ///
+    /// # Errors
+    /// [`LaunchError`].
+    pub async fn launch(
+        &self,
+        org: &Org,
+        flow: Arc<Flow>,
+        origin: &Origin,
+        to: Option<&str>,
+    ) -> Result<Launched, LaunchError> {
+        let placing = placing(&flow, to)?;
+        let kernel = self.kernel();
+        let now_ms = kernel.clock.now_ms();
+        let run = kernel.ids.new("run", now_ms);
+        let call_id = self.calls().new_call_id();
+        let (publish, mut writes) = self.publish(&org.id, &run, &flow)?;
+        writes.insert(0, store::run_write(&org.id, &run, &call_id, origin, now_ms));
+        let call = self
+            .calls()
+            .place(NewCall {
+                caller_id: placing.caller_id,
+                timeout_ms: placing.timeout_ms,
+                time_limit_ms: placing.time_limit_ms,
+                run: Some(run.clone()),
+                publish,
+                continue_unanswered: continues_unanswered(&flow),
+                writes,
+                ..NewCall::new(call_id.clone(), org.id.as_str().into(), placing.number)
+            })
+            .await?;
+        let first_words = first_words(&flow);
+        let begins_with_call = matches!(
+            flow.steps.first().map(|step| &step.kind),
+            Some(Kind::Call(_))
+        );
+        let machine = Machine::new(flow, setup(&call, org));
+        let at_work = Run::new(self.clone(), run.clone(), call, machine);
+        if begins_with_call {
+            kernel.tasks.spawn(at_work.drive_outgoing(first_words));
+        } else {
+            kernel.tasks.spawn(at_work.drive_when_answered());
+        }
+        Ok(Launched { call: call_id, run })
+    }
+
+    fn publish(
+        &self,
+        org: &str,
+        run: &str,
+        flow: &Flow,
+    ) -> Result<(Option<Target>, Vec<Write>), OutboxError> {
+        let Some(publish) = &flow.publish else {
+            return Ok((None, Vec::new()));
+        };
+        // Checked with the flow.
+        let Ok(url) = Url::parse(&publish.url) else {
+            return Ok((None, Vec::new()));
+        };
+        let webhook = NewWebhook {
+            url,
+            method: publish.method,
+            events: publish.events.clone().unwrap_or_default(),
+        };
+        let key = publish
+            .secret
+            .as_deref()
+            .and_then(|secret| SigningKey::parse(secret).ok());
+        let (target, writes) = self
+            .kernel()
+            .outbox
+            .run_target(org, run, &webhook, key.as_ref())?;
+        Ok((Some(target), writes))
+    }
+
+    /// Runs the flow that the number leads to.
+    async fn answer_inbound(&self, mut call: Call, number: InboundNumber) {
+        let Bound::Flow(id) = &number.bound else {
+            return;
+        };
+        match self.inbound_run(&mut call, id).await {
+            Ok(Some((run, machine))) => {
+                Box::pin(Run::new(self.clone(), run, call, machine).drive_inbound()).await
+            }
+            Ok(None) => {
+                tracing::warn!(org = %call.org, flow = %id, number = %number.e164, "the number leads to a flow that is gone or does not run");
+                refuse(call, Cause::FlowError).await;
+            }
+            Err(error) => {
+                tracing::error!(org = %call.org, flow = %id, %error, "an inbound flow could not be read");
+                refuse(call, Cause::FlowError).await;
+            }
+        }
+    }
+
+    async fn inbound_run(
+        &self,
+        call: &mut Call,
+        id: &str,
+    ) -> Result<Option<(String, Machine)>, InboundError> {
+        let kernel = self.kernel();
+        let now_ms = kernel.clock.now_ms();
+        let Some(saved) = store::one(&kernel.db, &call.org, id).await? else {
+            return Ok(None);
+        };
+        let Some(org) = kernel.org_by_id(&call.org).await? else {
+            return Ok(None);
+        };
+        let Some(flow) = check(&saved.body.unwrap_or_default(), Purpose::Save, now_ms).flow else {
+            return Ok(None);
+        };
+        let run = kernel.ids.new("run", now_ms);
+        let (publish, mut writes) = self.publish(&call.org, &run, &flow)?;
+        let origin = Origin::Saved {
+            flow: saved.id,
+            version: saved.version,
+        };
+        writes.insert(
+            0,
+            store::run_write(&call.org, &run, &call.id, &origin, now_ms),
+        );
+        call.with_writes(writes);
+        call.driven_by(run.clone(), publish);
+        Ok(Some((run, Machine::new(Arc::new(flow), setup(call, &org)))))
+    }
+}
+
+/// Why an inbound flow could not begin.
+#[derive(Debug, thiserror::Error)]
+enum InboundError {
+    #[error(transparent)]
+    Db(#[from] kernel::DbError),
+    #[error(transparent)]
+    Org(#[from] RecordError),
+    #[error(transparent)]
+    Publish(#[from] OutboxError),
+}
+
+/// Drives inbound calls to flows.
+pub(super) struct Inbound(pub(super) Flows);
+
+impl InboundHandler for Inbound {
+    fn handle(&self, call: Call, number: InboundNumber) -> BoxFuture<'_, ()> {
+        self.0.answer_inbound(call, number).boxed()
+    }
+}
+
+async fn refuse(mut call: Call, cause: Cause) {
+    call.hangup(cause, EndedBy::System);
+    while !matches!(call.next().await, calls::CallEvent::Ended { .. }) {}
+}
+
+fn placing(flow: &Flow, to: Option<&str>) -> Result<Placing, LaunchError> {
+    let written = match flow.steps.first().map(|step| &step.kind) {
+        Some(Kind::Call(call)) => Some(call.placing()),
+        _ => None,
+    };
+    match (written, to) {
+        (Some(Ok(placing)), None) => Ok(placing),
+        (Some(Err(error)), None) => Err(error.into()),
+        (Some(Ok(placing)), Some(to)) => Ok(Placing {
+            number: to.to_owned(),
+            ..placing
+        }),
+        (Some(Err(_)) | None, Some(to)) => Ok(Placing {
+            number: to.to_owned(),
+            caller_id: None,
+            timeout_ms: RING_MS,
+            time_limit_ms: TIME_LIMIT_MS,
+        }),
+        (None, None) => Err(LaunchError::NobodyToCall),
+    }
+}
+
+/// Whether the `call` step says what to do without the customer.
+fn continues_unanswered(flow: &Flow) -> bool {
+    flow.steps
+        .first()
+        .is_some_and(|step| matches!(step.kind, Kind::Call(_)) && !step.edges.named.is_empty())
+}
+
+/// The text that a flow begins with, when it is the same for every call: it is spoken while the phone rings.
+fn first_words(flow: &Flow) -> Option<Source> {
+    let next = flow.steps.first()?.edges.next?;
+    let prompt = match &flow.steps.get(next)?.kind {
+        Kind::Play(play) => Some(&play.prompt),
+        Kind::Digits(digits) | Kind::Menu(digits) => digits.prompt.as_ref(),
+        _ => None,
+    }?;
+    if prompt.url.is_some() {
+        return None;
+    }
+    let text = prompt.text.as_ref()?.fixed()?.to_owned();
+    Some(Source::Speech {
+        text,
+        voice: prompt.voice.clone(),
+        language: prompt.language.clone(),
+    })
+}
+
+fn setup(call: &Call, org: &Org) -> Setup {
+    let model = call.model();
+    let customer = match model.direction {
+        calls::Direction::Inbound => &model.from,
+        calls::Direction::Outbound => &model.to,
+    };
+    Setup {
+        call: call.id.to_string(),
+        from: model.from.clone(),
+        to: model.to.clone(),
+        customer: customer.clone(),
+        announcement: org.settings.recording_announcement.clone(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Answers what a check left open: numbers, entities, caller ids and URLs, by the organisation's directory and the
+//! operator's egress list.
+
+use calls::{Destination, NumberError, ResolveError};
+use url::Url;
+
+use super::{
+    Flows,
+    check::{Ask, Question, Report},
+};
+
+impl Flows {
+    /// Adds to the report what the questions bring to light.
+    ///
+    /// # Errors
+    /// When the store fails; the flow is neither good nor bad then.
+    pub(super) async fn answer(
+        &self,
+        org: &str,
+        questions: &[Question],
+        report: &mut Report,
+    ) -> Result<(), ResolveError> {
+        for Question { path, ask } in questions {
+            match ask {
+                Ask::Number(number) => match self.resolve(org, number).await? {
+                    Ok(_) => {}
+                    Err(NumberError::Unknown) => {
+                        report.error(
+                            "unknown_entity",
+                            path,
+                            format!("nobody has the number {number}"),
+                        );
+                    }
+                    Err(error) => report.error("number_not_allowed", path, error.to_string()),
+                },
+                Ask::Entity(number) => {
+                    if !is_entity(self.resolve(org, number).await?.as_ref()) {
+                        report.error(
+                            "unknown_entity",
+                            path,
+                            format!("no person and no team has the number {number}"),
+                        );
+                    }
+                }
+                Ask::Mailbox(number) => {
+                    if !matches!(self.resolve(org, number).await?, Ok(Destination::Person(_))) {
+                        report.error(
+                            "unknown_entity",
+                            path,
+                            format!("no person has the number {number}"),
+                        );
+                    }
+                }
+                Ask::CallerId { wanted, callee } => {
+                    self.answer_caller_id(org, wanted, callee.as_deref(), path, report)
+                        .await?
+                }
+                Ask::Url(url) => self.answer_url(url, path, report),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a number leads to; errors of the number itself are an answer.
+    async fn resolve(
+        &self,
+        org: &str,
+        number: &str,
+    ) -> Result<Result<Destination, NumberError>, ResolveError> {
+        match self.calls().directory().resolve(org, number).await {
+            Ok(destination) => Ok(Ok(destination)),
+            Err(ResolveError::Number(error)) => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn answer_caller_id(
+        &self,
+        org: &str,
+        wanted: &str,
+        callee: Option<&str>,
+        path: &str,
+        report: &mut Report,
+    ) -> Result<(), ResolveError> {
+        let outside = match callee {
+            None => true,
+            Some(callee) => !self
+                .resolve(org, callee)
+                .await?
+                .is_ok_and(|destination| destination.is_inside()),
+        };
+        let chosen = self
+            .calls()
+            .directory()
+            .caller_id(org, Some(wanted), None, outside)
+            .await?;
+        if chosen.replaced {
+            let shown = chosen.number.as_deref().unwrap_or("no number");
+            report.warn(
+                "caller_id_replaced",
+                path,
+                format!("{wanted} is not a number of yours; {shown} is shown instead"),
+            );
+        }
+        Ok(())
+    }
+
+    fn answer_url(&self, url: &str, path: &str, report: &mut Report) {
+        let judged = Url::parse(url).map(|url| self.kernel().egress.judge_literal(&url));
+        match judged {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report.error("url_blocked", path, error.to_string()),
+            Err(error) => report.error("invalid_url", path, error.to_string()),
+        }
+    }
+}
+
+/// Whether a callback can ring it.
+pub(super) fn is_entity(destination: Result<&Destination, &NumberError>) -> bool {
+    matches!(
+        destination,
+        Ok(Destination::Person(_) | Destination::Team(_))
+    )
+}

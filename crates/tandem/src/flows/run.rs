@@ -1,0 +1,439 @@
+//! Runs a machine on a call: what happens on the call goes in, effects are carried out.
+//! Invariant: one task owns the call, the machine and everything that works for them; when the call is over, or the
+//! task is dropped, all of it stops.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use calls::{Call, CallEvent, Connect, ConnectEvent, EndedBy, LeaveVoicemail, VoicemailEvent};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{AbortHandle, Abortable, BoxFuture},
+    stream::FuturesUnordered,
+};
+use kernel::{EgressError, EgressRequest, EgressResponse, Job};
+use media::play::Sound;
+use reqwest::Method;
+use serde_json::json;
+use url::Url;
+use voice::leg::{PlayId, Playable};
+
+use super::{
+    Flows,
+    callbacks::{JOB_KIND, entity_exists},
+    machine::{
+        Answer, Booked, Booking, ConnectStatus, Connection, Effect, HttpFailure, HttpRequest,
+        Input, Machine, Message, RecordAction, Sounding, Source, Strategy,
+    },
+    store::{self, Booker},
+};
+
+/// Sample rate at which files are decoded for a G.711 party, and for all others.
+const NARROW_BAND: u32 = 8_000;
+const WIDE_BAND: u32 = 16_000;
+
+/// A run at work.
+pub(super) struct Run {
+    flows: Flows,
+    org: Arc<str>,
+    id: String,
+    call: Call,
+    machine: Machine,
+    /// Sounds that are ready, by the machine's token.
+    sounds: HashMap<u64, Sound>,
+    /// What plays: the call's name for it and the machine's.
+    playing: Option<(PlayId, u64)>,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    requests: HashMap<u64, AbortHandle>,
+    /// Steps that have booked a callback.
+    booked: HashSet<String>,
+}
+
+/// What came of a piece of work.
+enum Done {
+    Sound {
+        sound: u64,
+        result: Result<Sound, String>,
+    },
+    Http {
+        request: u64,
+        answer: Answer,
+    },
+    Checked {
+        booking: Box<Booking>,
+        refused: Option<&'static str>,
+    },
+    Nothing,
+}
+
+impl Run {
+    pub(super) fn new(flows: Flows, id: String, call: Call, machine: Machine) -> Self {
+        Self {
+            flows,
+            org: call.org.clone(),
+            id,
+            call,
+            machine,
+            sounds: HashMap::new(),
+            playing: None,
+            work: FuturesUnordered::new(),
+            requests: HashMap::new(),
+            booked: HashSet::new(),
+        }
+    }
+
+    /// Drives a call that was placed.
+    pub(super) async fn drive_outgoing(mut self, first_words: Option<Source>) {
+        if let Some(source) = first_words {
+            self.warm(source);
+        }
+        let effects = self.machine.start(self.now_ms(), true);
+        self.carry_out(effects);
+        self.drive().await;
+    }
+
+    /// Drives a call that was placed for a flow without a `call` step: it begins with the answer.
+    pub(super) async fn drive_when_answered(self) {
+        self.drive().await;
+    }
+
+    /// Drives a call that came in: answers it and begins.
+    pub(super) async fn drive_inbound(mut self) {
+        self.call.answer();
+        self.drive().await;
+    }
+
+    async fn drive(mut self) {
+        let clock = self.flows.kernel().clock.clone();
+        while !self.machine.is_over() {
+            let deadline = self.machine.deadline();
+            let input = tokio::select! {
+                event = self.call.next() => self.input_of(event),
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.input_of_work(done),
+                () = clock.sleep_until(deadline.unwrap_or(i64::MAX)), if deadline.is_some() => Some(Input::Tick),
+            };
+            let Some(input) = input else { continue };
+            let effects = self.machine.apply(&input, self.now_ms());
+            self.carry_out(effects);
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.flows.kernel().clock.now_ms()
+    }
+
+    /// Speaks a text into the cache while the phone rings.
+    fn warm(&mut self, source: Source) {
+        let sounds = self.flows.sounds().clone();
+        self.work.push(
+            async move {
+                // Whatever goes wrong comes up again when the text is asked for.
+                let _warmed = sounds.get(&source, NARROW_BAND).await;
+                Done::Nothing
+            }
+            .boxed(),
+        );
+    }
+
+    // ---------------------------------------------------------------- what happens
+
+    fn input_of(&mut self, event: CallEvent) -> Option<Input> {
+        Some(match event {
+            CallEvent::Answered => Input::Answered,
+            CallEvent::NotAnswered { cause } => Input::NotAnswered { cause },
+            CallEvent::Dtmf {
+                symbol,
+                duration_ms,
+            } => Input::Dtmf {
+                symbol,
+                duration_ms,
+            },
+            CallEvent::PlayEnded { play } => {
+                let (_, token) = self.playing.take_if(|(playing, _)| *playing == play)?;
+                Input::PlayEnded { play: token }
+            }
+            CallEvent::Connect(ConnectEvent::Ended { status, .. }) => Input::ConnectEnded {
+                status: connect_status(status),
+            },
+            CallEvent::Voicemail(VoicemailEvent::Left { .. }) => Input::Message(Message::Left),
+            CallEvent::Voicemail(VoicemailEvent::Nothing) => Input::Message(Message::Empty),
+            CallEvent::Ended { .. } => Input::Ended,
+            CallEvent::Ringing
+            | CallEvent::EarlyMedia
+            | CallEvent::Held
+            | CallEvent::Resumed
+            | CallEvent::Silence
+            | CallEvent::Connect(ConnectEvent::Ringing { .. } | ConnectEvent::Answered { .. })
+            | CallEvent::Recording(_)
+            | CallEvent::HangupRequested => return None,
+        })
+    }
+
+    fn input_of_work(&mut self, done: Done) -> Option<Input> {
+        match done {
+            Done::Sound {
+                sound,
+                result: Ok(ready),
+            } => {
+                self.sounds.insert(sound, ready);
+                Some(Input::SoundReady { sound })
+            }
+            Done::Sound {
+                sound,
+                result: Err(error),
+            } => Some(Input::SoundFailed { sound, error }),
+            Done::Http { request, answer } => {
+                self.requests.remove(&request);
+                Some(Input::HttpDone { request, answer })
+            }
+            Done::Checked { booking, refused } => Some(Input::Booked(match refused {
+                Some(reason) => Booked::Refused(reason),
+                None => self.book(&booking),
+            })),
+            Done::Nothing => None,
+        }
+    }
+
+    /// Adds the callback's rows to those of the event that tells of it.
+    fn book(&mut self, booking: &Booking) -> Booked {
+        if !self.booked.insert(booking.step.clone()) {
+            return Booked::Before;
+        }
+        let now_ms = self.now_ms();
+        let key = self.flows.kernel().ids.new("cb", now_ms);
+        let by = Booker {
+            org: &self.org,
+            run: &self.id,
+            call: &self.call.id,
+        };
+        let job = Job::new(&self.org, JOB_KIND, &key, booking.due.at_ms, json!({}));
+        self.call.with_writes(vec![
+            store::callback_write(by, &key, booking, now_ms),
+            job.schedule_once_write(),
+        ]);
+        Booked::Now { key }
+    }
+
+    // ---------------------------------------------------------------- what shall be done
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.carry_out_one(effect);
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Enter { step, sensitive } => {
+                self.call.at_step(Some((step.id.as_str(), step.kind)));
+                self.call.sensitive(sensitive);
+                self.call.emit(
+                    "step.started",
+                    Some((step.id.as_str(), step.kind)),
+                    json!({}),
+                );
+            }
+            Effect::Emit { kind, step, data } => {
+                self.call
+                    .emit(kind, Some((step.id.as_str(), step.kind)), data)
+            }
+            Effect::SaveVariables(variables) => {
+                let write = store::variables_write(&self.org, &self.id, variables);
+                self.call.with_writes(vec![write]);
+            }
+            Effect::Prepare { sound, source } => self.prepare(sound, source),
+            Effect::Play { play, what, loops } => {
+                let what = self.playable(what);
+                self.playing = Some((self.call.play(what, loops), play));
+            }
+            Effect::SendDtmf { play, digits } => {
+                self.playing = Some((self.call.send_dtmf(&digits), play))
+            }
+            Effect::StopPlay => {
+                self.playing = None;
+                self.call.stop_play();
+            }
+            Effect::Http { request, what } => self.ask(request, what),
+            Effect::CancelHttp { request } => {
+                if let Some(handle) = self.requests.remove(&request) {
+                    handle.abort();
+                }
+            }
+            Effect::Connect(connection) => self.connect(connection),
+            Effect::Record(action) => self.call.record(record_action(action)),
+            Effect::Book(booking) => self.check(booking),
+            Effect::Voicemail {
+                mailbox,
+                max_ms,
+                silence_ms,
+                beep,
+            } => {
+                self.call.voicemail(LeaveVoicemail {
+                    extension: mailbox,
+                    max_ms: max_ms.into(),
+                    silence_ms,
+                    beep,
+                });
+            }
+            Effect::Transfer { to } => self.call.transfer(to),
+            Effect::Hangup { cause } => self.call.hangup(cause, EndedBy::System),
+        }
+    }
+
+    fn prepare(&mut self, sound: u64, source: Source) {
+        let sounds = self.flows.sounds().clone();
+        let rate = self.rate();
+        self.work.push(
+            async move {
+                let result = sounds
+                    .get(&source, rate)
+                    .await
+                    .map_err(|error| error.to_string());
+                Done::Sound { sound, result }
+            }
+            .boxed(),
+        );
+    }
+
+    /// The rate that the customer's codec is worth.
+    fn rate(&self) -> u32 {
+        let codec = self
+            .call
+            .model()
+            .legs
+            .first()
+            .and_then(|leg| leg.codec.as_deref());
+        if codec.is_some_and(|name| name.starts_with("PCM")) {
+            NARROW_BAND
+        } else {
+            WIDE_BAND
+        }
+    }
+
+    fn playable(&self, what: Sounding) -> Playable {
+        match what {
+            Sounding::Sound(token) => self
+                .sounds
+                .get(&token)
+                .cloned()
+                .map_or(Playable::Silence, Playable::Sound),
+            Sounding::HoldMusic => Playable::HoldMusic,
+            Sounding::Ringback => Playable::Ringback,
+            Sounding::Silence => Playable::Silence,
+        }
+    }
+
+    fn ask(&mut self, request: u64, what: HttpRequest) {
+        let egress = self.flows.kernel().egress.clone();
+        let (handle, registration) = AbortHandle::new_pair();
+        let sending = async move {
+            let answer = match egress_request(what) {
+                Ok(request) => answer_of(egress.send(request).await),
+                Err(failure) => Answer::Failure(failure),
+            };
+            Done::Http { request, answer }
+        };
+        self.requests.insert(request, handle);
+        self.work.push(
+            Abortable::new(sending, registration)
+                .map(|done| done.unwrap_or(Done::Nothing))
+                .boxed(),
+        );
+    }
+
+    fn connect(&mut self, connection: Connection) {
+        let whisper = connection
+            .whisper
+            .and_then(|token| self.sounds.get(&token).cloned());
+        let hold_music = connection.hold_music.map(|what| self.playable(what));
+        self.call.connect(Connect {
+            targets: connection.targets,
+            caller_id: connection.caller_id,
+            timeout_ms: connection.timeout_ms.into(),
+            time_limit_ms: connection
+                .time_limit_ms
+                .and_then(|ms| i64::try_from(ms).ok()),
+            strategy: match connection.strategy {
+                Strategy::Simultaneous => calls::Strategy::Simultaneous,
+                Strategy::Sequential => calls::Strategy::Sequential,
+            },
+            whisper,
+            accept_key: connection.accept_key,
+            hold_music,
+            record: connection.record,
+        });
+    }
+
+    /// Looks whether the callback's entity is there before it is booked.
+    fn check(&mut self, booking: Box<Booking>) {
+        let calls = self.flows.calls().clone();
+        let org = self.org.clone();
+        self.work.push(
+            async move {
+                let refused = match entity_exists(&calls, &org, &booking.entity).await {
+                    Ok(true) => None,
+                    Ok(false) => Some("unknown_entity"),
+                    Err(error) => {
+                        tracing::error!(%org, %error, "the entity of a callback could not be looked up");
+                        Some("store")
+                    }
+                };
+                Done::Checked { booking, refused }
+            }
+            .boxed(),
+        );
+    }
+}
+
+fn connect_status(status: calls::ConnectStatus) -> ConnectStatus {
+    match status {
+        calls::ConnectStatus::Completed => ConnectStatus::Completed,
+        calls::ConnectStatus::Busy => ConnectStatus::Busy,
+        calls::ConnectStatus::NoAnswer => ConnectStatus::NoAnswer,
+        calls::ConnectStatus::Rejected => ConnectStatus::Rejected,
+        calls::ConnectStatus::Failed => ConnectStatus::Failed,
+        calls::ConnectStatus::Canceled => ConnectStatus::Canceled,
+    }
+}
+
+fn record_action(action: RecordAction) -> calls::RecordAction {
+    match action {
+        RecordAction::Start => calls::RecordAction::Start,
+        RecordAction::Stop => calls::RecordAction::Stop,
+        RecordAction::Pause => calls::RecordAction::Pause,
+        RecordAction::Resume => calls::RecordAction::Resume,
+    }
+}
+
+fn egress_request(what: HttpRequest) -> Result<EgressRequest, HttpFailure> {
+    let url = Url::parse(&what.url).map_err(|_| HttpFailure::Protocol)?;
+    let method = Method::from_bytes(what.method.as_bytes()).map_err(|_| HttpFailure::Protocol)?;
+    let mut request = EgressRequest::new(method, url);
+    request.headers = what.headers;
+    request.body = what.body.unwrap_or_default().into();
+    request.timeout_ms = what.timeout_ms.into();
+    Ok(request)
+}
+
+fn answer_of(result: Result<EgressResponse, EgressError>) -> Answer {
+    match result {
+        Ok(response) => Answer::Response {
+            status: response.status,
+            body: String::from_utf8_lossy(&response.body).into_owned(),
+        },
+        Err(error) => Answer::Failure(match error {
+            EgressError::Blocked { .. } => HttpFailure::Blocked,
+            EgressError::Resolve { .. } => HttpFailure::Dns,
+            EgressError::Connect(_) | EgressError::Busy => HttpFailure::Connect,
+            EgressError::Tls(_) | EgressError::Authority(_) => HttpFailure::Tls,
+            EgressError::Timeout => HttpFailure::Timeout,
+            EgressError::TooLarge { .. } => HttpFailure::TooLarge,
+            EgressError::Url(_)
+            | EgressError::Header(_)
+            | EgressError::Broken(_)
+            | EgressError::Redirect => HttpFailure::Protocol,
+        }),
+    }
+}
