@@ -117,6 +117,8 @@ impl Live {
                 Err(cause) => TargetShape::Unreachable(*cause),
             })
             .collect();
+        // Devices are numbered anew; whoever is still here from before has a number no more.
+        self.parties.iter_mut().for_each(|party| party.device = None);
         let timeout_ms = rules.timeout_ms;
         let machine = Machine::new(rules, &shapes);
         self.dialling = Some(Dialling {

@@ -1,0 +1,22 @@
+//! Every statement prepares on both engines.
+
+use kernel::db::testing::TestDb;
+
+use crate::{bindings, directory, lines, ports, public_numbers, store, teams, trunks};
+
+#[tokio::test]
+async fn every_statement_prepares_on_both_engines() {
+    let statements = [
+        bindings::ALL,
+        directory::ALL,
+        lines::ALL,
+        ports::ALL,
+        public_numbers::ALL,
+        store::ALL,
+        teams::ALL,
+        trunks::ALL,
+    ];
+    for test in TestDb::each().await {
+        assert_eq!(test.unpreparable(&statements).await, Vec::<String>::new());
+    }
+}
