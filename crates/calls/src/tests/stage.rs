@@ -165,6 +165,27 @@ impl Stage {
         self.dialled.try_recv().is_err()
     }
 
+    pub(super) fn try_dialled(&mut self) -> Option<Dialled> {
+        self.dialled.try_recv().ok()
+    }
+
+    /// The id of the newest call.
+    pub(super) async fn newest_call(&self) -> Option<String> {
+        self.kernel.db.writer().flush().await.unwrap();
+        let page = self.calls.list(&self.org.id, CallFilter::default(), 1).await.unwrap();
+        page.calls.first().map(|call| call.id.clone())
+    }
+
+    pub(super) async fn is_completed(&self, call: &str) -> bool {
+        self.view(call).await.state == CallState::Completed && !self.has_open_files().await
+    }
+
+    /// A recording or message whose row still says that it is being written.
+    pub(super) async fn has_open_files(&self) -> bool {
+        let open = "select id from recording where state = 'recording' union all select id from voicemail where state = 'recording'";
+        !self.kernel.db.all(open, Vec::new()).await.unwrap().is_empty()
+    }
+
     /// A call of a registered phone.
     pub(super) async fn phone_calls(&self, extension: &str, to: &str) -> ScriptedLeg {
         let line = LineIdentity {
