@@ -38,6 +38,8 @@ pub struct VoiceConfig {
     pub media_threads: usize,
     /// An answered leg that is not on hold ends after so long without RTP and RTCP, in milliseconds.
     pub media_timeout_ms: u32,
+    /// Challenge phones with SHA-256 beside MD5 (RFC 8760). Off by default: some phones then give up.
+    pub digest_sha256: bool,
     /// User-Agent and Server.
     pub user_agent: String,
     /// What one peer, and all together, may ask of the server.

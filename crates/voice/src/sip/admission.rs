@@ -342,13 +342,13 @@ impl Endpoint {
     /// Asks for a password, in both hashes. Needs no transaction; closes one when there is one.
     fn challenge(&mut self, waiting: &Waiting, domain: &str, stale: bool) {
         let nonce = self.nonces.issue(self.now, self.ids.bytes());
-        let [first, second] = digest::challenges(realm(domain), &nonce, stale);
+        let challenges = digest::challenges(realm(domain), &nonce, stale, self.config.digest_sha256);
         let tag = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
-        let bytes = Draft::response(&waiting.request, waiting.flow.remote, 401, Some(&tag))
-            .field("WWW-Authenticate", first)
-            .field("WWW-Authenticate", second)
-            .field("Server", &self.config.user_agent)
-            .finish();
+        let mut draft = Draft::response(&waiting.request, waiting.flow.remote, 401, Some(&tag));
+        for challenge in challenges {
+            draft = draft.field("WWW-Authenticate", challenge);
+        }
+        let bytes = draft.field("Server", &self.config.user_agent).finish();
         if self.servers.contains_key(&waiting.tx) {
             self.respond(&waiting.tx, 401, &bytes);
         } else {

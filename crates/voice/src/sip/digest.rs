@@ -330,14 +330,16 @@ impl Nonces {
 }
 
 /// The WWW-Authenticate values of a challenge, the stronger hash first (RFC 8760 §2.4).
-pub(crate) fn challenges(realm: &str, nonce: &str, stale: bool) -> [String; 2] {
-    [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
-        let stale = if stale { ", stale=true" } else { "" };
-        format!(
-            r#"Digest realm="{realm}", nonce="{nonce}", algorithm={}, qop="auth"{stale}"#,
-            algorithm.as_str()
-        )
-    })
+///
+/// SHA-256 is offered only when `sha256` says so: widespread phones give up on a challenge that names
+/// it, even beside MD5 (baresip 1.0: "Function not implemented").
+pub(crate) fn challenges(realm: &str, nonce: &str, stale: bool, sha256: bool) -> Vec<String> {
+    let algorithms: &[Algorithm] = if sha256 { &[Algorithm::Sha256, Algorithm::Md5] } else { &[Algorithm::Md5] };
+    let stale = if stale { ", stale=true" } else { "" };
+    let value = |algorithm: &Algorithm| {
+        format!(r#"Digest realm="{realm}", nonce="{nonce}", algorithm={}, qop="auth"{stale}"#, algorithm.as_str())
+    };
+    algorithms.iter().map(value).collect()
 }
 
 /// A challenge that we can answer.
@@ -502,7 +504,7 @@ mod tests {
 
     /// A client that answers our own challenge, as often as asked.
     fn claim(nonce: &str, count: u32, algorithm: Algorithm) -> Claim {
-        let values = challenges("tandem", nonce, false);
+        let values = challenges("tandem", nonce, false, true);
         let wanted = values
             .iter()
             .filter(|value| value.contains(&format!("algorithm={},", algorithm.as_str())));

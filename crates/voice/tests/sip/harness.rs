@@ -150,6 +150,7 @@ pub(crate) fn config() -> VoiceConfig {
         public_ip: None,
         media_threads: 1,
         media_timeout_ms: 30_000,
+        digest_sha256: false,
         user_agent: "tandem-test".to_owned(),
         limits: SipLimits::default(),
     }

@@ -9,5 +9,6 @@
 mod calling;
 mod harness;
 mod incoming;
+mod phones;
 mod registering;
 mod traps;

@@ -542,15 +542,3 @@ pub(crate) fn stray(
         .finish();
     (ack, bye, branch, dialog.destination())
 }
-
-/// The fields that say who calls (RFC 3261 §8.1.1.3, RFC 3323, RFC 3325).
-pub(crate) fn identity(asserted: Option<String>, anonymous: bool) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::new();
-    if let Some(asserted) = asserted {
-        fields.push(("P-Asserted-Identity", asserted));
-    }
-    if anonymous {
-        fields.push(("Privacy", "id".to_owned()));
-    }
-    fields
-}
