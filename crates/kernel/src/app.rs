@@ -119,10 +119,7 @@ impl Kernel {
     /// [`RecordError::NotFound`] when it has none of this id.
     pub async fn app(&self, org: &str, id: &str) -> Result<App, RecordError> {
         let row = self.db.one(BY_ID, args![org, id]).await?;
-        row.as_ref()
-            .map(read)
-            .transpose()?
-            .ok_or_else(|| RecordError::not_found("application", id))
+        row.as_ref().map(read).transpose()?.ok_or_else(|| RecordError::not_found("application", id))
     }
 
     /// The applications of the organisation in the order of their ids, from after `after` (`""` = from the start).
@@ -148,12 +145,7 @@ impl Kernel {
     ///
     /// # Errors
     /// A name or value that is refused, an application that is not there, or a change in the same moment.
-    pub async fn set_app(
-        &self,
-        org: &str,
-        id: &str,
-        changes: Vec<(String, String)>,
-    ) -> Result<App, RecordError> {
+    pub async fn set_app(&self, org: &str, id: &str, changes: Vec<(String, String)>) -> Result<App, RecordError> {
         let mut app = self.app(org, id).await?;
         merge(&mut app.settings, changes)?;
         let args = args![org, id, app.version, to_json(&app.settings)];
@@ -165,15 +157,10 @@ impl Kernel {
     }
 }
 
-fn merge(
-    settings: &mut BTreeMap<String, String>,
-    changes: Vec<(String, String)>,
-) -> Result<(), RecordError> {
+fn merge(settings: &mut BTreeMap<String, String>, changes: Vec<(String, String)>) -> Result<(), RecordError> {
     for (name, value) in changes {
         let good_name = (1..=MAX_SETTING_NAME).contains(&name.len())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.'));
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.'));
         if !good_name {
             return Err(RecordError::invalid(
                 "settings",
@@ -193,19 +180,14 @@ fn merge(
         }
     }
     if settings.len() > MAX_SETTINGS {
-        return Err(RecordError::invalid(
-            "settings",
-            format!("at most {MAX_SETTINGS}"),
-        ));
+        return Err(RecordError::invalid("settings", format!("at most {MAX_SETTINGS}")));
     }
     Ok(())
 }
 
 fn to_json(settings: &BTreeMap<String, String>) -> String {
-    let object: serde_json::Map<_, _> = settings
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
+    let object: serde_json::Map<_, _> =
+        settings.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     serde_json::Value::Object(object).to_string()
 }
 
@@ -225,20 +207,14 @@ fn read(row: &Row) -> Result<App, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::Principal;
     use crate::kernel::testing;
     use crate::org::NewOrg;
+    use crate::principal::Principal;
 
     #[tokio::test]
     async fn keys_open_rotate_and_are_revoked() {
         for kernel in testing::each().await {
-            let org = kernel
-                .create_org(NewOrg {
-                    name: "dev".into(),
-                    ..NewOrg::default()
-                })
-                .await
-                .unwrap();
+            let org = kernel.create_org(NewOrg { name: "dev".into(), ..NewOrg::default() }).await.unwrap();
             let new = NewApp {
                 name: "Shop".into(),
                 scopes: vec![Scope::Meetings, Scope::Flows, Scope::Flows],
@@ -251,53 +227,19 @@ mod tests {
 
             let second = kernel.create_app_key(&org.id, &app.id).await.unwrap();
             for key in [&first, &second] {
-                let who = kernel
-                    .authenticate(key.expose())
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .principal;
-                let Principal::App {
-                    app: id, scopes, ..
-                } = who
-                else {
-                    panic!("an application")
-                };
-                assert_eq!(
-                    (id.as_ref(), scopes.as_ref()),
-                    (app.id.as_str(), &app.scopes[..])
-                );
+                let who = kernel.authenticate(key.expose()).await.unwrap().unwrap().principal;
+                let Principal::App { app: id, scopes, .. } = who else { panic!("an application") };
+                assert_eq!((id.as_ref(), scopes.as_ref()), (app.id.as_str(), &app.scopes[..]));
             }
             let keys = kernel.app_keys(&org.id, &app.id).await.unwrap();
             assert_eq!(keys.len(), 2);
-            let first_id = kernel
-                .authenticate(first.expose())
-                .await
-                .unwrap()
-                .unwrap()
-                .id;
+            let first_id = kernel.authenticate(first.expose()).await.unwrap().unwrap().id;
             kernel.revoke_app_key(&org.id, &first_id).await.unwrap();
             assert!(kernel.authenticate(first.expose()).await.unwrap().is_none());
-            assert!(
-                kernel
-                    .authenticate(second.expose())
-                    .await
-                    .unwrap()
-                    .is_some()
-            );
-            assert!(
-                kernel
-                    .revoke_app_key("org_other", &keys[1].id)
-                    .await
-                    .is_err()
-            );
+            assert!(kernel.authenticate(second.expose()).await.unwrap().is_some());
+            assert!(kernel.revoke_app_key("org_other", &keys[1].id).await.is_err());
 
-            let who = kernel
-                .authenticate(&app.publishable_key)
-                .await
-                .unwrap()
-                .unwrap()
-                .principal;
+            let who = kernel.authenticate(&app.publishable_key).await.unwrap().unwrap().principal;
             assert!(matches!(who, Principal::Publishable { .. }));
         }
     }
@@ -305,37 +247,17 @@ mod tests {
     #[tokio::test]
     async fn settings_are_set_changed_and_removed() {
         for kernel in testing::each().await {
-            let org = kernel
-                .create_org(NewOrg {
-                    name: "dev".into(),
-                    ..NewOrg::default()
-                })
-                .await
-                .unwrap();
-            let (app, _) = kernel
-                .create_app(
-                    &org.id,
-                    NewApp {
-                        name: "Shop".into(),
-                        ..NewApp::default()
-                    },
-                )
-                .await
-                .unwrap();
+            let org = kernel.create_org(NewOrg { name: "dev".into(), ..NewOrg::default() }).await.unwrap();
+            let (app, _) =
+                kernel.create_app(&org.id, NewApp { name: "Shop".into(), ..NewApp::default() }).await.unwrap();
             let set = async |pairs: &[(&str, &str)]| {
-                let pairs = pairs
-                    .iter()
-                    .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-                    .collect();
+                let pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
                 kernel.set_app(&org.id, &app.id, pairs).await
             };
             set(&[("a", "1"), ("b", "x=\"y\"")]).await.unwrap();
             set(&[("a", ""), ("c.d", "3")]).await.unwrap();
             let settings = kernel.app(&org.id, &app.id).await.unwrap().settings;
-            assert_eq!(
-                serde_json::to_string(&settings).unwrap(),
-                r#"{"b":"x=\"y\"","c.d":"3"}"#
-            );
+            assert_eq!(serde_json::to_string(&settings).unwrap(), r#"{"b":"x=\"y\"","c.d":"3"}"#);
             assert!(set(&[("A", "1")]).await.is_err() && set(&[("a", "1\n2")]).await.is_err());
             assert!(kernel.app("org_other", &app.id).await.is_err());
         }

@@ -85,9 +85,8 @@ impl Config {
             read_text(&path, &text, &mut merged)?;
         }
         overlay(&mut merged, over_file);
-        let config: Self = merged
-            .try_into()
-            .map_err(|e: toml::de::Error| ConfigError::Together(e.message().to_owned()))?;
+        let config: Self =
+            merged.try_into().map_err(|e: toml::de::Error| ConfigError::Together(e.message().to_owned()))?;
         config.check()?;
         Ok(config)
     }
@@ -139,24 +138,16 @@ impl Config {
             return refuse("rtp_ports: at least two ports are needed");
         }
         if let Some(url) = &self.database
-            && !["sqlite://", "postgres://", "postgresql://"]
-                .iter()
-                .any(|scheme| url.expose().starts_with(scheme))
+            && !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme))
         {
             return refuse("database: the URL begins with sqlite:// or postgres://");
         }
-        for (key, url) in [
-            ("public_url", &self.public_url),
-            ("speech.provider", &self.speech.provider),
-        ] {
+        for (key, url) in [("public_url", &self.public_url), ("speech.provider", &self.speech.provider)] {
             if url.as_ref().is_some_and(|url| !is_base_url(url)) {
-                return refuse(&format!(
-                    "{key}: a URL such as https://calls.example.org, without query"
-                ));
+                return refuse(&format!("{key}: a URL such as https://calls.example.org, without query"));
             }
         }
-        AllowList::parse(&self.egress.allow)
-            .map_err(|e| ConfigError::Together(format!("egress.allow: {e}")))?;
+        AllowList::parse(&self.egress.allow).map_err(|e| ConfigError::Together(format!("egress.allow: {e}")))?;
         Ok(())
     }
 }
@@ -164,10 +155,7 @@ impl Config {
 /// http or https, with a host, and nothing behind the path: something will be appended.
 fn is_base_url(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.query().is_none()
-            && url.fragment().is_none()
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
     })
 }
 
@@ -176,41 +164,28 @@ fn find_key(dotted: &str) -> Option<&'static Key> {
 }
 
 /// `--config` or TANDEM_CONFIG must exist; the file in the data directory may.
-fn find_file(
-    sources: &Sources,
-    over_file: &Table,
-) -> Result<Option<(PathBuf, String)>, ConfigError> {
+fn find_file(sources: &Sources, over_file: &Table) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let from_variable = || {
-        let (_, path) = sources
-            .variables
-            .iter()
-            .find(|(name, _)| name == ENV_CONFIG)?;
+        let (_, path) = sources.variables.iter().find(|(name, _)| name == ENV_CONFIG)?;
         Some(PathBuf::from(path))
     };
     let named = sources.file.clone().or_else(from_variable);
     let must_exist = named.is_some();
     let path = named.unwrap_or_else(|| {
         let data = over_file.get("data").and_then(Value::as_str);
-        data.map_or_else(|| Config::default().data, PathBuf::from)
-            .join(FILE_NAME)
+        data.map_or_else(|| Config::default().data, PathBuf::from).join(FILE_NAME)
     });
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(e) => Err(ConfigError::File {
-            path,
-            reason: e.to_string(),
-        }),
+        Err(e) => Err(ConfigError::File { path, reason: e.to_string() }),
     }
 }
 
 fn read_text(path: &Path, text: &str, into: &mut Table) -> Result<(), ConfigError> {
     let table: Table = text
         .parse()
-        .map_err(|e: toml::de::Error| ConfigError::File {
-            path: path.to_owned(),
-            reason: e.to_string(),
-        })?;
+        .map_err(|e: toml::de::Error| ConfigError::File { path: path.to_owned(), reason: e.to_string() })?;
     let name = path.display().to_string();
     for (outer, value) in table {
         match value {
@@ -236,10 +211,7 @@ fn read_variables(variables: &[(String, String)], into: &mut Table) -> Result<()
         let wanted = rest.to_ascii_lowercase();
         let key = Config::keys()
             .find(|key| key.dotted().replace('.', "_") == wanted)
-            .ok_or_else(|| ConfigError::Unknown {
-                source_name: "environment".into(),
-                key: name.clone(),
-            })?;
+            .ok_or_else(|| ConfigError::Unknown { source_name: "environment".into(), key: name.clone() })?;
         set(name, &key.dotted(), key.shape.read(text), into)?;
     }
     Ok(())
@@ -250,13 +222,10 @@ fn read_flags(flags: &[(String, String)], into: &mut Table) -> Result<(), Config
     let mut from_flags = Table::new();
     for (name, text) in flags {
         let shown = format!("--{}", name.replace(['_', '.'], "-"));
-        let key = find_key(name).ok_or_else(|| ConfigError::Unknown {
-            source_name: "command line".into(),
-            key: shown.clone(),
-        })?;
+        let key = find_key(name)
+            .ok_or_else(|| ConfigError::Unknown { source_name: "command line".into(), key: shown.clone() })?;
         let mut value = key.shape.read(text);
-        if let (Value::Array(new), Some(Value::Array(before))) = (&mut value, get(&from_flags, key))
-        {
+        if let (Value::Array(new), Some(Value::Array(before))) = (&mut value, get(&from_flags, key)) {
             let mut all = before.clone();
             all.append(new);
             value = Value::Array(all);
@@ -268,19 +237,13 @@ fn read_flags(flags: &[(String, String)], into: &mut Table) -> Result<(), Config
 }
 
 fn get<'a>(table: &'a Table, key: &Key) -> Option<&'a Value> {
-    if key.section.is_empty() {
-        table.get(key.name)
-    } else {
-        table.get(key.section)?.get(key.name)
-    }
+    if key.section.is_empty() { table.get(key.name) } else { table.get(key.section)?.get(key.name) }
 }
 
 /// Checks one value and puts it in its place.
 fn set(source_name: &str, dotted: &str, value: Value, into: &mut Table) -> Result<(), ConfigError> {
-    let key = find_key(dotted).ok_or_else(|| ConfigError::Unknown {
-        source_name: source_name.to_owned(),
-        key: dotted.to_owned(),
-    })?;
+    let key = find_key(dotted)
+        .ok_or_else(|| ConfigError::Unknown { source_name: source_name.to_owned(), key: dotted.to_owned() })?;
     let value = key.shape.normalise(value);
     (key.check)(value.clone()).map_err(|reason| ConfigError::Value {
         source_name: source_name.to_owned(),
@@ -289,10 +252,7 @@ fn set(source_name: &str, dotted: &str, value: Value, into: &mut Table) -> Resul
     })?;
     if key.section.is_empty() {
         into.insert(key.name.to_owned(), value);
-    } else if let Value::Table(section) = into
-        .entry(key.section)
-        .or_insert_with(|| Value::Table(Table::new()))
-    {
+    } else if let Value::Table(section) = into.entry(key.section).or_insert_with(|| Value::Table(Table::new())) {
         section.insert(key.name.to_owned(), value);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Who a request is: the tokens and keys that organisations hand out, and what each may do.
+//! Tokens and keys that organisations hand out: made, recognised, listed, revoked.
 //!
 //! Invariant: a credential names its organisation; only SHA-256 hashes of secrets are stored, and a secret is shown once.
 
@@ -7,28 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::args;
 use crate::db::{Row, Write};
-use crate::error::codes;
 use crate::kernel::Kernel;
-use crate::problem::Problem;
+use crate::principal::Principal;
 use crate::record::RecordError;
-use crate::role::{Action, Role, Scope, allowed};
+use crate::role::Scope;
 use crate::secret::{Secret, same, token_hash};
 
 /// Beginnings of our secrets: each leads to one table, and scanners of leaked secrets know them.
 pub(crate) const PERSON_TOKEN: &str = "pt_";
 pub(crate) const APP_KEY: &str = "ak_";
 pub(crate) const PUBLISHABLE_KEY: &str = "pk_";
-const SESSION_TOKEN: &str = "st_";
 /// Longest text that is looked up as a credential.
-const MAX_TOKEN: usize = 128;
+pub(crate) const MAX_TOKEN: usize = 128;
 /// A credential is asked of the store again after this time: so long a revocation by another process may take.
 const KNOWN_MS: i64 = 2_000;
 /// Credentials remembered at once.
 const MAX_KNOWN: usize = 4_096;
 /// How exact `last_used_at` is; a write per request would cost more than it tells.
 const USED_STEP_MS: i64 = 3_600_000;
-/// A session ends this long after the sign-in.
-const SESSION_LIFE_MS: i64 = 14 * 86_400_000;
 
 crate::statements! {
     PERSON_BY_TOKEN = "select t.id as id, t.token_hash as token_hash, t.last_used_at as last_used_at, \
@@ -40,103 +36,17 @@ crate::statements! {
         from app_key k join app a on a.id = k.app \
         where k.token_hash = $1 and k.revoked_at is null and a.disabled_at is null";
     APP_BY_PUBLISHABLE_KEY = "select org, id from app where publishable_key = $1 and disabled_at is null";
-    PERSON_BY_SESSION = "select s.id as id, s.token_hash as token_hash, s.last_used_at as last_used_at, \
-        p.org as org, p.id as owner, p.role as role, '[]' as scopes \
-        from person_session s join person p on p.id = s.person \
-        where s.token_hash = $1 and s.expires_at > $2 and p.disabled_at is null";
     TOKEN_USED = "update person_token set last_used_at = $2 where id = $1";
     KEY_USED = "update app_key set last_used_at = $2 where id = $1";
-    SESSION_USED = "update person_session set last_used_at = $2 where id = $1";
     INSERT_TOKEN = "insert into person_token (id, org, person, token_hash, label, created_at) \
         values ($1, $2, $3, $4, $5, $6)";
     INSERT_KEY = "insert into app_key (id, org, app, token_hash, created_at) values ($1, $2, $3, $4, $5)";
-    INSERT_SESSION = "insert into person_session (id, org, person, token_hash, address, user_agent, created_at, \
-        last_used_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $7, $8)";
     REVOKE_TOKEN = "update person_token set revoked_at = $3 where org = $1 and id = $2 and revoked_at is null";
     REVOKE_KEY = "update app_key set revoked_at = $3 where org = $1 and id = $2 and revoked_at is null";
-    REVOKE_SESSION = "delete from person_session where org = $1 and id = $2";
-    SESSIONS = "select id, address, user_agent, created_at, last_used_at, expires_at from person_session \
-        where org = $1 and person = $2 and expires_at > $3 order by created_at desc limit 100";
     TOKENS = "select id, label, created_at, last_used_at from person_token \
         where org = $1 and person = $2 and revoked_at is null order by created_at limit 100";
     KEYS = "select id, '' as label, created_at, last_used_at from app_key \
         where org = $1 and app = $2 and revoked_at is null order by created_at limit 100";
-}
-
-/// Who a request is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Principal {
-    /// A member of an organisation, by personal token or session.
-    Person {
-        /// The organisation.
-        org: Arc<str>,
-        /// The person.
-        person: Arc<str>,
-        /// What it may do.
-        role: Role,
-    },
-    /// An application's server, by its secret key.
-    App {
-        /// The organisation.
-        org: Arc<str>,
-        /// The application.
-        app: Arc<str>,
-        /// Empty = everything of the organisation.
-        scopes: Arc<[Scope]>,
-    },
-    /// An application's page in a browser, by its publishable key; may do nothing that this table of actions knows.
-    Publishable {
-        /// The organisation.
-        org: Arc<str>,
-        /// The application.
-        app: Arc<str>,
-    },
-}
-
-impl Principal {
-    /// The organisation that the credential names.
-    pub fn org(&self) -> &Arc<str> {
-        match self {
-            Self::Person { org, .. } | Self::App { org, .. } | Self::Publishable { org, .. } => org,
-        }
-    }
-
-    /// The person, if it is one.
-    pub fn person(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::Person { person, .. } => Some(person),
-            _ => None,
-        }
-    }
-
-    /// The id for the audit: of the person or the application.
-    pub fn actor(&self) -> &str {
-        match self {
-            Self::Person { person, .. } => person,
-            Self::App { app, .. } | Self::Publishable { app, .. } => app,
-        }
-    }
-
-    /// Whether it may do this.
-    pub fn may(&self, action: Action) -> bool {
-        match self {
-            Self::Person { role, .. } => allowed(*role, action),
-            Self::App { scopes, .. } => Scope::covers(scopes, action),
-            Self::Publishable { .. } => false,
-        }
-    }
-
-    /// The organisation to work in, if the principal may do this.
-    ///
-    /// # Errors
-    /// 403 otherwise.
-    pub fn authorize(&self, action: Action) -> Result<&Arc<str>, Problem> {
-        if self.may(action) {
-            Ok(self.org())
-        } else {
-            Err(Problem::new(codes::FORBIDDEN))
-        }
-    }
 }
 
 /// A credential that was recognised.
@@ -161,23 +71,6 @@ pub struct CredentialInfo {
     pub last_used_at: Option<i64>,
 }
 
-/// A signed-in browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// Its id.
-    pub id: String,
-    /// Where the sign-in came from.
-    pub address: String,
-    /// What the browser says it is.
-    pub user_agent: String,
-    /// UTC milliseconds.
-    pub created_at: i64,
-    /// UTC milliseconds, to the hour.
-    pub last_used_at: i64,
-    /// UTC milliseconds.
-    pub expires_at: i64,
-}
-
 /// Credentials that the store confirmed a moment ago, by the hash of their secret.
 #[derive(Clone, Default)]
 pub(crate) struct KnownCredentials(Arc<Mutex<HashMap<String, (Credential, i64)>>>);
@@ -189,12 +82,9 @@ impl std::fmt::Debug for KnownCredentials {
 }
 
 impl KnownCredentials {
-    fn get(&self, hash: &str, now_ms: i64) -> Option<Credential> {
+    pub(crate) fn get(&self, hash: &str, now_ms: i64) -> Option<Credential> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(hash)
-            .filter(|(_, until_ms)| now_ms < *until_ms)
-            .map(|(credential, _)| credential.clone())
+        known.get(hash).filter(|(_, until_ms)| now_ms < *until_ms).map(|(credential, _)| credential.clone())
     }
 
     fn put(&self, hash: String, credential: Credential, now_ms: i64) {
@@ -209,10 +99,7 @@ impl KnownCredentials {
 
     /// After a revocation in this process nothing is believed from memory.
     pub(crate) fn forget(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -241,29 +128,7 @@ impl Kernel {
         self.accept(&row, hash, used).await
     }
 
-    /// Recognises the cookie of a signed-in browser.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn authenticate_session(
-        &self,
-        token: &str,
-    ) -> Result<Option<Credential>, RecordError> {
-        if !token.starts_with(SESSION_TOKEN) || token.len() > MAX_TOKEN {
-            return Ok(None);
-        }
-        let hash = token_hash(token);
-        let now_ms = self.clock.now_ms();
-        if let Some(known) = self.known.get(&hash, now_ms) {
-            return Ok(Some(known));
-        }
-        match self.db.one(PERSON_BY_SESSION, args![&hash, now_ms]).await? {
-            Some(row) => self.accept(&row, hash, SESSION_USED).await,
-            None => Ok(None),
-        }
-    }
-
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         row: &Row,
         hash: String,
@@ -275,10 +140,7 @@ impl Kernel {
         }
         let now_ms = self.clock.now_ms();
         let credential = read(row)?;
-        if row
-            .opt_int("last_used_at")?
-            .is_none_or(|at| now_ms - at >= USED_STEP_MS)
-        {
+        if row.opt_int("last_used_at")?.is_none_or(|at| now_ms - at >= USED_STEP_MS) {
             let write = Write::new(used, args![credential.id.clone(), now_ms]);
             self.db.writer().submit(vec![write]).await?;
         }
@@ -293,27 +155,16 @@ impl Kernel {
         let app: Arc<str> = row.text("id")?.into();
         Ok(Some(Credential {
             id: Arc::clone(&app),
-            principal: Principal::Publishable {
-                org: row.text("org")?.into(),
-                app,
-            },
+            principal: Principal::Publishable { org: row.text("org")?.into(), app },
         }))
     }
 
     /// A new personal token and the write that stores its hash.
-    pub(crate) fn draft_person_token(
-        &self,
-        org: &str,
-        person: &str,
-        label: &str,
-    ) -> (Secret, Write) {
+    pub(crate) fn draft_person_token(&self, org: &str, person: &str, label: &str) -> (Secret, Write) {
         let now_ms = self.clock.now_ms();
         let token = format!("{PERSON_TOKEN}{}", self.ids.token());
         let id = self.ids.new("ptk", now_ms);
-        let write = Write::new(
-            INSERT_TOKEN,
-            args![id, org, person, token_hash(&token), label, now_ms],
-        );
+        let write = Write::new(INSERT_TOKEN, args![id, org, person, token_hash(&token), label, now_ms]);
         (token.into(), write)
     }
 
@@ -330,12 +181,7 @@ impl Kernel {
     ///
     /// # Errors
     /// When the person is not one of the organisation, or the store fails.
-    pub async fn create_person_token(
-        &self,
-        org: &str,
-        person: &str,
-        label: &str,
-    ) -> Result<Secret, RecordError> {
+    pub async fn create_person_token(&self, org: &str, person: &str, label: &str) -> Result<Secret, RecordError> {
         self.person(org, person).await?;
         let (token, write) = self.draft_person_token(org, person, label);
         self.db.writer().commit(vec![write]).await?;
@@ -346,11 +192,7 @@ impl Kernel {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn person_tokens(
-        &self,
-        org: &str,
-        person: &str,
-    ) -> Result<Vec<CredentialInfo>, RecordError> {
+    pub async fn person_tokens(&self, org: &str, person: &str) -> Result<Vec<CredentialInfo>, RecordError> {
         self.credentials(TOKENS, org, person).await
     }
 
@@ -386,13 +228,7 @@ impl Kernel {
     /// # Errors
     /// [`RecordError::NotFound`] when the organisation has no such live token.
     pub async fn revoke_person_token(&self, org: &str, id: &str) -> Result<(), RecordError> {
-        self.revoke(
-            REVOKE_TOKEN,
-            args![org, id, self.clock.now_ms()],
-            "token",
-            id,
-        )
-        .await
+        self.revoke(REVOKE_TOKEN, args![org, id, self.clock.now_ms()], "token", id).await
     }
 
     /// Ends an application's key, at once on this node.
@@ -400,20 +236,10 @@ impl Kernel {
     /// # Errors
     /// [`RecordError::NotFound`] when the organisation has no such live key.
     pub async fn revoke_app_key(&self, org: &str, id: &str) -> Result<(), RecordError> {
-        self.revoke(REVOKE_KEY, args![org, id, self.clock.now_ms()], "key", id)
-            .await
+        self.revoke(REVOKE_KEY, args![org, id, self.clock.now_ms()], "key", id).await
     }
 
-    /// Signs a browser out, at once on this node.
-    ///
-    /// # Errors
-    /// [`RecordError::NotFound`] when the organisation has no such session.
-    pub async fn revoke_session(&self, org: &str, id: &str) -> Result<(), RecordError> {
-        self.revoke(REVOKE_SESSION, args![org, id], "session", id)
-            .await
-    }
-
-    async fn revoke(
+    pub(crate) async fn revoke(
         &self,
         statement: &'static str,
         args: Vec<crate::db::Arg>,
@@ -427,64 +253,6 @@ impl Kernel {
         }
         Ok(())
     }
-
-    /// Signs a person's browser in: the cookie's value, shown once.
-    ///
-    /// # Errors
-    /// When the person is not one of the organisation, or the store fails.
-    pub async fn create_session(
-        &self,
-        org: &str,
-        person: &str,
-        address: &str,
-        user_agent: &str,
-    ) -> Result<Secret, RecordError> {
-        self.person(org, person).await?;
-        let now_ms = self.clock.now_ms();
-        let token = format!("{SESSION_TOKEN}{}", self.ids.token());
-        let id = self.ids.new("ses", now_ms);
-        let expires_at = now_ms + SESSION_LIFE_MS;
-        let shown: String = user_agent
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(200)
-            .collect();
-        let args = args![
-            id,
-            org,
-            person,
-            token_hash(&token),
-            address,
-            shown,
-            now_ms,
-            expires_at
-        ];
-        self.db.run(INSERT_SESSION, args).await?;
-        Ok(token.into())
-    }
-
-    /// The live sessions of a person, the latest first.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn sessions(&self, org: &str, person: &str) -> Result<Vec<Session>, RecordError> {
-        let rows = self
-            .db
-            .all(SESSIONS, args![org, person, self.clock.now_ms()])
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Session {
-                    id: row.text("id")?,
-                    address: row.text("address")?,
-                    user_agent: row.text("user_agent")?,
-                    created_at: row.int("created_at")?,
-                    last_used_at: row.int("last_used_at")?,
-                    expires_at: row.int("expires_at")?,
-                })
-            })
-            .collect()
-    }
 }
 
 fn read(row: &Row) -> Result<Credential, RecordError> {
@@ -492,25 +260,12 @@ fn read(row: &Row) -> Result<Credential, RecordError> {
     let owner: Arc<str> = row.text("owner")?.into();
     let role = row.text("role")?;
     let principal = if role.is_empty() {
-        Principal::App {
-            org,
-            app: owner,
-            scopes: read_scopes(row)?.into(),
-        }
+        Principal::App { org, app: owner, scopes: read_scopes(row)?.into() }
     } else {
-        let role = role
-            .parse()
-            .map_err(|_| RecordError::invalid("role", role))?;
-        Principal::Person {
-            org,
-            person: owner,
-            role,
-        }
+        let role = role.parse().map_err(|_| RecordError::invalid("role", role))?;
+        Principal::Person { org, person: owner, role }
     };
-    Ok(Credential {
-        id: row.text("id")?.into(),
-        principal,
-    })
+    Ok(Credential { id: row.text("id")?.into(), principal })
 }
 
 /// The column `scopes`: a JSON list of names.
@@ -518,11 +273,7 @@ pub(crate) fn read_scopes(row: &Row) -> Result<Vec<Scope>, RecordError> {
     let names: Vec<String> = row.json("scopes")?;
     names
         .iter()
-        .map(|name| {
-            name.parse().map_err(|e: crate::role::UnknownWord| {
-                RecordError::invalid("scopes", e.to_string())
-            })
-        })
+        .map(|name| name.parse().map_err(|e: crate::role::UnknownWord| RecordError::invalid("scopes", e.to_string())))
         .collect()
 }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod allow;
+mod message;
 mod pool;
 
 use std::net::IpAddr;
@@ -13,14 +14,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Response};
 use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 pub use allow::{AllowList, BadEntry};
+use message::explain;
+pub use message::{EgressError, EgressRequest, EgressResponse};
 use pool::{Destination, Pool};
 
 use crate::config::EgressConfig;
@@ -50,138 +51,6 @@ const FORBIDDEN_HEADERS: [&str; 10] = [
     "upgrade",
 ];
 
-/// One request to a URL that a user named.
-#[derive(Debug, Clone)]
-pub struct EgressRequest {
-    /// The method.
-    pub method: Method,
-    /// Where to; http or https.
-    pub url: Url,
-    /// Name and value; those of the connection (Host, Content-Length ...) are refused.
-    pub headers: Vec<(String, String)>,
-    /// The body; empty for none.
-    pub body: Bytes,
-    /// For everything together: look-up, connection, answer and its body, redirects too.
-    pub timeout_ms: u64,
-    /// Largest answer body in bytes; a larger one is an error. 0 = the body does not matter: the answer is there with
-    /// its headers, and whatever follows is dropped.
-    pub max_body: usize,
-    /// How many redirects are followed; each target is checked like the first. 0 = a 3xx is the answer.
-    pub max_redirects: u8,
-}
-
-impl EgressRequest {
-    /// A request without body and headers: 10 s, 64 KiB of answer, no redirects.
-    pub fn new(method: Method, url: Url) -> Self {
-        Self {
-            method,
-            url,
-            headers: Vec::new(),
-            body: Bytes::new(),
-            timeout_ms: 10_000,
-            max_body: 64 * 1024,
-            max_redirects: 0,
-        }
-    }
-}
-
-/// What came back, whatever its status.
-#[derive(Debug, Clone)]
-pub struct EgressResponse {
-    /// The HTTP status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
-    /// Where the answer came from, after redirects.
-    pub url: Url,
-}
-
-impl EgressResponse {
-    /// A header's value, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EgressError {
-    /// Not http or https, a user name in it, or no host.
-    #[error("the URL cannot be called: {0}")]
-    Url(&'static str),
-    /// The address, or one of the addresses of the name, is not public and not on the allow-list.
-    #[error("{host} is not a public address, and the operator's egress list does not open it")]
-    Blocked {
-        /// The host of the URL.
-        host: String,
-    },
-    /// A header that the request may not set, or that holds control characters.
-    #[error("the header \"{0}\" cannot be sent")]
-    Header(String),
-    /// The name has no address.
-    #[error("the name {host} cannot be resolved")]
-    Resolve {
-        /// The host of the URL.
-        host: String,
-    },
-    /// No connection.
-    #[error("no connection: {0}")]
-    Connect(String),
-    /// No agreement on TLS, or a certificate that is not trusted.
-    #[error("TLS: {0}")]
-    Tls(String),
-    /// The time was up.
-    #[error("no answer in time")]
-    Timeout,
-    /// The connection broke, or what came back is not HTTP.
-    #[error("the connection broke: {0}")]
-    Broken(String),
-    /// The answer's body is larger than allowed.
-    #[error("the answer is larger than {max} bytes")]
-    TooLarge {
-        /// The cap in bytes.
-        max: usize,
-    },
-    /// More redirects than allowed, or one that leads nowhere.
-    #[error("too many redirects, or one that cannot be followed")]
-    Redirect,
-    /// `[egress] ca_file` cannot be used.
-    #[error("egress.ca_file: {0}")]
-    Authority(String),
-    /// Too many requests are under way in this server.
-    #[error("too many outgoing requests at once")]
-    Busy,
-}
-
-impl EgressError {
-    /// A stable word for events and variables (`http.error`).
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Url(_) => "invalid_url",
-            Self::Blocked { .. } => "url_blocked",
-            Self::Header(_) => "invalid_header",
-            Self::Resolve { .. } => "dns",
-            Self::Connect(_) => "connect",
-            Self::Tls(_) | Self::Authority(_) => "tls",
-            Self::Timeout => "timeout",
-            Self::Broken(_) => "broken",
-            Self::TooLarge { .. } => "too_large",
-            Self::Redirect => "redirect",
-            Self::Busy => "busy",
-        }
-    }
-
-    /// Whether the server was never reached, so that repeating cannot do anything twice.
-    pub fn is_connect(&self) -> bool {
-        matches!(
-            self,
-            Self::Resolve { .. } | Self::Connect(_) | Self::Tls(_) | Self::Busy
-        )
-    }
-}
-
 /// Finds the addresses of a name. The system's resolver in production, a table in tests.
 pub trait Resolve: Send + Sync {
     /// All addresses of `host`.
@@ -196,24 +65,15 @@ pub struct SystemResolver {
 
 impl Default for SystemResolver {
     fn default() -> Self {
-        Self {
-            look_ups: Semaphore::new(MAX_LOOK_UPS),
-        }
+        Self { look_ups: Semaphore::new(MAX_LOOK_UPS) }
     }
 }
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            let _place = self
-                .look_ups
-                .acquire()
-                .await
-                .map_err(std::io::Error::other)?;
-            Ok(tokio::net::lookup_host((host, 0))
-                .await?
-                .map(|found| found.ip())
-                .collect())
+            let _place = self.look_ups.acquire().await.map_err(std::io::Error::other)?;
+            Ok(tokio::net::lookup_host((host, 0)).await?.map(|found| found.ip()).collect())
         })
     }
 }
@@ -248,13 +108,9 @@ impl Egress {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_resolver(
-        config: &EgressConfig,
-        resolver: Box<dyn Resolve>,
-    ) -> Result<Self, EgressError> {
+    pub fn with_resolver(config: &EgressConfig, resolver: Box<dyn Resolve>) -> Result<Self, EgressError> {
         Ok(Self(Arc::new(Inner {
-            allow: AllowList::parse(&config.allow)
-                .map_err(|_| EgressError::Url("egress.allow cannot be read"))?,
+            allow: AllowList::parse(&config.allow).map_err(|_| EgressError::Url("egress.allow cannot be read"))?,
             resolver,
             pool: Pool::new(config.ca_file.as_deref())?,
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
@@ -279,16 +135,10 @@ impl Egress {
     /// # Errors
     /// Any [`EgressError`]; an answer of 4xx or 5xx is none.
     pub async fn send(&self, request: EgressRequest) -> Result<EgressResponse, EgressError> {
-        let _place = self
-            .0
-            .in_flight
-            .try_acquire()
-            .map_err(|_| EgressError::Busy)?;
+        let _place = self.0.in_flight.try_acquire().map_err(|_| EgressError::Busy)?;
         let timeout = Duration::from_millis(request.timeout_ms);
         // On the heap: the state of a TLS connection would swell every task that calls this.
-        tokio::time::timeout(timeout, Box::pin(self.follow(request)))
-            .await
-            .unwrap_or(Err(EgressError::Timeout))
+        tokio::time::timeout(timeout, Box::pin(self.follow(request))).await.unwrap_or(Err(EgressError::Timeout))
     }
 
     async fn follow(&self, mut request: EgressRequest) -> Result<EgressResponse, EgressError> {
@@ -305,11 +155,7 @@ impl Egress {
     }
 
     /// One request to one checked address; the next address of the name only when there is no connection.
-    async fn hop(
-        &self,
-        request: &EgressRequest,
-        headers: &HeaderMap,
-    ) -> Result<Response, EgressError> {
+    async fn hop(&self, request: &EgressRequest, headers: &HeaderMap) -> Result<Response, EgressError> {
         let url = &request.url;
         let (host, port) = check_form(url)?;
         let addresses = match literal(&host) {
@@ -320,12 +166,7 @@ impl Egress {
         let host = url.host_str().unwrap_or_default().to_owned();
         let mut last = EgressError::Resolve { host: host.clone() };
         for address in addresses.into_iter().take(MAX_ADDRESSES) {
-            let destination = Destination {
-                host: host.clone(),
-                port,
-                address,
-                tls: url.scheme() == "https",
-            };
+            let destination = Destination { host: host.clone(), port, address, tls: url.scheme() == "https" };
             let client = self.0.pool.client(&destination)?;
             let sent = client
                 .request(request.method.clone(), url.clone())
@@ -342,33 +183,19 @@ impl Egress {
     }
 
     async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, EgressError> {
-        let failed = || EgressError::Resolve {
-            host: host.to_owned(),
-        };
+        let failed = || EgressError::Resolve { host: host.to_owned() };
         let found = tokio::time::timeout(RESOLVE_TIMEOUT, self.0.resolver.resolve(host))
             .await
             .map_err(|_| failed())?
             .map_err(|_| failed())?;
-        if found.is_empty() {
-            Err(failed())
-        } else {
-            Ok(found)
-        }
+        if found.is_empty() { Err(failed()) } else { Ok(found) }
     }
 
     /// Every address must be good: a name with one public and one private address is a trap.
     fn judge(&self, url: &Url, port: u16, addresses: &[IpAddr]) -> Result<(), EgressError> {
         let host = url.host_str().unwrap_or_default();
-        let good = |address: &IpAddr| {
-            address::is_public(*address) || self.0.allow.permits(host, port, *address)
-        };
-        if addresses.iter().all(good) {
-            Ok(())
-        } else {
-            Err(EgressError::Blocked {
-                host: host.to_owned(),
-            })
-        }
+        let good = |address: &IpAddr| address::is_public(*address) || self.0.allow.permits(host, port, *address);
+        if addresses.iter().all(good) { Ok(()) } else { Err(EgressError::Blocked { host: host.to_owned() }) }
     }
 }
 
@@ -381,10 +208,7 @@ fn check_form(url: &Url) -> Result<(Host<&str>, u16), EgressError> {
         return Err(EgressError::Url("no user name or password"));
     }
     let host = url.host().ok_or(EgressError::Url("no host"))?;
-    let port = url
-        .port_or_known_default()
-        .filter(|port| *port > 0)
-        .ok_or(EgressError::Url("no port"))?;
+    let port = url.port_or_known_default().filter(|port| *port > 0).ok_or(EgressError::Url("no port"))?;
     Ok((host, port))
 }
 
@@ -414,20 +238,10 @@ fn is_redirect(response: &Response) -> bool {
 }
 
 /// Turns the request to where the answer points; RFC 9110 section 15.4.
-fn redirect(
-    request: &mut EgressRequest,
-    headers: &mut HeaderMap,
-    response: &Response,
-) -> Result<(), EgressError> {
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok());
-    let target = location
-        .and_then(|location| request.url.join(location).ok())
-        .ok_or(EgressError::Redirect)?;
-    let rewrites_post =
-        matches!(response.status().as_u16(), 301 | 302) && request.method == Method::POST;
+fn redirect(request: &mut EgressRequest, headers: &mut HeaderMap, response: &Response) -> Result<(), EgressError> {
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let target = location.and_then(|location| request.url.join(location).ok()).ok_or(EgressError::Redirect)?;
+    let rewrites_post = matches!(response.status().as_u16(), 301 | 302) && request.method == Method::POST;
     if response.status().as_u16() == 303 || rewrites_post {
         request.method = Method::GET;
         request.body = Bytes::new();
@@ -442,10 +256,7 @@ fn redirect(
     Ok(())
 }
 
-async fn read_body(
-    mut response: Response,
-    request: &EgressRequest,
-) -> Result<EgressResponse, EgressError> {
+async fn read_body(mut response: Response, request: &EgressRequest) -> Result<EgressResponse, EgressError> {
     let body = if request.max_body == 0 {
         drain(&mut response).await;
         Bytes::new()
@@ -461,10 +272,7 @@ async fn read_body(
 }
 
 async fn collect(response: &mut Response, max: usize) -> Result<Bytes, EgressError> {
-    if response
-        .content_length()
-        .is_some_and(|length| length > max as u64)
-    {
+    if response.content_length().is_some_and(|length| length > max as u64) {
         return Err(EgressError::TooLarge { max });
     }
     let mut body = BytesMut::new();
@@ -490,33 +298,6 @@ async fn drain(response: &mut Response) {
     };
     // Late or not: the answer was in the headers.
     let _ = tokio::time::timeout(MAX_DRAINING, read_away).await;
-}
-
-/// Sorts the client's error into ours, without the URL that it prints: a query may hold a secret.
-fn explain(error: &reqwest::Error) -> EgressError {
-    let mut text = String::new();
-    let mut tls = false;
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        tls |= is_tls(inner);
-        text = inner.to_string();
-        cause = inner.source();
-    }
-    match (tls, error.is_connect(), error.is_timeout()) {
-        (true, ..) => EgressError::Tls(text),
-        (_, true, true) => EgressError::Connect("no connection within 3 s".into()),
-        (_, true, false) => EgressError::Connect(text),
-        (_, false, true) => EgressError::Timeout,
-        _ => EgressError::Broken(text),
-    }
-}
-
-/// The TLS error sits in I/O errors that wrap each other, and those do not name it as their source.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let wrapped = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 #[cfg(test)]

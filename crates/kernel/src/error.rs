@@ -75,11 +75,7 @@ pub mod codes {
 
 /// Finds a code in the kernel's register and in those of the desks.
 pub fn explain(code: &str, others: &[&[Code]]) -> Option<Code> {
-    std::iter::once(&codes::ALL)
-        .chain(others)
-        .flat_map(|list| list.iter())
-        .find(|entry| entry.code == code)
-        .copied()
+    std::iter::once(&codes::ALL).chain(others).flat_map(|list| list.iter()).find(|entry| entry.code == code).copied()
 }
 
 #[cfg(test)]
@@ -91,19 +87,8 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for entry in codes::ALL {
             assert!(seen.insert(entry.code), "{} stands twice", entry.code);
-            assert!(
-                entry
-                    .code
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '_'),
-                "{}",
-                entry.code
-            );
-            assert!(
-                (400..600).contains(&entry.status)
-                    && entry.explanation.len() > 20
-                    && !entry.title.is_empty()
-            );
+            assert!(entry.code.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", entry.code);
+            assert!((400..600).contains(&entry.status) && entry.explanation.len() > 20 && !entry.title.is_empty());
         }
         assert_eq!(explain("forbidden", &[]), Some(codes::FORBIDDEN));
         assert_eq!(explain("no_such", &[codes::ALL]), None);

@@ -59,11 +59,7 @@ pub enum FilesError {
 
 impl From<io::Error> for FilesError {
     fn from(e: io::Error) -> Self {
-        if e.kind() == io::ErrorKind::NotFound {
-            Self::Missing
-        } else {
-            Self::Io(e)
-        }
+        if e.kind() == io::ErrorKind::NotFound { Self::Missing } else { Self::Io(e) }
     }
 }
 
@@ -138,13 +134,7 @@ impl Files {
     ///
     /// # Errors
     /// A bad name, or what the file system says.
-    pub async fn put(
-        &self,
-        shelf: Shelf,
-        org: &str,
-        name: &str,
-        bytes: Bytes,
-    ) -> Result<PathBuf, FilesError> {
+    pub async fn put(&self, shelf: Shelf, org: &str, name: &str, bytes: Bytes) -> Result<PathBuf, FilesError> {
         let path = self.place(shelf, org, name)?;
         blocking(move || {
             write_whole(&path, &bytes)?;
@@ -218,16 +208,11 @@ fn is_name(part: &str) -> bool {
     !part.is_empty()
         && part.len() <= MAX_NAME
         && !part.starts_with('.')
-        && part
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn clear_parts(folder: &Path) -> io::Result<()> {
@@ -236,11 +221,7 @@ fn clear_parts(folder: &Path) -> io::Result<()> {
     }
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(PART_PREFIX.as_bytes())
-        {
+        if entry.file_name().as_encoded_bytes().starts_with(PART_PREFIX.as_bytes()) {
             std::fs::remove_file(entry.path())?;
         }
     }
@@ -268,13 +249,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, FilesError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| FilesError::Io(io::Error::other(e)))?
-        .map_err(FilesError::from)
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, FilesError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| FilesError::Io(io::Error::other(e)))?.map_err(FilesError::from)
 }
 
 #[cfg(test)]
@@ -287,46 +263,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::open(dir.path()).unwrap();
         let body: Bytes = (0..200_000u32).map(|n| n as u8).collect();
-        files
-            .put(Shelf::Recordings, "org_1", "rec_1.wav", body.clone())
-            .await
-            .unwrap();
+        files.put(Shelf::Recordings, "org_1", "rec_1.wav", body.clone()).await.unwrap();
 
-        let open = async || {
-            files
-                .read(Shelf::Recordings, "org_1", "rec_1.wav")
-                .await
-                .unwrap()
-        };
+        let open = async || files.read(Shelf::Recordings, "org_1", "rec_1.wav").await.unwrap();
         assert_eq!(open().await.length, 200_000);
         assert_eq!(open().await.bytes(200_000).await.unwrap(), body);
         assert!(open().await.bytes(199_999).await.is_err());
-        let part: Vec<Bytes> = open()
-            .await
-            .stream(100, 150_100)
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
+        let part: Vec<Bytes> = open().await.stream(100, 150_100).await.unwrap().try_collect().await.unwrap();
         assert_eq!(part.concat(), body[100..150_100]);
-        assert!(matches!(
-            files.read(Shelf::Recordings, "org_2", "rec_1.wav").await,
-            Err(FilesError::Missing)
-        ));
+        assert!(matches!(files.read(Shelf::Recordings, "org_2", "rec_1.wav").await, Err(FilesError::Missing)));
 
         for _ in 0..2 {
-            files
-                .delete(Shelf::Recordings, "org_1", "rec_1.wav")
-                .await
-                .unwrap();
+            files.delete(Shelf::Recordings, "org_1", "rec_1.wav").await.unwrap();
         }
-        assert!(
-            files
-                .read(Shelf::Recordings, "org_1", "rec_1.wav")
-                .await
-                .is_err()
-        );
+        assert!(files.read(Shelf::Recordings, "org_1", "rec_1.wav").await.is_err());
     }
 
     #[tokio::test]
@@ -334,25 +284,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::open(dir.path()).unwrap();
         let long = "a".repeat(129);
-        for bad in [
-            "",
-            ".",
-            "..",
-            "../x",
-            "a/b",
-            "/etc/passwd",
-            ".part-1",
-            "a\0b",
-            "a b",
-            "é",
-            &long,
-        ] {
+        for bad in ["", ".", "..", "../x", "a/b", "/etc/passwd", ".part-1", "a\0b", "a b", "é", &long] {
             for (org, name) in [("org_1", bad), (bad, "x.wav")] {
                 assert!(
-                    matches!(
-                        files.put(Shelf::Cache, org, name, Bytes::new()).await,
-                        Err(FilesError::Name(_))
-                    ),
+                    matches!(files.put(Shelf::Cache, org, name, Bytes::new()).await, Err(FilesError::Name(_))),
                     "{bad:?}"
                 );
             }
@@ -363,22 +298,13 @@ mod tests {
     async fn what_a_crash_left_is_cleared() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::open(dir.path()).unwrap();
-        files
-            .put(Shelf::Cache, "org_1", "kept", Bytes::from_static(b"x"))
-            .await
-            .unwrap();
+        files.put(Shelf::Cache, "org_1", "kept", Bytes::from_static(b"x")).await.unwrap();
         let folder = dir.path().join("cache/org_1");
         std::fs::write(folder.join(".part-dead"), b"half").unwrap();
         Files::open(dir.path()).unwrap();
-        assert!(
-            folder.join(".part-dead").exists(),
-            "another process may be writing it"
-        );
+        assert!(folder.join(".part-dead").exists(), "another process may be writing it");
         files.clear_unfinished().unwrap();
-        let names: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["kept"]);
     }
 }

@@ -35,28 +35,22 @@ pub struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self {
-            envelope: |_, _| None,
-            body_token: |_, _| None,
-        }
+        Self { envelope: |_, _| None, body_token: |_, _| None }
     }
 }
 
 /// Puts the shared layers around the routes of the whole server. Outermost first: the edge (request id, address,
-/// log, envelope), per-address limits, panics, Idempotency-Key.
+/// log, envelope), per-address limits, Idempotency-Key, panics.
 pub fn layers<S>(router: Router<S>, kernel: &Kernel, hooks: Hooks) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let around = edge::Around {
-        kernel: kernel.clone(),
-        hooks,
-    };
+    let around = edge::Around { kernel: kernel.clone(), hooks };
     router
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::new(codes::METHOD_NOT_ALLOWED))
-        .layer(from_fn_with_state(around.clone(), idempotency::layer))
         .layer(from_fn(edge::catch_panic))
+        .layer(from_fn_with_state(around.clone(), idempotency::layer))
         .layer(from_fn_with_state(kernel.clone(), edge::admit))
         .layer(from_fn_with_state(around, edge::layer))
 }

@@ -101,25 +101,13 @@ impl Kernel {
     ///
     /// # Errors
     /// What cannot be opened, by name.
-    pub fn assemble(
-        config: Config,
-        db: Db,
-        bus: Bus,
-        clock: Clock,
-        ids: Ids,
-    ) -> Result<Self, OpenError> {
+    pub fn assemble(config: Config, db: Db, bus: Bus, clock: Clock, ids: Ids) -> Result<Self, OpenError> {
         make_data(&config.data)?;
         let egress = Egress::new(&config.egress)?;
         let secrets = Secrets::open(&config.data.join("secret.key"))?;
         let node: Arc<str> = config.node.as_str().into();
-        let outbox = Outbox::new(
-            db.clone(),
-            bus.clone(),
-            clock.clone(),
-            ids.clone(),
-            secrets.clone(),
-            Arc::new(egress.clone()),
-        );
+        let outbox =
+            Outbox::new(db.clone(), bus.clone(), clock.clone(), ids.clone(), secrets.clone(), Arc::new(egress.clone()));
         Ok(Self {
             events: Events::new(db.clone(), bus.clone()),
             outbox,
@@ -163,10 +151,7 @@ fn make_data(path: &Path) -> Result<(), OpenError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| OpenError::Data {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| OpenError::Data { path: path.to_owned(), source })
 }
 
 /// The database that is configured, else the one in the data directory.
@@ -204,11 +189,7 @@ pub(crate) mod testing {
 
     /// One kernel on each engine at hand, with this configuration.
     pub(crate) async fn each_with(config: Config) -> Vec<TestKernel> {
-        TestDb::each()
-            .await
-            .into_iter()
-            .map(|db| on(db, config.clone()))
-            .collect()
+        TestDb::each().await.into_iter().map(|db| on(db, config.clone())).collect()
     }
 
     /// One kernel on each engine at hand.
@@ -224,17 +205,8 @@ pub(crate) mod testing {
     fn on(db: TestDb, config: Config) -> TestKernel {
         let data = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::fake(START_MS);
-        let config = Config {
-            data: data.path().to_owned(),
-            ..config
-        };
-        let kernel =
-            Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock, Ids::os()).unwrap();
-        TestKernel {
-            kernel,
-            hand,
-            _data: data,
-            _db: db,
-        }
+        let config = Config { data: data.path().to_owned(), ..config };
+        let kernel = Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock, Ids::os()).unwrap();
+        TestKernel { kernel, hand, _data: data, _db: db }
     }
 }

@@ -14,10 +14,7 @@ use crate::problem::Problem;
 /// Keys remembered by one kind of limit; beyond it the oldest allowances are forgotten.
 const MAX_KEYS: usize = 65_536;
 /// Wrong credentials from one address in a row, and how many a minute after that.
-const FAILED_CREDENTIALS: Rate = Rate {
-    burst: 100,
-    per_minute: 60,
-};
+const FAILED_CREDENTIALS: Rate = Rate { burst: 100, per_minute: 60 };
 /// Seconds to wait when a concurrency limit is full: calls end when they end.
 const CONCURRENCY_RETRY_S: u64 = 5;
 const US_PER_MINUTE: i64 = 60_000_000;
@@ -34,18 +31,12 @@ pub struct Rate {
 impl Rate {
     /// `n` a minute, all of them at once if they like.
     pub fn per_minute(n: u32) -> Self {
-        Self {
-            burst: n,
-            per_minute: n,
-        }
+        Self { burst: n, per_minute: n }
     }
 
     /// `n` a second, all of a second's at once if they like.
     pub fn per_second(n: u32) -> Self {
-        Self {
-            burst: n,
-            per_minute: n.saturating_mul(60),
-        }
+        Self { burst: n, per_minute: n.saturating_mul(60) }
     }
 
     /// Takes one from an allowance that is whole again at `whole_at_us`. Gives the new `whole_at_us`, or the
@@ -85,10 +76,7 @@ pub struct Buckets<K> {
 impl<K: Hash + Eq> Buckets<K> {
     /// The same `rate` for every key.
     pub fn new(rate: Rate) -> Self {
-        Self {
-            rate,
-            whole_at_us: Mutex::new(HashMap::new()),
-        }
+        Self { rate, whole_at_us: Mutex::new(HashMap::new()) }
     }
 
     /// Takes one from the allowance of `key`.
@@ -100,10 +88,7 @@ impl<K: Hash + Eq> Buckets<K> {
             return Ok(());
         }
         let now_us = now_ms.saturating_mul(1000);
-        let mut keys = self
-            .whole_at_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.whole_at_us.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= MAX_KEYS && !keys.contains_key(&key) {
             // A whole allowance is the same as none remembered. If all are in use, this is a flood from
             // everywhere: start anew rather than grow.
@@ -118,9 +103,7 @@ impl<K: Hash + Eq> Buckets<K> {
                 *whole_at_us = next;
                 Ok(())
             }
-            Err(wait_us) => Err(RetryAfter {
-                seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1),
-            }),
+            Err(wait_us) => Err(RetryAfter { seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1) }),
         }
     }
 }
@@ -149,11 +132,7 @@ pub struct CallPlace {
 
 impl Drop for CallPlace {
     fn drop(&mut self) {
-        let mut up = self
-            .calls_up
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut up = self.calls_up.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = up.get_mut(&self.org) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -183,9 +162,7 @@ impl Limits {
     pub fn new(config: &LimitConfig) -> Self {
         Self(Arc::new(Inner {
             requests_by_address: Buckets::new(Rate::per_minute(config.requests_per_minute_per_ip)),
-            requests_by_credential: Buckets::new(Rate::per_minute(
-                config.requests_per_minute_per_token,
-            )),
+            requests_by_credential: Buckets::new(Rate::per_minute(config.requests_per_minute_per_token)),
             failed_credentials: Buckets::new(FAILED_CREDENTIALS),
             registrations: Buckets::new(Rate::per_minute(config.registrations_per_minute_per_ip)),
             calls: Buckets::new(Rate::per_second(config.calls_per_second)),
@@ -243,16 +220,11 @@ impl Limits {
             let max = self.0.concurrent_calls;
             let count = up.get(org).copied().unwrap_or(0);
             if max > 0 && count >= max {
-                return Err(RetryAfter {
-                    seconds: CONCURRENCY_RETRY_S,
-                });
+                return Err(RetryAfter { seconds: CONCURRENCY_RETRY_S });
             }
             up.insert(org.to_owned(), count + 1);
         }
-        Ok(CallPlace {
-            calls_up,
-            org: org.to_owned(),
-        })
+        Ok(CallPlace { calls_up, org: org.to_owned() })
     }
 }
 
@@ -263,10 +235,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate() {
-        let buckets = Buckets::new(Rate {
-            burst: 3,
-            per_minute: 60,
-        });
+        let buckets = Buckets::new(Rate { burst: 3, per_minute: 60 });
         for _ in 0..3 {
             assert_eq!(buckets.take("a", 0), Ok(()));
         }
@@ -306,11 +275,7 @@ mod tests {
 
     #[test]
     fn calls_are_limited_by_second_and_by_number_up() {
-        let limits = Limits::new(&LimitConfig {
-            calls_per_second: 3,
-            concurrent_calls: 2,
-            ..LimitConfig::default()
-        });
+        let limits = Limits::new(&LimitConfig { calls_per_second: 3, concurrent_calls: 2, ..LimitConfig::default() });
         let first = limits.call("org_a", 0).unwrap();
         let _second = limits.call("org_a", 0).unwrap();
         assert_eq!(limits.call("org_a", 0).unwrap_err().seconds, 5);
@@ -318,24 +283,14 @@ mod tests {
         drop(first);
         let _third = limits.call("org_a", 0).unwrap();
         drop(_third);
-        assert_eq!(
-            limits.call("org_a", 0).unwrap_err().seconds,
-            1,
-            "three in this second already"
-        );
+        assert_eq!(limits.call("org_a", 0).unwrap_err().seconds, 1, "three in this second already");
         let _later = limits.call("org_a", 1_000).unwrap();
     }
 
     #[test]
     fn wrong_credentials_are_throttled_within_a_few_hundred_loopback_too() {
         let limits = Limits::new(&LimitConfig::default());
-        let refused = (0..300)
-            .find(|_| {
-                limits
-                    .failed_credential("127.0.0.1".parse().unwrap(), 0)
-                    .is_err()
-            })
-            .unwrap();
+        let refused = (0..300).find(|_| limits.failed_credential("127.0.0.1".parse().unwrap(), 0).is_err()).unwrap();
         assert!(refused <= 200, "{refused}");
     }
 

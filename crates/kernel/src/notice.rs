@@ -55,33 +55,18 @@ pub struct Notice {
 impl Kernel {
     /// The write that puts a notice into the outbox; commit it with what it tells about. A text longer than 64 KiB is
     /// cut.
-    pub fn notice_write(
-        &self,
-        org: &str,
-        channel: Channel,
-        recipient: &str,
-        subject: &str,
-        body: &str,
-    ) -> Write {
+    pub fn notice_write(&self, org: &str, channel: Channel, recipient: &str, subject: &str, body: &str) -> Write {
         let now_ms = self.clock.now_ms();
         let body = &body[..body.floor_char_boundary(MAX_BODY)];
         let id = self.ids.new("ntc", now_ms);
-        Write::new(
-            INSERT,
-            args![id, org, channel.as_str(), recipient, subject, body, now_ms],
-        )
+        Write::new(INSERT, args![id, org, channel.as_str(), recipient, subject, body, now_ms])
     }
 
     /// The organisation's notices, the newest first, from before `before` (`""` = from the newest).
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn notices(
-        &self,
-        org: &str,
-        before: &str,
-        limit: i64,
-    ) -> Result<Vec<Notice>, RecordError> {
+    pub async fn notices(&self, org: &str, before: &str, limit: i64) -> Result<Vec<Notice>, RecordError> {
         let rows = self.db.all(LIST, args![org, before, limit]).await?;
         rows.iter().map(read).collect()
     }
@@ -112,13 +97,8 @@ mod tests {
         for kernel in testing::each().await {
             for n in 1..=3 {
                 let subject = format!("Message {n}");
-                let write = kernel.notice_write(
-                    "org_a",
-                    Channel::Mail,
-                    "ann@x.org",
-                    &subject,
-                    "é".repeat(40_000).as_str(),
-                );
+                let write =
+                    kernel.notice_write("org_a", Channel::Mail, "ann@x.org", &subject, "é".repeat(40_000).as_str());
                 kernel.db.writer().commit(vec![write]).await.unwrap();
                 kernel.hand.advance(1);
             }
@@ -126,10 +106,7 @@ mod tests {
             kernel.db.writer().commit(vec![sms]).await.unwrap();
 
             let newest = kernel.notices("org_a", "", 2).await.unwrap();
-            let subjects: Vec<_> = newest
-                .iter()
-                .map(|notice| notice.subject.as_str())
-                .collect();
+            let subjects: Vec<_> = newest.iter().map(|notice| notice.subject.as_str()).collect();
             assert_eq!(subjects, ["Message 3", "Message 2"]);
             assert_eq!(newest[0].body.len(), MAX_BODY);
             let oldest = kernel.notices("org_a", &newest[1].id, 2).await.unwrap();

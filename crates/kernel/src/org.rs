@@ -201,8 +201,7 @@ impl Kernel {
     /// # Errors
     /// When the store fails.
     pub async fn org_by_sip_domain(&self, domain: &str) -> Result<Option<Org>, RecordError> {
-        self.read_org(BY_SIP_DOMAIN, &domain.to_ascii_lowercase())
-            .await
+        self.read_org(BY_SIP_DOMAIN, &domain.to_ascii_lowercase()).await
     }
 
     /// The organisation that the command line names by id or slug.
@@ -213,9 +212,7 @@ impl Kernel {
         if let Some(org) = self.org_by_id(id_or_slug).await? {
             return Ok(org);
         }
-        self.org_by_slug(id_or_slug)
-            .await?
-            .ok_or_else(|| RecordError::not_found("organisation", id_or_slug))
+        self.org_by_slug(id_or_slug).await?.ok_or_else(|| RecordError::not_found("organisation", id_or_slug))
     }
 
     /// Every organisation of this server, by slug.
@@ -231,51 +228,27 @@ impl Kernel {
     ///
     /// # Errors
     /// [`RecordError::Conflict`] when it was changed since.
-    pub async fn set_org_settings(
-        &self,
-        org: &str,
-        version: i64,
-        settings: &OrgSettings,
-    ) -> Result<(), RecordError> {
-        let changed = self
-            .db
-            .run(SET_SETTINGS, args![org, version, to_json(settings)?])
-            .await?;
+    pub async fn set_org_settings(&self, org: &str, version: i64, settings: &OrgSettings) -> Result<(), RecordError> {
+        let changed = self.db.run(SET_SETTINGS, args![org, version, to_json(settings)?]).await?;
         if changed == 0 {
             return Err(RecordError::Conflict);
         }
         Ok(())
     }
 
-    async fn read_org(
-        &self,
-        statement: &'static str,
-        value: &str,
-    ) -> Result<Option<Org>, RecordError> {
-        self.db
-            .one(statement, args![value])
-            .await?
-            .as_ref()
-            .map(read)
-            .transpose()
+    async fn read_org(&self, statement: &'static str, value: &str) -> Result<Option<Org>, RecordError> {
+        self.db.one(statement, args![value]).await?.as_ref().map(read).transpose()
     }
 
     async fn free_slug(&self, name: &str) -> Result<String, RecordError> {
         let base = slug_of(name);
         for n in 1..=MAX_SLUG_TRIES {
-            let slug = if n == 1 {
-                base.clone()
-            } else {
-                format!("{base}-{n}")
-            };
+            let slug = if n == 1 { base.clone() } else { format!("{base}-{n}") };
             if self.org_by_slug(&slug).await?.is_none() {
                 return Ok(slug);
             }
         }
-        Err(RecordError::Taken {
-            field: "slug",
-            value: base,
-        })
+        Err(RecordError::Taken { field: "slug", value: base })
     }
 }
 
@@ -300,20 +273,15 @@ fn to_json(settings: &OrgSettings) -> Result<String, RecordError> {
 /// Small letters, digits and single hyphens between them.
 fn check_slug(slug: &str) -> Result<String, RecordError> {
     let good = (1..=MAX_SLUG).contains(&slug.len())
-        && slug.split('-').all(|part| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        });
+        && slug
+            .split('-')
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
     if good {
         Ok(slug.to_owned())
     } else {
         Err(RecordError::invalid(
             "slug",
-            format!(
-                "1 to {MAX_SLUG} small letters, digits and single hyphens, such as acme-support"
-            ),
+            format!("1 to {MAX_SLUG} small letters, digits and single hyphens, such as acme-support"),
         ))
     }
 }
@@ -331,11 +299,7 @@ fn slug_of(name: &str) -> String {
     // Room for a number behind.
     slug.truncate(MAX_SLUG - 4);
     let slug = slug.trim_end_matches('-');
-    if slug.is_empty() {
-        "org".to_owned()
-    } else {
-        slug.to_owned()
-    }
+    if slug.is_empty() { "org".to_owned() } else { slug.to_owned() }
 }
 
 fn check_zone(zone: &str) -> Result<String, RecordError> {
@@ -349,10 +313,7 @@ fn check_host(field: &'static str, host: Option<&str>) -> Result<String, RecordE
     if host.is_empty() || is_host(&host) {
         Ok(host)
     } else {
-        Err(RecordError::invalid(
-            field,
-            "a host name such as phone.example.org",
-        ))
+        Err(RecordError::invalid(field, "a host name such as phone.example.org"))
     }
 }
 
@@ -373,10 +334,7 @@ mod tests {
                 ..NewOrg::default()
             };
             let org = kernel.create_org(new).await.unwrap();
-            assert_eq!(
-                (org.slug.as_str(), org.zone.as_str()),
-                ("acme-support", "Europe/London")
-            );
+            assert_eq!((org.slug.as_str(), org.zone.as_str()), ("acme-support", "Europe/London"));
             assert!(org.cloud_sid.starts_with("AC") && org.cloud_sid.len() == 34);
             let found = [
                 kernel.org_by_id(&org.id).await.unwrap(),
@@ -387,15 +345,9 @@ mod tests {
                 Some(kernel.find_org(&org.slug).await.unwrap()),
                 kernel.orgs().await.unwrap().pop(),
             ];
-            assert!(
-                found.iter().all(|found| found.as_ref() == Some(&org)),
-                "{found:?}"
-            );
+            assert!(found.iter().all(|found| found.as_ref() == Some(&org)), "{found:?}");
             assert_eq!(kernel.org_by_host("").await.unwrap(), None);
-            assert!(matches!(
-                kernel.find_org("nobody").await,
-                Err(RecordError::NotFound { .. })
-            ));
+            assert!(matches!(kernel.find_org("nobody").await, Err(RecordError::NotFound { .. })));
         }
     }
 
@@ -408,27 +360,11 @@ mod tests {
                 host: host.map(str::to_owned),
                 ..NewOrg::default()
             };
-            assert_eq!(
-                kernel.create_org(named(None, None)).await.unwrap().slug,
-                "acme"
-            );
-            assert_eq!(
-                kernel
-                    .create_org(named(None, Some("a.test")))
-                    .await
-                    .unwrap()
-                    .slug,
-                "acme-2"
-            );
-            let refused = kernel
-                .create_org(named(Some("acme"), None))
-                .await
-                .unwrap_err();
+            assert_eq!(kernel.create_org(named(None, None)).await.unwrap().slug, "acme");
+            assert_eq!(kernel.create_org(named(None, Some("a.test"))).await.unwrap().slug, "acme-2");
+            let refused = kernel.create_org(named(Some("acme"), None)).await.unwrap_err();
             assert_eq!(refused.to_string(), "slug: \"acme\" is taken");
-            let refused = kernel
-                .create_org(named(None, Some("a.test")))
-                .await
-                .unwrap_err();
+            let refused = kernel.create_org(named(None, Some("a.test"))).await.unwrap_err();
             assert_eq!(refused.to_string(), "host: \"a.test\" is taken");
         }
     }
@@ -436,24 +372,10 @@ mod tests {
     #[tokio::test]
     async fn settings_change_only_in_the_version_that_was_read() {
         for kernel in testing::each().await {
-            let org = kernel
-                .create_org(NewOrg {
-                    name: "A".into(),
-                    ..NewOrg::default()
-                })
-                .await
-                .unwrap();
-            let settings = OrgSettings {
-                dial_sip: true,
-                ..OrgSettings::default()
-            };
-            kernel
-                .set_org_settings(&org.id, org.version, &settings)
-                .await
-                .unwrap();
-            let again = kernel
-                .set_org_settings(&org.id, org.version, &OrgSettings::default())
-                .await;
+            let org = kernel.create_org(NewOrg { name: "A".into(), ..NewOrg::default() }).await.unwrap();
+            let settings = OrgSettings { dial_sip: true, ..OrgSettings::default() };
+            kernel.set_org_settings(&org.id, org.version, &settings).await.unwrap();
+            let again = kernel.set_org_settings(&org.id, org.version, &OrgSettings::default()).await;
             assert!(matches!(again, Err(RecordError::Conflict)));
             assert_eq!(kernel.find_org("a").await.unwrap().settings, settings);
         }
@@ -465,9 +387,7 @@ mod tests {
             assert!(check_slug(bad).is_err(), "{bad}");
         }
         assert!(check_zone("Mars/Olympus").is_err() && check_zone("").is_err());
-        assert!(
-            check_host("host", Some("a b")).is_err() && check_host("host", Some("a.b:80")).is_err()
-        );
+        assert!(check_host("host", Some("a b")).is_err() && check_host("host", Some("a.b:80")).is_err());
     }
 
     proptest! {

@@ -13,7 +13,8 @@ const LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 /// Bytes of salt (RFC 9106, 3.1).
 const SALT_BYTES: usize = 16;
 /// A hash of nothing, checked when a person has no password, so that the time tells nothing.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// The hash to store, in PHC form.
 ///
@@ -21,10 +22,7 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA
 /// A password that is too short or too long.
 pub async fn hash(ids: &Ids, password: &Secret) -> Result<String, RecordError> {
     if !LENGTH.contains(&password.expose().chars().count()) {
-        return Err(RecordError::invalid(
-            "password",
-            format!("{} to {} characters", LENGTH.start(), LENGTH.end()),
-        ));
+        return Err(RecordError::invalid("password", format!("{} to {} characters", LENGTH.start(), LENGTH.end())));
     }
     let salt = ids.bytes::<SALT_BYTES>();
     let password = password.clone();
@@ -46,20 +44,14 @@ pub async fn verify(stored: Option<String>, password: &Secret) -> Result<bool, R
     blocking(move || {
         let known = stored.is_some();
         let hash = stored.as_deref().unwrap_or(NOBODY);
-        let good = Argon2::default()
-            .verify_password(password.expose().as_bytes(), hash)
-            .is_ok();
+        let good = Argon2::default().verify_password(password.expose().as_bytes(), hash).is_ok();
         good && known
     })
     .await
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, RecordError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| RecordError::Password(e.to_string()))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RecordError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| RecordError::Password(e.to_string()))
 }
 
 #[cfg(test)]
@@ -71,23 +63,11 @@ mod tests {
         let ids = Ids::os();
         let stored = hash(&ids, &"correct horse".into()).await.unwrap();
         assert!(stored.starts_with("$argon2id$") && !stored.contains("horse"));
-        assert_ne!(
-            stored,
-            hash(&ids, &"correct horse".into()).await.unwrap(),
-            "salted"
-        );
-        assert!(
-            verify(Some(stored.clone()), &"correct horse".into())
-                .await
-                .unwrap()
-        );
+        assert_ne!(stored, hash(&ids, &"correct horse".into()).await.unwrap(), "salted");
+        assert!(verify(Some(stored.clone()), &"correct horse".into()).await.unwrap());
         assert!(!verify(Some(stored), &"wrong horse".into()).await.unwrap());
         assert!(!verify(None, &"correct horse".into()).await.unwrap());
-        assert!(
-            !verify(Some("damaged".into()), &"correct horse".into())
-                .await
-                .unwrap()
-        );
+        assert!(!verify(Some("damaged".into()), &"correct horse".into()).await.unwrap());
         assert!(hash(&ids, &"short".into()).await.is_err());
     }
 

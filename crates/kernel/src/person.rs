@@ -80,21 +80,14 @@ impl Kernel {
     ///
     /// # Errors
     /// A field that is refused, or a mail address that is taken.
-    pub async fn draft_person(
-        &self,
-        org: &str,
-        new: NewPerson,
-    ) -> Result<PersonDraft, RecordError> {
+    pub async fn draft_person(&self, org: &str, new: NewPerson) -> Result<PersonDraft, RecordError> {
         let now_ms = self.clock.now_ms();
         let name = check_name(&new.name)?;
         let email = new.email.as_deref().map(check_email).transpose()?;
         if let Some(email) = &email
             && self.db.one(BY_EMAIL, args![org, email]).await?.is_some()
         {
-            return Err(RecordError::Taken {
-                field: "email",
-                value: email.clone(),
-            });
+            return Err(RecordError::Taken { field: "email", value: email.clone() });
         }
         let password_hash = match &new.password {
             Some(password) => Some(password::hash(&self.ids, password).await?),
@@ -117,40 +110,20 @@ impl Kernel {
         };
         let insert = Write::new(
             INSERT,
-            args![
-                &person.id,
-                org,
-                &person.name,
-                person.email.clone(),
-                role.as_str(),
-                password_hash,
-                now_ms
-            ],
+            args![&person.id, org, &person.name, person.email.clone(), role.as_str(), password_hash, now_ms],
         );
         let (auth_token, token_write) = self.draft_person_token(org, &person.id, FIRST_TOKEN);
-        Ok(PersonDraft {
-            person,
-            auth_token,
-            writes: vec![insert, token_write],
-        })
+        Ok(PersonDraft { person, auth_token, writes: vec![insert, token_write] })
     }
 
     /// Makes a person: itself and its personal token, shown once.
     ///
     /// # Errors
     /// A field that is refused, or a mail address that is taken.
-    pub async fn create_person(
-        &self,
-        org: &str,
-        new: NewPerson,
-    ) -> Result<(Person, Secret), RecordError> {
+    pub async fn create_person(&self, org: &str, new: NewPerson) -> Result<(Person, Secret), RecordError> {
         let draft = self.draft_person(org, new).await?;
         let email = draft.person.email.clone().unwrap_or_default();
-        self.db
-            .writer()
-            .commit(draft.writes)
-            .await
-            .map_err(RecordError::taken("email", email))?;
+        self.db.writer().commit(draft.writes).await.map_err(RecordError::taken("email", email))?;
         Ok((draft.person, draft.auth_token))
     }
 
@@ -160,22 +133,14 @@ impl Kernel {
     /// [`RecordError::NotFound`] when it has none of this id.
     pub async fn person(&self, org: &str, id: &str) -> Result<Person, RecordError> {
         let row = self.db.one(BY_ID, args![org, id]).await?;
-        row.as_ref()
-            .map(read)
-            .transpose()?
-            .ok_or_else(|| RecordError::not_found("person", id))
+        row.as_ref().map(read).transpose()?.ok_or_else(|| RecordError::not_found("person", id))
     }
 
     /// The people of the organisation in the order of their ids, from after `after` (`""` = from the start).
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn people(
-        &self,
-        org: &str,
-        after: &str,
-        limit: i64,
-    ) -> Result<Vec<Person>, RecordError> {
+    pub async fn people(&self, org: &str, after: &str, limit: i64) -> Result<Vec<Person>, RecordError> {
         let rows = self.db.all(LIST, args![org, after, limit]).await?;
         rows.iter().map(read).collect()
     }
@@ -190,31 +155,19 @@ impl Kernel {
         email: &str,
         password: &Secret,
     ) -> Result<Option<Person>, RecordError> {
-        let row = self
-            .db
-            .one(PASSWORD, args![org, email.trim().to_lowercase()])
-            .await?;
+        let row = self.db.one(PASSWORD, args![org, email.trim().to_lowercase()]).await?;
         let (id, stored) = match &row {
             Some(row) => (row.text("id")?, row.opt_text("password_hash")?),
             None => (String::new(), None),
         };
-        if password::verify(stored, password).await? {
-            Ok(Some(self.person(org, &id).await?))
-        } else {
-            Ok(None)
-        }
+        if password::verify(stored, password).await? { Ok(Some(self.person(org, &id).await?)) } else { Ok(None) }
     }
 
     /// Sets a new password.
     ///
     /// # Errors
     /// A password that is refused, or a person that is not there.
-    pub async fn set_password(
-        &self,
-        org: &str,
-        id: &str,
-        password: &Secret,
-    ) -> Result<(), RecordError> {
+    pub async fn set_password(&self, org: &str, id: &str, password: &Secret) -> Result<(), RecordError> {
         let hash = password::hash(&self.ids, password).await?;
         match self.db.run(SET_PASSWORD, args![org, id, hash]).await? {
             0 => Err(RecordError::not_found("person", id)),
@@ -230,11 +183,7 @@ impl Kernel {
         let args = args![&person.org, &person.id, person.version, role.as_str()];
         let changed = self.db.run(SET_ROLE, args).await?;
         self.known.forget();
-        if changed == 0 {
-            Err(RecordError::Conflict)
-        } else {
-            Ok(())
-        }
+        if changed == 0 { Err(RecordError::Conflict) } else { Ok(()) }
     }
 
     /// Ends a membership: no credential of the person is good any more.
@@ -242,16 +191,9 @@ impl Kernel {
     /// # Errors
     /// [`RecordError::NotFound`] when the organisation has no such person, or it is disabled already.
     pub async fn disable_person(&self, org: &str, id: &str) -> Result<(), RecordError> {
-        let changed = self
-            .db
-            .run(DISABLE, args![org, id, self.clock.now_ms()])
-            .await?;
+        let changed = self.db.run(DISABLE, args![org, id, self.clock.now_ms()]).await?;
         self.known.forget();
-        if changed == 0 {
-            Err(RecordError::not_found("person", id))
-        } else {
-            Ok(())
-        }
+        if changed == 0 { Err(RecordError::not_found("person", id)) } else { Ok(()) }
     }
 }
 
@@ -262,9 +204,7 @@ fn read(row: &Row) -> Result<Person, RecordError> {
         org: row.text("org")?,
         name: row.text("name")?,
         email: row.opt_text("email")?,
-        role: role
-            .parse()
-            .map_err(|_| RecordError::invalid("role", role))?,
+        role: role.parse().map_err(|_| RecordError::invalid("role", role))?,
         version: row.int("version")?,
         created_at: row.int("created_at")?,
         disabled_at: row.opt_int("disabled_at")?,
@@ -274,26 +214,17 @@ fn read(row: &Row) -> Result<Person, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::{CredentialInfo, Principal};
+    use crate::credential::CredentialInfo;
     use crate::kernel::testing;
     use crate::org::NewOrg;
+    use crate::principal::Principal;
 
     fn named(name: &str) -> NewPerson {
-        NewPerson {
-            name: name.into(),
-            ..NewPerson::default()
-        }
+        NewPerson { name: name.into(), ..NewPerson::default() }
     }
 
     async fn org(kernel: &Kernel, name: &str) -> String {
-        kernel
-            .create_org(NewOrg {
-                name: name.into(),
-                ..NewOrg::default()
-            })
-            .await
-            .unwrap()
-            .id
+        kernel.create_org(NewOrg { name: name.into(), ..NewOrg::default() }).await.unwrap().id
     }
 
     #[tokio::test]
@@ -302,21 +233,10 @@ mod tests {
             let dev = org(&kernel, "dev").await;
             let (ann, token) = kernel.create_person(&dev, named("Ann")).await.unwrap();
             let (ben, _) = kernel.create_person(&dev, named("Ben")).await.unwrap();
-            let eve = NewPerson {
-                role: Some(Role::Auditor),
-                ..named("Eve")
-            };
+            let eve = NewPerson { role: Some(Role::Auditor), ..named("Eve") };
             let (eve, _) = kernel.create_person(&dev, eve).await.unwrap();
-            assert_eq!(
-                [ann.role, ben.role, eve.role],
-                [Role::Owner, Role::Member, Role::Auditor]
-            );
-            let who = kernel
-                .authenticate(token.expose())
-                .await
-                .unwrap()
-                .unwrap()
-                .principal;
+            assert_eq!([ann.role, ben.role, eve.role], [Role::Owner, Role::Member, Role::Auditor]);
+            let who = kernel.authenticate(token.expose()).await.unwrap().unwrap().principal;
             assert_eq!(who.person().map(AsRef::as_ref), Some(ann.id.as_str()));
             let all = kernel.people(&dev, "", 10).await.unwrap();
             assert_eq!(all.len(), 3);
@@ -328,10 +248,7 @@ mod tests {
     async fn a_mail_address_is_unique_in_its_organisation_only() {
         for kernel in testing::each().await {
             let (a, b) = (org(&kernel, "a").await, org(&kernel, "b").await);
-            let ann = || NewPerson {
-                email: Some("Ann@x.org".into()),
-                ..named("Ann")
-            };
+            let ann = || NewPerson { email: Some("Ann@x.org".into()), ..named("Ann") };
             kernel.create_person(&a, ann()).await.unwrap();
             kernel.create_person(&b, ann()).await.unwrap();
             let refused = kernel.create_person(&a, ann()).await.unwrap_err();
@@ -341,11 +258,7 @@ mod tests {
             let mut writes = late.writes;
             writes[0].args[3] = "ann@x.org".into();
             assert!(kernel.db.writer().commit(writes).await.is_err());
-            assert_eq!(
-                kernel.people(&a, "", 10).await.unwrap().len(),
-                1,
-                "nothing half-written"
-            );
+            assert_eq!(kernel.people(&a, "", 10).await.unwrap().len(), 1, "nothing half-written");
         }
     }
 
@@ -353,29 +266,16 @@ mod tests {
     async fn passwords_open_and_disabled_people_stay_out() {
         for kernel in testing::each().await {
             let dev = org(&kernel, "dev").await;
-            let ann = NewPerson {
-                email: Some("ann@x.org".into()),
-                password: Some("correct horse".into()),
-                ..named("Ann")
-            };
+            let ann =
+                NewPerson { email: Some("ann@x.org".into()), password: Some("correct horse".into()), ..named("Ann") };
             let (ann, token) = kernel.create_person(&dev, ann).await.unwrap();
             let check = async |email: &str, password: &str| {
-                kernel
-                    .check_password(&dev, email, &password.into())
-                    .await
-                    .unwrap()
-                    .map(|p| p.id)
+                kernel.check_password(&dev, email, &password.into()).await.unwrap().map(|p| p.id)
             };
-            assert_eq!(
-                check(" ANN@x.org", "correct horse").await,
-                Some(ann.id.clone())
-            );
+            assert_eq!(check(" ANN@x.org", "correct horse").await, Some(ann.id.clone()));
             assert_eq!(check("ann@x.org", "wrong").await, None);
             assert_eq!(check("nobody@x.org", "correct horse").await, None);
-            kernel
-                .set_password(&dev, &ann.id, &"battery staple".into())
-                .await
-                .unwrap();
+            kernel.set_password(&dev, &ann.id, &"battery staple".into()).await.unwrap();
             assert_eq!(check("ann@x.org", "correct horse").await, None);
 
             assert!(kernel.authenticate(token.expose()).await.unwrap().is_some());
@@ -390,17 +290,9 @@ mod tests {
         for kernel in testing::each().await {
             let (a, b) = (org(&kernel, "a").await, org(&kernel, "b").await);
             let (ann, _) = kernel.create_person(&a, named("Ann")).await.unwrap();
-            assert!(matches!(
-                kernel.person(&b, &ann.id).await,
-                Err(RecordError::NotFound { .. })
-            ));
+            assert!(matches!(kernel.person(&b, &ann.id).await, Err(RecordError::NotFound { .. })));
             assert!(kernel.disable_person(&b, &ann.id).await.is_err());
-            assert!(
-                kernel
-                    .set_password(&b, &ann.id, &"battery staple".into())
-                    .await
-                    .is_err()
-            );
+            assert!(kernel.set_password(&b, &ann.id, &"battery staple".into()).await.is_err());
             assert!(kernel.create_person_token(&b, &ann.id, "x").await.is_err());
             assert!(kernel.people(&b, "", 10).await.unwrap().is_empty());
         }
@@ -413,23 +305,9 @@ mod tests {
             let (ann, token) = kernel.create_person(&dev, named("Ann")).await.unwrap();
             kernel.authenticate(token.expose()).await.unwrap().unwrap();
             kernel.set_role(&ann, Role::Agent).await.unwrap();
-            assert!(matches!(
-                kernel.set_role(&ann, Role::Owner).await,
-                Err(RecordError::Conflict)
-            ));
-            let who = kernel
-                .authenticate(token.expose())
-                .await
-                .unwrap()
-                .unwrap()
-                .principal;
-            assert!(matches!(
-                who,
-                Principal::Person {
-                    role: Role::Agent,
-                    ..
-                }
-            ));
+            assert!(matches!(kernel.set_role(&ann, Role::Owner).await, Err(RecordError::Conflict)));
+            let who = kernel.authenticate(token.expose()).await.unwrap().unwrap().principal;
+            assert!(matches!(who, Principal::Person { role: Role::Agent, .. }));
             let tokens: Vec<CredentialInfo> = kernel.person_tokens(&dev, &ann.id).await.unwrap();
             assert_eq!(tokens.len(), 1);
         }

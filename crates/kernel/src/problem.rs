@@ -66,13 +66,7 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of kind `code` with nothing more to say.
     pub fn new(code: Code) -> Self {
-        Self(Box::new(ProblemDetails {
-            code,
-            detail: None,
-            errors: Vec::new(),
-            retry_after_s: None,
-            request_id: None,
-        }))
+        Self(Box::new(ProblemDetails { code, detail: None, errors: Vec::new(), retry_after_s: None, request_id: None }))
     }
 
     /// Logs `reason` once and answers a bare 500: what happened inside is no client's business.
@@ -87,11 +81,7 @@ impl Problem {
     }
 
     /// 422 for one field of the body.
-    pub fn field(
-        pointer: impl Into<String>,
-        code: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn field(pointer: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(codes::INVALID_FIELD).and(pointer, code, message)
     }
 
@@ -109,17 +99,8 @@ impl Problem {
 
     /// Adds a field that is wrong.
     #[must_use]
-    pub fn and(
-        mut self,
-        pointer: impl Into<String>,
-        code: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
-        self.errors.push(FieldError {
-            pointer: pointer.into(),
-            code: code.into(),
-            message: message.into(),
-        });
+    pub fn and(mut self, pointer: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
+        self.errors.push(FieldError { pointer: pointer.into(), code: code.into(), message: message.into() });
         self
     }
 
@@ -179,10 +160,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let bytes = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = (self.status(), bytes).into_response();
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         self.decorate(&mut response);
         // The outer layers add the request id, and desks with documented envelopes render it anew.
         response.extensions_mut().insert(self);
@@ -218,9 +196,7 @@ mod tests {
 
     #[test]
     fn the_inside_stays_inside() {
-        let mut problem = Problem::new(codes::INTERNAL)
-            .detail("no such column")
-            .and("/x", "y", "z");
+        let mut problem = Problem::new(codes::INTERNAL).detail("no such column").and("/x", "y", "z");
         problem.request_id = Some("req_1".into());
         insta::assert_json_snapshot!(problem.body(), @r#"
         {

@@ -56,24 +56,15 @@ pub enum RecordError {
 
 impl RecordError {
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
-        Self::Invalid {
-            field,
-            message: message.into(),
-        }
+        Self::Invalid { field, message: message.into() }
     }
 
     pub(crate) fn not_found(what: &'static str, name: impl Into<String>) -> Self {
-        Self::NotFound {
-            what,
-            name: name.into(),
-        }
+        Self::NotFound { what, name: name.into() }
     }
 
     /// A unique key was hit: by this value of this field.
-    pub(crate) fn taken(
-        field: &'static str,
-        value: impl Into<String>,
-    ) -> impl FnOnce(DbError) -> Self {
+    pub(crate) fn taken(field: &'static str, value: impl Into<String>) -> impl FnOnce(DbError) -> Self {
         let value = value.into();
         move |e| match e {
             DbError::Duplicate(_) => Self::Taken { field, value },
@@ -94,17 +85,13 @@ impl From<DbError> for RecordError {
 impl From<RecordError> for Problem {
     fn from(e: RecordError) -> Self {
         match e {
-            RecordError::Invalid { field, message } => {
-                Self::field(format!("/{field}"), "invalid", message)
+            RecordError::Invalid { field, message } => Self::field(format!("/{field}"), "invalid", message),
+            RecordError::Taken { field, .. } => {
+                Self::new(codes::CONFLICT).detail(e.to_string()).and(format!("/{field}"), "taken", e.to_string())
             }
-            RecordError::Taken { field, .. } => Self::new(codes::CONFLICT)
-                .detail(e.to_string())
-                .and(format!("/{field}"), "taken", e.to_string()),
             RecordError::NotFound { .. } => Self::not_found().detail(e.to_string()),
             RecordError::Conflict => Self::new(codes::CONFLICT).detail(e.to_string()),
-            RecordError::Db(_) | RecordError::Secret(_) | RecordError::Password(_) => {
-                Self::internal(e)
-            }
+            RecordError::Db(_) | RecordError::Secret(_) | RecordError::Password(_) => Self::internal(e),
         }
     }
 }
@@ -113,10 +100,7 @@ impl From<RecordError> for Problem {
 pub(crate) fn check_name(name: &str) -> Result<String, RecordError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-        return Err(RecordError::invalid(
-            "name",
-            format!("1 to {MAX_NAME} characters in one line"),
-        ));
+        return Err(RecordError::invalid("name", format!("1 to {MAX_NAME} characters in one line")));
     }
     Ok(name.to_owned())
 }
@@ -126,17 +110,8 @@ pub(crate) fn check_email(email: &str) -> Result<String, RecordError> {
     let email = email.trim().to_lowercase();
     let good = email.len() <= MAX_EMAIL
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-        && email
-            .split_once('@')
-            .is_some_and(|(local, domain)| !local.is_empty() && is_host(domain));
-    if good {
-        Ok(email)
-    } else {
-        Err(RecordError::invalid(
-            "email",
-            "a mail address such as ann@example.org",
-        ))
-    }
+        && email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && is_host(domain));
+    if good { Ok(email) } else { Err(RecordError::invalid("email", "a mail address such as ann@example.org")) }
 }
 
 /// A host name: labels of letters, digits and inner hyphens (RFC 1123, 2.1).
@@ -145,9 +120,7 @@ pub(crate) fn is_host(name: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .chars()
-                .all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
     };
     name.len() <= 253 && name.split('.').all(label)
 }
@@ -163,16 +136,7 @@ mod tests {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }
         assert_eq!(check_email("Ann@Example.ORG").unwrap(), "ann@example.org");
-        for bad in [
-            "",
-            "ann",
-            "@x.org",
-            "ann@",
-            "a b@x.org",
-            "ann@-x.org",
-            "ann@x..org",
-            "ann@x@y.org",
-        ] {
+        for bad in ["", "ann", "@x.org", "ann@", "a b@x.org", "ann@-x.org", "ann@x..org", "ann@x@y.org"] {
             assert!(check_email(bad).is_err(), "{bad}");
         }
     }
@@ -181,12 +145,7 @@ mod tests {
     fn each_failure_has_its_status() {
         let status = |e: RecordError| Problem::from(e).code.status;
         assert_eq!(status(RecordError::invalid("slug", "x")), 422);
-        assert_eq!(
-            status(RecordError::taken("slug", "dev")(DbError::Duplicate(
-                "x".into()
-            ))),
-            409
-        );
+        assert_eq!(status(RecordError::taken("slug", "dev")(DbError::Duplicate("x".into()))), 409);
         assert_eq!(status(RecordError::not_found("organisation", "x")), 404);
         assert_eq!(status(DbError::Conflict.into()), 409);
         assert_eq!(status(DbError::Closed.into()), 500);

@@ -73,14 +73,7 @@ pub enum Action {
 }
 
 /// Every role, highest first; the auditor stands beside the ladder.
-pub const ROLES: [Role; 6] = [
-    Role::Owner,
-    Role::Admin,
-    Role::Supervisor,
-    Role::Agent,
-    Role::Member,
-    Role::Auditor,
-];
+pub const ROLES: [Role; 6] = [Role::Owner, Role::Admin, Role::Supervisor, Role::Agent, Role::Member, Role::Auditor];
 
 /// The one table: an action, the lowest role of the ladder that may do it, whether it only reads, the scope it is of.
 const TABLE: &[(Action, Role, Kind, Option<Scope>)] = {
@@ -122,9 +115,7 @@ enum Kind {
 
 /// Whether a person of this role may do this.
 pub fn allowed(role: Role, action: Action) -> bool {
-    TABLE
-        .iter()
-        .any(|(entry, lowest, kind, _)| *entry == action && reaches(role, *lowest, *kind))
+    TABLE.iter().any(|(entry, lowest, kind, _)| *entry == action && reaches(role, *lowest, *kind))
 }
 
 fn reaches(role: Role, lowest: Role, kind: Kind) -> bool {
@@ -158,9 +149,7 @@ impl Scope {
     /// Whether an application with `scopes` may do `action`.
     pub fn covers(scopes: &[Scope], action: Action) -> bool {
         scopes.is_empty()
-            || TABLE.iter().any(|(entry, .., scope)| {
-                *entry == action && scope.is_some_and(|s| scopes.contains(&s))
-            })
+            || TABLE.iter().any(|(entry, .., scope)| *entry == action && scope.is_some_and(|s| scopes.contains(&s)))
     }
 }
 
@@ -230,10 +219,7 @@ mod tests {
     fn the_table() {
         let mut drawing = String::new();
         for action in actions() {
-            let who: String = ROLES
-                .iter()
-                .map(|role| if allowed(*role, action) { 'x' } else { '.' })
-                .collect();
+            let who: String = ROLES.iter().map(|role| if allowed(*role, action) { 'x' } else { '.' }).collect();
             drawing += &format!("{who} {action:?}\n");
         }
         insta::assert_snapshot!(drawing, @r"
@@ -274,10 +260,7 @@ mod tests {
             assert_eq!(role.as_str().parse::<Role>().unwrap(), role);
         }
         let said = "boss".parse::<Role>().unwrap_err().to_string();
-        assert!(
-            said.contains("\"boss\"") && said.contains("supervisor"),
-            "{said}"
-        );
+        assert!(said.contains("\"boss\"") && said.contains("supervisor"), "{said}");
         assert_eq!("gigs".parse::<Scope>().unwrap(), Scope::Gigs);
     }
 

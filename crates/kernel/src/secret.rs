@@ -73,12 +73,10 @@ pub fn same(a: &str, b: &str) -> bool {
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Why the server's key or something sealed with it cannot be used.
@@ -131,19 +129,14 @@ impl Secrets {
     /// # Errors
     /// When the file cannot be read or made, has the wrong length, or may be read by others.
     pub fn open(path: &Path) -> Result<Self, SecretError> {
-        let in_file = |source| SecretError::File {
-            path: path.to_owned(),
-            source,
-        };
+        let in_file = |source| SecretError::File { path: path.to_owned(), source };
         match File::open(path) {
             Ok(file) => Self::read(path, file),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 match make_key(path) {
                     Ok(key) => Ok(Self::from_key(&key)),
                     // Another process made it in the same moment: its key counts.
-                    Err(SecretError::File { source, .. })
-                        if source.kind() == std::io::ErrorKind::AlreadyExists =>
-                    {
+                    Err(SecretError::File { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
                         Self::read(path, File::open(path).map_err(in_file)?)
                     }
                     Err(e) => Err(e),
@@ -154,22 +147,13 @@ impl Secrets {
     }
 
     fn read(path: &Path, file: File) -> Result<Self, SecretError> {
-        let in_file = |source| SecretError::File {
-            path: path.to_owned(),
-            source,
-        };
+        let in_file = |source| SecretError::File { path: path.to_owned(), source };
         if file.metadata().map_err(in_file)?.permissions().mode() & 0o077 != 0 {
-            return Err(SecretError::Exposed {
-                path: path.to_owned(),
-            });
+            return Err(SecretError::Exposed { path: path.to_owned() });
         }
         let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
-        file.take(KEY_BYTES as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(in_file)?;
-        let key: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| SecretError::Damaged {
-            path: path.to_owned(),
-        })?;
+        file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(in_file)?;
+        let key: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| SecretError::Damaged { path: path.to_owned() })?;
         Ok(Self::from_key(&key))
     }
 
@@ -177,10 +161,7 @@ impl Secrets {
     pub fn from_key(key: &[u8; KEY_BYTES]) -> Self {
         // Two uses, two keys: what is learned about one says nothing about the other.
         let sealing = derive(key, b"tandem seal");
-        Self {
-            seal: Arc::new(XChaCha20Poly1305::new(&sealing.into())),
-            url_key: derive(key, b"tandem url"),
-        }
+        Self { seal: Arc::new(XChaCha20Poly1305::new(&sealing.into())), url_key: derive(key, b"tandem url") }
     }
 
     /// Seals `text` for one `purpose` (a table and column, say); only the same purpose opens it.
@@ -190,14 +171,8 @@ impl Secrets {
     pub fn seal(&self, purpose: &str, text: &str) -> Result<String, SecretError> {
         let mut nonce = [0u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| SecretError::Randomness)?;
-        let payload = Payload {
-            msg: text.as_bytes(),
-            aad: purpose.as_bytes(),
-        };
-        let sealed = self
-            .seal
-            .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| SecretError::Sealed)?;
+        let payload = Payload { msg: text.as_bytes(), aad: purpose.as_bytes() };
+        let sealed = self.seal.encrypt(&XNonce::from(nonce), payload).map_err(|_| SecretError::Sealed)?;
         let mut bytes = nonce.to_vec();
         bytes.extend_from_slice(&sealed);
         Ok(format!("{SEAL_VERSION}{}", URL_SAFE_NO_PAD.encode(bytes)))
@@ -208,44 +183,21 @@ impl Secrets {
     /// # Errors
     /// [`SecretError::Sealed`] for another key, another purpose, or a changed text.
     pub fn open_sealed(&self, purpose: &str, sealed: &str) -> Result<Secret, SecretError> {
-        let text = sealed
-            .strip_prefix(SEAL_VERSION)
-            .ok_or(SecretError::Sealed)?;
-        let bytes = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| SecretError::Sealed)?;
-        let (nonce, msg) = bytes
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(SecretError::Sealed)?;
-        let payload = Payload {
-            msg,
-            aad: purpose.as_bytes(),
-        };
-        let plain = self
-            .seal
-            .decrypt(&XNonce::from(*nonce), payload)
-            .map_err(|_| SecretError::Sealed)?;
-        String::from_utf8(plain)
-            .map(Secret)
-            .map_err(|_| SecretError::Sealed)
+        let text = sealed.strip_prefix(SEAL_VERSION).ok_or(SecretError::Sealed)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SecretError::Sealed)?;
+        let (nonce, msg) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(SecretError::Sealed)?;
+        let payload = Payload { msg, aad: purpose.as_bytes() };
+        let plain = self.seal.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SecretError::Sealed)?;
+        String::from_utf8(plain).map(Secret).map_err(|_| SecretError::Sealed)
     }
 
     /// `path?expires=..&signature=..`: whoever holds it may read `path` until `expires_ms` (UTC milliseconds).
     pub fn sign_path(&self, path: &str, expires_ms: i64) -> String {
-        format!(
-            "{path}?expires={expires_ms}&signature={}",
-            self.path_signature(path, expires_ms)
-        )
+        format!("{path}?expires={expires_ms}&signature={}", self.path_signature(path, expires_ms))
     }
 
     /// Whether `signature` is ours for `path` and `expires_ms`, and not yet expired at `now_ms`.
-    pub fn path_is_signed(
-        &self,
-        path: &str,
-        expires_ms: i64,
-        signature: &str,
-        now_ms: i64,
-    ) -> bool {
+    pub fn path_is_signed(&self, path: &str, expires_ms: i64, signature: &str, now_ms: i64) -> bool {
         now_ms < expires_ms && same(&self.path_signature(path, expires_ms), signature)
     }
 
@@ -265,10 +217,7 @@ fn derive(key: &[u8; KEY_BYTES], message: &[u8]) -> [u8; KEY_BYTES] {
 
 /// Writes a fresh key beside its final place and links it in, so that no reader meets half a key.
 fn make_key(path: &Path) -> Result<[u8; KEY_BYTES], SecretError> {
-    let in_file = |source| SecretError::File {
-        path: path.to_owned(),
-        source,
-    };
+    let in_file = |source| SecretError::File { path: path.to_owned(), source };
     let mut key = [0u8; KEY_BYTES];
     getrandom::fill(&mut key).map_err(|_| SecretError::Randomness)?;
     let part = path.with_extension(format!("part{}", std::process::id()));
@@ -300,36 +249,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret.key");
         let first = Secrets::open(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let sealed = first.seal("trunk.password", "s3cret").unwrap();
         let again = Secrets::open(&path).unwrap();
-        assert_eq!(
-            again
-                .open_sealed("trunk.password", &sealed)
-                .unwrap()
-                .expose(),
-            "s3cret"
-        );
-        assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "no part file stays"
-        );
+        assert_eq!(again.open_sealed("trunk.password", &sealed).unwrap().expose(), "s3cret");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no part file stays");
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(
-            Secrets::open(&path),
-            Err(SecretError::Exposed { .. })
-        ));
+        assert!(matches!(Secrets::open(&path), Err(SecretError::Exposed { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, [1u8; 31]).unwrap();
-        assert!(matches!(
-            Secrets::open(&path),
-            Err(SecretError::Damaged { .. })
-        ));
+        assert!(matches!(Secrets::open(&path), Err(SecretError::Damaged { .. })));
     }
 
     #[test]
@@ -337,25 +267,14 @@ mod tests {
         let ours = Secrets::from_key(&[7; 32]);
         let sealed = ours.seal("a", "text").unwrap();
         assert!(!sealed.contains("text"));
-        assert_ne!(
-            sealed,
-            ours.seal("a", "text").unwrap(),
-            "each nonce is fresh"
-        );
+        assert_ne!(sealed, ours.seal("a", "text").unwrap(), "each nonce is fresh");
         assert_eq!(ours.open_sealed("a", &sealed).unwrap().expose(), "text");
         assert!(ours.open_sealed("b", &sealed).is_err());
-        assert!(
-            Secrets::from_key(&[8; 32])
-                .open_sealed("a", &sealed)
-                .is_err()
-        );
+        assert!(Secrets::from_key(&[8; 32]).open_sealed("a", &sealed).is_err());
         let mut changed = sealed.clone().into_bytes();
         let last = changed.len() - 1;
         changed[last] = if changed[last] == b'A' { b'B' } else { b'A' };
-        assert!(
-            ours.open_sealed("a", &String::from_utf8(changed).unwrap())
-                .is_err()
-        );
+        assert!(ours.open_sealed("a", &String::from_utf8(changed).unwrap()).is_err());
         for short in ["", "s1.", "s1.AAAA", "s2.AAAA", "s1.%%"] {
             assert!(ours.open_sealed("a", short).is_err(), "{short}");
         }
@@ -376,10 +295,7 @@ mod tests {
     #[test]
     fn token_hash_is_sha256_in_hex() {
         // FIPS 180-2, appendix B.1.
-        assert_eq!(
-            token_hash("abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(token_hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert!(same("a", "a") && !same("a", "b") && !same("a", "ab"));
     }
 }

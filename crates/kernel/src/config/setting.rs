@@ -30,11 +30,7 @@ pub struct Key {
 impl Key {
     /// `section.name`, or the name alone at the top of the file.
     pub fn dotted(&self) -> String {
-        if self.section.is_empty() {
-            self.name.to_owned()
-        } else {
-            format!("{}.{}", self.section, self.name)
-        }
+        if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
     }
 }
 
@@ -57,14 +53,8 @@ impl Shape {
         let as_text = || Value::String(text.to_owned());
         match self {
             Self::Text => as_text(),
-            Self::Integer => text
-                .trim()
-                .parse()
-                .map_or_else(|_| as_text(), Value::Integer),
-            Self::Boolean => text
-                .trim()
-                .parse()
-                .map_or_else(|_| as_text(), Value::Boolean),
+            Self::Integer => text.trim().parse().map_or_else(|_| as_text(), Value::Integer),
+            Self::Boolean => text.trim().parse().map_or_else(|_| as_text(), Value::Boolean),
             Self::List => Value::Array(
                 text.split(',')
                     .map(str::trim)
@@ -90,9 +80,7 @@ pub(crate) trait Setting: for<'de> Deserialize<'de> {
     /// The value as TOML; none when there is nothing to show.
     fn toml(&self) -> Option<String>;
     fn check(value: Value) -> Result<(), String> {
-        Self::deserialize(value)
-            .map(drop)
-            .map_err(|e| e.message().trim_end().to_owned())
+        Self::deserialize(value).map(drop).map_err(|e| e.message().trim_end().to_owned())
     }
 }
 

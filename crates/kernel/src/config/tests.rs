@@ -5,24 +5,14 @@ use proptest::prelude::*;
 use super::*;
 
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-    list.iter()
-        .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
-        .collect()
+    list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
 }
 
-fn load(
-    file: &str,
-    variables: &[(&str, &str)],
-    flags: &[(&str, &str)],
-) -> Result<Config, ConfigError> {
+fn load(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.toml");
     std::fs::write(&path, file).unwrap();
-    Config::load(&Sources {
-        file: Some(path),
-        variables: pairs(variables),
-        flags: pairs(flags),
-    })
+    Config::load(&Sources { file: Some(path), variables: pairs(variables), flags: pairs(flags) })
 }
 
 fn refusal(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
@@ -42,34 +32,23 @@ fn defaults_are_those_of_the_design() {
 #[test]
 fn flags_win_over_variables_over_the_file() {
     let file = "http = \"127.0.0.1:1\"\n[limits]\ncalls_per_second = 1\nconcurrent_calls = 7\n";
-    let variables = [
-        ("TANDEM_HTTP", "127.0.0.1:2"),
-        ("TANDEM_LIMITS_CALLS_PER_SECOND", "2"),
-    ];
+    let variables = [("TANDEM_HTTP", "127.0.0.1:2"), ("TANDEM_LIMITS_CALLS_PER_SECOND", "2")];
     let flags = [("http", "127.0.0.1:3")];
     assert_eq!(load(file, &[], &[]).unwrap().http.port(), 1);
     assert_eq!(load(file, &variables, &[]).unwrap().http.port(), 2);
     let all = load(file, &variables, &flags).unwrap();
     assert_eq!((all.http.port(), all.limits.calls_per_second), (3, 2));
-    assert_eq!(
-        all.limits.concurrent_calls, 7,
-        "a section is merged key by key"
-    );
+    assert_eq!(all.limits.concurrent_calls, 7, "a section is merged key by key");
 }
 
 #[test]
 fn lists_come_with_commas_repeated_or_alone() {
-    let allow =
-        |file, variables: &[_], flags: &[_]| load(file, variables, flags).unwrap().egress.allow;
+    let allow = |file, variables: &[_], flags: &[_]| load(file, variables, flags).unwrap().egress.allow;
     let file = "[egress]\nallow = [\"10.0.0.0/8\"]";
     assert_eq!(allow(file, &[], &[]), ["10.0.0.0/8"]);
     assert_eq!(allow("[egress]\nallow = \"crm:1\"", &[], &[]), ["crm:1"]);
     let variable = ("TANDEM_EGRESS_ALLOW", "127.0.0.1:8080, crm.internal:8443");
-    assert_eq!(
-        allow(file, &[variable], &[]),
-        ["127.0.0.1:8080", "crm.internal:8443"],
-        "the variable wins"
-    );
+    assert_eq!(allow(file, &[variable], &[]), ["127.0.0.1:8080", "crm.internal:8443"], "the variable wins");
     let twice = [("egress.allow", "a"), ("egress.allow", "b")];
     assert_eq!(allow(file, &[variable], &twice), ["a", "b"]);
 }
@@ -78,30 +57,16 @@ fn lists_come_with_commas_repeated_or_alone() {
 fn an_unknown_key_is_named_wherever_it_stands() {
     assert!(refusal("htp = \"x\"", &[], &[]).contains("\"htp\""));
     assert!(refusal("[limits]\ncals = 1", &[], &[]).contains("\"limits.cals\""));
-    assert!(
-        refusal("[limit]\ncalls_per_second = 1", &[], &[]).contains("\"limit.calls_per_second\"")
-    );
+    assert!(refusal("[limit]\ncalls_per_second = 1", &[], &[]).contains("\"limit.calls_per_second\""));
     assert!(refusal("", &[("TANDEM_HTP", "x")], &[]).contains("TANDEM_HTP"));
     assert!(refusal("", &[], &[("rtp-ports", "1-2")]).contains("--rtp-ports"));
-    load(
-        "",
-        &[
-            ("TANDEM_SERVICE_HOST", "x"),
-            ("TANDEM_PORT_80_TCP", "y"),
-            ("PATH", "z"),
-        ],
-        &[],
-    )
-    .unwrap();
+    load("", &[("TANDEM_SERVICE_HOST", "x"), ("TANDEM_PORT_80_TCP", "y"), ("PATH", "z")], &[]).unwrap();
 }
 
 #[test]
 fn a_bad_value_is_named_with_its_place() {
     let said = refusal("", &[("TANDEM_LIMITS_CALLS_PER_SECOND", "many")], &[]);
-    assert!(
-        said.starts_with("TANDEM_LIMITS_CALLS_PER_SECOND: limits.calls_per_second: "),
-        "{said}"
-    );
+    assert!(said.starts_with("TANDEM_LIMITS_CALLS_PER_SECOND: limits.calls_per_second: "), "{said}");
     let said = refusal("http = 8080", &[], &[]);
     assert!(said.contains("t.toml: http: "), "{said}");
     assert!(refusal("", &[], &[("rtp_ports", "20-10")]).contains("--rtp-ports"));
@@ -116,9 +81,7 @@ fn settings_that_do_not_go_together_are_refused_in_a_sentence() {
     assert!(refusal("", &[], &[("https", "127.0.0.1:1")]).contains("certificate"));
     assert!(refusal("", &[], &[("tls_cert", "x.pem")]).contains("belong together"));
     assert!(refusal("", &[], &[("public_url", "calls.example.org")]).contains("public_url"));
-    assert!(
-        refusal("", &[], &[("speech.provider", "https://x.test/?a")]).contains("speech.provider")
-    );
+    assert!(refusal("", &[], &[("speech.provider", "https://x.test/?a")]).contains("speech.provider"));
     assert!(refusal("", &[], &[("database", "mysql://x")]).contains("sqlite://"));
     assert!(refusal("", &[], &[("egress.allow", "10.0.0.0/99")]).contains("egress.allow"));
     assert!(refusal("", &[], &[("rtp_ports", "9-9")]).contains("two ports"));
@@ -128,17 +91,11 @@ fn settings_that_do_not_go_together_are_refused_in_a_sentence() {
 fn the_file_in_data_is_read_and_a_named_one_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap().to_owned();
-    let sources = Sources {
-        flags: vec![("data".into(), data)],
-        ..Sources::default()
-    };
+    let sources = Sources { flags: vec![("data".into(), data)], ..Sources::default() };
     Config::load(&sources).unwrap();
     std::fs::write(dir.path().join("tandem.toml"), "node = \"b\"").unwrap();
     assert_eq!(Config::load(&sources).unwrap().node, "b");
-    let gone = Sources {
-        file: Some(dir.path().join("gone.toml")),
-        ..Sources::default()
-    };
+    let gone = Sources { file: Some(dir.path().join("gone.toml")), ..Sources::default() };
     assert!(matches!(Config::load(&gone), Err(ConfigError::File { .. })));
 }
 
@@ -153,10 +110,9 @@ fn the_example_shows_every_key_and_is_itself_a_good_file() {
     let example = Config::example();
     let mut without_comments = String::new();
     for line in example.lines() {
-        let setting = line.strip_prefix("# ").filter(|rest| {
-            rest.split_once(" = ")
-                .is_some_and(|(name, _)| Config::keys().any(|key| key.name == name))
-        });
+        let setting = line
+            .strip_prefix("# ")
+            .filter(|rest| rest.split_once(" = ").is_some_and(|(name, _)| Config::keys().any(|key| key.name == name)));
         without_comments += setting.unwrap_or(if line.starts_with('[') { line } else { "" });
         without_comments.push('\n');
     }

@@ -6,17 +6,8 @@ use crate::org::NewOrg;
 use crate::person::NewPerson;
 
 async fn ann(kernel: &Kernel) -> (String, String, Secret) {
-    let org = kernel
-        .create_org(NewOrg {
-            name: "dev".into(),
-            ..NewOrg::default()
-        })
-        .await
-        .unwrap();
-    let new = NewPerson {
-        name: "Ann".into(),
-        ..NewPerson::default()
-    };
+    let org = kernel.create_org(NewOrg { name: "dev".into(), ..NewOrg::default() }).await.unwrap();
+    let new = NewPerson { name: "Ann".into(), ..NewPerson::default() };
     let (person, token) = kernel.create_person(&org.id, new).await.unwrap();
     (org.id, person.id, token)
 }
@@ -27,24 +18,9 @@ async fn what_is_no_credential_of_ours_is_nobody() {
         let (_, _, token) = ann(&kernel).await;
         let long = format!("pt_{}", "x".repeat(1_000));
         let cut = &token.expose()[..token.expose().len() - 1];
-        for wrong in [
-            "",
-            "pt_",
-            "x",
-            "ak_x",
-            "pk_x",
-            "st_x",
-            "é€",
-            "pt_'; drop table person",
-            &long,
-            cut,
-        ] {
+        for wrong in ["", "pt_", "x", "ak_x", "pk_x", "st_x", "é€", "pt_'; drop table person", &long, cut] {
             assert_eq!(kernel.authenticate(wrong).await.unwrap(), None, "{wrong}");
-            assert_eq!(
-                kernel.authenticate_session(wrong).await.unwrap(),
-                None,
-                "{wrong}"
-            );
+            assert_eq!(kernel.authenticate_session(wrong).await.unwrap(), None, "{wrong}");
         }
         let as_session = token.expose().replace("pt_", "st_");
         assert_eq!(kernel.authenticate(&as_session).await.unwrap(), None);
@@ -55,15 +31,8 @@ async fn what_is_no_credential_of_ours_is_nobody() {
 async fn only_hashes_are_stored() {
     for kernel in testing::each().await {
         let (_, _, token) = ann(&kernel).await;
-        let rows = kernel
-            .db
-            .all("select token_hash from person_token", args![])
-            .await
-            .unwrap();
-        assert_eq!(
-            rows[0].text("token_hash").unwrap(),
-            token_hash(token.expose())
-        );
+        let rows = kernel.db.all("select token_hash from person_token", args![]).await.unwrap();
+        assert_eq!(rows[0].text("token_hash").unwrap(), token_hash(token.expose()));
     }
 }
 
@@ -71,37 +40,16 @@ async fn only_hashes_are_stored() {
 async fn a_token_is_revoked_at_once_here_and_soon_by_another_process() {
     for kernel in testing::each().await {
         let (org, person, first) = ann(&kernel).await;
-        let second = kernel
-            .create_person_token(&org, &person, "laptop")
-            .await
-            .unwrap();
-        let id = kernel
-            .authenticate(first.expose())
-            .await
-            .unwrap()
-            .unwrap()
-            .id;
+        let second = kernel.create_person_token(&org, &person, "laptop").await.unwrap();
+        let id = kernel.authenticate(first.expose()).await.unwrap().unwrap().id;
         kernel.revoke_person_token(&org, &id).await.unwrap();
         assert_eq!(kernel.authenticate(first.expose()).await.unwrap(), None);
-        assert!(
-            kernel.revoke_person_token(&org, &id).await.is_err(),
-            "it is gone already"
-        );
+        assert!(kernel.revoke_person_token(&org, &id).await.is_err(), "it is gone already");
         assert_eq!(kernel.person_tokens(&org, &person).await.unwrap().len(), 1);
 
         // Another process revokes: believed from memory for two seconds, no longer.
-        assert!(
-            kernel
-                .authenticate(second.expose())
-                .await
-                .unwrap()
-                .is_some()
-        );
-        kernel
-            .db
-            .run("update person_token set revoked_at = 1", args![])
-            .await
-            .unwrap();
+        assert!(kernel.authenticate(second.expose()).await.unwrap().is_some());
+        kernel.db.run("update person_token set revoked_at = 1", args![]).await.unwrap();
         kernel.hand.advance(KNOWN_MS);
         assert_eq!(kernel.authenticate(second.expose()).await.unwrap(), None);
     }
@@ -125,48 +73,11 @@ async fn use_is_noted_to_the_hour() {
     }
 }
 
-#[tokio::test]
-async fn sessions_are_listed_revoked_and_end() {
-    for kernel in testing::each().await {
-        let (org, person, _) = ann(&kernel).await;
-        let open = async || {
-            kernel
-                .create_session(&org, &person, "192.0.2.1", "Browser\n1")
-                .await
-                .unwrap()
-        };
-        let (first, second) = (open().await, open().await);
-        let who =
-            async |session: &Secret| kernel.authenticate_session(session.expose()).await.unwrap();
-        assert!(who(&first).await.is_some() && who(&second).await.is_some());
-        assert_eq!(
-            kernel.authenticate(first.expose()).await.unwrap(),
-            None,
-            "a cookie is no bearer token"
-        );
-        let sessions = kernel.sessions(&org, &person).await.unwrap();
-        assert_eq!(sessions.len(), 2);
-        assert_eq!(sessions[0].user_agent, "Browser1");
-        let first_id = who(&first).await.unwrap().id;
-        assert!(kernel.revoke_session("org_other", &first_id).await.is_err());
-        kernel.revoke_session(&org, &first_id).await.unwrap();
-        assert!(who(&first).await.is_none());
-        kernel.hand.advance(SESSION_LIFE_MS);
-        assert!(who(&second).await.is_none());
-        assert!(kernel.sessions(&org, &person).await.unwrap().is_empty());
-    }
-}
-
 #[test]
 fn memory_of_credentials_is_bounded() {
     let known = KnownCredentials::default();
-    let credential = Credential {
-        id: "x".into(),
-        principal: Principal::Publishable {
-            org: "o".into(),
-            app: "a".into(),
-        },
-    };
+    let credential =
+        Credential { id: "x".into(), principal: Principal::Publishable { org: "o".into(), app: "a".into() } };
     for n in 0..10_000 {
         known.put(n.to_string(), credential.clone(), 0);
     }
@@ -179,7 +90,7 @@ fn memory_of_credentials_is_bounded() {
 async fn every_statement_prepares_on_both_engines() {
     for kernel in crate::db::testing::TestDb::each().await {
         let bad = kernel
-            .unpreparable(&[ALL, crate::person::ALL, crate::app::ALL, crate::org::ALL])
+            .unpreparable(&[ALL, crate::person::ALL, crate::app::ALL, crate::org::ALL, crate::session::ALL])
             .await;
         assert!(bad.is_empty(), "{bad:#?}");
     }

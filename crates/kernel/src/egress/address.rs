@@ -37,13 +37,12 @@ const BLOCKED_V6: &[(Ipv6Addr, u32)] = &[
 /// Whether `address` is public unicast.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(v4) => !BLOCKED_V4
-            .iter()
-            .any(|(network, length)| same_prefix(v4.to_bits() ^ network.to_bits(), *length)),
+        IpAddr::V4(v4) => {
+            !BLOCKED_V4.iter().any(|(network, length)| same_prefix(v4.to_bits() ^ network.to_bits(), *length))
+        }
         IpAddr::V6(v6) => {
-            let inside = |(network, length): &(Ipv6Addr, u32)| {
-                (v6.to_bits() ^ network.to_bits()).leading_zeros() >= *length
-            };
+            let inside =
+                |(network, length): &(Ipv6Addr, u32)| (v6.to_bits() ^ network.to_bits()).leading_zeros() >= *length;
             inside(&GLOBAL_V6) && !BLOCKED_V6.iter().any(inside)
         }
     }

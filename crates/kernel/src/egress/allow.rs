@@ -60,21 +60,13 @@ fn parse_entry(text: &str) -> Option<Entry> {
         return Some(Entry { place, port: None });
     }
     if let Ok(socket) = text.parse::<SocketAddr>() {
-        return Some(Entry {
-            place: Place::Network(socket.ip().to_canonical().into()),
-            port: Some(socket.port()),
-        });
+        return Some(Entry { place: Place::Network(socket.ip().to_canonical().into()), port: Some(socket.port()) });
     }
     let (place, port) = match text.rsplit_once(':') {
         None => (text, None),
-        Some((place, port)) => (
-            place,
-            Some(port.parse::<u16>().ok().filter(|port| *port > 0)?),
-        ),
+        Some((place, port)) => (place, Some(port.parse::<u16>().ok().filter(|port| *port > 0)?)),
     };
-    let unbracketed = place
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let unbracketed = place.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let place = match unbracketed {
         Some(v6) => parse_network(v6)?,
         // Without brackets a colon more is an IPv6 address gone wrong.
@@ -105,9 +97,7 @@ mod tests {
     use super::*;
 
     fn permits(entry: &str, host: &str, port: u16, address: &str) -> bool {
-        AllowList::parse(&[entry])
-            .unwrap()
-            .permits(host, port, address.parse().unwrap())
+        AllowList::parse(&[entry]).unwrap().permits(host, port, address.parse().unwrap())
     }
 
     #[test]
@@ -124,46 +114,18 @@ mod tests {
         assert!(permits("[::1]:5", "x", 5, "::1") && !permits("[::1]:5", "x", 6, "::1"));
         assert!(permits("fd00::/8", "x", 1, "fd00::1"));
         assert!(permits("[fd00::/8]:443", "x", 443, "fd00::1"));
-        assert!(permits(
-            "crm.internal:8443",
-            "CRM.internal.",
-            8443,
-            "10.0.0.1"
-        ));
-        assert!(!permits(
-            "crm.internal:8443",
-            "crm.internal",
-            80,
-            "10.0.0.1"
-        ));
-        assert!(!permits(
-            "crm.internal",
-            "evil-crm.internal",
-            80,
-            "10.0.0.1"
-        ));
+        assert!(permits("crm.internal:8443", "CRM.internal.", 8443, "10.0.0.1"));
+        assert!(!permits("crm.internal:8443", "crm.internal", 80, "10.0.0.1"));
+        assert!(!permits("crm.internal", "evil-crm.internal", 80, "10.0.0.1"));
         assert!(permits("localhost", "localhost", 80, "127.0.0.1"));
     }
 
     #[test]
     fn bad_entries_are_named() {
-        for bad in [
-            "",
-            "10.0.0.0/33",
-            "300.1.1.1",
-            "10.0.0",
-            "host:",
-            "host:0",
-            "host:99999",
-            "http://x",
-            "a b",
-            "::1:",
-            "*",
-        ] {
-            let said = AllowList::parse(&[bad])
-                .map(|_| ())
-                .unwrap_err()
-                .to_string();
+        for bad in
+            ["", "10.0.0.0/33", "300.1.1.1", "10.0.0", "host:", "host:0", "host:99999", "http://x", "a b", "::1:", "*"]
+        {
+            let said = AllowList::parse(&[bad]).map(|_| ()).unwrap_err().to_string();
             assert!(said.contains(&format!("\"{bad}\"")), "{said}");
         }
     }

@@ -50,15 +50,10 @@ impl Pool {
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, EgressError> {
         let extra_authorities = match ca_file {
             None => Vec::new(),
-            Some(path) => read_authorities(path).map_err(|reason| {
-                EgressError::Authority(format!("{}: {reason}", path.display()))
-            })?,
+            Some(path) => read_authorities(path)
+                .map_err(|reason| EgressError::Authority(format!("{}: {reason}", path.display())))?,
         };
-        Ok(Self {
-            clients: Mutex::new(HashMap::new()),
-            extra_authorities,
-            trust: OnceLock::new(),
-        })
+        Ok(Self { clients: Mutex::new(HashMap::new()), extra_authorities, trust: OnceLock::new() })
     }
 
     /// The client that connects to `destination` and nowhere else.
@@ -87,10 +82,7 @@ impl Pool {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
-            .resolve(
-                &destination.host,
-                SocketAddr::new(destination.address, destination.port),
-            )
+            .resolve(&destination.host, SocketAddr::new(destination.address, destination.port))
             .dns_resolver(Arc::new(NoLookUp))
             .tls_backend_preconfigured(self.tls_config(destination.tls))
             .build()
@@ -118,10 +110,7 @@ impl Pool {
 
 fn trusting(roots: RootCertStore) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    #[expect(
-        clippy::expect_used,
-        reason = "the provider supports the default versions"
-    )]
+    #[expect(clippy::expect_used, reason = "the provider supports the default versions")]
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs speaks TLS 1.2 and 1.3");
@@ -129,9 +118,8 @@ fn trusting(roots: RootCertStore) -> ClientConfig {
 }
 
 fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|e| e.to_string())?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|e| e.to_string())?;
     if certificates.is_empty() {
         return Err("no certificate in PEM".into());
     }
@@ -143,8 +131,6 @@ struct NoLookUp;
 
 impl reqwest::dns::Resolve for NoLookUp {
     fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(std::future::ready(Err(
-            "names are resolved before a connection is made".into(),
-        )))
+        Box::pin(std::future::ready(Err("names are resolved before a connection is made".into())))
     }
 }

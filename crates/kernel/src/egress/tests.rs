@@ -1,8 +1,5 @@
 //! Row T5 of contracts/flows.md and everything around it, against real servers on loopback.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the servers of a test end with it"
-)]
+#![expect(clippy::disallowed_methods, reason = "the servers of a test end with it")]
 
 use std::collections::HashMap;
 use std::io;
@@ -41,36 +38,18 @@ impl Resolve for Names {
         let answers = self.answers.get(host);
         let answer = answers.and_then(|list| list.get(before).or(list.last()));
         let found = answer
-            .map(|text| {
-                text.split_whitespace()
-                    .map(|ip| ip.parse().unwrap())
-                    .collect()
-            })
+            .map(|text| text.split_whitespace().map(|ip| ip.parse().unwrap()).collect())
             .ok_or_else(|| io::Error::other("no such name"));
         Box::pin(std::future::ready(found))
     }
 }
 
-fn egress(
-    allow: &[&str],
-    names: &[(&'static str, &[&'static str])],
-) -> (Egress, Arc<Mutex<Vec<String>>>) {
-    let config = EgressConfig {
-        allow: allow.iter().map(|text| (*text).to_owned()).collect(),
-        ca_file: None,
-    };
+fn egress(allow: &[&str], names: &[(&'static str, &[&'static str])]) -> (Egress, Arc<Mutex<Vec<String>>>) {
+    let config = EgressConfig { allow: allow.iter().map(|text| (*text).to_owned()).collect(), ca_file: None };
     let asked = Arc::default();
-    let resolver = Names {
-        answers: names
-            .iter()
-            .map(|(name, list)| (*name, list.to_vec()))
-            .collect(),
-        asked: Arc::clone(&asked),
-    };
-    (
-        Egress::with_resolver(&config, Box::new(resolver)).unwrap(),
-        asked,
-    )
+    let resolver =
+        Names { answers: names.iter().map(|(name, list)| (*name, list.to_vec())).collect(), asked: Arc::clone(&asked) };
+    (Egress::with_resolver(&config, Box::new(resolver)).unwrap(), asked)
 }
 
 fn get(url: &str) -> EgressRequest {
@@ -78,10 +57,7 @@ fn get(url: &str) -> EgressRequest {
 }
 
 async fn code(egress: &Egress, request: EgressRequest) -> &'static str {
-    egress
-        .send(request)
-        .await
-        .map_or_else(|e| e.code(), |_| "answered")
+    egress.send(request).await.map_or_else(|e| e.code(), |_| "answered")
 }
 
 /// Serves on this loopback address and counts its connections.
@@ -102,13 +78,7 @@ fn echo() -> Router {
     Router::new().fallback(any(async |request: Request| {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        let header = |name: &str| {
-            parts
-                .headers
-                .get(name)
-                .map_or("-", |v| v.to_str().unwrap())
-                .to_owned()
-        };
+        let header = |name: &str| parts.headers.get(name).map_or("-", |v| v.to_str().unwrap()).to_owned();
         format!(
             "{} {} host={} auth={} type={} x={} agent={} body={}",
             parts.method,
@@ -177,11 +147,7 @@ async fn t5_every_spelling_of_an_inner_address_is_refused_before_a_packet_leaves
         "meta.test",
     ];
     for host in hosts {
-        assert_eq!(
-            code(&egress, get(&format!("http://{host}:{port}/"))).await,
-            "url_blocked",
-            "{host}"
-        );
+        assert_eq!(code(&egress, get(&format!("http://{host}:{port}/"))).await, "url_blocked", "{host}");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 0);
 }
@@ -192,35 +158,15 @@ async fn t5_the_operators_list_opens_exactly_its_targets() {
     let (other_port, _) = serve("127.0.0.1", echo()).await;
     let by_address = format!("127.0.0.1:{port}");
     let by_host = format!("inner.test:{port}");
-    for allow in [
-        by_address.as_str(),
-        by_host.as_str(),
-        "127.0.0.0/8",
-        "inner.test",
-    ] {
+    for allow in [by_address.as_str(), by_host.as_str(), "127.0.0.0/8", "inner.test"] {
         let (egress, _) = egress(&[allow], &[("inner.test", &["127.0.0.1"])]);
-        assert_eq!(
-            code(&egress, get(&format!("http://inner.test:{port}/"))).await,
-            "answered",
-            "{allow}"
-        );
+        assert_eq!(code(&egress, get(&format!("http://inner.test:{port}/"))).await, "answered", "{allow}");
     }
     let (egress, _) = egress(&[&by_address], &[("inner.test", &["127.0.0.1"])]);
-    for host in [
-        "127.0.0.1",
-        "2130706433",
-        "[::ffff:127.0.0.1]",
-        "inner.test",
-    ] {
-        assert_eq!(
-            code(&egress, get(&format!("http://{host}:{other_port}/"))).await,
-            "url_blocked"
-        );
+    for host in ["127.0.0.1", "2130706433", "[::ffff:127.0.0.1]", "inner.test"] {
+        assert_eq!(code(&egress, get(&format!("http://{host}:{other_port}/"))).await, "url_blocked");
     }
-    assert_eq!(
-        code(&egress, get(&format!("http://2130706433:{port}/"))).await,
-        "answered"
-    );
+    assert_eq!(code(&egress, get(&format!("http://2130706433:{port}/"))).await, "answered");
 }
 
 #[tokio::test]
@@ -229,48 +175,27 @@ async fn t5_the_systems_own_names_for_loopback_are_refused_too() {
     let url = format!("http://localhost:{port}/");
     let with_list = |allow: &[&str]| {
         let allow = allow.iter().map(|text| (*text).to_owned()).collect();
-        Egress::new(&EgressConfig {
-            allow,
-            ca_file: None,
-        })
-        .unwrap()
+        Egress::new(&EgressConfig { allow, ca_file: None }).unwrap()
     };
     assert_eq!(code(&with_list(&[]), get(&url)).await, "url_blocked");
-    assert_eq!(
-        code(&with_list(&[&format!("localhost:{port}")]), get(&url)).await,
-        "answered"
-    );
+    assert_eq!(code(&with_list(&[&format!("localhost:{port}")]), get(&url)).await, "answered");
 }
 
 #[tokio::test]
 async fn t5_each_redirect_is_judged_anew() {
     let router = echo()
-        .route(
-            "/meta",
-            any(async || Redirect::temporary("http://169.254.169.254/latest/meta-data/")),
-        )
-        .route(
-            "/file",
-            any(async || Redirect::temporary("file:///etc/passwd")),
-        )
-        .route(
-            "/user",
-            any(async || Redirect::temporary("http://u:p@one.test/")),
-        )
+        .route("/meta", any(async || Redirect::temporary("http://169.254.169.254/latest/meta-data/")))
+        .route("/file", any(async || Redirect::temporary("file:///etc/passwd")))
+        .route("/user", any(async || Redirect::temporary("http://u:p@one.test/")))
         .route("/nowhere", any(async || StatusCode::FOUND))
         .route("/loop", any(async || Redirect::temporary("/loop")))
         .route("/1", any(async || Redirect::temporary("/2")))
         .route("/2", any(async || Redirect::temporary("/3")))
         .route("/3", any(async || Redirect::temporary("/end?q=1")));
     let (port, _) = serve("127.0.0.1", router).await;
-    let (egress, _) = egress(
-        &[&format!("one.test:{port}")],
-        &[("one.test", &["127.0.0.1"])],
-    );
-    let follow = |path: &str, max: u8| EgressRequest {
-        max_redirects: max,
-        ..get(&format!("http://one.test:{port}{path}"))
-    };
+    let (egress, _) = egress(&[&format!("one.test:{port}")], &[("one.test", &["127.0.0.1"])]);
+    let follow =
+        |path: &str, max: u8| EgressRequest { max_redirects: max, ..get(&format!("http://one.test:{port}{path}")) };
     assert_eq!(code(&egress, follow("/meta", 3)).await, "url_blocked");
     assert_eq!(code(&egress, follow("/file", 3)).await, "invalid_url");
     assert_eq!(code(&egress, follow("/user", 3)).await, "invalid_url");
@@ -278,16 +203,10 @@ async fn t5_each_redirect_is_judged_anew() {
     assert_eq!(code(&egress, follow("/loop", 3)).await, "redirect");
     assert_eq!(code(&egress, follow("/1", 2)).await, "redirect");
     let end = egress.send(follow("/1", 3)).await.unwrap();
-    assert_eq!(
-        (end.status, end.url.path(), end.url.query()),
-        (200, "/end", Some("q=1"))
-    );
+    assert_eq!((end.status, end.url.path(), end.url.query()), (200, "/end", Some("q=1")));
     let not_followed = egress.send(follow("/meta", 0)).await.unwrap();
     assert_eq!(not_followed.status, 307);
-    assert_eq!(
-        not_followed.header("location"),
-        Some("http://169.254.169.254/latest/meta-data/")
-    );
+    assert_eq!(not_followed.header("location"), Some("http://169.254.169.254/latest/meta-data/"));
 }
 
 #[tokio::test]
@@ -311,32 +230,20 @@ async fn what_is_meant_for_one_server_is_not_shown_to_another() {
     };
     let body = egress.send(request).await.unwrap().body;
     let agent = concat!("Tandem/", env!("CARGO_PKG_VERSION"));
-    let expected =
-        format!("GET /got host=two.test:{second} auth=- type=- x=kept agent={agent} body=");
+    let expected = format!("GET /got host=two.test:{second} auth=- type=- x=kept agent={agent} body=");
     assert_eq!(String::from_utf8_lossy(&body), expected);
 }
 
 #[tokio::test]
 async fn a_name_that_moves_inside_is_refused_although_a_connection_is_open() {
     let (port, connections) = serve("127.0.0.2", echo()).await;
-    let (egress, asked) = egress(
-        &["127.0.0.2"],
-        &[("moves.test", &["127.0.0.2", "127.0.0.2", "127.0.0.1"])],
-    );
+    let (egress, asked) = egress(&["127.0.0.2"], &[("moves.test", &["127.0.0.2", "127.0.0.2", "127.0.0.1"])]);
     let url = format!("http://moves.test:{port}/");
     assert_eq!(code(&egress, get(&url)).await, "answered");
     assert_eq!(code(&egress, get(&url)).await, "answered");
     assert_eq!(code(&egress, get(&url)).await, "url_blocked");
-    assert_eq!(
-        asked.lock().unwrap().len(),
-        3,
-        "each request is resolved once"
-    );
-    assert_eq!(
-        connections.load(Ordering::SeqCst),
-        1,
-        "the connection to the checked address is used again"
-    );
+    assert_eq!(asked.lock().unwrap().len(), 3, "each request is resolved once");
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "the connection to the checked address is used again");
 }
 
 #[tokio::test]
@@ -344,10 +251,7 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
     let (port, _) = serve("127.0.0.2", echo()).await;
     let names: [(_, &[_]); 1] = [("two.test", &["127.0.0.3 127.0.0.2"])];
     let (egress, _) = egress(&["127.0.0.0/8"], &names);
-    let answer = egress
-        .send(get(&format!("http://two.test:{port}/")))
-        .await
-        .unwrap();
+    let answer = egress.send(get(&format!("http://two.test:{port}/"))).await.unwrap();
     assert!(String::from_utf8_lossy(&answer.body).contains(&format!("host=two.test:{port}")));
 }
 
@@ -364,32 +268,15 @@ async fn the_form_of_the_url_and_the_headers() {
         "data:,x",
     ] {
         let url: Url = bad.parse().unwrap();
-        assert_eq!(
-            egress.judge_literal(&url).unwrap_err().code(),
-            "invalid_url",
-            "{bad}"
-        );
+        assert_eq!(egress.judge_literal(&url).unwrap_err().code(), "invalid_url", "{bad}");
         assert_eq!(code(&egress, get(bad)).await, "invalid_url", "{bad}");
     }
-    for name in [
-        "Host",
-        "Content-Length",
-        "Transfer-Encoding",
-        "Connection",
-        "bad name",
-        "x\r\ny",
-    ] {
-        let request = EgressRequest {
-            headers: vec![(name.into(), "1".into())],
-            ..get("http://ok.test/")
-        };
+    for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection", "bad name", "x\r\ny"] {
+        let request = EgressRequest { headers: vec![(name.into(), "1".into())], ..get("http://ok.test/") };
         assert_eq!(code(&egress, request).await, "invalid_header", "{name}");
     }
     for value in ["a\r\nX-Evil: 1", "a\nb", "a\0b"] {
-        let request = EgressRequest {
-            headers: vec![("X-Test".into(), value.into())],
-            ..get("http://ok.test/")
-        };
+        let request = EgressRequest { headers: vec![("X-Test".into(), value.into())], ..get("http://ok.test/") };
         assert_eq!(code(&egress, request).await, "invalid_header");
     }
 }
@@ -397,11 +284,7 @@ async fn the_form_of_the_url_and_the_headers() {
 #[tokio::test]
 async fn at_post_time_only_literals_and_the_list_are_judged() {
     let (egress, asked) = egress(&["10.0.0.0/8:80"], &[]);
-    let judge = |url: &str| {
-        egress
-            .judge_literal(&url.parse().unwrap())
-            .map_err(|e| e.code())
-    };
+    let judge = |url: &str| egress.judge_literal(&url.parse().unwrap()).map_err(|e| e.code());
     assert_eq!(judge("https://anything.test/x"), Ok(()));
     assert_eq!(judge("http://10.1.1.1/"), Ok(()));
     assert_eq!(judge("https://10.1.1.1/"), Err("url_blocked"));
@@ -411,37 +294,26 @@ async fn at_post_time_only_literals_and_the_list_are_judged() {
 
 #[tokio::test]
 async fn a_body_has_a_cap_announced_or_not() {
-    let router = Router::new()
-        .route("/announced", any(async || vec![b'x'; 1_001]))
-        .route(
-            "/chunked",
-            any(async || {
-                let chunks = (0..1_001).map(|_| Ok::<_, io::Error>("x"));
-                axum::body::Body::from_stream(futures_util::stream::iter(chunks)).into_response()
-            }),
-        );
+    let router = Router::new().route("/announced", any(async || vec![b'x'; 1_001])).route(
+        "/chunked",
+        any(async || {
+            let chunks = (0..1_001).map(|_| Ok::<_, io::Error>("x"));
+            axum::body::Body::from_stream(futures_util::stream::iter(chunks)).into_response()
+        }),
+    );
     let (port, _) = serve("127.0.0.1", router).await;
     let (egress, _) = egress(&["127.0.0.1"], &[]);
     for path in ["announced", "chunked"] {
-        let with_cap = |max_body| EgressRequest {
-            max_body,
-            ..get(&format!("http://127.0.0.1:{port}/{path}"))
-        };
+        let with_cap = |max_body| EgressRequest { max_body, ..get(&format!("http://127.0.0.1:{port}/{path}")) };
         assert_eq!(code(&egress, with_cap(1_000)).await, "too_large", "{path}");
-        assert_eq!(
-            egress.send(with_cap(1_001)).await.unwrap().body.len(),
-            1_001,
-            "{path}"
-        );
+        assert_eq!(egress.send(with_cap(1_001)).await.unwrap().body.len(), 1_001, "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_matter_is_dropped_and_its_connection_used_again() {
-    let router = Router::new()
-        .route("/short", any(async || "thanks"))
-        .route("/long", any(async || vec![b'x'; 10 << 20]))
-        .route(
+    let router =
+        Router::new().route("/short", any(async || "thanks")).route("/long", any(async || vec![b'x'; 10 << 20])).route(
             "/never",
             any(async || {
                 let never = futures_util::stream::pending::<io::Result<Bytes>>();
@@ -451,11 +323,8 @@ async fn a_body_that_does_not_matter_is_dropped_and_its_connection_used_again() 
     let (port, connections) = serve("127.0.0.1", router).await;
     let (egress, _) = egress(&["127.0.0.1"], &[]);
     let tell = async |path: &str| {
-        let request = EgressRequest {
-            max_body: 0,
-            timeout_ms: 2_000,
-            ..get(&format!("http://127.0.0.1:{port}/{path}"))
-        };
+        let request =
+            EgressRequest { max_body: 0, timeout_ms: 2_000, ..get(&format!("http://127.0.0.1:{port}/{path}")) };
         let answer = egress.send(request).await.unwrap();
         (answer.status, answer.body.len())
     };
@@ -468,9 +337,7 @@ async fn a_body_that_does_not_matter_is_dropped_and_its_connection_used_again() 
 }
 
 /// A server that does this with each connection.
-async fn raw<F: Future<Output = ()> + Send>(
-    serve: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
-) -> u16 {
+async fn raw<F: Future<Output = ()> + Send>(serve: impl Fn(tokio::net::TcpStream) -> F + Send + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -496,55 +363,34 @@ async fn servers_that_misbehave_have_a_name() {
 
     let cut = raw(async |mut stream| {
         let _ = stream.read(&mut [0; 1_000]).await;
-        let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
-            .await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
     })
     .await;
     assert_eq!(code(&egress, get(&url(cut))).await, "broken");
 
     let silent = raw(async |_stream| std::future::pending().await).await;
-    let request = EgressRequest {
-        timeout_ms: 100,
-        ..get(&url(silent))
-    };
+    let request = EgressRequest { timeout_ms: 100, ..get(&url(silent)) };
     assert_eq!(code(&egress, request).await, "timeout");
 
     let drips = raw(async |mut stream| {
         let _ = stream.read(&mut [0; 1_000]).await;
-        let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-            .await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await;
         while stream.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
-    let request = EgressRequest {
-        timeout_ms: 150,
-        ..get(&url(drips))
-    };
-    assert_eq!(
-        code(&egress, request).await,
-        "timeout",
-        "the time covers the body"
-    );
+    let request = EgressRequest { timeout_ms: 150, ..get(&url(drips)) };
+    assert_eq!(code(&egress, request).await, "timeout", "the time covers the body");
 
-    let closed = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port();
     let error = egress.send(get(&url(closed))).await.unwrap_err();
     assert!(error.code() == "connect" && error.is_connect());
     assert_eq!(code(&egress, get("http://no-such-name.test/")).await, "dns");
 }
 
 fn tls_file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/tls")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
 }
 
 /// A TLS server with the certificate of api.test, answering one request per connection.
@@ -565,9 +411,7 @@ async fn tls_server() -> u16 {
         async move {
             let Ok(mut stream) = accept.await else { return };
             let _ = stream.read(&mut [0; 1_000]).await;
-            let _ = stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi")
-                .await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi").await;
             let _ = stream.shutdown().await;
         }
     })
@@ -578,43 +422,18 @@ async fn tls_server() -> u16 {
 async fn an_authority_of_the_operator_is_trusted_and_only_for_its_names() {
     let port = tls_server().await;
     let with_authority = |ca_file: Option<PathBuf>| {
-        let config = EgressConfig {
-            allow: vec!["127.0.0.1".into()],
-            ca_file,
-        };
-        let answers = [
-            ("api.test", vec!["127.0.0.1"]),
-            ("other.test", vec!["127.0.0.1"]),
-        ]
-        .into();
-        Egress::with_resolver(
-            &config,
-            Box::new(Names {
-                answers,
-                ..Names::default()
-            }),
-        )
+        let config = EgressConfig { allow: vec!["127.0.0.1".into()], ca_file };
+        let answers = [("api.test", vec!["127.0.0.1"]), ("other.test", vec!["127.0.0.1"])].into();
+        Egress::with_resolver(&config, Box::new(Names { answers, ..Names::default() }))
     };
     let trusting = with_authority(Some(tls_file("ca.pem"))).unwrap();
-    let answer = trusting
-        .send(get(&format!("https://api.test:{port}/")))
-        .await
-        .unwrap();
+    let answer = trusting.send(get(&format!("https://api.test:{port}/"))).await.unwrap();
     assert_eq!(&answer.body[..], b"hi");
-    assert_eq!(
-        code(&trusting, get(&format!("https://other.test:{port}/"))).await,
-        "tls"
-    );
+    assert_eq!(code(&trusting, get(&format!("https://other.test:{port}/"))).await, "tls");
     let strict = with_authority(None).unwrap();
-    assert_eq!(
-        code(&strict, get(&format!("https://api.test:{port}/"))).await,
-        "tls"
-    );
+    assert_eq!(code(&strict, get(&format!("https://api.test:{port}/"))).await, "tls");
     for bad in [tls_file("none.pem"), tls_file("server.key")] {
-        assert!(matches!(
-            with_authority(Some(bad)),
-            Err(EgressError::Authority(_))
-        ));
+        assert!(matches!(with_authority(Some(bad)), Err(EgressError::Authority(_))));
     }
 }
 

@@ -12,10 +12,11 @@ use axum::http::header::{AUTHORIZATION, COOKIE, HOST};
 use axum::http::request::Parts;
 
 use super::Client;
-use crate::credential::{Credential, Principal};
+use crate::credential::Credential;
 use crate::error::codes;
 use crate::kernel::Kernel;
 use crate::org::Org;
+use crate::principal::Principal;
 use crate::problem::Problem;
 
 /// Name of the cookie of a signed-in browser.
@@ -29,8 +30,7 @@ impl Kernel {
     pub async fn admit(&self, token: &str, address: IpAddr) -> Result<Credential, Problem> {
         match self.authenticate(token).await.map_err(Problem::from)? {
             Some(credential) => {
-                self.limits
-                    .credential(&credential.id, self.clock.now_ms())?;
+                self.limits.credential(&credential.id, self.clock.now_ms())?;
                 Ok(credential)
             }
             None => Err(self.wrong_credential(address)),
@@ -48,12 +48,7 @@ impl Kernel {
 
 /// The token of `Authorization: Bearer KEY` or `Authorization: Token token="KEY"` (quotes may be missing).
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, rest) = headers
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .trim()
-        .split_once(' ')?;
+    let (scheme, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(rest);
@@ -61,9 +56,7 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     if !scheme.eq_ignore_ascii_case("token") {
         return None;
     }
-    let value = rest
-        .split(',')
-        .find_map(|pair| pair.trim().strip_prefix("token="));
+    let value = rest.split(',').find_map(|pair| pair.trim().strip_prefix("token="));
     Some(value.unwrap_or(rest).trim_matches('"'))
 }
 
@@ -99,10 +92,7 @@ where
         let credential = if let Some(token) = bearer_token(&parts.headers) {
             kernel.admit(token, client.ip).await?
         } else if let Some(cookie) = Cookies(&parts.headers).get(SESSION_COOKIE) {
-            let found = kernel
-                .authenticate_session(cookie)
-                .await
-                .map_err(Problem::from)?;
+            let found = kernel.authenticate_session(cookie).await.map_err(Problem::from)?;
             found.ok_or_else(|| kernel.wrong_credential(client.ip))?
         } else {
             return Err(Problem::new(codes::UNAUTHORIZED));
@@ -120,9 +110,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Ok(Credential::from_request_parts(parts, state)
-            .await?
-            .principal)
+        Ok(Credential::from_request_parts(parts, state).await?.principal)
     }
 }
 
@@ -152,10 +140,7 @@ where
 
 /// The Host without its port, or the authority of HTTP/2.
 fn host_name(parts: &Parts) -> String {
-    let header = parts
-        .headers
-        .get(HOST)
-        .and_then(|value| value.to_str().ok());
+    let header = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
     let host = header.or_else(|| parts.uri.host()).unwrap_or_default();
     let without_port = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

@@ -45,15 +45,9 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// Absent is taken for JSON; anything else must say so.
 fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_none_or(|value| {
-        let essence = value
-            .to_str()
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default();
+        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
         let essence = essence.trim().to_ascii_lowercase();
-        essence == "application/json"
-            || (essence.starts_with("application/") && essence.ends_with("+json"))
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
     })
 }
 
@@ -63,8 +57,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// 413 when it is larger, 400 when it breaks off.
 pub async fn read_body(body: Body, max: usize) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, max).await.map_err(|e| {
-        let too_large = std::error::Error::source(&e)
-            .is_some_and(|cause| cause.to_string().contains("length limit exceeded"));
+        let too_large =
+            std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit exceeded"));
         if too_large {
             Problem::new(codes::BODY_TOO_LARGE).detail(format!("at most {max} bytes"))
         } else {
@@ -74,16 +68,10 @@ pub async fn read_body(body: Body, max: usize) -> Result<Bytes, Problem> {
 }
 
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        Problem::new(codes::UNREADABLE_JSON)
-            .detail(format!("not UTF-8 at byte {}", e.valid_up_to()))
-    })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| Problem::new(codes::UNREADABLE_JSON).detail(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
     if let Some(pointer) = find_nul(text) {
-        return Err(Problem::new(codes::NUL_CHARACTER).and(
-            pointer,
-            "nul_character",
-            "U+0000 is refused",
-        ));
+        return Err(Problem::new(codes::NUL_CHARACTER).and(pointer, "nul_character", "U+0000 is refused"));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
@@ -95,18 +83,13 @@ fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             Problem::new(codes::UNREADABLE_JSON).detail(inner.to_string())
         }
     })?;
-    reader
-        .end()
-        .map_err(|e| Problem::new(codes::UNREADABLE_JSON).detail(e.to_string()))?;
+    reader.end().map_err(|e| Problem::new(codes::UNREADABLE_JSON).detail(e.to_string()))?;
     Ok(value)
 }
 
 /// serde_json appends " at line 1 column 5"; the pointer says it better.
 fn without_place(message: &str) -> String {
-    message
-        .rsplit_once(" at line ")
-        .map_or(message, |(text, _)| text)
-        .to_owned()
+    message.rsplit_once(" at line ").map_or(message, |(text, _)| text).to_owned()
 }
 
 /// RFC 6901.
@@ -132,10 +115,7 @@ fn escape(key: &str) -> String {
 pub fn find_nul(json: &str) -> Option<String> {
     // Almost no body holds the escape; only then is it worth reading twice.
     let bytes = json.as_bytes();
-    if !bytes
-        .windows(NUL_ESCAPE.len())
-        .any(|window| window == NUL_ESCAPE)
-    {
+    if !bytes.windows(NUL_ESCAPE.len()).any(|window| window == NUL_ESCAPE) {
         return None;
     }
     nul_in(&serde_json::from_str(json).ok()?)
@@ -144,10 +124,9 @@ pub fn find_nul(json: &str) -> Option<String> {
 fn nul_in(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => text.contains('\0').then(String::new),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .find_map(|(index, item)| Some(format!("/{index}{}", nul_in(item)?))),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| Some(format!("/{index}{}", nul_in(item)?)))
+        }
         Value::Object(members) => members.iter().find_map(|(key, member)| {
             if key.contains('\0') {
                 return Some(String::new());
@@ -211,66 +190,35 @@ mod tests {
     fn fails(json: &[u8]) -> (u16, &'static str, String) {
         let problem = read_json::<Sample>(json).map(|_| ()).unwrap_err();
         let place = problem.errors.first().map(|e| e.pointer.clone());
-        (
-            problem.code.status,
-            problem.code.code,
-            place.or(problem.detail.clone()).unwrap_or_default(),
-        )
+        (problem.code.status, problem.code.code, place.or(problem.detail.clone()).unwrap_or_default())
     }
 
     #[test]
     fn a_wrong_field_is_named() {
         let at = |json: &str| fails(json.as_bytes());
-        assert_eq!(
-            at(r#"{"name":1,"steps":[]}"#),
-            (422, "invalid_field", "/name".into())
-        );
+        assert_eq!(at(r#"{"name":1,"steps":[]}"#), (422, "invalid_field", "/name".into()));
         assert_eq!(
             at(r#"{"name":"","steps":[{"a/b":1},{"a/b":300}]}"#),
             (422, "invalid_field", "/steps/1/a~1b".into())
         );
         assert_eq!(at(r#"{"steps":[]}"#), (422, "invalid_field", "".into()));
-        assert_eq!(
-            at(r#"{"name":"","steps":[],"x":1}"#),
-            (422, "invalid_field", "/x".into())
-        );
+        assert_eq!(at(r#"{"name":"","steps":[],"x":1}"#), (422, "invalid_field", "/x".into()));
         let (status, code, detail) = at("{\"name\":\n oops}");
         assert_eq!((status, code), (400, "unreadable_json"));
         assert!(detail.contains("line 2 column 2"), "{detail}");
         assert_eq!(at(r#"{"name":"","steps":[]} x"#).1, "unreadable_json");
         assert_eq!(at("").1, "unreadable_json");
         assert_eq!(fails(b"{\"name\":\"\xff\"}").1, "unreadable_json");
-        assert_eq!(
-            at(&"[".repeat(100_000)).0,
-            422,
-            "deep nesting is no stack overflow"
-        );
-        assert_eq!(
-            at(&format!(
-                r#"{{"name":"","steps":[{{"x":{}"#,
-                "[".repeat(100_000)
-            ))
-            .0,
-            400
-        );
+        assert_eq!(at(&"[".repeat(100_000)).0, 422, "deep nesting is no stack overflow");
+        assert_eq!(at(&format!(r#"{{"name":"","steps":[{{"x":{}"#, "[".repeat(100_000))).0, 400);
     }
 
     #[test]
     fn nul_is_refused_where_it_stands() {
-        assert_eq!(
-            fails(br#"{"name":"a\u0000b","steps":[]}"#),
-            (400, "nul_character", "/name".into())
-        );
-        assert_eq!(
-            find_nul(r#"{"a":["x",{"b/c":"\u0000"}]}"#).as_deref(),
-            Some("/a/1/b~1c")
-        );
+        assert_eq!(fails(br#"{"name":"a\u0000b","steps":[]}"#), (400, "nul_character", "/name".into()));
+        assert_eq!(find_nul(r#"{"a":["x",{"b/c":"\u0000"}]}"#).as_deref(), Some("/a/1/b~1c"));
         assert_eq!(find_nul(r#"{"a\u0000":1}"#).as_deref(), Some(""));
-        assert_eq!(
-            find_nul(r#"{"a":"\\u0000"}"#),
-            None,
-            "a backslash and u0000 is a harmless text"
-        );
+        assert_eq!(find_nul(r#"{"a":"\\u0000"}"#), None, "a backslash and u0000 is a harmless text");
     }
 
     proptest! {

@@ -31,20 +31,11 @@ impl Client {
     /// Reads the connection's peer and, if that is a trusted proxy, what it forwards.
     pub(super) fn find(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let peer = extensions.get::<Peer>().copied();
-        let connected = || {
-            extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0)
-        };
+        let connected = || extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
         let address = peer.map(|peer| peer.address).or_else(connected);
         // Only a test without a connection has none.
-        let ip = address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| {
-            address.ip().to_canonical()
-        });
-        let direct = Self {
-            ip,
-            https: peer.is_some_and(|peer| peer.tls),
-        };
+        let ip = address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip().to_canonical());
+        let direct = Self { ip, https: peer.is_some_and(|peer| peer.tls) };
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
         if !is_trusted(&ip) {
             return direct;
@@ -73,10 +64,7 @@ fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         .map(|hop| {
             let hop = hop.trim();
             let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
-            hop.parse::<IpAddr>()
-                .ok()
-                .or_else(with_port)
-                .map(|ip| ip.to_canonical())
+            hop.parse::<IpAddr>().ok().or_else(with_port).map(|ip| ip.to_canonical())
         })
         .collect()
 }
@@ -102,10 +90,7 @@ mod tests {
     fn client(peer: &str, tls: bool, headers: &[(&'static str, &str)]) -> (String, bool) {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         let mut extensions = Extensions::new();
-        extensions.insert(Peer {
-            address: peer.parse().unwrap(),
-            tls,
-        });
+        extensions.insert(Peer { address: peer.parse().unwrap(), tls });
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
@@ -118,55 +103,18 @@ mod tests {
     fn forwarded_headers_count_only_from_trusted_proxies() {
         const FORWARDED: &str = "x-forwarded-for";
         let forged = [(FORWARDED, "1.2.3.4"), ("x-forwarded-proto", "https")];
-        assert_eq!(
-            client("192.0.2.1:9", false, &forged),
-            ("192.0.2.1".into(), false)
-        );
-        assert_eq!(
-            client("10.0.0.1:9", false, &forged),
-            ("1.2.3.4".into(), true)
-        );
-        assert_eq!(
-            client("10.0.0.1:9", true, &[("x-forwarded-proto", "http")]),
-            ("10.0.0.1".into(), false)
-        );
+        assert_eq!(client("192.0.2.1:9", false, &forged), ("192.0.2.1".into(), false));
+        assert_eq!(client("10.0.0.1:9", false, &forged), ("1.2.3.4".into(), true));
+        assert_eq!(client("10.0.0.1:9", true, &[("x-forwarded-proto", "http")]), ("10.0.0.1".into(), false));
         assert_eq!(client("10.0.0.1:9", true, &[]), ("10.0.0.1".into(), true));
         // The client wrote the first entry, the outer proxy the second, the inner one the third.
         let chain = [(FORWARDED, "9.9.9.9, 203.0.113.7"), (FORWARDED, "10.1.1.1")];
         assert_eq!(client("10.0.0.1:9", false, &chain).0, "203.0.113.7");
-        assert_eq!(
-            client(
-                "10.0.0.1:9",
-                false,
-                &[(FORWARDED, "9.9.9.9, junk, 10.1.1.1")]
-            )
-            .0,
-            "10.1.1.1"
-        );
-        assert_eq!(
-            client("10.0.0.1:9", false, &[(FORWARDED, "junk")]).0,
-            "10.0.0.1"
-        );
-        assert_eq!(
-            client("10.0.0.1:9", false, &[(FORWARDED, "203.0.113.7:55")]).0,
-            "203.0.113.7"
-        );
-        assert_eq!(
-            client("10.0.0.1:9", false, &[(FORWARDED, "[2001:db8::1]:55")]).0,
-            "2001:db8::1"
-        );
-        assert_eq!(
-            client("[fd00::1]:9", false, &[(FORWARDED, "2001:db8::1")]).0,
-            "2001:db8::1"
-        );
-        assert_eq!(
-            client(
-                "[::ffff:10.0.0.1]:9",
-                false,
-                &[(FORWARDED, "::ffff:8.8.8.8")]
-            )
-            .0,
-            "8.8.8.8"
-        );
+        assert_eq!(client("10.0.0.1:9", false, &[(FORWARDED, "9.9.9.9, junk, 10.1.1.1")]).0, "10.1.1.1");
+        assert_eq!(client("10.0.0.1:9", false, &[(FORWARDED, "junk")]).0, "10.0.0.1");
+        assert_eq!(client("10.0.0.1:9", false, &[(FORWARDED, "203.0.113.7:55")]).0, "203.0.113.7");
+        assert_eq!(client("10.0.0.1:9", false, &[(FORWARDED, "[2001:db8::1]:55")]).0, "2001:db8::1");
+        assert_eq!(client("[fd00::1]:9", false, &[(FORWARDED, "2001:db8::1")]).0, "2001:db8::1");
+        assert_eq!(client("[::ffff:10.0.0.1]:9", false, &[(FORWARDED, "::ffff:8.8.8.8")]).0, "8.8.8.8");
     }
 }

@@ -36,19 +36,11 @@ pub(super) struct Around {
 pub struct RequestId(pub Arc<str>);
 
 /// Everything that happens to each request, whatever its route.
-pub(super) async fn layer(
-    State(around): State<Around>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn layer(State(around): State<Around>, mut request: Request, next: Next) -> Response {
     let Around { kernel, hooks } = around;
     let started_ms = kernel.clock.now_ms();
     let id: Arc<str> = kernel.ids.new("req", started_ms).into();
-    let client = Client::find(
-        request.extensions(),
-        request.headers(),
-        &kernel.config.trusted_proxy,
-    );
+    let client = Client::find(request.extensions(), request.headers(), &kernel.config.trusted_proxy);
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let method = request.method().clone();
@@ -66,24 +58,13 @@ pub(super) async fn layer(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let shown = if SECRET_PARAMETERS
-        .iter()
-        .any(|secret| route.contains(secret))
-    {
-        route
-    } else {
-        &path
-    };
+    let shown = if SECRET_PARAMETERS.iter().any(|secret| route.contains(secret)) { route } else { &path };
     let status = response.status().as_u16();
     let took_ms = kernel.clock.now_ms() - started_ms;
     tracing::info!(
         target: "access", request_id = %id, client = %client.ip, %method, path = shown, status, took_ms, "request"
     );
-    let labels = [
-        ("method", method.to_string()),
-        ("route", route.to_owned()),
-        ("status", status.to_string()),
-    ];
+    let labels = [("method", method.to_string()), ("route", route.to_owned()), ("status", status.to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
     response
 }
@@ -100,12 +81,7 @@ pub(super) fn render(hooks: &Hooks, path: &str, problem: Problem) -> Response {
 }
 
 /// What no route should have to look at: endless or NUL-bearing URIs, and addresses that ask too often.
-pub(super) async fn admit(
-    State(kernel): State<Kernel>,
-    client: Client,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn admit(State(kernel): State<Kernel>, client: Client, request: Request, next: Next) -> Response {
     if let Err(problem) = check_uri(request.uri()) {
         return problem.into_response();
     }
@@ -154,8 +130,8 @@ mod tests {
     use super::super::{Json, layers};
     use super::*;
     use crate::config::Config;
-    use crate::credential::Principal;
     use crate::kernel::testing;
+    use crate::principal::Principal;
 
     /// What the log writes.
     #[derive(Clone, Default)]
@@ -176,15 +152,9 @@ mod tests {
         let test = testing::sqlite_with(Config::default()).await;
         let router = Router::new()
             .route("/who", get(async |who: Principal| who.org().to_string()))
-            .route(
-                "/echo",
-                post(async |Json(body): Json<serde_json::Value>| Json(body)),
-            )
+            .route("/echo", post(async |Json(body): Json<serde_json::Value>| Json(body)))
             .route("/m/{link}", get(async || "in"))
-            .route(
-                "/broken",
-                get(async || Problem::internal("the disk is full")),
-            );
+            .route("/broken", get(async || Problem::internal("the disk is full")));
         let router = layers(router, &test.kernel, Hooks::default()).with_state(test.kernel.clone());
         let lines = Lines::default();
         let writer = lines.clone();
@@ -202,45 +172,20 @@ mod tests {
         let asked = async {
             for request in requests {
                 let body = Body::from(r#"{"auth_token":"hunter2"}"#);
-                router
-                    .clone()
-                    .oneshot(request.body(body).unwrap())
-                    .await
-                    .unwrap();
+                router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
             }
         };
         asked.with_subscriber(log).await;
 
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
-        for told in [
-            "path=\"/who\" status=401",
-            "path=\"/echo\" status=200",
-            "path=\"/m/{link}\" status=200",
-        ] {
+        for told in ["path=\"/who\" status=401", "path=\"/echo\" status=200", "path=\"/m/{link}\" status=200"] {
             assert!(text.contains(told), "{told} in {text}");
         }
-        let failure = text
-            .lines()
-            .find(|line| line.contains("the disk is full"))
-            .unwrap();
-        let id = failure
-            .split("request_id=")
-            .nth(1)
-            .and_then(|rest| rest.split('}').next())
-            .unwrap();
-        let access = text
-            .lines()
-            .find(|line| line.contains("status=500"))
-            .unwrap();
-        assert!(
-            access.contains(id),
-            "the reason is found by the id of the answer"
-        );
-        assert_eq!(
-            text.matches("the disk is full").count(),
-            1,
-            "a failure is logged once"
-        );
+        let failure = text.lines().find(|line| line.contains("the disk is full")).unwrap();
+        let id = failure.split("request_id=").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+        let access = text.lines().find(|line| line.contains("status=500")).unwrap();
+        assert!(access.contains(id), "the reason is found by the id of the answer");
+        assert_eq!(text.matches("the disk is full").count(), 1, "a failure is logged once");
     }
 }

@@ -72,12 +72,7 @@ struct Answer {
 }
 
 /// Answers a repeated POST from the store; runs and stores a first one.
-pub(super) async fn layer(
-    State(around): State<Around>,
-    client: Client,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn layer(State(around): State<Around>, client: Client, request: Request, next: Next) -> Response {
     if request.method() != Method::POST || !request.headers().contains_key(KEY) {
         return next.run(request).await;
     }
@@ -87,12 +82,7 @@ pub(super) async fn layer(
     }
 }
 
-async fn once(
-    around: Around,
-    client: Client,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+async fn once(around: Around, client: Client, request: Request, next: Next) -> Result<Response, Problem> {
     let kernel = around.kernel;
     let key = read_key(request.headers())?;
     let (mut parts, body) = request.into_parts();
@@ -108,11 +98,7 @@ async fn once(
         Some(_) => None,
         None => body_credential(&kernel, &around.hooks, parts.uri.path(), &bytes).await?,
     };
-    let route = parts
-        .uri
-        .path_and_query()
-        .map_or("", |both| both.as_str())
-        .to_owned();
+    let route = parts.uri.path_and_query().map_or("", |both| both.as_str()).to_owned();
     let request = Request::from_parts(parts, Body::from(bytes.clone()));
     let Some(credential) = credential else {
         // Whoever is not known yet gets no memory: the handler will say 401, or is keyless.
@@ -130,10 +116,7 @@ async fn once(
     }
     // On a task of its own: a client that gives up must find the answer when it asks again.
     let span = tracing::Span::current();
-    let run = tracing::Instrument::instrument(
-        run(kernel.clone(), around.hooks, claim, request, next),
-        span,
-    );
+    let run = tracing::Instrument::instrument(run(kernel.clone(), around.hooks, claim, request, next), span);
     kernel.tasks.spawn(run).await.map_err(Problem::internal)
 }
 
@@ -153,15 +136,10 @@ async fn body_credential(
 
 fn read_key(headers: &HeaderMap) -> Result<String, Problem> {
     let mut keys = headers.get_all(KEY).iter();
-    let first = keys
-        .next()
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .trim();
+    let first = keys.next().and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
     if first.is_empty() || first.len() > MAX_KEY || keys.next().is_some() {
-        return Err(Problem::new(codes::INVALID_REQUEST).detail(format!(
-            "Idempotency-Key: once, with 1 to {MAX_KEY} printable ASCII characters"
-        )));
+        return Err(Problem::new(codes::INVALID_REQUEST)
+            .detail(format!("Idempotency-Key: once, with 1 to {MAX_KEY} printable ASCII characters")));
     }
     Ok(first.to_owned())
 }
@@ -184,22 +162,13 @@ async fn begin(kernel: &Kernel, claim: &Claim) -> Result<bool, Problem> {
     if kernel.ids.below(SWEEP_ONE_IN) == 0 {
         writes.push(Write::new(SWEEP, args![now_ms]));
     }
-    let counts = kernel
-        .db
-        .writer()
-        .commit(writes)
-        .await
-        .map_err(Problem::internal)?;
+    let counts = kernel.db.writer().commit(writes).await.map_err(Problem::internal)?;
     Ok(counts.first() == Some(&1))
 }
 
 /// The answer to a key that is in use.
 async fn repeat(kernel: &Kernel, claim: &Claim) -> Result<Response, Problem> {
-    let row = kernel
-        .db
-        .one(FIND, args![&claim.credential, &claim.key])
-        .await
-        .map_err(Problem::internal)?;
+    let row = kernel.db.one(FIND, args![&claim.credential, &claim.key]).await.map_err(Problem::internal)?;
     let in_flight = || Problem::new(codes::IDEMPOTENCY_IN_FLIGHT).retry_after(IN_FLIGHT_RETRY_S);
     // Gone meanwhile: the first one failed. The next repetition runs.
     let row = row.ok_or_else(in_flight)?;
@@ -213,10 +182,7 @@ async fn repeat(kernel: &Kernel, claim: &Claim) -> Result<Response, Problem> {
     replay(kernel, &row).map_err(Problem::internal)
 }
 
-fn replay(
-    kernel: &Kernel,
-    row: &Row,
-) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
+fn replay(kernel: &Kernel, row: &Row) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
     let sealed = kernel.secrets.open_sealed(PURPOSE, &row.text("answer")?)?;
     let answer: Answer = serde_json::from_str(sealed.expose())?;
     let status = StatusCode::from_u16(u16::try_from(row.int("status")?)?)?;
@@ -272,10 +238,7 @@ async fn run(kernel: Kernel, hooks: Hooks, claim: Claim, request: Request, next:
 /// A failure of the server, or of the moment, is not the answer to the request: it may be tried again.
 fn worth_keeping(status: StatusCode) -> bool {
     !status.is_server_error()
-        && !matches!(
-            status,
-            StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-        )
+        && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
 async fn keep(
@@ -288,39 +251,17 @@ async fn keep(
     let Ok(body) = std::str::from_utf8(body) else {
         return Ok(false);
     };
-    let text_of = |name: HeaderName| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    let answer = Answer {
-        location: text_of(LOCATION),
-        body: body.to_owned(),
-    };
-    let sealed = kernel
-        .secrets
-        .seal(PURPOSE, &serde_json::to_string(&answer)?)?;
-    let args = args![
-        &claim.credential,
-        &claim.key,
-        claim.begun_ms,
-        i64::from(status.as_u16()),
-        text_of(CONTENT_TYPE),
-        sealed
-    ];
+    let text_of = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let answer = Answer { location: text_of(LOCATION), body: body.to_owned() };
+    let sealed = kernel.secrets.seal(PURPOSE, &serde_json::to_string(&answer)?)?;
+    let args =
+        args![&claim.credential, &claim.key, claim.begun_ms, i64::from(status.as_u16()), text_of(CONTENT_TYPE), sealed];
     kernel.db.run(FINISH, args).await?;
     Ok(true)
 }
 
-async fn forget(
-    kernel: &Kernel,
-    claim: &Claim,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    kernel
-        .db
-        .run(FORGET, args![&claim.credential, &claim.key, claim.begun_ms])
-        .await?;
+async fn forget(kernel: &Kernel, claim: &Claim) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    kernel.db.run(FORGET, args![&claim.credential, &claim.key, claim.begun_ms]).await?;
     Ok(())
 }
 

@@ -35,23 +35,13 @@ impl PageQuery {
         let Some(text) = self.cursor.as_deref().filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        let wrong = || {
-            Problem::new(codes::INVALID_CURSOR).and(
-                "?cursor",
-                "invalid",
-                "not a cursor of this list",
-            )
-        };
+        let wrong = || Problem::new(codes::INVALID_CURSOR).and("?cursor", "invalid", "not a cursor of this list");
         if text.len() > MAX_CURSOR {
             return Err(wrong());
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
         let place = String::from_utf8(bytes).map_err(|_| wrong())?;
-        if place.contains('\0') {
-            Err(wrong())
-        } else {
-            Ok(Some(place))
-        }
+        if place.contains('\0') { Err(wrong()) } else { Ok(Some(place)) }
     }
 
     /// How many items.
@@ -61,11 +51,7 @@ impl PageQuery {
     pub fn limit(&self) -> Result<i64, Problem> {
         match self.limit.unwrap_or(DEFAULT_PAGE) {
             limit @ 1..=MAX_PAGE => Ok(limit.into()),
-            _ => Err(Problem::new(codes::INVALID_REQUEST).and(
-                "?limit",
-                "out_of_range",
-                format!("1 to {MAX_PAGE}"),
-            )),
+            _ => Err(Problem::new(codes::INVALID_REQUEST).and("?limit", "out_of_range", format!("1 to {MAX_PAGE}"))),
         }
     }
 }
@@ -81,10 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn page(cursor: Option<&str>, limit: Option<u32>) -> PageQuery {
-        PageQuery {
-            cursor: cursor.map(str::to_owned),
-            limit,
-        }
+        PageQuery { cursor: cursor.map(str::to_owned), limit }
     }
 
     #[test]
@@ -95,11 +78,7 @@ mod tests {
         assert_eq!(page(None, None).after().unwrap(), None);
         assert_eq!(page(Some(""), None).after().unwrap(), None);
         for bad in ["%", "a", "AA", "_w", &"A".repeat(1_000)] {
-            assert_eq!(
-                page(Some(bad), None).after().unwrap_err().code,
-                codes::INVALID_CURSOR,
-                "{bad}"
-            );
+            assert_eq!(page(Some(bad), None).after().unwrap_err().code, codes::INVALID_CURSOR, "{bad}");
         }
     }
 

@@ -1,8 +1,5 @@
 //! A small server with the shared layers around it, asked as clients do.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the servers of a test end with it"
-)]
+#![expect(clippy::disallowed_methods, reason = "the servers of a test end with it")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,10 +17,10 @@ use tower::ServiceExt;
 use super::*;
 use crate::app::NewApp;
 use crate::config::{Config, LimitConfig};
-use crate::credential::Principal;
 use crate::kernel::testing::{self, TestKernel};
 use crate::org::NewOrg;
 use crate::person::NewPerson;
+use crate::principal::Principal;
 use crate::role::{Action, Role, Scope};
 
 /// What the routes below are given.
@@ -50,47 +47,23 @@ struct Server {
 const HOOKS: Hooks = Hooks {
     envelope: |path, problem| {
         path.starts_with("/documented").then(|| {
-            (
-                problem.status(),
-                axum::Json(json!({"status": "error", "code": problem.code.code})),
-            )
-                .into_response()
+            (problem.status(), axum::Json(json!({"status": "error", "code": problem.code.code}))).into_response()
         })
     },
     body_token: |path, body| {
         let body: Value = serde_json::from_slice(body).ok()?;
-        path.starts_with("/documented")
-            .then(|| body["auth_token"].as_str().map(str::to_owned))?
+        path.starts_with("/documented").then(|| body["auth_token"].as_str().map(str::to_owned))?
     },
 };
 
 fn server(test: TestKernel) -> Server {
-    let app = App {
-        kernel: test.kernel.clone(),
-        runs: Arc::default(),
-        gate: Arc::new(Semaphore::new(1_000)),
-    };
+    let app = App { kernel: test.kernel.clone(), runs: Arc::default(), gate: Arc::new(Semaphore::new(1_000)) };
     let router = Router::new()
-        .route(
-            "/open",
-            get(async |client: Client| format!("{} {}", client.ip, client.https)),
-        )
-        .route(
-            "/panic",
-            get(async || -> &'static str { panic!("secret inside") }),
-        )
+        .route("/open", get(async |client: Client| format!("{} {}", client.ip, client.https)))
+        .route("/panic", get(async || -> &'static str { panic!("secret inside") }))
         .route("/broken", get(async || Problem::internal("secret inside")))
-        .route(
-            "/who",
-            get(async |who: Principal| format!("{} {}", who.org(), who.actor())),
-        )
-        .route(
-            "/admin",
-            get(async |who: Principal| {
-                who.authorize(Action::ManagePeople)
-                    .map(|org| org.to_string())
-            }),
-        )
+        .route("/who", get(async |who: Principal| format!("{} {}", who.org(), who.actor())))
+        .route("/admin", get(async |who: Principal| who.authorize(Action::ManagePeople).map(|org| org.to_string())))
         .route("/tenant", get(async |Tenant(org): Tenant| org.slug))
         .route(
             "/things/{id}",
@@ -115,34 +88,20 @@ async fn make(
     let _open = app.gate.acquire().await;
     match body["want"].as_str() {
         Some("500") => Err(Problem::internal("on purpose")),
+        Some("panic") => panic!("on purpose"),
         Some("422") => Err(Problem::field("/want", "invalid", format!("run {run}"))),
         _ => {
             let location = [("location", format!("/things/{run}"))];
-            Ok((
-                StatusCode::CREATED,
-                location,
-                Json(json!({"run": run, "org": who.org()})),
-            )
-                .into_response())
+            Ok((StatusCode::CREATED, location, Json(json!({"run": run, "org": who.org()}))).into_response())
         }
     }
 }
 
 /// Reads its credential from the body, as document 003 does.
-async fn documented(
-    State(app): State<App>,
-    client: Client,
-    Json(body): Json<Value>,
-) -> Result<String, Problem> {
-    app.kernel
-        .admit(body["auth_token"].as_str().unwrap_or_default(), client.ip)
-        .await?;
+async fn documented(State(app): State<App>, client: Client, Json(body): Json<Value>) -> Result<String, Problem> {
+    app.kernel.admit(body["auth_token"].as_str().unwrap_or_default(), client.ip).await?;
     let run = app.runs.fetch_add(1, Ordering::SeqCst) + 1;
-    if body["want"] == "422" {
-        Err(Problem::field("/want", "invalid", "x"))
-    } else {
-        Ok(format!("run {run}"))
-    }
+    if body["want"] == "422" { Err(Problem::field("/want", "invalid", "x")) } else { Ok(format!("run {run}")) }
 }
 
 struct Answer {
@@ -157,9 +116,7 @@ impl Answer {
     }
 
     fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -171,10 +128,7 @@ impl Server {
     async fn send(&self, mut request: Request<Body>) -> Answer {
         if request.extensions().get::<Peer>().is_none() {
             let address: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-            request.extensions_mut().insert(Peer {
-                address,
-                tls: false,
-            });
+            request.extensions_mut().insert(Peer { address, tls: false });
         }
         let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -191,11 +145,7 @@ impl Server {
     }
 
     async fn get_as(&self, path: &str, authorization: &str) -> Answer {
-        self.ask(
-            Request::get(path).header("authorization", authorization),
-            "",
-        )
-        .await
+        self.ask(Request::get(path).header("authorization", authorization), "").await
     }
 
     /// A POST with an Idempotency-Key.
@@ -213,16 +163,9 @@ impl Server {
 
     /// An organisation and its owner's token.
     async fn owner(&self, slug: &str) -> (String, String) {
-        let org = NewOrg {
-            name: slug.into(),
-            host: Some(format!("{slug}.test")),
-            ..NewOrg::default()
-        };
+        let org = NewOrg { name: slug.into(), host: Some(format!("{slug}.test")), ..NewOrg::default() };
         let org = self.test.create_org(org).await.unwrap().id;
-        let person = NewPerson {
-            name: "Ann".into(),
-            ..NewPerson::default()
-        };
+        let person = NewPerson { name: "Ann".into(), ..NewPerson::default() };
         let (_, token) = self.test.create_person(&org, person).await.unwrap();
         (org, token.expose().to_owned())
     }
@@ -238,10 +181,7 @@ async fn every_answer_has_a_request_id_and_every_error_is_a_problem() {
     let fine = server.get("/open").await;
     assert_eq!((fine.status, fine.text.as_str()), (200, "127.0.0.1 false"));
     assert!(fine.header("x-request-id").starts_with("req_"));
-    assert_ne!(
-        fine.header("x-request-id"),
-        server.get("/open").await.header("x-request-id")
-    );
+    assert_ne!(fine.header("x-request-id"), server.get("/open").await.header("x-request-id"));
 
     for (path, status, code) in [
         ("/nowhere", 404, "not_found"),
@@ -255,11 +195,7 @@ async fn every_answer_has_a_request_id_and_every_error_is_a_problem() {
         ("/broken", 500, "internal"),
     ] {
         let answer = server.get(path).await;
-        assert_eq!(
-            (answer.status, &answer.json()["code"]),
-            (status, &json!(code)),
-            "{path}"
-        );
+        assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{path}");
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert_eq!(answer.json()["type"], format!("/v1/errors/{code}"));
         assert!(!answer.text.contains("secret"), "{}", answer.text);
@@ -276,28 +212,12 @@ async fn every_answer_has_a_request_id_and_every_error_is_a_problem() {
 async fn bodies_are_read_carefully() {
     let server = sqlite().await;
     let post = async |content_type: &str, body: Vec<u8>| {
-        let answer = server
-            .ask(
-                Request::post("/echo").header("content-type", content_type),
-                body,
-            )
-            .await;
-        (
-            answer.status,
-            serde_json::from_str::<Value>(&answer.text).unwrap(),
-        )
+        let answer = server.ask(Request::post("/echo").header("content-type", content_type), body).await;
+        (answer.status, serde_json::from_str::<Value>(&answer.text).unwrap())
     };
     const JSON: &str = "application/json; charset=utf-8";
-    assert_eq!(
-        post(JSON, b"{\"a\":[5]}".to_vec()).await,
-        (200, json!({"a": [5]}))
-    );
-    assert_eq!(
-        post("application/x-www-form-urlencoded", b"a=5".to_vec())
-            .await
-            .0,
-        415
-    );
+    assert_eq!(post(JSON, b"{\"a\":[5]}".to_vec()).await, (200, json!({"a": [5]})));
+    assert_eq!(post("application/x-www-form-urlencoded", b"a=5".to_vec()).await.0, 415);
     assert_eq!(post(JSON, b"{".to_vec()).await.0, 400);
     assert_eq!(post(JSON, b"\"\xc3\"".to_vec()).await.0, 400);
     let (status, nul) = post(JSON, br#"{"a":"\u0000"}"#.to_vec()).await;
@@ -305,11 +225,7 @@ async fn bodies_are_read_carefully() {
     let (status, large) = post(JSON, vec![b' '; MAX_JSON_BODY + 1]).await;
     assert_eq!(
         (status, &large["code"], &large["detail"]),
-        (
-            413,
-            &json!("body_too_large"),
-            &json!("at most 262144 bytes")
-        )
+        (413, &json!("body_too_large"), &json!("at most 262144 bytes"))
     );
 }
 
@@ -320,14 +236,7 @@ async fn each_way_to_carry_a_credential() {
         let (org, token) = server.owner("dev").await;
         let (app, key) = server
             .test
-            .create_app(
-                &org,
-                NewApp {
-                    name: "Shop".into(),
-                    scopes: vec![Scope::Chat],
-                    ..NewApp::default()
-                },
-            )
+            .create_app(&org, NewApp { name: "Shop".into(), scopes: vec![Scope::Chat], ..NewApp::default() })
             .await
             .unwrap();
         for (authorization, actor) in [
@@ -341,49 +250,18 @@ async fn each_way_to_carry_a_credential() {
         ] {
             let answer = server.get_as("/who", &authorization).await;
             assert_eq!(answer.status, 200, "{authorization}");
-            assert!(
-                answer.text.starts_with(&format!("{org} {actor}")),
-                "{}",
-                answer.text
-            );
+            assert!(answer.text.starts_with(&format!("{org} {actor}")), "{}", answer.text);
         }
-        for wrong in [
-            "Bearer",
-            "Bearer x",
-            "Basic eDp5",
-            "Token token=\"\"",
-            "pt_x",
-            "",
-        ] {
+        for wrong in ["Bearer", "Bearer x", "Basic eDp5", "Token token=\"\"", "pt_x", ""] {
             let answer = server.get_as("/who", wrong).await;
-            assert_eq!(
-                (answer.status, answer.header("www-authenticate")),
-                (401, "Bearer"),
-                "{wrong}"
-            );
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{wrong}");
         }
         let people = server.test.people(&org, "", 1).await.unwrap();
-        let session = server
-            .test
-            .create_session(&org, &people[0].id, "", "")
-            .await
-            .unwrap();
+        let session = server.test.create_session(&org, &people[0].id, "", "").await.unwrap();
         let cookie = format!("a=b; tandem_session={}", session.expose());
-        assert_eq!(
-            server
-                .ask(Request::get("/who").header("cookie", cookie), "")
-                .await
-                .status,
-            200
-        );
+        assert_eq!(server.ask(Request::get("/who").header("cookie", cookie), "").await.status, 200);
         let cookie = "tandem_session=st_wrong";
-        assert_eq!(
-            server
-                .ask(Request::get("/who").header("cookie", cookie), "")
-                .await
-                .status,
-            401
-        );
+        assert_eq!(server.ask(Request::get("/who").header("cookie", cookie), "").await.status, 401);
     }
 }
 
@@ -391,61 +269,27 @@ async fn each_way_to_carry_a_credential() {
 async fn roles_and_scopes_open_what_they_name() {
     let server = sqlite().await;
     let (org, owner) = server.owner("dev").await;
-    assert_eq!(
-        server
-            .get_as("/admin", &format!("Bearer {owner}"))
-            .await
-            .text,
-        org
-    );
-    let member = NewPerson {
-        name: "Ben".into(),
-        role: Some(Role::Member),
-        ..NewPerson::default()
-    };
+    assert_eq!(server.get_as("/admin", &format!("Bearer {owner}")).await.text, org);
+    let member = NewPerson { name: "Ben".into(), role: Some(Role::Member), ..NewPerson::default() };
     let (_, member) = server.test.create_person(&org, member).await.unwrap();
-    let refused = server
-        .get_as("/admin", &format!("Bearer {}", member.expose()))
-        .await;
-    assert_eq!(
-        (refused.status, &refused.json()["code"]),
-        (403, &json!("forbidden"))
-    );
-    let app = NewApp {
-        name: "Shop".into(),
-        scopes: vec![Scope::Flows],
-        ..NewApp::default()
-    };
+    let refused = server.get_as("/admin", &format!("Bearer {}", member.expose())).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("forbidden")));
+    let app = NewApp { name: "Shop".into(), scopes: vec![Scope::Flows], ..NewApp::default() };
     let (app, key) = server.test.create_app(&org, app).await.unwrap();
     for token in [key.expose(), app.publishable_key.as_str()] {
-        assert_eq!(
-            server
-                .get_as("/admin", &format!("Bearer {token}"))
-                .await
-                .status,
-            403
-        );
+        assert_eq!(server.get_as("/admin", &format!("Bearer {token}")).await.status, 403);
     }
 }
 
 #[tokio::test]
 async fn the_tenant_of_keyless_requests_is_the_host_then_the_default() {
-    let config = Config {
-        default_org: Some("dev".into()),
-        ..Config::default()
-    };
+    let config = Config { default_org: Some("dev".into()), ..Config::default() };
     let server = server(testing::sqlite_with(config).await);
     let tenant = async |host: &str| {
-        let answer = server
-            .ask(Request::get("/tenant").header("host", host), "")
-            .await;
+        let answer = server.ask(Request::get("/tenant").header("host", host), "").await;
         (answer.status, answer.text)
     };
-    assert_eq!(
-        tenant("other.test").await.0,
-        404,
-        "default_org is looked up at each request"
-    );
+    assert_eq!(tenant("other.test").await.0, 404, "default_org is looked up at each request");
     server.owner("dev").await;
     server.owner("acme").await;
     assert_eq!(tenant("Acme.test:8080").await, (200, "acme".into()));
@@ -456,16 +300,9 @@ async fn the_tenant_of_keyless_requests_is_the_host_then_the_default() {
 
 #[tokio::test]
 async fn addresses_credentials_and_mistakes_are_limited() {
-    let limits = LimitConfig {
-        requests_per_minute_per_ip: 400,
-        requests_per_minute_per_token: 10,
-        ..LimitConfig::default()
-    };
-    let config = Config {
-        limits,
-        trusted_proxy: vec!["10.0.0.0/8".parse().unwrap()],
-        ..Config::default()
-    };
+    let limits =
+        LimitConfig { requests_per_minute_per_ip: 400, requests_per_minute_per_token: 10, ..LimitConfig::default() };
+    let config = Config { limits, trusted_proxy: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
     let server = server(testing::sqlite_with(config).await);
     let (_, token) = server.owner("dev").await;
     let (_, other) = server.owner("acme").await;
@@ -484,42 +321,23 @@ async fn addresses_credentials_and_mistakes_are_limited() {
     }
     let limited = from("1.1.1.1", "/who", &token).await;
     assert_eq!(
-        (
-            limited.status,
-            limited.header("retry-after"),
-            &limited.json()["code"]
-        ),
+        (limited.status, limited.header("retry-after"), &limited.json()["code"]),
         (429, "7", &json!("rate_limited"))
     );
-    assert_eq!(
-        from("1.1.1.1", "/who", &other).await.status,
-        200,
-        "per credential"
-    );
+    assert_eq!(from("1.1.1.1", "/who", &other).await.status, 200, "per credential");
 
     let mut statuses = Vec::new();
     for _ in 0..300 {
         statuses.push(from("2.2.2.2", "/who", "pt_wrong").await.status);
     }
     let first = statuses.iter().position(|status| *status == 429).unwrap();
-    assert!(
-        (50..=200).contains(&first) && statuses[..first].iter().all(|status| *status == 401),
-        "{first}"
-    );
-    assert_eq!(
-        from("2.2.2.2", "/who", &other).await.status,
-        200,
-        "a good credential pays for nobody's mistakes"
-    );
+    assert!((50..=200).contains(&first) && statuses[..first].iter().all(|status| *status == 401), "{first}");
+    assert_eq!(from("2.2.2.2", "/who", &other).await.status, 200, "a good credential pays for nobody's mistakes");
 
     for _ in 0..99 {
         from("2.2.2.2", "/open", "").await;
     }
-    assert_eq!(
-        from("2.2.2.2", "/open", "").await.status,
-        429,
-        "per address, whatever it asks"
-    );
+    assert_eq!(from("2.2.2.2", "/open", "").await.status, 429, "per address, whatever it asks");
     assert_eq!(from("3.3.3.3", "/open", "").await.text, "3.3.3.3 true");
     server.test.hand.advance(60_000);
     assert_eq!(from("2.2.2.2", "/open", "").await.status, 200);
@@ -532,60 +350,21 @@ async fn the_same_key_and_body_get_the_same_answer_once_run() {
         let (org, token) = server.owner("dev").await;
         let (_, other) = server.owner("acme").await;
         let first = server.post("/things", &token, "k1", r#"{"a":1}"#).await;
-        assert_eq!(
-            (first.status, first.json()),
-            (201, json!({"run": 1, "org": org}))
-        );
+        assert_eq!((first.status, first.json()), (201, json!({"run": 1, "org": org})));
         let second = server.post("/things", &token, "k1", r#"{"a":1}"#).await;
         assert_eq!((second.status, &second.text), (201, &first.text));
         assert_eq!(second.header("location"), "/things/1");
         assert_eq!(second.header("content-type"), first.header("content-type"));
-        assert_eq!(
-            (
-                first.header("idempotency-replayed"),
-                second.header("idempotency-replayed")
-            ),
-            ("", "true")
-        );
+        assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), ("", "true"));
 
         let changed = server.post("/things", &token, "k1", r#"{"a":2}"#).await;
-        assert_eq!(
-            (changed.status, &changed.json()["code"]),
-            (409, &json!("idempotency_mismatch"))
-        );
-        assert_eq!(
-            server
-                .post("/things?x=1", &token, "k1", r#"{"a":1}"#)
-                .await
-                .status,
-            409,
-            "another route"
-        );
-        assert_eq!(
-            server
-                .post("/things", &other, "k1", r#"{"a":1}"#)
-                .await
-                .json()["run"],
-            2,
-            "another credential"
-        );
-        assert_eq!(
-            server
-                .post("/things", &token, "k2", r#"{"a":1}"#)
-                .await
-                .json()["run"],
-            3
-        );
+        assert_eq!((changed.status, &changed.json()["code"]), (409, &json!("idempotency_mismatch")));
+        assert_eq!(server.post("/things?x=1", &token, "k1", r#"{"a":1}"#).await.status, 409, "another route");
+        assert_eq!(server.post("/things", &other, "k1", r#"{"a":1}"#).await.json()["run"], 2, "another credential");
+        assert_eq!(server.post("/things", &token, "k2", r#"{"a":1}"#).await.json()["run"], 3);
 
         server.test.hand.advance(24 * 3_600_000);
-        assert_eq!(
-            server
-                .post("/things", &token, "k1", r#"{"a":2}"#)
-                .await
-                .json()["run"],
-            4,
-            "a day later it is free"
-        );
+        assert_eq!(server.post("/things", &token, "k1", r#"{"a":2}"#).await.json()["run"], 4, "a day later it is free");
     }
 }
 
@@ -594,48 +373,21 @@ async fn refusals_are_answers_failures_are_not() {
     let server = sqlite().await;
     let (_, token) = server.owner("dev").await;
     for expected in [1, 1] {
-        let refused = server
-            .post("/things", &token, "k1", r#"{"want":"422"}"#)
-            .await;
-        assert_eq!(
-            (refused.status, refused.header("content-type")),
-            (422, "application/problem+json")
-        );
-        assert_eq!(
-            refused.json()["errors"][0]["message"],
-            format!("run {expected}")
-        );
+        let refused = server.post("/things", &token, "k1", r#"{"want":"422"}"#).await;
+        assert_eq!((refused.status, refused.header("content-type")), (422, "application/problem+json"));
+        assert_eq!(refused.json()["errors"][0]["message"], format!("run {expected}"));
     }
     for expected in [2, 3] {
-        assert_eq!(
-            server
-                .post("/things", &token, "k2", r#"{"want":"500"}"#)
-                .await
-                .status,
-            500
-        );
+        assert_eq!(server.post("/things", &token, "k2", r#"{"want":"500"}"#).await.status, 500);
         assert_eq!(server.runs(), expected, "a failure may be tried again");
     }
-    assert_eq!(
-        server.post("/things", "pt_wrong", "k3", "{}").await.status,
-        401
-    );
+    assert_eq!(server.post("/things", "pt_wrong", "k3", "{}").await.status, 401);
     assert_eq!(server.post("/things", &token, "k3", "{}").await.status, 201);
     for bad in ["", "   ", &"k".repeat(256), "é"] {
-        assert_eq!(
-            server.post("/things", &token, bad, "{}").await.status,
-            400,
-            "{bad:?}"
-        );
+        assert_eq!(server.post("/things", &token, bad, "{}").await.status, 400, "{bad:?}");
     }
     let too_large = "x".repeat(2 << 20);
-    assert_eq!(
-        server
-            .post("/things", &token, "k4", &too_large)
-            .await
-            .status,
-        413
-    );
+    assert_eq!(server.post("/things", &token, "k4", &too_large).await.status, 413);
 }
 
 #[tokio::test]
@@ -654,10 +406,7 @@ async fn two_at_once_run_once() {
         let second = server.post("/things", &token, "k1", "{}").await;
         assert_eq!((second.status, second.header("retry-after")), (409, "1"));
         assert_eq!(second.json()["code"], "idempotency_in_flight");
-        assert_eq!(
-            server.post("/things", &token, "k1", "[]").await.json()["code"],
-            "idempotency_mismatch"
-        );
+        assert_eq!(server.post("/things", &token, "k1", "[]").await.json()["code"], "idempotency_mismatch");
 
         // The client of the first gives up; its request ends all the same, and the answer waits.
         first.abort();
@@ -667,10 +416,7 @@ async fn two_at_once_run_once() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             answer = server.post("/things", &token, "k1", "{}").await;
         }
-        assert_eq!(
-            (answer.status, &answer.json()["run"], server.runs()),
-            (201, &json!(1), 1)
-        );
+        assert_eq!((answer.status, &answer.json()["run"], server.runs()), (201, &json!(1), 1));
     }
 }
 
@@ -681,21 +427,10 @@ async fn a_request_that_died_with_its_process_is_run_again_a_minute_later() {
         let (_, token) = server.owner("dev").await;
         server.post("/things", &token, "k1", "{}").await;
         // As kill -9 between the two writes leaves it.
-        server
-            .test
-            .db
-            .run(
-                "update idempotency set state = 'running', answer = null",
-                vec![],
-            )
-            .await
-            .unwrap();
+        server.test.db.run("update idempotency set state = 'running', answer = null", vec![]).await.unwrap();
         assert_eq!(server.post("/things", &token, "k1", "{}").await.status, 409);
         server.test.hand.advance(60_000);
-        assert_eq!(
-            server.post("/things", &token, "k1", "{}").await.json()["run"],
-            2
-        );
+        assert_eq!(server.post("/things", &token, "k1", "{}").await.json()["run"], 2);
     }
 }
 
@@ -704,12 +439,7 @@ async fn stored_answers_are_sealed() {
     let server = sqlite().await;
     let (org, token) = server.owner("dev").await;
     server.post("/things", &token, "k1", "{}").await;
-    let rows = server
-        .test
-        .db
-        .all("select answer from idempotency", vec![])
-        .await
-        .unwrap();
+    let rows = server.test.db.all("select answer from idempotency", vec![]).await.unwrap();
     let stored = rows[0].text("answer").unwrap();
     assert!(stored.starts_with("s1.") && !stored.contains(&org));
 }
@@ -722,38 +452,20 @@ async fn documented_routes_keep_their_envelope_and_their_credential_in_the_body(
     let post = async |token: &str, key: &str, want: &str| {
         let body = json!({"auth_token": token, "want": want}).to_string();
         let request = Request::post("/documented").header("idempotency-key", key);
-        server
-            .ask(request.header("content-type", "application/json"), body)
-            .await
+        server.ask(request.header("content-type", "application/json"), body).await
     };
     assert_eq!(post(&token, "k1", "").await.text, "run 1");
     assert_eq!(post(&token, "k1", "").await.text, "run 1");
-    assert_eq!(
-        post(&other, "k1", "").await.text,
-        "run 2",
-        "another organisation's key is another key"
-    );
+    assert_eq!(post(&other, "k1", "").await.text, "run 2", "another organisation's key is another key");
     let envelope = |code: &str| json!({"status": "error", "code": code});
     let mismatch = post(&token, "k1", "other").await;
-    assert_eq!(
-        (mismatch.status, mismatch.json()),
-        (409, envelope("idempotency_mismatch"))
-    );
+    assert_eq!((mismatch.status, mismatch.json()), (409, envelope("idempotency_mismatch")));
     for _ in 0..2 {
         let refused = post(&token, "k2", "422").await;
-        assert_eq!(
-            (refused.status, refused.json()),
-            (422, envelope("invalid_field"))
-        );
+        assert_eq!((refused.status, refused.json()), (422, envelope("invalid_field")));
     }
     let wrong = post("pt_wrong", "k1", "").await;
-    assert_eq!(
-        (wrong.status, wrong.json()),
-        (401, envelope("unauthorized"))
-    );
+    assert_eq!((wrong.status, wrong.json()), (401, envelope("unauthorized")));
     let unknown = server.get("/documented/nowhere").await;
-    assert_eq!(
-        (unknown.status, unknown.json()),
-        (404, envelope("not_found"))
-    );
+    assert_eq!((unknown.status, unknown.json()), (404, envelope("not_found")));
 }

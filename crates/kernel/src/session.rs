@@ -1,0 +1,150 @@
+//! Sessions: browsers that a person signed in.
+//!
+//! Invariant: a session is a row with an end; the cookie holds a secret of which only the hash is stored.
+
+use crate::args;
+use crate::credential::{Credential, MAX_TOKEN};
+use crate::kernel::Kernel;
+use crate::record::RecordError;
+use crate::secret::{Secret, token_hash};
+
+/// Beginning of the cookie's value.
+const SESSION_TOKEN: &str = "st_";
+/// A session ends this long after the sign-in.
+const SESSION_LIFE_MS: i64 = 14 * 86_400_000;
+/// Sessions of one person in a list.
+const MAX_LIST: i64 = 100;
+
+crate::statements! {
+    PERSON_BY_SESSION = "select s.id as id, s.token_hash as token_hash, s.last_used_at as last_used_at, \
+        p.org as org, p.id as owner, p.role as role, '[]' as scopes \
+        from person_session s join person p on p.id = s.person \
+        where s.token_hash = $1 and s.expires_at > $2 and p.disabled_at is null";
+    SESSION_USED = "update person_session set last_used_at = $2 where id = $1";
+    INSERT_SESSION = "insert into person_session (id, org, person, token_hash, address, user_agent, created_at, \
+        last_used_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $7, $8)";
+    REVOKE_SESSION = "delete from person_session where org = $1 and id = $2";
+    SESSIONS = "select id, address, user_agent, created_at, last_used_at, expires_at from person_session \
+        where org = $1 and person = $2 and expires_at > $3 order by created_at desc limit $4";
+}
+
+/// A signed-in browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: String,
+    /// Where the sign-in came from.
+    pub address: String,
+    /// What the browser says it is.
+    pub user_agent: String,
+    /// UTC milliseconds.
+    pub created_at: i64,
+    /// UTC milliseconds, to the hour.
+    pub last_used_at: i64,
+    /// UTC milliseconds.
+    pub expires_at: i64,
+}
+
+impl Kernel {
+    /// Recognises the cookie of a signed-in browser.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn authenticate_session(&self, token: &str) -> Result<Option<Credential>, RecordError> {
+        if !token.starts_with(SESSION_TOKEN) || token.len() > MAX_TOKEN {
+            return Ok(None);
+        }
+        let hash = token_hash(token);
+        let now_ms = self.clock.now_ms();
+        if let Some(known) = self.known.get(&hash, now_ms) {
+            return Ok(Some(known));
+        }
+        match self.db.one(PERSON_BY_SESSION, args![&hash, now_ms]).await? {
+            Some(row) => self.accept(&row, hash, SESSION_USED).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Signs a person's browser in: the cookie's value, shown once.
+    ///
+    /// # Errors
+    /// When the person is not one of the organisation, or the store fails.
+    pub async fn create_session(
+        &self,
+        org: &str,
+        person: &str,
+        address: &str,
+        user_agent: &str,
+    ) -> Result<Secret, RecordError> {
+        self.person(org, person).await?;
+        let now_ms = self.clock.now_ms();
+        let token = format!("{SESSION_TOKEN}{}", self.ids.token());
+        let id = self.ids.new("ses", now_ms);
+        let expires_at = now_ms + SESSION_LIFE_MS;
+        let shown: String = user_agent.chars().filter(|c| !c.is_control()).take(200).collect();
+        let args = args![id, org, person, token_hash(&token), address, shown, now_ms, expires_at];
+        self.db.run(INSERT_SESSION, args).await?;
+        Ok(token.into())
+    }
+
+    /// The live sessions of a person, the latest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sessions(&self, org: &str, person: &str) -> Result<Vec<Session>, RecordError> {
+        let rows = self.db.all(SESSIONS, args![org, person, self.clock.now_ms(), MAX_LIST]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Session {
+                    id: row.text("id")?,
+                    address: row.text("address")?,
+                    user_agent: row.text("user_agent")?,
+                    created_at: row.int("created_at")?,
+                    last_used_at: row.int("last_used_at")?,
+                    expires_at: row.int("expires_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Signs a browser out, at once on this node.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] when the organisation has no such session.
+    pub async fn revoke_session(&self, org: &str, id: &str) -> Result<(), RecordError> {
+        self.revoke(REVOKE_SESSION, args![org, id], "session", id).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::testing;
+    use crate::org::NewOrg;
+    use crate::person::NewPerson;
+
+    #[tokio::test]
+    async fn sessions_are_listed_revoked_and_end() {
+        for kernel in testing::each().await {
+            let org = NewOrg { name: "dev".into(), ..NewOrg::default() };
+            let org = kernel.create_org(org).await.unwrap().id;
+            let ann = NewPerson { name: "Ann".into(), ..NewPerson::default() };
+            let person = kernel.create_person(&org, ann).await.unwrap().0.id;
+            let open = async || kernel.create_session(&org, &person, "192.0.2.1", "Browser\n1").await.unwrap();
+            let (first, second) = (open().await, open().await);
+            let who = async |session: &Secret| kernel.authenticate_session(session.expose()).await.unwrap();
+            assert!(who(&first).await.is_some() && who(&second).await.is_some());
+            assert_eq!(kernel.authenticate(first.expose()).await.unwrap(), None, "a cookie is no bearer token");
+            let sessions = kernel.sessions(&org, &person).await.unwrap();
+            assert_eq!(sessions.len(), 2);
+            assert_eq!(sessions[0].user_agent, "Browser1");
+            let first_id = who(&first).await.unwrap().id;
+            assert!(kernel.revoke_session("org_other", &first_id).await.is_err());
+            kernel.revoke_session(&org, &first_id).await.unwrap();
+            assert!(who(&first).await.is_none());
+            kernel.hand.advance(SESSION_LIFE_MS);
+            assert!(who(&second).await.is_none());
+            assert!(kernel.sessions(&org, &person).await.unwrap().is_empty());
+        }
+    }
+}
