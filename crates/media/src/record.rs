@@ -64,7 +64,6 @@ pub fn weave(left: &[i16], right: &[i16], out: &mut [u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use super::*;
 
     #[test]

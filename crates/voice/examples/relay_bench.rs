@@ -40,6 +40,10 @@ fn main() {
     )
     .unwrap();
     let phones = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    // One socket plays all phones: it must not be what loses packets.
+    socket2::SockRef::from(&phones)
+        .set_recv_buffer_size(4 << 20)
+        .unwrap();
 
     let (sink, _events) = mpsc::channel(64);
     let leg = |near: Option<&MediaLeg>, remote: SocketAddr| {

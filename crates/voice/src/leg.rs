@@ -486,7 +486,6 @@ impl LegEvents {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use kernel::ids::Ids;
 
     use super::*;

@@ -229,10 +229,7 @@ impl RecorderFeed {
     }
 
     fn spare_block(&self) -> Vec<u8> {
-        match self.spare.try_recv() {
-            Ok(block) => block,
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Vec::new(),
-        }
+        self.spare.try_recv().unwrap_or_default()
     }
 }
 
