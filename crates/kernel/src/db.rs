@@ -230,6 +230,14 @@ impl Db {
         self.engine.prepare(sql).await
     }
 
+    /// Asks the engine for a sign of life.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.prepare("select 1").await
+    }
+
     /// `sqlite` or `postgres`, for a log line or `doctor`.
     #[must_use]
     pub fn engine_name(&self) -> &'static str {

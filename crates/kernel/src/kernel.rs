@@ -155,7 +155,7 @@ fn make_data(path: &Path) -> Result<(), OpenError> {
 }
 
 /// The database that is configured, else the one in the data directory.
-fn database_url(config: &Config) -> String {
+pub fn database_url(config: &Config) -> String {
     match &config.database {
         Some(url) => url.expose().to_owned(),
         None => format!("sqlite://{}", config.data.join("tandem.db").display()),

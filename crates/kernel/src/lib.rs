@@ -32,6 +32,7 @@ pub mod retention;
 pub mod role;
 pub mod secret;
 pub mod session;
+pub mod telemetry;
 pub mod time;
 pub mod webhook;
 

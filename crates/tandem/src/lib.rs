@@ -2,4 +2,9 @@
 //! Each desk is a module; no desk imports another.
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod cli;
 pub mod flows;
+pub mod openapi;
+pub mod platform;
+pub mod web;

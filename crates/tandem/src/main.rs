@@ -1,4 +1,112 @@
 //! The `tandem` binary: a start that reads as a story.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use kernel::{Clock, Config, Ids, Kernel, telemetry};
+use tandem::app::App;
+use tandem::cli::{Answer, Cli, CliError, Demo, Order};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json();
+    match run(cli) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(answer)) => {
+            println!("{}", if json { answer.json.to_string() } else { answer.text });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("tandem: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what the command line says; a verb answers, a server runs until it is told to stop.
+fn run(cli: Cli) -> Result<Option<Answer>, CliError> {
+    let order = cli.order()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::because)?;
+    runtime.block_on(async {
+        match order {
+            Order::Serve(config) => serve(config).await.map(|()| None),
+            Order::Demo(config) => demo(config).await.map(|()| None),
+            Order::Verb(verb, config) => verb.run(config).await.map(Some),
+        }
+    })
+}
+
+/// Boots, serves, and ends in order.
+async fn serve(config: Config) -> Result<(), CliError> {
+    let kernel = boot(config).await?;
+    let app = App::start(kernel).await.map_err(CliError::because)?;
+    tracing::info!(http = %app.http(), sip = ?app.sip(), "tandem is ready");
+    run_until_stopped(app).await
+}
+
+/// The same, with the tour's organisation and its test endpoint.
+async fn demo(mut config: Config) -> Result<(), CliError> {
+    let endpoint = Demo::open_endpoint(&mut config).await?;
+    let kernel = boot(config).await?;
+    let demo = Demo::prepare(&kernel, endpoint).await?;
+    let app = App::start(kernel).await.map_err(CliError::because)?;
+    eprintln!("{}", demo.tour(&app));
+    run_until_stopped(app).await
+}
+
+/// Sets up logs and opens the store, which brings its schema up to date.
+async fn boot(config: Config) -> Result<Kernel, CliError> {
+    telemetry::start(&config).map_err(CliError::because)?;
+    Ok(Kernel::open(config, Clock::system(), Ids::os()).await?)
+}
+
+/// Waits for SIGTERM or Ctrl-C; then no new calls, the live ones finish, and everything ends. The
+/// second one ends at once. SIGHUP reads the certificates again.
+async fn run_until_stopped(app: App) -> Result<(), CliError> {
+    let mut signals = Signals::listen().map_err(CliError::because)?;
+    while let Told::Reload = signals.next().await {
+        app.reload_certificates().await;
+    }
+    tracing::info!("stopping: live calls may finish; the next signal ends at once");
+    tokio::select! {
+        () = async { app.drain().await; app.stop().await } => tracing::info!("stopped"),
+        () = signals.stop_again() => tracing::warn!("stopped at once"),
+    }
+    Ok(())
+}
+
+/// What the operator says by signal.
+enum Told {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::Reload,
+        }
+    }
+
+    async fn stop_again(&mut self) {
+        while let Told::Reload = self.next().await {}
+    }
+}

@@ -1,0 +1,208 @@
+//! The server as one value: every part of it, started from the ground up and ended from the top down.
+//!
+//! Invariant: what is started is counted, and nothing outlives [`App::stop`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use calls::{Calls, Directory};
+use kernel::db::ServerLock;
+use kernel::http::Hooks;
+use kernel::retention::Retention;
+use kernel::{Config, DbError, Kernel, telemetry};
+use tokio::time::{sleep, timeout};
+use utoipa_axum::router::OpenApiRouter;
+use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
+
+use crate::openapi;
+use crate::platform::{self, Health, Sign};
+use crate::web::{Certificate, Listeners, WebError};
+
+/// How often histograms are folded.
+const FOLD_METRICS: Duration = Duration::from_secs(10);
+/// How often it is looked whether the last call has ended.
+const LOOK_FOR_CALLS: Duration = Duration::from_millis(50);
+/// After the grace time every call is hung up, and may take so long for its last messages.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// SIP over TLS listens so many ports above SIP, when nothing else is said.
+const TLS_PORT_ABOVE: u16 = 1;
+
+/// What the routes of every desk are given; each takes the parts that it knows.
+#[derive(Clone, FromRef)]
+pub struct State {
+    kernel: Kernel,
+    health: Health,
+    calls: Calls,
+}
+
+/// A running server.
+pub struct App {
+    /// The ground it stands on.
+    pub kernel: Kernel,
+    /// Signalling and media.
+    pub voice: Voice,
+    /// The calls that are up.
+    pub calls: Calls,
+    health: Health,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+    certificate: Option<Certificate>,
+    _lock: ServerLock,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A web listener.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// SIP or media.
+    #[error(transparent)]
+    Voice(#[from] VoiceError),
+    /// The store, or another server on it.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The system.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// Every documented route of the server.
+pub fn routes() -> OpenApiRouter<State> {
+    platform::routes()
+}
+
+impl App {
+    /// Takes the store for itself, opens every listener, and sets every part to work.
+    ///
+    /// # Errors
+    /// What does not start, in a sentence.
+    pub async fn start(kernel: Kernel) -> Result<Self, StartError> {
+        let lock = kernel.db.lock().await?;
+        let listeners = Listeners::open(&kernel.config).await?;
+
+        let directory = Directory::open(kernel.clone()).await?;
+        let (voice, incoming) = Voice::start(
+            voice_config(&kernel.config),
+            directory.clone(),
+            kernel.clock.clone(),
+            kernel.ids.clone(),
+            kernel.tasks.clone(),
+            kernel.stop.clone(),
+        )
+        .await?;
+        let calls = Calls::start(&kernel, directory, Arc::new(voice.clone()), incoming);
+        calls.recover(|_, _| Vec::new()).await?;
+        Retention::start(&kernel, Vec::new()).await?;
+        kernel.start();
+        kernel.tasks.spawn(fold_metrics(kernel.clone()));
+
+        let health = Health::default();
+        let state = State { kernel: kernel.clone(), health: health.clone(), calls: calls.clone() };
+        let router = openapi::serve(routes().with_state(state));
+        let router = kernel::http::layers(router, &kernel, Hooks::default());
+        let (http, https, certificate) = (listeners.http_address()?, listeners.https_address(), listeners.certificate());
+        listeners.serve(&kernel, &router);
+        health.set(Sign::Sip, !voice.local_sip().is_empty());
+        health.set(Sign::Http, true);
+        Ok(Self { kernel, voice, calls, health, http, https, certificate, _lock: lock })
+    }
+
+    /// Where HTTP listens.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where HTTPS listens, with a certificate.
+    pub fn https(&self) -> Option<SocketAddr> {
+        self.https
+    }
+
+    /// Where SIP listens, by UDP and TCP.
+    pub fn sip(&self) -> Vec<SocketAddr> {
+        self.voice.local_sip()
+    }
+
+    /// Reads the certificates again; on failure the old ones stay and the log says why.
+    pub async fn reload_certificates(&self) {
+        if let Some(certificate) = &self.certificate {
+            match certificate.reload() {
+                Ok(()) => tracing::info!("HTTPS: the certificate was read again"),
+                Err(error) => tracing::error!(%error, "HTTPS: the certificate stays as it was"),
+            }
+        }
+        if !self.voice.local_tls().is_empty() {
+            match self.voice.reload_tls().await {
+                Ok(()) => tracing::info!("SIP: the certificate was read again"),
+                Err(error) => tracing::error!(%error, "SIP: the certificate stays as it was"),
+            }
+        }
+    }
+
+    /// Takes no new calls and waits until the live ones have ended, at most the grace time; then
+    /// hangs up what is left.
+    pub async fn drain(&self) {
+        self.health.set(Sign::Draining, true);
+        self.calls.drain();
+        let grace = Duration::from_secs(self.kernel.config.drain_seconds.into());
+        if timeout(grace, self.last_call()).await.is_err() {
+            tracing::warn!(calls = self.calls.live(), "the grace time is over: hanging up");
+            self.calls.hangup_all();
+            if timeout(LAST_WORDS, self.last_call()).await.is_err() {
+                tracing::warn!(calls = self.calls.live(), "calls did not end");
+            }
+        }
+    }
+
+    async fn last_call(&self) {
+        while self.calls.live() > 0 {
+            sleep(LOOK_FOR_CALLS).await;
+        }
+    }
+
+    /// Ends every part and writes what is queued.
+    pub async fn stop(self) {
+        self.kernel.close().await;
+    }
+}
+
+/// What signalling and media need to know of the settings.
+fn voice_config(config: &Config) -> VoiceConfig {
+    let one_above = |address: &SocketAddr| SocketAddr::new(address.ip(), address.port().saturating_add(TLS_PORT_ABOVE));
+    let tls = config.tls_cert.clone().zip(config.tls_key.clone()).map(|(cert_file, key_file)| TlsConfig {
+        listen: if config.sip_tls.is_empty() { config.sip.iter().map(one_above).collect() } else { config.sip_tls.clone() },
+        cert_file,
+        key_file,
+    });
+    VoiceConfig {
+        sip: config.sip.clone(),
+        tls,
+        trust_file: config.egress.ca_file.clone(),
+        rtp_ports: (config.rtp_ports.first, config.rtp_ports.last),
+        public_ip: config.public_ip,
+        media_threads: usize::try_from(config.media.threads).unwrap_or_default(),
+        media_timeout_ms: config.media.timeout_seconds.saturating_mul(1_000),
+        user_agent: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
+        limits: voice::SipLimits {
+            registrations_per_minute_per_ip: match config.limits.registrations_per_minute_per_ip {
+                0 => u32::MAX,
+                limit => limit,
+            },
+            ..voice::SipLimits::default()
+        },
+    }
+}
+
+/// A server that nobody scrapes must not keep every sample.
+async fn fold_metrics(kernel: Kernel) {
+    let mut every = tokio::time::interval(FOLD_METRICS);
+    loop {
+        tokio::select! {
+            _ = every.tick() => telemetry::fold_metrics(),
+            () = kernel.stop.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Verbs of organisations, applications, people and teams.
+
+use clap::{Args, Subcommand};
+use kernel::app::NewApp;
+use kernel::org::NewOrg;
+use kernel::{Kernel, Role, Scope};
+use serde_json::json;
+
+use super::{Answer, CliError};
+
+#[derive(Debug, Subcommand)]
+pub enum OrgVerb {
+    /// Make an organisation
+    Create {
+        name: String,
+        /// Its short name in addresses and in `cloud_id` [default: made from the name]
+        #[arg(long)]
+        slug: Option<String>,
+        /// Its time zone, such as Europe/London [default: UTC]
+        #[arg(long)]
+        zone: Option<String>,
+        /// The domain of its phones [default: the server's own address]
+        #[arg(long)]
+        sip_domain: Option<String>,
+        /// The host name of its keyless pages
+        #[arg(long)]
+        host: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AppVerb {
+    /// Make an application; its key is shown once
+    Create {
+        name: String,
+        /// Id or slug of its organisation
+        #[arg(long)]
+        org: String,
+        /// What its key may do; may be repeated [default: everything of its organisation]
+        #[arg(long = "scope")]
+        scopes: Vec<Scope>,
+        /// A setting; may be repeated
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+        settings: Vec<(String, String)>,
+    },
+    /// Change settings of an application
+    Set {
+        id: String,
+        #[arg(value_name = "KEY=VALUE", required = true, value_parser = key_value)]
+        settings: Vec<(String, String)>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Make a person, and a phone when an extension is given
+    Create(NewUser),
+}
+
+#[derive(Args, Debug)]
+pub struct NewUser {
+    name: String,
+    /// Id or slug of the organisation
+    #[arg(long)]
+    org: String,
+    #[arg(long)]
+    email: Option<String>,
+    /// owner, admin, supervisor, agent, member or auditor [default: owner for the first person, then member]
+    #[arg(long)]
+    role: Option<Role>,
+    /// The number of the person's phone inside the organisation
+    #[arg(long, value_name = "NUMBER")]
+    extension: Option<String>,
+    /// Read the password for signing in from the first line of stdin
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TeamVerb {
+    /// Make a team
+    Create {
+        name: String,
+        /// Id or slug of the organisation
+        #[arg(long)]
+        org: String,
+        /// Its number inside the organisation
+        #[arg(long)]
+        number: String,
+        /// How its members ring: ring_all
+        #[arg(long, default_value = "ring_all")]
+        strategy: String,
+        /// Extension of a member; may be repeated
+        #[arg(long = "member", value_name = "EXTENSION")]
+        members: Vec<String>,
+    },
+}
+
+impl OrgVerb {
+    pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
+        let Self::Create { name, slug, zone, sip_domain, host } = self;
+        let org = kernel.create_org(NewOrg { name, slug, zone, sip_domain, host }).await?;
+        Ok(Answer {
+            text: format!("organisation {} ({}), cloud_sid {}", org.slug, org.id, org.cloud_sid),
+            json: json!({"id": org.id, "slug": org.slug, "cloud_sid": org.cloud_sid}),
+        })
+    }
+}
+
+impl AppVerb {
+    pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
+        match self {
+            Self::Create { name, org, scopes, settings } => {
+                let org = kernel.find_org(&org).await?;
+                let (app, key) = kernel.create_app(&org.id, NewApp { name, scopes, settings }).await?;
+                Ok(Answer {
+                    text: format!("application {}\nAPI key (shown once): {}\npublishable key: {}", app.id, key.expose(), app.publishable_key),
+                    json: json!({"id": app.id, "org": org.id, "api_key": key.expose(), "publishable_key": app.publishable_key}),
+                })
+            }
+            Self::Set { id, settings } => {
+                let org = kernel.org_of_app(&id).await?;
+                let app = kernel.set_app(&org, &id, settings).await?;
+                Ok(Answer {
+                    text: format!("application {}: {} settings", app.id, app.settings.len()),
+                    json: json!({"id": app.id, "settings": app.settings}),
+                })
+            }
+        }
+    }
+}
+
+impl UserVerb {
+    pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
+        let Self::Create(new) = self;
+        let org = kernel.find_org(&new.org).await?;
+        let password = if new.password_stdin { Some(super::read_password()?) } else { None };
+        let person = calls::NewUser { name: new.name, email: new.email, role: new.role, password, extension: new.extension };
+        let made = calls::create_user(kernel, &org, person).await?;
+        let token = made.auth_token.expose();
+        let mut text = format!("person {}, auth_token (shown once) {token}", made.id);
+        let mut json = json!({"id": made.id, "auth_token": token, "extension": made.extension});
+        if let Some(sip) = &made.sip {
+            let password = sip.password.expose();
+            text += &format!("\nphone: user {}, password {password}, server {}", sip.username, sip.domain);
+            json["sip"] = json!({"username": sip.username, "password": password, "domain": sip.domain});
+        }
+        Ok(Answer { json, text })
+    }
+}
+
+impl TeamVerb {
+    pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
+        let Self::Create { name, org, number, strategy, members } = self;
+        let org = kernel.find_org(&org).await?;
+        let text = format!("team {name}, number {number}");
+        let json_number = number.clone();
+        let new = calls::NewTeam { name, number, strategy: Some(strategy), members };
+        let id = calls::create_team(kernel, &org.id, new).await?;
+        Ok(Answer { text: format!("{text} ({id})"), json: json!({"id": id, "number": json_number}) })
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("\"{text}\" is not KEY=VALUE")),
+    }
+}

@@ -1,0 +1,40 @@
+//! Verbs of webhooks.
+
+use clap::Subcommand;
+use kernel::Kernel;
+use kernel::outbox::NewWebhook;
+use serde_json::json;
+use url::Url;
+
+use super::{Answer, CliError};
+
+#[derive(Debug, Subcommand)]
+pub enum WebhookVerb {
+    /// Send an organisation's events to a URL; the signing secret is shown once
+    Add {
+        url: Url,
+        /// Id or slug of the organisation
+        #[arg(long)]
+        org: String,
+        /// An event type such as call.completed; may be repeated [default: every type]
+        #[arg(long = "event", value_name = "TYPE")]
+        events: Vec<String>,
+    },
+}
+
+impl WebhookVerb {
+    pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
+        let Self::Add { url, org, events } = self;
+        let org = kernel.find_org(&org).await?;
+        let (webhook, secret) = kernel
+            .outbox
+            .add_webhook(&org.id, NewWebhook { url, method: "POST", events })
+            .await
+            .map_err(CliError::because)?;
+        let secret = secret.expose();
+        Ok(Answer {
+            text: format!("webhook {}\nsigning secret (shown once): {secret}", webhook.id),
+            json: json!({"id": webhook.id, "secret": secret}),
+        })
+    }
+}

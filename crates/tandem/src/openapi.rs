@@ -1,0 +1,89 @@
+//! The OpenAPI document, put together from the handlers of every desk, and the page to read it.
+//!
+//! Invariant: what is served is documented: both come from the same routers.
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use kernel::error::Code;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app;
+
+/// The registers of error codes that desks add to the kernel's.
+pub const ERROR_CODES: &[&[Code]] = &[];
+
+const DOCUMENT_PATH: &str = "/openapi.json";
+const PAGE_PATH: &str = "/docs";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Tandem", description = "Self-hosted communications server", license(name = "Apache-2.0")),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
+    tags(
+        (name = "flows", description = "call flows and their runs"),
+        (name = "calls", description = "calls, recordings, voicemail"),
+        (name = "events", description = "the event log, as a list and live"),
+        (name = "webhooks", description = "events by HTTP, signed as Standard Webhooks says"),
+        (name = "operators", description = "health, metrics, error pages"),
+    ),
+)]
+struct About;
+
+/// One scheme for every kind of key: which it is, the server sees.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("an application's API key or a person's auth_token"))
+            .build();
+        document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document of all routes.
+pub fn document() -> OpenApi {
+    let routes = app::routes().into_openapi();
+    About::openapi().merge_from(routes)
+}
+
+/// The document as openapi.json holds it.
+pub fn document_json() -> String {
+    let mut text = document().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Serves the document and a page that shows it; nothing is loaded from another site.
+pub fn serve(router: OpenApiRouter) -> Router {
+    let (router, _) = router.split_for_parts();
+    let json = document_json();
+    router
+        .route(DOCUMENT_PATH, get(async move || ([(CONTENT_TYPE, "application/json")], json)))
+        .merge(SwaggerUi::new(PAGE_PATH).config(utoipa_swagger_ui::Config::from(DOCUMENT_PATH)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_explained_and_has_an_answer() {
+        let document = serde_json::to_value(document()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        assert!(paths.len() > 10);
+        for (path, operations) in paths {
+            for (method, operation) in operations.as_object().unwrap() {
+                assert!(operation["summary"].as_str().is_some_and(|text| text.len() > 5), "{method} {path} has no summary");
+                assert!(!operation["responses"].as_object().unwrap().is_empty(), "{method} {path} answers nothing");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The live tap: an organisation's events as they happen, by WebSocket or SSE, from a cursor on.
+//!
+//! Invariant: no event is left out or shown twice between two cursors; a reader that does not read
+//! is disconnected and goes on from its last cursor.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
+use kernel::events::{Logged, Tap};
+use kernel::http::{PageQuery, Query, cursor};
+use kernel::problem::ProblemBody;
+use kernel::{Action, Kernel, Principal, Problem};
+use tokio::time::{interval, timeout};
+
+use super::events;
+
+/// Bytes of an idle WebSocket's read buffer (axum's default costs 133 kB a connection).
+const READ_BUFFER: usize = 1024;
+/// The tap sends; a client's frames are at most pings and a close.
+const MAX_FRAME: usize = 4096;
+/// A sign of life this often, so that proxies keep the connection.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+/// A client that takes no byte for so long is gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Events as they happen: a WebSocket when the request is an upgrade, else server-sent events.
+///
+/// A WebSocket frame is an event's envelope with `cursor` added; in SSE `id` is the cursor, `event` the type
+/// and `data` the envelope. Without a cursor the tap begins now; `Last-Event-ID` counts as one.
+#[utoipa::path(get, path = "/v1/tap", tag = "events", params(PageQuery), responses(
+    (status = 101, description = "a WebSocket"),
+    (status = 200, description = "server-sent events", body = String, content_type = "text/event-stream"),
+    (status = 401, description = "no good credential", body = ProblemBody),
+))]
+pub(super) async fn tap(
+    State(kernel): State<Kernel>,
+    principal: Principal,
+    Query(page): Query<PageQuery>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let org = principal.authorize(Action::ReadCalls)?;
+    let from = match start(page, &headers)? {
+        Some(position) => position,
+        None => kernel.events.head(org).await.map_err(Problem::internal)?,
+    };
+    let tap = kernel.events.tap(org, from);
+    Ok(match upgrade {
+        Ok(upgrade) => upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME).on_upgrade(move |socket| {
+            let tasks = kernel.tasks.clone();
+            tasks.track_future(follow(kernel, tap, socket))
+        }),
+        Err(_) => {
+            let signs = KeepAlive::new().interval(SIGN_OF_LIFE);
+            Sse::new(stream_of(kernel, tap)).keep_alive(signs).into_response()
+        }
+    })
+}
+
+fn start(mut page: PageQuery, headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    if let Some(last) = headers.get("last-event-id") {
+        page.cursor = Some(last.to_str().map_err(|_| events::wrong_cursor())?.to_owned());
+    }
+    events::position(&page)
+}
+
+/// The events of a tap one by one; ends with the server, or when the store fails.
+fn stream_of(kernel: Kernel, tap: Tap) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((kernel, tap), async |(kernel, mut tap)| {
+        let batch = tokio::select! {
+            batch = tap.next() => shown(batch)?,
+            () = kernel.stop.cancelled() => return None,
+        };
+        let events: Vec<_> = batch.into_iter().map(|logged| Ok(server_sent(logged))).collect();
+        Some((stream::iter(events), (kernel, tap)))
+    })
+    .flatten()
+}
+
+fn server_sent(logged: Logged) -> Event {
+    Event::default().id(cursor(&logged.position.to_string())).event(logged.kind).data(logged.envelope)
+}
+
+/// What a tap gave; a failure of the store is logged and ends it.
+fn shown(batch: Result<Option<Vec<Logged>>, kernel::DbError>) -> Option<Vec<Logged>> {
+    batch.unwrap_or_else(|error| {
+        tracing::error!(%error, "a tap cannot read the event log");
+        None
+    })
+}
+
+/// Sends the events of a tap until one side ends.
+async fn follow(kernel: Kernel, mut tap: Tap, mut socket: WebSocket) {
+    let mut life = interval(SIGN_OF_LIFE);
+    loop {
+        let sent = tokio::select! {
+            batch = tap.next() => match shown(batch) {
+                Some(batch) => send_all(&mut socket, batch).await,
+                None => break,
+            },
+            frame = socket.recv() => match frame {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => true,
+            },
+            _ = life.tick() => send(&mut socket, Message::Ping(Bytes::new())).await,
+            () = kernel.stop.cancelled() => break,
+        };
+        if !sent {
+            return;
+        }
+    }
+    send(&mut socket, Message::Close(None)).await;
+}
+
+async fn send_all(socket: &mut WebSocket, batch: Vec<Logged>) -> bool {
+    for logged in batch {
+        if !send(socket, Message::Text(with_cursor(&logged).into())).await {
+            return false;
+        }
+    }
+    true
+}
+
+async fn send(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(timeout(WRITE_PATIENCE, socket.send(message)).await, Ok(Ok(())))
+}
+
+/// The envelope with `cursor` as its last member.
+fn with_cursor(logged: &Logged) -> String {
+    let open = logged.envelope.strip_suffix('}').unwrap_or(&logged.envelope);
+    format!("{open},\"cursor\":\"{}\"}}", cursor(&logged.position.to_string()))
+}

@@ -1,0 +1,111 @@
+//! What the real phones of the tests have in common: who they are, where their ports come from, and
+//! that a missing program fails loudly with the way to install it.
+//!
+//! Each phone is a child process that is ended by its own id when its handle is dropped.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a phone may take for anything that it does by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Who a phone is and how it speaks.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) user: String,
+    pub(crate) password: String,
+    /// The host part of its address of record.
+    pub(crate) domain: String,
+    /// Where it sends what it says.
+    pub(crate) server: SocketAddr,
+    /// `udp`, `tcp` or `tls`.
+    pub(crate) transport: &'static str,
+    /// Codecs that it offers, best first, by the names of SDP.
+    pub(crate) codecs: Vec<&'static str>,
+    /// SDES-SRTP, and nothing else.
+    pub(crate) srtp: bool,
+    /// Answers by itself.
+    pub(crate) answers: bool,
+    /// What it says all the time: a WAV file of 8 kHz mono.
+    pub(crate) speaks: Option<PathBuf>,
+    /// Registers at the server; without it, it is a stranger with an address.
+    pub(crate) registers: bool,
+}
+
+impl Account {
+    /// A phone of `user` that registers by UDP, speaks PCMU, and is answered by hand.
+    pub(crate) fn new(server: SocketAddr, user: &str, password: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            domain: server.ip().to_string(),
+            server,
+            transport: "udp",
+            codecs: vec!["PCMU"],
+            srtp: false,
+            answers: false,
+            speaks: None,
+            registers: true,
+        }
+    }
+
+    pub(crate) fn by(mut self, transport: &'static str, server: SocketAddr) -> Self {
+        self.transport = transport;
+        self.server = server;
+        self
+    }
+
+    pub(crate) fn at_domain(mut self, domain: &str) -> Self {
+        self.domain = domain.to_owned();
+        self
+    }
+
+    pub(crate) fn codecs(mut self, codecs: &[&'static str]) -> Self {
+        self.codecs = codecs.to_vec();
+        self
+    }
+
+    pub(crate) fn srtp(mut self) -> Self {
+        self.srtp = true;
+        self
+    }
+
+    pub(crate) fn answering(mut self) -> Self {
+        self.answers = true;
+        self
+    }
+
+    pub(crate) fn speaking(mut self, wav: PathBuf) -> Self {
+        self.speaks = Some(wav);
+        self
+    }
+
+    pub(crate) fn stranger(mut self) -> Self {
+        self.registers = false;
+        self
+    }
+}
+
+/// A port on loopback that is free for UDP and TCP, and so is the next one.
+pub(crate) fn free_ports() -> u16 {
+    for _ in 0..200 {
+        let Ok(first) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) else { continue };
+        let port = first.local_addr().unwrap().port();
+        let free = port < u16::MAX
+            && UdpSocket::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok()
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok();
+        if free {
+            return port;
+        }
+    }
+    panic!("no two free ports in a row on loopback");
+}
+
+/// Fails the test, and says how to install it, when a program is missing.
+pub(crate) fn need(program: &str, debian_package: &str) {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    assert!(found, "{program} is missing: ./test installs it, or `apt install {debian_package}`");
+}
