@@ -162,7 +162,13 @@ impl Flows {
         let Some(org) = kernel.org_by_id(&call.org).await? else {
             return Ok(None);
         };
-        let Some(flow) = check(&saved.body.unwrap_or_default(), Purpose::Save, now_ms).flow else {
+        let Some(flow) = check(
+            &store::with_secrets(kernel, saved.body.unwrap_or_default())?,
+            Purpose::Save,
+            now_ms,
+        )
+        .flow
+        else {
             return Ok(None);
         };
         let run = kernel.ids.new("run", now_ms);
@@ -188,6 +194,8 @@ enum InboundError {
     Db(#[from] kernel::DbError),
     #[error(transparent)]
     Org(#[from] RecordError),
+    #[error(transparent)]
+    Secret(#[from] kernel::secret::SecretError),
     #[error(transparent)]
     Publish(#[from] OutboxError),
 }

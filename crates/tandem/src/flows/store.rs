@@ -1,6 +1,6 @@
 //! All SQL of the flows desk. Every statement names the organisation.
 
-use kernel::{Arg, Db, DbError, Kernel, Row, Write, args};
+use kernel::{Arg, Db, DbError, Kernel, Row, Write, args, secret::SecretError};
 use serde_json::Value;
 
 use super::{due::State, machine::Booking};
@@ -69,6 +69,53 @@ impl SavedFlow {
             },
         })
     }
+}
+
+/// Where the sealed publish secret of a saved flow stands in its body.
+const SEALED: &str = "sealed_secret";
+/// What it is sealed for.
+const SEAL_PURPOSE: &str = "flow_version.body";
+
+/// A body to be shown or kept in the open: without its publish secret.
+#[must_use]
+pub fn without_secrets(mut body: Value) -> Value {
+    if let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut) {
+        publish.shift_remove("secret");
+        publish.shift_remove(SEALED);
+    }
+    body
+}
+
+/// A body to be saved: its publish secret sealed.
+///
+/// # Errors
+/// When the server's key does not seal.
+pub fn sealed(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
+    if let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut) {
+        // A client that sends back what it read must not choose what is opened later.
+        publish.shift_remove(SEALED);
+        if let Some(Value::String(secret)) = publish.shift_remove("secret") {
+            publish.insert(
+                SEALED.to_owned(),
+                kernel.secrets.seal(SEAL_PURPOSE, &secret)?.into(),
+            );
+        }
+    }
+    Ok(body)
+}
+
+/// A saved body to be run: its publish secret opened.
+///
+/// # Errors
+/// When it was sealed with another key.
+pub fn with_secrets(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
+    if let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut)
+        && let Some(Value::String(sealed)) = publish.shift_remove(SEALED)
+    {
+        let secret = kernel.secrets.open_sealed(SEAL_PURPOSE, &sealed)?;
+        publish.insert("secret".to_owned(), secret.expose().into());
+    }
+    Ok(body)
 }
 
 /// A run.

@@ -1,13 +1,17 @@
 //! What a check found. Problems carry a stable code and a JSON pointer from the body's root.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FlowProblem)]
 pub struct Problem {
     /// Stable code, such as `unknown_step`.
-    pub code: &'static str,
+    #[schema(value_type = String)]
+    pub code: Cow<'static, str>,
     /// JSON pointer from the body's root (a missing field points to its step).
     pub path: String,
     /// For people.
@@ -32,7 +36,7 @@ impl Report {
         message: impl Into<String>,
     ) {
         self.errors.push(Problem {
-            code,
+            code: code.into(),
             path: path.into(),
             message: message.into(),
         });
@@ -46,7 +50,7 @@ impl Report {
         message: impl Into<String>,
     ) {
         self.warnings.push(Problem {
-            code,
+            code: code.into(),
             path: path.into(),
             message: message.into(),
         });

@@ -21,7 +21,7 @@ fn with(steps: Vec<Value>) -> Checked {
 fn pairs(problems: &[Problem]) -> Vec<(&str, &str)> {
     problems
         .iter()
-        .map(|problem| (problem.code, problem.path.as_str()))
+        .map(|problem| (problem.code.as_ref(), problem.path.as_str()))
         .collect()
 }
 
