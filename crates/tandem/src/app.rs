@@ -185,6 +185,7 @@ fn voice_config(config: &Config) -> VoiceConfig {
         public_ip: config.public_ip,
         media_threads: usize::try_from(config.media.threads).unwrap_or_default(),
         media_timeout_ms: config.media.timeout_seconds.saturating_mul(1_000),
+        digest_sha256: false,
         user_agent: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
         limits: voice::SipLimits {
             registrations_per_minute_per_ip: match config.limits.registrations_per_minute_per_ip {
