@@ -8,13 +8,12 @@ use std::{
 };
 
 use calls::{
-    Call, CallError, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole,
-    NewCall, ResolveError,
+    Call, CallError, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, NewCall, ResolveError,
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kernel::{
-    DbError, Event, Job, JobHandler, JobOutcome, Kernel, Org, Outbox, RecordError, Target, Write,
-    events::NEXT_SEQ, jobs,
+    DbError, Event, Job, JobHandler, JobOutcome, Kernel, Org, Outbox, RecordError, Target, Write, events::NEXT_SEQ,
+    jobs,
 };
 use serde_json::{Value, json};
 use voice::cause::Cause;
@@ -48,11 +47,7 @@ enum CallbackError {
 ///
 /// # Errors
 /// What the store says.
-pub(super) async fn entity_exists(
-    calls: &Calls,
-    org: &str,
-    number: &str,
-) -> Result<bool, ResolveError> {
+pub(super) async fn entity_exists(calls: &Calls, org: &str, number: &str) -> Result<bool, ResolveError> {
     match calls.directory().resolve(org, number).await {
         Err(ResolveError::Number(_)) => Ok(false),
         Err(error) => Err(error),
@@ -77,11 +72,7 @@ struct Driven {
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        self.callbacks
-            .driven
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
+        self.callbacks.driven.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
@@ -99,19 +90,13 @@ impl JobHandler for Callbacks {
 
 impl Callbacks {
     pub(super) fn new(kernel: Kernel, calls: Calls) -> Self {
-        Self {
-            kernel,
-            calls,
-            driven: Arc::default(),
-        }
+        Self { kernel, calls, driven: Arc::default() }
     }
 
     async fn fire(&self, job: &Job) -> Result<JobOutcome, CallbackError> {
         let now_ms = self.kernel.clock.now_ms();
         let Some(driven) = self.take(&job.key) else {
-            return Ok(JobOutcome::Again {
-                at_ms: now_ms + WATCH_MS,
-            });
+            return Ok(JobOutcome::Again { at_ms: now_ms + WATCH_MS });
         };
         let Some(callback) = store::callback(&self.kernel.db, &job.org, &job.key).await? else {
             return Ok(JobOutcome::Done);
@@ -122,18 +107,11 @@ impl Callbacks {
         match due::judge(&facts(&callback), &rules(&org), now_ms) {
             Verdict::Over => Ok(JobOutcome::Done),
             Verdict::Wait { until_ms, moved } => {
-                self.kernel
-                    .db
-                    .writer()
-                    .commit(vec![callback.moved_write(until_ms, moved)])
-                    .await?;
+                self.kernel.db.writer().commit(vec![callback.moved_write(until_ms, moved)]).await?;
                 Ok(JobOutcome::Again { at_ms: until_ms })
             }
             Verdict::Miss(reason) => self.end(&callback, State::Missed, reason).await,
-            Verdict::Interrupted => {
-                self.end(&callback, State::Completed, "server_restart")
-                    .await
-            }
+            Verdict::Interrupted => self.end(&callback, State::Completed, "server_restart").await,
             Verdict::Dial => self.dial(callback, driven).await,
         }
     }
@@ -141,21 +119,11 @@ impl Callbacks {
     /// Takes a callback on; none when its driver is at work.
     fn take(&self, id: &str) -> Option<Driven> {
         let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
-        driven.insert(id.to_owned()).then(|| Driven {
-            callbacks: self.clone(),
-            id: id.to_owned(),
-        })
+        driven.insert(id.to_owned()).then(|| Driven { callbacks: self.clone(), id: id.to_owned() })
     }
 
-    async fn end(
-        &self,
-        callback: &Callback,
-        state: State,
-        reason: &str,
-    ) -> Result<JobOutcome, CallbackError> {
-        let writes = self
-            .end_writes(callback, state, reason, json!({ "reason": reason }))
-            .await?;
+    async fn end(&self, callback: &Callback, state: State, reason: &str) -> Result<JobOutcome, CallbackError> {
+        let writes = self.end_writes(callback, state, reason, json!({ "reason": reason })).await?;
         match self.kernel.db.writer().commit(writes).await {
             // A conflict: it was ended in the same moment.
             Ok(_) | Err(DbError::Conflict) => Ok(JobOutcome::Done),
@@ -173,45 +141,25 @@ impl Callbacks {
         let (number, role) = first_party(&callback);
         let call_id = self.calls.new_call_id();
         let started = json!({ "attempt": attempt, "call_id": call_id, "entity": callback.entity });
-        let mut writes = self
-            .event_writes(&callback, "callback.started", started)
-            .await?;
+        let mut writes = self.event_writes(&callback, "callback.started", started).await?;
         writes.push(callback.calling_write(&call_id));
-        let new = NewCall {
-            role,
-            masked: true,
-            writes,
-            ..NewCall::new(call_id, callback.org.as_str().into(), number)
-        };
+        let new = NewCall { role, masked: true, writes, ..NewCall::new(call_id, callback.org.as_str().into(), number) };
         let call = match self.calls.place(new).await {
             Ok(call) => call,
             Err(CallError::Limit(_) | CallError::Draining) => {
-                return Ok(JobOutcome::Again {
-                    at_ms: now_ms + BUSY_MS,
-                });
+                return Ok(JobOutcome::Again { at_ms: now_ms + BUSY_MS });
             }
             Err(CallError::Number(_)) => {
-                return self
-                    .end(&callback, State::Missed, "number_not_allowed")
-                    .await;
+                return self.end(&callback, State::Missed, "number_not_allowed").await;
             }
             Err(CallError::Db(error)) => return Err(error.into()),
             Err(CallError::Org(error)) => return Err(error.into()),
             Err(CallError::NotFound) => return Ok(JobOutcome::Done),
         };
-        let driver = Driver {
-            callbacks: self.clone(),
-            callback: Callback {
-                attempt,
-                ..callback
-            },
-            call,
-            _driven: driven,
-        };
+        let driver =
+            Driver { callbacks: self.clone(), callback: Callback { attempt, ..callback }, call, _driven: driven };
         self.kernel.tasks.spawn(driver.drive());
-        Ok(JobOutcome::Again {
-            at_ms: now_ms + WATCH_MS,
-        })
+        Ok(JobOutcome::Again { at_ms: now_ms + WATCH_MS })
     }
 
     /// The writes that end a callback: its row, its event and its job.
@@ -222,11 +170,7 @@ impl Callbacks {
         reason: &str,
         mut data: Value,
     ) -> Result<Vec<Write>, DbError> {
-        let kind = if state == State::Completed {
-            "callback.completed"
-        } else {
-            "callback.missed"
-        };
+        let kind = if state == State::Completed { "callback.completed" } else { "callback.missed" };
         if let Some(map) = data.as_object_mut() {
             map.insert("attempts".to_owned(), callback.attempt.into());
         }
@@ -237,17 +181,9 @@ impl Callbacks {
     }
 
     /// An event with the callback's key; the webhooks of the organisation and of the run that booked it get it.
-    async fn event_writes(
-        &self,
-        callback: &Callback,
-        kind: &str,
-        mut data: Value,
-    ) -> Result<Vec<Write>, DbError> {
+    async fn event_writes(&self, callback: &Callback, kind: &str, mut data: Value) -> Result<Vec<Write>, DbError> {
         if let Some(map) = data.as_object_mut() {
-            map.insert(
-                "scheduled_by".to_owned(),
-                Value::from(callback.call.as_str()),
-            );
+            map.insert("scheduled_by".to_owned(), Value::from(callback.call.as_str()));
         }
         let now_ms = self.kernel.clock.now_ms();
         let event = Event {
@@ -261,11 +197,7 @@ impl Callbacks {
         };
         let targets: Vec<Target> = {
             let of_org = self.kernel.outbox.targets(&callback.org).await?;
-            let of_run = self
-                .kernel
-                .outbox
-                .targets_of_run(&callback.org, &callback.run)
-                .await?;
+            let of_run = self.kernel.outbox.targets_of_run(&callback.org, &callback.run).await?;
             of_org.iter().chain(of_run.iter()).cloned().collect()
         };
         Ok(Outbox::event_writes(&event, &targets))
@@ -337,32 +269,18 @@ impl Driver {
         let writes = match attempt {
             Attempt::Answered(status) => {
                 let data = json!({ "status": status.as_str(), "call_id": &*self.call.id });
-                self.callbacks
-                    .end_writes(&self.callback, State::Completed, status.as_str(), data)
-                    .await?
+                self.callbacks.end_writes(&self.callback, State::Completed, status.as_str(), data).await?
             }
             Attempt::Unanswered(cause) => {
-                match due::retry_ms(
-                    self.callback.attempt,
-                    self.callback.attempts,
-                    kernel.clock.now_ms(),
-                ) {
+                match due::retry_ms(self.callback.attempt, self.callback.attempts, kernel.clock.now_ms()) {
                     // Who hangs up the attempt means the callback.
                     Some(at_ms) if cause != Cause::Canceled => {
-                        let job = Job::new(
-                            &self.callback.org,
-                            JOB_KIND,
-                            &self.callback.id,
-                            at_ms,
-                            json!({}),
-                        );
+                        let job = Job::new(&self.callback.org, JOB_KIND, &self.callback.id, at_ms, json!({}));
                         vec![self.callback.moved_write(at_ms, true), job.schedule_write()]
                     }
                     _ => {
                         let data = json!({ "reason": cause.as_str(), "call_id": &*self.call.id });
-                        self.callbacks
-                            .end_writes(&self.callback, State::Missed, cause.as_str(), data)
-                            .await?
+                        self.callbacks.end_writes(&self.callback, State::Missed, cause.as_str(), data).await?
                     }
                 }
             }
@@ -377,19 +295,11 @@ fn entity_first(callback: &Callback) -> bool {
 }
 
 fn first_party(callback: &Callback) -> (&str, LegRole) {
-    if entity_first(callback) {
-        (&callback.entity, LegRole::Agent)
-    } else {
-        (&callback.customer, LegRole::Customer)
-    }
+    if entity_first(callback) { (&callback.entity, LegRole::Agent) } else { (&callback.customer, LegRole::Customer) }
 }
 
 fn second_party(callback: &Callback) -> (&str, LegRole) {
-    if entity_first(callback) {
-        (&callback.customer, LegRole::Customer)
-    } else {
-        (&callback.entity, LegRole::Agent)
-    }
+    if entity_first(callback) { (&callback.customer, LegRole::Customer) } else { (&callback.entity, LegRole::Agent) }
 }
 
 fn facts(callback: &Callback) -> Facts {
@@ -408,18 +318,10 @@ fn facts(callback: &Callback) -> Facts {
 fn rules(org: &Org) -> Rules {
     let quiet = org.settings.quiet_hours.as_ref().and_then(|hours| {
         let minute = |text: &str| {
-            zones::parse_time(text).and_then(|time| {
-                u32::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).ok()
-            })
+            zones::parse_time(text)
+                .and_then(|time| u32::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).ok())
         };
-        Some((
-            minute(&hours.from)?,
-            minute(&hours.to)?,
-            zones::parse_zone(&org.zone)?,
-        ))
+        Some((minute(&hours.from)?, minute(&hours.to)?, zones::parse_zone(&org.zone)?))
     });
-    Rules {
-        do_not_call: org.settings.do_not_call.clone(),
-        quiet,
-    }
+    Rules { do_not_call: org.settings.do_not_call.clone(), quiet }
 }

@@ -30,14 +30,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 6] = [
-        Self::Scheduled,
-        Self::Calling,
-        Self::Connecting,
-        Self::Connected,
-        Self::Completed,
-        Self::Missed,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Scheduled, Self::Calling, Self::Connecting, Self::Connected, Self::Completed, Self::Missed];
 
     /// As its row says it.
     #[must_use]
@@ -117,26 +111,16 @@ pub fn judge(facts: &Facts, rules: &Rules, now_ms: i64) -> Verdict {
     }
     let due_ms = recomputed(facts);
     if due_ms > now_ms {
-        return Verdict::Wait {
-            until_ms: due_ms,
-            moved: facts.moved,
-        };
+        return Verdict::Wait { until_ms: due_ms, moved: facts.moved };
     }
     if now_ms - due_ms > MAX_LATE_MS {
         return Verdict::Miss("late");
     }
-    if rules
-        .do_not_call
-        .iter()
-        .any(|number| same_number(number, &facts.customer))
-    {
+    if rules.do_not_call.iter().any(|number| same_number(number, &facts.customer)) {
         return Verdict::Miss("do_not_call");
     }
     match quiet_until(rules, now_ms) {
-        Some(until_ms) => Verdict::Wait {
-            until_ms,
-            moved: true,
-        },
+        Some(until_ms) => Verdict::Wait { until_ms, moved: true },
         None => Verdict::Dial,
     }
 }
@@ -156,9 +140,7 @@ pub fn retry_ms(attempt: i64, attempts: i64, now_ms: i64) -> Option<i64> {
     if attempt >= attempts {
         return None;
     }
-    let minutes = usize::try_from(attempt - 1)
-        .ok()
-        .and_then(|index| RETRY_MINUTES.get(index))?;
+    let minutes = usize::try_from(attempt - 1).ok().and_then(|index| RETRY_MINUTES.get(index))?;
     Some(now_ms + minutes * MINUTE_MS)
 }
 
@@ -166,11 +148,7 @@ pub fn retry_ms(attempt: i64, attempts: i64, now_ms: i64) -> Option<i64> {
 fn quiet_until(rules: &Rules, now_ms: i64) -> Option<i64> {
     let (from, to, zone) = rules.quiet.as_ref()?;
     let minute = zones::minute_of_day(now_ms, zone)?;
-    let quiet = if from <= to {
-        (*from..*to).contains(&minute)
-    } else {
-        minute >= *from || minute < *to
-    };
+    let quiet = if from <= to { (*from..*to).contains(&minute) } else { minute >= *from || minute < *to };
     if !quiet {
         return None;
     }
@@ -204,55 +182,27 @@ mod tests {
     }
 
     fn quiet(from: u32, to: u32, zone: &str) -> Rules {
-        Rules {
-            quiet: Some((from, to, zones::parse_zone(zone).unwrap())),
-            ..Rules::default()
-        }
+        Rules { quiet: Some((from, to, zones::parse_zone(zone).unwrap())), ..Rules::default() }
     }
 
     #[test]
     fn a_callback_is_dialled_at_its_time_and_at_most_15_minutes_late() {
         let none = Rules::default();
-        assert_eq!(
-            judge(&facts(), &none, DUE - 1),
-            Verdict::Wait {
-                until_ms: DUE,
-                moved: false
-            }
-        );
+        assert_eq!(judge(&facts(), &none, DUE - 1), Verdict::Wait { until_ms: DUE, moved: false });
         assert_eq!(judge(&facts(), &none, DUE), Verdict::Dial);
         assert_eq!(judge(&facts(), &none, DUE + MAX_LATE_MS), Verdict::Dial);
-        assert_eq!(
-            judge(&facts(), &none, DUE + MAX_LATE_MS + 1),
-            Verdict::Miss("late")
-        );
+        assert_eq!(judge(&facts(), &none, DUE + MAX_LATE_MS + 1), Verdict::Miss("late"));
     }
 
     #[test]
     fn the_wall_time_counts_not_the_instant_that_was_computed_once() {
-        let zone_data_changed = Facts {
-            due_ms: DUE - 3_600_000,
-            ..facts()
-        };
+        let zone_data_changed = Facts { due_ms: DUE - 3_600_000, ..facts() };
         assert_eq!(
             judge(&zone_data_changed, &Rules::default(), DUE - 3_600_000),
-            Verdict::Wait {
-                until_ms: DUE,
-                moved: false
-            }
+            Verdict::Wait { until_ms: DUE, moved: false }
         );
-        let retry = Facts {
-            due_ms: DUE + 120_000,
-            moved: true,
-            ..facts()
-        };
-        assert_eq!(
-            judge(&retry, &Rules::default(), DUE),
-            Verdict::Wait {
-                until_ms: DUE + 120_000,
-                moved: true
-            }
-        );
+        let retry = Facts { due_ms: DUE + 120_000, moved: true, ..facts() };
+        assert_eq!(judge(&retry, &Rules::default(), DUE), Verdict::Wait { until_ms: DUE + 120_000, moved: true });
     }
 
     #[test]
@@ -267,10 +217,7 @@ mod tests {
 
     #[test]
     fn numbers_on_the_list_are_never_rung() {
-        let rules = Rules {
-            do_not_call: vec!["917507161643".into()],
-            ..Rules::default()
-        };
+        let rules = Rules { do_not_call: vec!["917507161643".into()], ..Rules::default() };
         assert_eq!(judge(&facts(), &rules, DUE), Verdict::Miss("do_not_call"));
     }
 
@@ -280,50 +227,24 @@ mod tests {
         let until = |rules: Rules| judge(&facts(), &rules, DUE + 30_000);
         assert_eq!(
             until(quiet(21 * 60, 8 * 60, "UTC")),
-            Verdict::Wait {
-                until_ms: DUE + 6 * 3_600_000 + 30 * 60_000,
-                moved: true
-            }
+            Verdict::Wait { until_ms: DUE + 6 * 3_600_000 + 30 * 60_000, moved: true }
         );
-        assert_eq!(
-            until(quiet(60, 120, "UTC")),
-            Verdict::Wait {
-                until_ms: DUE + 30 * 60_000,
-                moved: true
-            }
-        );
+        assert_eq!(until(quiet(60, 120, "UTC")), Verdict::Wait { until_ms: DUE + 30 * 60_000, moved: true });
         assert_eq!(until(quiet(8 * 60, 21 * 60, "UTC")), Verdict::Dial);
         assert_eq!(until(quiet(21 * 60, 7 * 60, "Asia/Kolkata")), Verdict::Dial);
         assert_eq!(
             until(quiet(21 * 60, 8 * 60, "Asia/Kolkata")),
-            Verdict::Wait {
-                until_ms: DUE + 3_600_000,
-                moved: true
-            }
+            Verdict::Wait { until_ms: DUE + 3_600_000, moved: true }
         );
         // Moved by seven hours, it is not late when the quiet hours are over.
-        let moved = Facts {
-            due_ms: DUE + 3_600_000,
-            moved: true,
-            ..facts()
-        };
-        assert_eq!(
-            judge(
-                &moved,
-                &quiet(21 * 60, 8 * 60, "Asia/Kolkata"),
-                DUE + 3_600_000
-            ),
-            Verdict::Dial
-        );
+        let moved = Facts { due_ms: DUE + 3_600_000, moved: true, ..facts() };
+        assert_eq!(judge(&moved, &quiet(21 * 60, 8 * 60, "Asia/Kolkata"), DUE + 3_600_000), Verdict::Dial);
     }
 
     #[test]
     fn retries_come_after_two_five_and_fifteen_minutes() {
         let minutes = |attempt, attempts| retry_ms(attempt, attempts, 0).map(|ms| ms / 60_000);
-        assert_eq!(
-            [minutes(1, 4), minutes(2, 4), minutes(3, 4), minutes(4, 4)],
-            [Some(2), Some(5), Some(15), None]
-        );
+        assert_eq!([minutes(1, 4), minutes(2, 4), minutes(3, 4), minutes(4, 4)], [Some(2), Some(5), Some(15), None]);
         assert_eq!([minutes(1, 1), minutes(3, 3)], [None, None]);
     }
 
@@ -333,12 +254,7 @@ mod tests {
         let rules = quiet(22 * 60, 6 * 60, "Europe/London");
         let mut dialled = 0_i64;
         for booked in 0..7 * 24 * 60_i64 {
-            let mut row = Facts {
-                due_ms: DUE + booked * 60_000,
-                moved: true,
-                attempts: 4,
-                ..facts()
-            };
+            let mut row = Facts { due_ms: DUE + booked * 60_000, moved: true, attempts: 4, ..facts() };
             let mut now_ms = row.due_ms;
             loop {
                 match judge(&row, &rules, now_ms) {

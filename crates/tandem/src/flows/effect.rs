@@ -255,11 +255,7 @@ pub struct StepRef {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named by what they are")]
 pub enum Source {
-    Speech {
-        text: String,
-        voice: Option<String>,
-        language: Option<String>,
-    },
+    Speech { text: String, voice: Option<String>, language: Option<String> },
     Url(String),
 }
 
@@ -291,9 +287,7 @@ pub struct HttpRequest {
 impl std::fmt::Debug for HttpRequest {
     /// Values of variables may be secret: only the method is shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpRequest")
-            .field("method", &self.method)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpRequest").field("method", &self.method).finish_non_exhaustive()
     }
 }
 

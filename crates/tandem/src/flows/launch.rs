@@ -42,6 +42,9 @@ pub enum LaunchError {
     /// The flow has no `call` step and nobody said whom to call.
     #[error("the flow begins with no call, and no number was given")]
     NobodyToCall,
+    /// The flow, or its organisation, is gone, or it does not run any more.
+    #[error("the flow is gone or does not run any more")]
+    Gone,
     /// The number is a template, and nothing has a value yet.
     #[error("the number to call: {0}")]
     Number(#[from] FillError),
@@ -53,25 +56,42 @@ pub enum LaunchError {
     Publish(#[from] OutboxError),
 }
 
+/// How a run shall begin.
+#[derive(Debug)]
+pub struct Order {
+    /// Where the flow comes from.
+    pub origin: Origin,
+    /// Whom to call, instead of the number of the flow's `call` step.
+    pub to: Option<String>,
+    /// The run's id, if it has one already.
+    pub run: Option<String>,
+    /// Rows to be committed with it.
+    pub writes: Vec<Write>,
+}
+
+impl Order {
+    /// A run of this flow, nothing else being said.
+    #[must_use]
+    pub fn of(origin: Origin) -> Self {
+        Self { origin, to: None, run: None, writes: Vec::new() }
+    }
+}
+
 impl Flows {
-    /// Places the flow's call; `to` instead of the number of its `call` step.
+    /// Places the flow's call and runs the flow on it.
     ///
     /// # Errors
     /// [`LaunchError`].
-    pub async fn launch(
-        &self,
-        org: &Org,
-        flow: Arc<Flow>,
-        origin: &Origin,
-        to: Option<&str>,
-    ) -> Result<Launched, LaunchError> {
-        let placing = placing(&flow, to)?;
+    pub async fn launch(&self, org: &Org, flow: Arc<Flow>, order: Order) -> Result<Launched, LaunchError> {
+        let placing = placing(&flow, order.to.as_deref())?;
         let kernel = self.kernel();
         let now_ms = kernel.clock.now_ms();
-        let run = kernel.ids.new("run", now_ms);
+        let run = order.run.unwrap_or_else(|| kernel.ids.new("run", now_ms));
         let call_id = self.calls().new_call_id();
-        let (publish, mut writes) = self.publish(&org.id, &run, &flow)?;
-        writes.insert(0, store::run_write(&org.id, &run, &call_id, origin, now_ms));
+        let (publish, of_publish) = self.publish(&org.id, &run, &flow)?;
+        let mut writes = order.writes;
+        writes.push(store::run_write(&org.id, &run, &call_id, &order.origin, now_ms));
+        writes.extend(of_publish);
         let call = self
             .calls()
             .place(NewCall {
@@ -86,10 +106,7 @@ impl Flows {
             })
             .await?;
         let first_words = first_words(&flow);
-        let begins_with_call = matches!(
-            flow.steps.first().map(|step| &step.kind),
-            Some(Kind::Call(_))
-        );
+        let begins_with_call = matches!(flow.steps.first().map(|step| &step.kind), Some(Kind::Call(_)));
         let machine = Machine::new(flow, setup(&call, org));
         let at_work = Run::new(self.clone(), run.clone(), call, machine);
         if begins_with_call {
@@ -100,12 +117,7 @@ impl Flows {
         Ok(Launched { call: call_id, run })
     }
 
-    fn publish(
-        &self,
-        org: &str,
-        run: &str,
-        flow: &Flow,
-    ) -> Result<(Option<Target>, Vec<Write>), OutboxError> {
+    fn publish(&self, org: &str, run: &str, flow: &Flow) -> Result<(Option<Target>, Vec<Write>), OutboxError> {
         let Some(publish) = &flow.publish else {
             return Ok((None, Vec::new()));
         };
@@ -113,19 +125,9 @@ impl Flows {
         let Ok(url) = Url::parse(&publish.url) else {
             return Ok((None, Vec::new()));
         };
-        let webhook = NewWebhook {
-            url,
-            method: publish.method,
-            events: publish.events.clone().unwrap_or_default(),
-        };
-        let key = publish
-            .secret
-            .as_deref()
-            .and_then(|secret| SigningKey::parse(secret).ok());
-        let (target, writes) = self
-            .kernel()
-            .outbox
-            .run_target(org, run, &webhook, key.as_ref())?;
+        let webhook = NewWebhook { url, method: publish.method, events: publish.events.clone().unwrap_or_default() };
+        let key = publish.secret.as_deref().and_then(|secret| SigningKey::parse(secret).ok());
+        let (target, writes) = self.kernel().outbox.run_target(org, run, &webhook, key.as_ref())?;
         Ok((Some(target), writes))
     }
 
@@ -135,9 +137,7 @@ impl Flows {
             return;
         };
         match self.inbound_run(&mut call, id).await {
-            Ok(Some((run, machine))) => {
-                Box::pin(Run::new(self.clone(), run, call, machine).drive_inbound()).await
-            }
+            Ok(Some((run, machine))) => Box::pin(Run::new(self.clone(), run, call, machine).drive_inbound()).await,
             Ok(None) => {
                 tracing::warn!(org = %call.org, flow = %id, number = %number.e164, "the number leads to a flow that is gone or does not run");
                 refuse(call, Cause::FlowError).await;
@@ -149,11 +149,7 @@ impl Flows {
         }
     }
 
-    async fn inbound_run(
-        &self,
-        call: &mut Call,
-        id: &str,
-    ) -> Result<Option<(String, Machine)>, InboundError> {
+    async fn inbound_run(&self, call: &mut Call, id: &str) -> Result<Option<(String, Machine)>, InboundError> {
         let kernel = self.kernel();
         let now_ms = kernel.clock.now_ms();
         let Some(saved) = store::one(&kernel.db, &call.org, id).await? else {
@@ -162,25 +158,15 @@ impl Flows {
         let Some(org) = kernel.org_by_id(&call.org).await? else {
             return Ok(None);
         };
-        let Some(flow) = check(
-            &store::with_secrets(kernel, saved.body.unwrap_or_default())?,
-            Purpose::Save,
-            now_ms,
-        )
-        .flow
+        let Some(flow) =
+            check(&store::with_secrets(kernel, saved.body.unwrap_or_default())?, Purpose::Save, now_ms).flow
         else {
             return Ok(None);
         };
         let run = kernel.ids.new("run", now_ms);
         let (publish, mut writes) = self.publish(&call.org, &run, &flow)?;
-        let origin = Origin::Saved {
-            flow: saved.id,
-            version: saved.version,
-        };
-        writes.insert(
-            0,
-            store::run_write(&call.org, &run, &call.id, &origin, now_ms),
-        );
+        let origin = Origin::Saved { flow: saved.id, version: saved.version };
+        writes.insert(0, store::run_write(&call.org, &run, &call.id, &origin, now_ms));
         call.with_writes(writes);
         call.driven_by(run.clone(), publish);
         Ok(Some((run, Machine::new(Arc::new(flow), setup(call, &org)))))
@@ -222,25 +208,17 @@ fn placing(flow: &Flow, to: Option<&str>) -> Result<Placing, LaunchError> {
     match (written, to) {
         (Some(Ok(placing)), None) => Ok(placing),
         (Some(Err(error)), None) => Err(error.into()),
-        (Some(Ok(placing)), Some(to)) => Ok(Placing {
-            number: to.to_owned(),
-            ..placing
-        }),
-        (Some(Err(_)) | None, Some(to)) => Ok(Placing {
-            number: to.to_owned(),
-            caller_id: None,
-            timeout_ms: RING_MS,
-            time_limit_ms: TIME_LIMIT_MS,
-        }),
+        (Some(Ok(placing)), Some(to)) => Ok(Placing { number: to.to_owned(), ..placing }),
+        (Some(Err(_)) | None, Some(to)) => {
+            Ok(Placing { number: to.to_owned(), caller_id: None, timeout_ms: RING_MS, time_limit_ms: TIME_LIMIT_MS })
+        }
         (None, None) => Err(LaunchError::NobodyToCall),
     }
 }
 
 /// Whether the `call` step says what to do without the customer.
 fn continues_unanswered(flow: &Flow) -> bool {
-    flow.steps
-        .first()
-        .is_some_and(|step| matches!(step.kind, Kind::Call(_)) && !step.edges.named.is_empty())
+    flow.steps.first().is_some_and(|step| matches!(step.kind, Kind::Call(_)) && !step.edges.named.is_empty())
 }
 
 /// The text that a flow begins with, when it is the same for every call: it is spoken while the phone rings.
@@ -255,11 +233,7 @@ fn first_words(flow: &Flow) -> Option<Source> {
         return None;
     }
     let text = prompt.text.as_ref()?.fixed()?.to_owned();
-    Some(Source::Speech {
-        text,
-        voice: prompt.voice.clone(),
-        language: prompt.language.clone(),
-    })
+    Some(Source::Speech { text, voice: prompt.voice.clone(), language: prompt.language.clone() })
 }
 
 fn setup(call: &Call, org: &Org) -> Setup {

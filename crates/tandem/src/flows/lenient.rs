@@ -106,14 +106,10 @@ pub fn read(body: &[u8]) -> Result<Reading, ReadError> {
     let text = std::str::from_utf8(body).map_err(|bad| ReadError::NotUtf8(bad.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match Reader::new(text, false).document() {
-        Ok(value) => Ok(Reading {
-            value,
-            lenient: false,
-        }),
-        Err(ReadError::Syntax { .. }) => Reader::new(text, true).document().map(|value| Reading {
-            value,
-            lenient: true,
-        }),
+        Ok(value) => Ok(Reading { value, lenient: false }),
+        Err(ReadError::Syntax { .. }) => {
+            Reader::new(text, true).document().map(|value| Reading { value, lenient: true })
+        }
         Err(other) => Err(other),
     }
 }
@@ -135,12 +131,7 @@ enum Segment {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str, lenient: bool) -> Self {
-        Self {
-            text,
-            at: 0,
-            lenient,
-            path: Vec::new(),
-        }
+        Self { text, at: 0, lenient, path: Vec::new() }
     }
 
     fn document(mut self) -> Result<Value, ReadError> {
@@ -165,26 +156,17 @@ impl<'a> Reader<'a> {
             Some('{') => self.nested(Self::object),
             Some('[') => self.nested(Self::array),
             Some('"') => self.straight_string().map(Value::String),
-            Some(open) if self.lenient && is_curly(open) => {
-                self.curly_string(open).map(Value::String)
-            }
+            Some(open) if self.lenient && is_curly(open) => self.curly_string(open).map(Value::String),
             Some('-' | '0'..='9') => self.number(),
             Some('a'..='z') => self.word(),
             _ => Err(self.unexpected("a value")),
         }
     }
 
-    fn nested(
-        &mut self,
-        read: fn(&mut Self) -> Result<Value, ReadError>,
-    ) -> Result<Value, ReadError> {
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Value, ReadError>) -> Result<Value, ReadError> {
         if self.path.len() >= MAX_DEPTH {
             let (line, column) = self.place(self.at);
-            return Err(ReadError::TooDeep {
-                pointer: self.pointer(),
-                line,
-                column,
-            });
+            return Err(ReadError::TooDeep { pointer: self.pointer(), line, column });
         }
         self.advance();
         read(self)
@@ -203,12 +185,7 @@ impl<'a> Reader<'a> {
             self.path.push(Segment::Key(key.clone()));
             if map.contains_key(&key) {
                 let (line, column) = self.place(key_at);
-                return Err(ReadError::DuplicateKey {
-                    key,
-                    pointer: self.pointer(),
-                    line,
-                    column,
-                });
+                return Err(ReadError::DuplicateKey { key, pointer: self.pointer(), line, column });
             }
             self.skip_blank();
             if self.peek() != Some(':') {
@@ -265,9 +242,8 @@ impl<'a> Reader<'a> {
             Some(open) if self.lenient && is_curly(open) => self.curly_string(open),
             Some(first) if self.lenient && (first.is_ascii_alphabetic() || first == '_') => {
                 let rest = self.rest();
-                let end = rest
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
-                    .unwrap_or(rest.len());
+                let end =
+                    rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
                 self.at += end;
                 Ok(rest.get(..end).unwrap_or_default().to_owned())
             }
@@ -277,11 +253,7 @@ impl<'a> Reader<'a> {
 
     fn word(&mut self) -> Result<Value, ReadError> {
         let rest = self.rest();
-        for (word, value) in [
-            ("true", Value::Bool(true)),
-            ("false", Value::Bool(false)),
-            ("null", Value::Null),
-        ] {
+        for (word, value) in [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)] {
             let Some(after) = rest.strip_prefix(word) else {
                 continue;
             };
@@ -295,14 +267,11 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Result<Value, ReadError> {
         let rest = self.rest();
-        let end = rest
-            .find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'))
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
         let text = rest.get(..end).unwrap_or_default();
         // serde_json knows the grammar of a number: no leading zeros, no bare point, nothing infinite.
-        let number: Number = serde_json::from_str(text).map_err(|_| {
-            self.syntax(&format!("\"{text}\" is not a number; write text in quotes"))
-        })?;
+        let number: Number = serde_json::from_str(text)
+            .map_err(|_| self.syntax(&format!("\"{text}\" is not a number; write text in quotes")))?;
         self.at += end;
         Ok(Value::Number(number))
     }
@@ -415,10 +384,7 @@ impl<'a> Reader<'a> {
 
     /// Reads `uXXXX`, standing on the `u`.
     fn hex4(&mut self) -> Result<u32, ReadError> {
-        let digits = self
-            .rest()
-            .get(1..5)
-            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = self.rest().get(1..5).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         match digits.and_then(|d| u32::from_str_radix(d, 16).ok()) {
             Some(code) => {
                 self.at += 5;
@@ -431,11 +397,8 @@ impl<'a> Reader<'a> {
     fn skip_blank(&mut self) {
         loop {
             let rest = self.rest();
-            let blank: &[char] = if self.lenient {
-                &[' ', '\t', '\n', '\r', '\u{a0}']
-            } else {
-                &[' ', '\t', '\n', '\r']
-            };
+            let blank: &[char] =
+                if self.lenient { &[' ', '\t', '\n', '\r', '\u{a0}'] } else { &[' ', '\t', '\n', '\r'] };
             let trimmed = rest.trim_start_matches(blank);
             self.at += rest.len() - trimmed.len();
             if !self.lenient || !(trimmed.starts_with('#') || trimmed.starts_with("//")) {
@@ -474,10 +437,7 @@ impl<'a> Reader<'a> {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.matches('\n').count() + 1;
-        (
-            line,
-            before.get(line_start..).map_or(0, |l| l.chars().count()) + 1,
-        )
+        (line, before.get(line_start..).map_or(0, |l| l.chars().count()) + 1)
     }
 
     fn syntax(&self, hint: &str) -> ReadError {
@@ -486,25 +446,20 @@ impl<'a> Reader<'a> {
 
     fn syntax_at(&self, at: usize, hint: &str) -> ReadError {
         let (line, column) = self.place(at);
-        ReadError::Syntax {
-            line,
-            column,
-            hint: hint.to_owned(),
-        }
+        ReadError::Syntax { line, column, hint: hint.to_owned() }
     }
 
     fn unclosed(&self, open: usize) -> ReadError {
-        self.syntax_at(open, "the string that starts here is not closed on its line (the quotes at both ends must be of one kind)")
+        self.syntax_at(
+            open,
+            "the string that starts here is not closed on its line (the quotes at both ends must be of one kind)",
+        )
     }
 
     /// An error that names a placeholder of the documentation where one stands.
     fn unexpected(&self, wanted: &str) -> ReadError {
         if let Some((at, placeholder)) = self.placeholder() {
-            let instead = if placeholder.starts_with('<') {
-                "an id"
-            } else {
-                "an object or a value"
-            };
+            let instead = if placeholder.starts_with('<') { "an id" } else { "an object or a value" };
             return self.syntax_at(
                 at,
                 &format!("\"{placeholder}\" is a placeholder of the documentation: write {instead} in its place"),
@@ -523,10 +478,7 @@ impl<'a> Reader<'a> {
         let line = rest.lines().next().unwrap_or_default();
         if rest.starts_with('<') {
             let end = line.find('>').map_or(line.len(), |first| {
-                first
-                    + line
-                        .get(first..)
-                        .map_or(0, |tail| tail.len() - tail.trim_start_matches('>').len())
+                first + line.get(first..).map_or(0, |tail| tail.len() - tail.trim_start_matches('>').len())
             });
             return Some((self.at, line.get(..end)?.trim_end().to_owned()));
         }
@@ -583,8 +535,7 @@ mod tests {
 
     #[test]
     fn strict_json_is_not_called_lenient() {
-        let text =
-            r#"{"a":[1,-2.5,1e3,true,null,"x\n\u00e9\ud83d\ude00 # no // comment “quoted”"]}"#;
+        let text = r#"{"a":[1,-2.5,1e3,true,null,"x\n\u00e9\ud83d\ude00 # no // comment “quoted”"]}"#;
         let reading = read(text.as_bytes()).unwrap();
         assert!(!reading.lenient);
         assert_eq!(reading.value, serde_json::from_str::<Value>(text).unwrap());
@@ -592,15 +543,9 @@ mod tests {
 
     #[test]
     fn curly_quotes_delimit_only_outside_straight_strings() {
-        assert_eq!(
-            lenient("{“record”: true, \"text\":\"say “hi”\",}"),
-            json!({"record": true, "text": "say “hi”"})
-        );
+        assert_eq!(lenient("{“record”: true, \"text\":\"say “hi”\",}"), json!({"record": true, "text": "say “hi”"}));
         assert_eq!(lenient("{‘a’:’b’}"), json!({"a": "b"}));
-        assert_eq!(
-            lenient("{“a\": “he said \"no\" twice”}"),
-            json!({"a": "he said \"no\" twice"})
-        );
+        assert_eq!(lenient("{“a\": “he said \"no\" twice”}"), json!({"a": "he said \"no\" twice"}));
         assert_eq!(
             lenient("{url:”https://status_url”, # comment\n method: “PUT” // other\n}"),
             json!({"url": "https://status_url", "method": "PUT"})
@@ -619,21 +564,10 @@ mod tests {
         let found = error("{\"flow\":[{\"id\":1,\n  \"id\":2}]}");
         assert_eq!(
             found,
-            ReadError::DuplicateKey {
-                key: "id".into(),
-                pointer: "/flow/0/id".into(),
-                line: 2,
-                column: 3
-            }
+            ReadError::DuplicateKey { key: "id".into(), pointer: "/flow/0/id".into(), line: 2, column: 3 }
         );
-        assert!(matches!(
-            error("{a:1,\"a\":2}"),
-            ReadError::DuplicateKey { .. }
-        ));
-        assert!(matches!(
-            error(r#"{"a":1,"\u0061":2}"#),
-            ReadError::DuplicateKey { .. }
-        ));
+        assert!(matches!(error("{a:1,\"a\":2}"), ReadError::DuplicateKey { .. }));
+        assert!(matches!(error(r#"{"a":1,"\u0061":2}"#), ReadError::DuplicateKey { .. }));
     }
 
     #[test]
@@ -643,27 +577,15 @@ mod tests {
             ("{\"next_step\":<<some id2>\n}", "<<some id2>", 14),
             ("{\"flow\":[{...},{...}]}", "{...}", 10),
         ] {
-            let ReadError::Syntax {
-                line,
-                column: found,
-                hint,
-            } = error(text)
-            else {
-                panic!("{text}")
-            };
+            let ReadError::Syntax { line, column: found, hint } = error(text) else { panic!("{text}") };
             assert_eq!((line, found), (1, column), "{hint}");
-            assert!(
-                hint.contains(&format!("\"{placeholder}\" is a placeholder")),
-                "{hint}"
-            );
+            assert!(hint.contains(&format!("\"{placeholder}\" is a placeholder")), "{hint}");
         }
     }
 
     #[test]
     fn line_and_column_count_characters() {
-        let ReadError::Syntax { line, column, .. } = error("{\n  \"é\": @\n}") else {
-            panic!()
-        };
+        let ReadError::Syntax { line, column, .. } = error("{\n  \"é\": @\n}") else { panic!() };
         assert_eq!((line, column), (2, 8));
     }
 
@@ -674,14 +596,8 @@ mod tests {
         assert!(
             matches!(error(&nested(MAX_DEPTH + 1)), ReadError::TooDeep { pointer, .. } if pointer == "/0".repeat(16))
         );
-        assert!(matches!(
-            error(&"[".repeat(200_000)),
-            ReadError::TooDeep { .. }
-        ));
-        assert!(matches!(
-            error(&"{\"a\":".repeat(40_000)),
-            ReadError::TooDeep { .. }
-        ));
+        assert!(matches!(error(&"[".repeat(200_000)), ReadError::TooDeep { .. }));
+        assert!(matches!(error(&"{\"a\":".repeat(40_000)), ReadError::TooDeep { .. }));
     }
 
     #[test]
@@ -690,10 +606,7 @@ mod tests {
         let full = format!("\"{}\"", "x".repeat(MAX_BODY - 2));
         assert!(read(full.as_bytes()).is_ok());
         assert_eq!(read(b"\"\xff\""), Err(ReadError::NotUtf8(1)));
-        assert!(matches!(
-            error("\"a\0b\""),
-            ReadError::Nul { line: 1, column: 3 }
-        ));
+        assert!(matches!(error("\"a\0b\""), ReadError::Nul { line: 1, column: 3 }));
         assert!(matches!(error(r#"{"a":"\u0000"}"#), ReadError::Nul { .. }));
         assert!(matches!(error(r#""\ud800""#), ReadError::Syntax { .. }));
     }

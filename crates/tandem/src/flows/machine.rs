@@ -56,16 +56,9 @@ enum State {
     /// Not started.
     New,
     /// The announcement of a recorded call is being prepared or played; then the step is entered.
-    Announcing {
-        then: Option<usize>,
-        sound: u64,
-        play: u64,
-    },
+    Announcing { then: Option<usize>, sound: u64, play: u64 },
     /// A step waits.
-    Waiting {
-        index: usize,
-        running: Box<dyn Running>,
-    },
+    Waiting { index: usize, running: Box<dyn Running> },
     /// The hang-up was ordered, or the call handed over.
     Leaving,
     /// The call is over.
@@ -148,11 +141,7 @@ impl Machine {
         }
         self.answered = true;
         if matches!(self.state, State::New) {
-            let first = self
-                .flow
-                .steps
-                .iter()
-                .position(|step| step.kind.name() != "call");
+            let first = self.flow.steps.iter().position(|step| step.kind.name() != "call");
             return self.announce(first, now_ms, out);
         }
         // Only the `call` step waits for an answer; what follows it begins behind the announcement.
@@ -175,23 +164,11 @@ impl Machine {
         if !self.flow.record {
             return self.go(then, now_ms, out);
         }
-        match self
-            .setup
-            .announcement
-            .take()
-            .filter(|text| !text.trim().is_empty())
-        {
+        match self.setup.announcement.take().filter(|text| !text.trim().is_empty()) {
             Some(text) => {
                 self.next_token += 2;
                 let (sound, play) = (self.next_token - 1, self.next_token);
-                out.push(Effect::Prepare {
-                    sound,
-                    source: Source::Speech {
-                        text,
-                        voice: None,
-                        language: None,
-                    },
-                });
+                out.push(Effect::Prepare { sound, source: Source::Speech { text, voice: None, language: None } });
                 self.state = State::Announcing { then, sound, play };
             }
             None => self.start_recording(then, now_ms, out),
@@ -207,18 +184,10 @@ impl Machine {
         if let State::Announcing { then, sound, play } = self.state {
             match input {
                 Input::SoundReady { sound: ready } if *ready == sound => {
-                    out.push(Effect::Play {
-                        play,
-                        what: Sounding::Sound(sound),
-                        loops: 1,
-                    });
+                    out.push(Effect::Play { play, what: Sounding::Sound(sound), loops: 1 });
                 }
-                Input::SoundFailed { sound: failed, .. } if *failed == sound => {
-                    self.start_recording(then, now_ms, out)
-                }
-                Input::PlayEnded { play: ended } if *ended == play => {
-                    self.start_recording(then, now_ms, out)
-                }
+                Input::SoundFailed { sound: failed, .. } if *failed == sound => self.start_recording(then, now_ms, out),
+                Input::PlayEnded { play: ended } if *ended == play => self.start_recording(then, now_ms, out),
                 _ => {}
             }
             return;
@@ -293,10 +262,7 @@ impl Machine {
 
     fn enter(&mut self, step: &Step, now_ms: i64, out: &mut Vec<Effect>) -> Turn {
         let reference = reference(step);
-        out.push(Effect::Enter {
-            step: reference.clone(),
-            sensitive: step.kind.is_sensitive(),
-        });
+        out.push(Effect::Enter { step: reference.clone(), sensitive: step.kind.is_sensitive() });
         if let Some(cause) = self.unanswered
             && step.kind.needs_customer()
         {
@@ -325,32 +291,16 @@ impl Machine {
             return Next::End(Cause::FlowError);
         };
         let target = successor(&step.edges, exit);
-        let outcome = if exit.hidden {
-            "redacted"
-        } else {
-            &exit.outcome
-        };
-        let next_id = target
-            .and_then(|target| flow.steps.get(target))
-            .map(|step| step.id.as_str());
+        let outcome = if exit.hidden { "redacted" } else { &exit.outcome };
+        let next_id = target.and_then(|target| flow.steps.get(target)).map(|step| step.id.as_str());
         if self.variables.take_changed() {
             out.push(Effect::SaveVariables(self.variables.public()));
         }
         let (kind, data) = match &exit.error {
-            None => (
-                "step.completed",
-                json!({ "outcome": outcome, "next": next_id }),
-            ),
-            Some(error) => (
-                "step.failed",
-                json!({ "error": error, "outcome": outcome, "next": next_id }),
-            ),
+            None => ("step.completed", json!({ "outcome": outcome, "next": next_id })),
+            Some(error) => ("step.failed", json!({ "error": error, "outcome": outcome, "next": next_id })),
         };
-        out.push(Effect::Emit {
-            kind,
-            step: reference(step),
-            data,
-        });
+        out.push(Effect::Emit { kind, step: reference(step), data });
         match target {
             Some(target) => Next::Step(target),
             // A call that its customer never answered ends with the reason for that, whatever the flow did since.
@@ -369,8 +319,7 @@ impl Machine {
 
     fn ended(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         let flow = self.flow.clone();
-        let State::Waiting { index, mut running } = std::mem::replace(&mut self.state, State::Over)
-        else {
+        let State::Waiting { index, mut running } = std::mem::replace(&mut self.state, State::Over) else {
             return;
         };
         let Some(step) = flow.steps.get(index) else {
@@ -398,14 +347,9 @@ enum Next {
 }
 
 fn successor(edges: &Edges, exit: &Exit) -> Option<usize> {
-    edges
-        .named(&exit.outcome)
-        .or(if exit.falls_back { edges.next } else { None })
+    edges.named(&exit.outcome).or(if exit.falls_back { edges.next } else { None })
 }
 
 fn reference(step: &Step) -> StepRef {
-    StepRef {
-        id: step.id.clone(),
-        kind: step.kind.name(),
-    }
+    StepRef { id: step.id.clone(), kind: step.kind.name() }
 }

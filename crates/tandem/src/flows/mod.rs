@@ -12,6 +12,7 @@ mod launch;
 pub mod lenient;
 pub mod machine;
 pub mod model;
+mod orders;
 mod questions;
 mod run;
 pub mod sounds;
@@ -27,13 +28,9 @@ use kernel::Kernel;
 use voice::speech::Speech;
 
 pub use check::{Ask, Checked, Problem, Purpose, Question, Report, check};
-pub use launch::{LaunchError, Launched};
+pub use launch::{LaunchError, Launched, Order};
 
-use self::{
-    callbacks::{Callbacks, JOB_KIND},
-    launch::Inbound,
-    sounds::Sounds,
-};
+use self::{callbacks::Callbacks, launch::Inbound, orders::Orders, sounds::Sounds};
 
 /// The desk. Cheap to clone.
 #[derive(Clone)]
@@ -51,15 +48,9 @@ impl Flows {
     #[must_use]
     pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech) -> Self {
         let sounds = Sounds::new(speech.clone(), kernel.egress.clone(), kernel.tasks.clone());
-        let flows = Self(Arc::new(Inner {
-            kernel: kernel.clone(),
-            calls: calls.clone(),
-            sounds,
-        }));
-        kernel.jobs.register(
-            JOB_KIND,
-            Arc::new(Callbacks::new(kernel.clone(), calls.clone())),
-        );
+        let flows = Self(Arc::new(Inner { kernel: kernel.clone(), calls: calls.clone(), sounds }));
+        kernel.jobs.register(callbacks::JOB_KIND, Arc::new(Callbacks::new(kernel.clone(), calls.clone())));
+        kernel.jobs.register(orders::JOB_KIND, Arc::new(Orders(flows.clone())));
         calls.on_inbound(InboundKind::Flow, Arc::new(Inbound(flows.clone())));
         flows
     }

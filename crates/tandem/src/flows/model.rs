@@ -44,18 +44,12 @@ impl Edges {
     /// The edge of exactly this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<usize> {
-        self.named
-            .iter()
-            .find(|(edge, _)| edge == name)
-            .map(|(_, target)| *target)
+        self.named.iter().find(|(edge, _)| edge == name).map(|(_, target)| *target)
     }
 
     /// Every step that it leads to.
     pub fn targets(&self) -> impl Iterator<Item = usize> {
-        self.named
-            .iter()
-            .map(|(_, target)| *target)
-            .chain(self.next)
+        self.named.iter().map(|(_, target)| *target).chain(self.next)
     }
 }
 
@@ -103,10 +97,7 @@ pub struct Publish {
 
 impl fmt::Debug for Publish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publish")
-            .field("url", &self.url)
-            .field("method", &self.method)
-            .finish_non_exhaustive()
+        f.debug_struct("Publish").field("url", &self.url).field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -140,16 +131,9 @@ mod tests {
         ] {
             assert_eq!(canonical(value).as_deref(), Some(id));
         }
-        for bad in [
-            json!(1.5),
-            json!(true),
-            json!(null),
-            json!({}),
-            json!([]),
-            json!(""),
-            json!("x".repeat(65)),
-            json!(1e300),
-        ] {
+        for bad in
+            [json!(1.5), json!(true), json!(null), json!({}), json!([]), json!(""), json!("x".repeat(65)), json!(1e300)]
+        {
             assert_eq!(canonical(bad), None);
         }
         assert!(canonical(json!("é".repeat(64))).is_some());

@@ -6,54 +6,57 @@ use url::Url;
 
 use super::{
     Flows,
-    check::{Ask, Question, Report},
+    check::{Ask, Purpose, Question, Report, check},
+    lenient::Reading,
+    model::Flow,
 };
 
 impl Flows {
+    /// Checks what was read, the organisation's data included: the flow if it can run, and the report.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn judge(
+        &self,
+        org: &str,
+        reading: &Reading,
+        purpose: Purpose,
+    ) -> Result<(Option<Flow>, Report), ResolveError> {
+        let checked = check(&reading.value, purpose, self.kernel().clock.now_ms());
+        let mut report = checked.report;
+        if reading.lenient {
+            report.warn("lenient_json", "", "this is not strict JSON; it was read as it is meant");
+        }
+        self.answer(org, &checked.questions, &mut report).await?;
+        Ok((checked.flow.filter(|_| report.errors.is_empty()), report))
+    }
+
     /// Adds to the report what the questions bring to light.
     ///
     /// # Errors
     /// When the store fails; the flow is neither good nor bad then.
-    pub(super) async fn answer(
-        &self,
-        org: &str,
-        questions: &[Question],
-        report: &mut Report,
-    ) -> Result<(), ResolveError> {
+    async fn answer(&self, org: &str, questions: &[Question], report: &mut Report) -> Result<(), ResolveError> {
         for Question { path, ask } in questions {
             match ask {
                 Ask::Number(number) => match self.resolve(org, number).await? {
                     Ok(_) => {}
                     Err(NumberError::Unknown) => {
-                        report.error(
-                            "unknown_entity",
-                            path,
-                            format!("nobody has the number {number}"),
-                        );
+                        report.error("unknown_entity", path, format!("nobody has the number {number}"));
                     }
                     Err(error) => report.error("number_not_allowed", path, error.to_string()),
                 },
                 Ask::Entity(number) => {
                     if !is_entity(self.resolve(org, number).await?.as_ref()) {
-                        report.error(
-                            "unknown_entity",
-                            path,
-                            format!("no person and no team has the number {number}"),
-                        );
+                        report.error("unknown_entity", path, format!("no person and no team has the number {number}"));
                     }
                 }
                 Ask::Mailbox(number) => {
                     if !matches!(self.resolve(org, number).await?, Ok(Destination::Person(_))) {
-                        report.error(
-                            "unknown_entity",
-                            path,
-                            format!("no person has the number {number}"),
-                        );
+                        report.error("unknown_entity", path, format!("no person has the number {number}"));
                     }
                 }
                 Ask::CallerId { wanted, callee } => {
-                    self.answer_caller_id(org, wanted, callee.as_deref(), path, report)
-                        .await?
+                    self.answer_caller_id(org, wanted, callee.as_deref(), path, report).await?
                 }
                 Ask::Url(url) => self.answer_url(url, path, report),
             }
@@ -62,11 +65,7 @@ impl Flows {
     }
 
     /// What a number leads to; errors of the number itself are an answer.
-    async fn resolve(
-        &self,
-        org: &str,
-        number: &str,
-    ) -> Result<Result<Destination, NumberError>, ResolveError> {
+    async fn resolve(&self, org: &str, number: &str) -> Result<Result<Destination, NumberError>, ResolveError> {
         match self.calls().directory().resolve(org, number).await {
             Ok(destination) => Ok(Ok(destination)),
             Err(ResolveError::Number(error)) => Ok(Err(error)),
@@ -84,16 +83,9 @@ impl Flows {
     ) -> Result<(), ResolveError> {
         let outside = match callee {
             None => true,
-            Some(callee) => !self
-                .resolve(org, callee)
-                .await?
-                .is_ok_and(|destination| destination.is_inside()),
+            Some(callee) => !self.resolve(org, callee).await?.is_ok_and(|destination| destination.is_inside()),
         };
-        let chosen = self
-            .calls()
-            .directory()
-            .caller_id(org, Some(wanted), None, outside)
-            .await?;
+        let chosen = self.calls().directory().caller_id(org, Some(wanted), None, outside).await?;
         if chosen.replaced {
             let shown = chosen.number.as_deref().unwrap_or("no number");
             report.warn(
@@ -117,8 +109,5 @@ impl Flows {
 
 /// Whether a callback can ring it.
 pub(super) fn is_entity(destination: Result<&Destination, &NumberError>) -> bool {
-    matches!(
-        destination,
-        Ok(Destination::Person(_) | Destination::Team(_))
-    )
+    matches!(destination, Ok(Destination::Person(_) | Destination::Team(_)))
 }

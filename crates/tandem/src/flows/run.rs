@@ -24,8 +24,8 @@ use super::{
     Flows,
     callbacks::{JOB_KIND, entity_exists},
     machine::{
-        Answer, Booked, Booking, ConnectStatus, Connection, Effect, HttpFailure, HttpRequest,
-        Input, Machine, Message, RecordAction, Sounding, Source, Strategy,
+        Answer, Booked, Booking, ConnectStatus, Connection, Effect, HttpFailure, HttpRequest, Input, Machine, Message,
+        RecordAction, Sounding, Source, Strategy,
     },
     store::{self, Booker},
 };
@@ -53,18 +53,9 @@ pub(super) struct Run {
 
 /// What came of a piece of work.
 enum Done {
-    Sound {
-        sound: u64,
-        result: Result<Sound, String>,
-    },
-    Http {
-        request: u64,
-        answer: Answer,
-    },
-    Checked {
-        booking: Box<Booking>,
-        refused: Option<&'static str>,
-    },
+    Sound { sound: u64, result: Result<Sound, String> },
+    Http { request: u64, answer: Answer },
+    Checked { booking: Box<Booking>, refused: Option<&'static str> },
     Nothing,
 }
 
@@ -143,20 +134,14 @@ impl Run {
         Some(match event {
             CallEvent::Answered => Input::Answered,
             CallEvent::NotAnswered { cause } => Input::NotAnswered { cause },
-            CallEvent::Dtmf {
-                symbol,
-                duration_ms,
-            } => Input::Dtmf {
-                symbol,
-                duration_ms,
-            },
+            CallEvent::Dtmf { symbol, duration_ms } => Input::Dtmf { symbol, duration_ms },
             CallEvent::PlayEnded { play } => {
                 let (_, token) = self.playing.take_if(|(playing, _)| *playing == play)?;
                 Input::PlayEnded { play: token }
             }
-            CallEvent::Connect(ConnectEvent::Ended { status, .. }) => Input::ConnectEnded {
-                status: connect_status(status),
-            },
+            CallEvent::Connect(ConnectEvent::Ended { status, .. }) => {
+                Input::ConnectEnded { status: connect_status(status) }
+            }
             CallEvent::Voicemail(VoicemailEvent::Left { .. }) => Input::Message(Message::Left),
             CallEvent::Voicemail(VoicemailEvent::Nothing) => Input::Message(Message::Empty),
             CallEvent::Ended { .. } => Input::Ended,
@@ -173,17 +158,11 @@ impl Run {
 
     fn input_of_work(&mut self, done: Done) -> Option<Input> {
         match done {
-            Done::Sound {
-                sound,
-                result: Ok(ready),
-            } => {
+            Done::Sound { sound, result: Ok(ready) } => {
                 self.sounds.insert(sound, ready);
                 Some(Input::SoundReady { sound })
             }
-            Done::Sound {
-                sound,
-                result: Err(error),
-            } => Some(Input::SoundFailed { sound, error }),
+            Done::Sound { sound, result: Err(error) } => Some(Input::SoundFailed { sound, error }),
             Done::Http { request, answer } => {
                 self.requests.remove(&request);
                 Some(Input::HttpDone { request, answer })
@@ -203,16 +182,9 @@ impl Run {
         }
         let now_ms = self.now_ms();
         let key = self.flows.kernel().ids.new("cb", now_ms);
-        let by = Booker {
-            org: &self.org,
-            run: &self.id,
-            call: &self.call.id,
-        };
+        let by = Booker { org: &self.org, run: &self.id, call: &self.call.id };
         let job = Job::new(&self.org, JOB_KIND, &key, booking.due.at_ms, json!({}));
-        self.call.with_writes(vec![
-            store::callback_write(by, &key, booking, now_ms),
-            job.schedule_once_write(),
-        ]);
+        self.call.with_writes(vec![store::callback_write(by, &key, booking, now_ms), job.schedule_once_write()]);
         Booked::Now { key }
     }
 
@@ -229,16 +201,9 @@ impl Run {
             Effect::Enter { step, sensitive } => {
                 self.call.at_step(Some((step.id.as_str(), step.kind)));
                 self.call.sensitive(sensitive);
-                self.call.emit(
-                    "step.started",
-                    Some((step.id.as_str(), step.kind)),
-                    json!({}),
-                );
+                self.call.emit("step.started", Some((step.id.as_str(), step.kind)), json!({}));
             }
-            Effect::Emit { kind, step, data } => {
-                self.call
-                    .emit(kind, Some((step.id.as_str(), step.kind)), data)
-            }
+            Effect::Emit { kind, step, data } => self.call.emit(kind, Some((step.id.as_str(), step.kind)), data),
             Effect::SaveVariables(variables) => {
                 let write = store::variables_write(&self.org, &self.id, variables);
                 self.call.with_writes(vec![write]);
@@ -248,9 +213,7 @@ impl Run {
                 let what = self.playable(what);
                 self.playing = Some((self.call.play(what, loops), play));
             }
-            Effect::SendDtmf { play, digits } => {
-                self.playing = Some((self.call.send_dtmf(&digits), play))
-            }
+            Effect::SendDtmf { play, digits } => self.playing = Some((self.call.send_dtmf(&digits), play)),
             Effect::StopPlay => {
                 self.playing = None;
                 self.call.stop_play();
@@ -264,18 +227,8 @@ impl Run {
             Effect::Connect(connection) => self.connect(connection),
             Effect::Record(action) => self.call.record(record_action(action)),
             Effect::Book(booking) => self.check(booking),
-            Effect::Voicemail {
-                mailbox,
-                max_ms,
-                silence_ms,
-                beep,
-            } => {
-                self.call.voicemail(LeaveVoicemail {
-                    extension: mailbox,
-                    max_ms: max_ms.into(),
-                    silence_ms,
-                    beep,
-                });
+            Effect::Voicemail { mailbox, max_ms, silence_ms, beep } => {
+                self.call.voicemail(LeaveVoicemail { extension: mailbox, max_ms: max_ms.into(), silence_ms, beep });
             }
             Effect::Transfer { to } => self.call.transfer(to),
             Effect::Hangup { cause } => self.call.hangup(cause, EndedBy::System),
@@ -287,10 +240,7 @@ impl Run {
         let rate = self.rate();
         self.work.push(
             async move {
-                let result = sounds
-                    .get(&source, rate)
-                    .await
-                    .map_err(|error| error.to_string());
+                let result = sounds.get(&source, rate).await.map_err(|error| error.to_string());
                 Done::Sound { sound, result }
             }
             .boxed(),
@@ -299,26 +249,13 @@ impl Run {
 
     /// The rate that the customer's codec is worth.
     fn rate(&self) -> u32 {
-        let codec = self
-            .call
-            .model()
-            .legs
-            .first()
-            .and_then(|leg| leg.codec.as_deref());
-        if codec.is_some_and(|name| name.starts_with("PCM")) {
-            NARROW_BAND
-        } else {
-            WIDE_BAND
-        }
+        let codec = self.call.model().legs.first().and_then(|leg| leg.codec.as_deref());
+        if codec.is_some_and(|name| name.starts_with("PCM")) { NARROW_BAND } else { WIDE_BAND }
     }
 
     fn playable(&self, what: Sounding) -> Playable {
         match what {
-            Sounding::Sound(token) => self
-                .sounds
-                .get(&token)
-                .cloned()
-                .map_or(Playable::Silence, Playable::Sound),
+            Sounding::Sound(token) => self.sounds.get(&token).cloned().map_or(Playable::Silence, Playable::Sound),
             Sounding::HoldMusic => Playable::HoldMusic,
             Sounding::Ringback => Playable::Ringback,
             Sounding::Silence => Playable::Silence,
@@ -336,25 +273,17 @@ impl Run {
             Done::Http { request, answer }
         };
         self.requests.insert(request, handle);
-        self.work.push(
-            Abortable::new(sending, registration)
-                .map(|done| done.unwrap_or(Done::Nothing))
-                .boxed(),
-        );
+        self.work.push(Abortable::new(sending, registration).map(|done| done.unwrap_or(Done::Nothing)).boxed());
     }
 
     fn connect(&mut self, connection: Connection) {
-        let whisper = connection
-            .whisper
-            .and_then(|token| self.sounds.get(&token).cloned());
+        let whisper = connection.whisper.and_then(|token| self.sounds.get(&token).cloned());
         let hold_music = connection.hold_music.map(|what| self.playable(what));
         self.call.connect(Connect {
             targets: connection.targets,
             caller_id: connection.caller_id,
             timeout_ms: connection.timeout_ms.into(),
-            time_limit_ms: connection
-                .time_limit_ms
-                .and_then(|ms| i64::try_from(ms).ok()),
+            time_limit_ms: connection.time_limit_ms.and_then(|ms| i64::try_from(ms).ok()),
             strategy: match connection.strategy {
                 Strategy::Simultaneous => calls::Strategy::Simultaneous,
                 Strategy::Sequential => calls::Strategy::Sequential,
@@ -419,10 +348,9 @@ fn egress_request(what: HttpRequest) -> Result<EgressRequest, HttpFailure> {
 
 fn answer_of(result: Result<EgressResponse, EgressError>) -> Answer {
     match result {
-        Ok(response) => Answer::Response {
-            status: response.status,
-            body: String::from_utf8_lossy(&response.body).into_owned(),
-        },
+        Ok(response) => {
+            Answer::Response { status: response.status, body: String::from_utf8_lossy(&response.body).into_owned() }
+        }
         Err(error) => Answer::Failure(match error {
             EgressError::Blocked { .. } => HttpFailure::Blocked,
             EgressError::Resolve { .. } => HttpFailure::Dns,
@@ -430,10 +358,9 @@ fn answer_of(result: Result<EgressResponse, EgressError>) -> Answer {
             EgressError::Tls(_) | EgressError::Authority(_) => HttpFailure::Tls,
             EgressError::Timeout => HttpFailure::Timeout,
             EgressError::TooLarge { .. } => HttpFailure::TooLarge,
-            EgressError::Url(_)
-            | EgressError::Header(_)
-            | EgressError::Broken(_)
-            | EgressError::Redirect => HttpFailure::Protocol,
+            EgressError::Url(_) | EgressError::Header(_) | EgressError::Broken(_) | EgressError::Redirect => {
+                HttpFailure::Protocol
+            }
         }),
     }
 }

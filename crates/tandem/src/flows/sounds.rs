@@ -83,12 +83,7 @@ impl Sounds {
     /// Gets sounds by these means.
     #[must_use]
     pub fn new(speech: Speech, egress: Egress, tasks: TaskTracker) -> Self {
-        Self {
-            speech,
-            egress,
-            tasks,
-            kept: Arc::default(),
-        }
+        Self { speech, egress, tasks, kept: Arc::default() }
     }
 
     /// The sound of a source; a file is decoded to `rate` samples a second.
@@ -97,22 +92,11 @@ impl Sounds {
     /// [`SoundError`].
     pub async fn get(&self, source: &Source, rate: u32) -> Result<Sound, SoundError> {
         match source {
-            Source::Speech { text, .. } if text.trim().is_empty() => Ok(Sound {
-                rate,
-                pcm: Arc::from([]),
-            }),
-            Source::Speech {
-                text,
-                voice,
-                language,
-            } => Ok(self
-                .speech
-                .say(text, voice.as_deref(), language.as_deref())
-                .await?),
-            Source::Url(url) => {
-                self.fetch(Url::parse(url).map_err(|_| SoundError::Url)?, rate)
-                    .await
+            Source::Speech { text, .. } if text.trim().is_empty() => Ok(Sound { rate, pcm: Arc::from([]) }),
+            Source::Speech { text, voice, language } => {
+                Ok(self.speech.say(text, voice.as_deref(), language.as_deref()).await?)
             }
+            Source::Url(url) => self.fetch(Url::parse(url).map_err(|_| SoundError::Url)?, rate).await,
         }
     }
 
@@ -123,9 +107,7 @@ impl Sounds {
         request.timeout_ms = FETCH_TIMEOUT_MS;
         request.max_body = decode::MAX_FILE_BYTES;
         request.max_redirects = MAX_REDIRECTS;
-        request
-            .headers
-            .extend(known.as_ref().map(|(_, validator)| validator.header()));
+        request.headers.extend(known.as_ref().map(|(_, validator)| validator.header()));
         let answer = self.egress.send(request).await?;
         match (answer.status, known) {
             (304, Some((sound, _))) => Ok(sound),
@@ -134,17 +116,10 @@ impl Sounds {
         }
     }
 
-    async fn decode(
-        &self,
-        key: (Url, u32),
-        answer: EgressResponse,
-        rate: u32,
-    ) -> Result<Sound, SoundError> {
+    async fn decode(&self, key: (Url, u32), answer: EgressResponse, rate: u32) -> Result<Sound, SoundError> {
         let validator = Validator::of(&answer);
         let hint = answer.header("content-type").map(str::to_owned);
-        let decoding = self
-            .tasks
-            .spawn_blocking(move || decode::decode(answer.body, hint.as_deref(), rate));
+        let decoding = self.tasks.spawn_blocking(move || decode::decode(answer.body, hint.as_deref(), rate));
         let sound = decoding.await.map_err(|_| SoundError::Stopping)??;
         if let Some(validator) = validator {
             self.keep(key, sound.clone(), validator);
@@ -164,21 +139,13 @@ impl Sounds {
     fn keep(&self, key: (Url, u32), sound: Sound, validator: Validator) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
-        let entry = Entry {
-            used: kept.uses,
-            sound,
-            validator,
-        };
+        let entry = Entry { used: kept.uses, sound, validator };
         kept.bytes += entry.bytes();
         if let Some(old) = kept.by_url.insert(key, entry) {
             kept.bytes -= old.bytes();
         }
         while kept.bytes > MAX_KEPT {
-            let oldest = kept
-                .by_url
-                .iter()
-                .min_by_key(|(_, entry)| entry.used)
-                .map(|(key, _)| key.clone());
+            let oldest = kept.by_url.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
             let Some(entry) = oldest.and_then(|key| kept.by_url.remove(&key)) else {
                 return;
             };
@@ -189,18 +156,14 @@ impl Sounds {
 
 impl Entry {
     fn bytes(&self) -> usize {
-        std::mem::size_of_val(&*self.sound.pcm)
+        size_of_val(&*self.sound.pcm)
     }
 }
 
 impl Validator {
     fn of(answer: &EgressResponse) -> Option<Self> {
         let etag = answer.header("etag").map(|tag| Self::ETag(tag.to_owned()));
-        etag.or_else(|| {
-            answer
-                .header("last-modified")
-                .map(|date| Self::LastModified(date.to_owned()))
-        })
+        etag.or_else(|| answer.header("last-modified").map(|date| Self::LastModified(date.to_owned())))
     }
 
     fn header(&self) -> (String, String) {

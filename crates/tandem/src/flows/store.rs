@@ -62,11 +62,7 @@ impl SavedFlow {
             version: row.int("version")?,
             created_ms: row.int("created_at")?,
             updated_ms: row.int("updated_at")?,
-            body: if with_body {
-                Some(row.json("body")?)
-            } else {
-                None
-            },
+            body: if with_body { Some(row.json("body")?) } else { None },
         })
     }
 }
@@ -90,15 +86,12 @@ pub fn without_secrets(mut body: Value) -> Value {
 ///
 /// # Errors
 /// When the server's key does not seal.
-pub fn sealed(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
+fn sealed(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
     if let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut) {
         // A client that sends back what it read must not choose what is opened later.
         publish.shift_remove(SEALED);
         if let Some(Value::String(secret)) = publish.shift_remove("secret") {
-            publish.insert(
-                SEALED.to_owned(),
-                kernel.secrets.seal(SEAL_PURPOSE, &secret)?.into(),
-            );
+            publish.insert(SEALED.to_owned(), kernel.secrets.seal(SEAL_PURPOSE, &secret)?.into());
         }
     }
     Ok(body)
@@ -142,44 +135,32 @@ pub enum SaveError {
     /// Another version was saved in the same moment.
     #[error("the flow was changed by someone else in the same moment")]
     Conflict,
+    /// The publish secret cannot be sealed.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The store.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Saves a new flow; the body was checked.
+/// Saves a new flow; the body was checked. Its publish secret is kept sealed.
 ///
 /// # Errors
 /// [`SaveError`].
-pub async fn create(
-    kernel: &Kernel,
-    org: &str,
-    name: &str,
-    body: &Value,
-) -> Result<SavedFlow, SaveError> {
-    let found = kernel
-        .db
-        .one(FLOW_COUNT, args![org])
-        .await?
-        .map_or(Ok(0), |row| row.int("found"))?;
+pub async fn create(kernel: &Kernel, org: &str, name: &str, body: &Value) -> Result<SavedFlow, SaveError> {
+    let found = kernel.db.one(FLOW_COUNT, args![org]).await?.map_or(Ok(0), |row| row.int("found"))?;
     if found >= MAX_FLOWS {
         return Err(SaveError::TooMany);
     }
+    let body = sealed(kernel, body.clone())?;
     let now_ms = kernel.clock.now_ms();
     let id = kernel.ids.new("flow", now_ms);
     let writes = vec![
         Write::new(FLOW_INSERT, args![&id, org, name, now_ms]),
-        Write::new(VERSION_INSERT, args![&id, 1_i64, org, body, now_ms]),
+        Write::new(VERSION_INSERT, args![&id, 1_i64, org, &body, now_ms]),
     ];
     kernel.db.writer().commit(writes).await?;
-    Ok(SavedFlow {
-        id,
-        name: name.to_owned(),
-        version: 1,
-        created_ms: now_ms,
-        updated_ms: now_ms,
-        body: Some(body.clone()),
-    })
+    Ok(SavedFlow { id, name: name.to_owned(), version: 1, created_ms: now_ms, updated_ms: now_ms, body: Some(body) })
 }
 
 /// Saves a new version of a flow; none when there is no such flow.
@@ -196,21 +177,16 @@ pub async fn update(
     let Some(before) = one(&kernel.db, org, id).await? else {
         return Ok(None);
     };
+    let body = sealed(kernel, body.clone())?;
     let now_ms = kernel.clock.now_ms();
     let name = name.unwrap_or(&before.name).to_owned();
     let version = before.version + 1;
     let writes = vec![
         Write::guarded(FLOW_UPDATE, args![org, id, &name, now_ms, before.version]),
-        Write::new(VERSION_INSERT, args![id, version, org, body, now_ms]),
+        Write::new(VERSION_INSERT, args![id, version, org, &body, now_ms]),
     ];
     match kernel.db.writer().commit(writes).await {
-        Ok(_) => Ok(Some(SavedFlow {
-            name,
-            version,
-            updated_ms: now_ms,
-            body: Some(body.clone()),
-            ..before
-        })),
+        Ok(_) => Ok(Some(SavedFlow { name, version, updated_ms: now_ms, body: Some(body), ..before })),
         Err(DbError::Conflict) => Err(SaveError::Conflict),
         Err(error) => Err(error.into()),
     }
@@ -239,11 +215,7 @@ pub async fn version(db: &Db, org: &str, id: &str, version: i64) -> Result<Optio
 /// # Errors
 /// What the store says.
 pub async fn list(db: &Db, org: &str, after: &str, limit: i64) -> Result<Vec<SavedFlow>, DbError> {
-    db.all(FLOW_LIST, args![org, after, limit])
-        .await?
-        .iter()
-        .map(|row| SavedFlow::from_row(row, false))
-        .collect()
+    db.all(FLOW_LIST, args![org, after, limit]).await?.iter().map(|row| SavedFlow::from_row(row, false)).collect()
 }
 
 /// Deletes a flow; false when there is none.
@@ -251,11 +223,7 @@ pub async fn list(db: &Db, org: &str, after: &str, limit: i64) -> Result<Vec<Sav
 /// # Errors
 /// What the store says.
 pub async fn delete(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
-    Ok(kernel
-        .db
-        .run(FLOW_DELETE, args![org, id, kernel.clock.now_ms()])
-        .await?
-        > 0)
+    Ok(kernel.db.run(FLOW_DELETE, args![org, id, kernel.clock.now_ms()]).await? > 0)
 }
 
 /// The public numbers that lead to a flow.
@@ -263,11 +231,7 @@ pub async fn delete(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbErro
 /// # Errors
 /// What the store says.
 pub async fn numbers_of(db: &Db, org: &str, id: &str) -> Result<Vec<String>, DbError> {
-    db.all(FLOW_NUMBERS, args![org, id])
-        .await?
-        .iter()
-        .map(|row| row.text("e164"))
-        .collect()
+    db.all(FLOW_NUMBERS, args![org, id]).await?.iter().map(|row| row.text("e164")).collect()
 }
 
 /// Where the flow of a run comes from.
@@ -291,10 +255,7 @@ pub fn run_write(org: &str, id: &str, call: &str, origin: &Origin, now_ms: i64) 
         Origin::Posted(body) => ("", 0, body.to_string()),
         Origin::Saved { flow, version } => (flow.as_str(), *version, String::new()),
     };
-    Write::new(
-        RUN_INSERT,
-        args![id, org, call, flow, version, body, now_ms],
-    )
+    Write::new(RUN_INSERT, args![id, org, call, flow, version, body, now_ms])
 }
 
 /// The variables of a run as they are now.
@@ -315,9 +276,7 @@ pub async fn run(db: &Db, org: &str, id: &str) -> Result<Option<Run>, DbError> {
     let body = if flow.is_empty() {
         row.json("body")?
     } else {
-        version(db, org, &flow, row.int("version")?)
-            .await?
-            .unwrap_or_default()
+        version(db, org, &flow, row.int("version")?).await?.unwrap_or_default()
     };
     Ok(Some(Run {
         id: row.text("id")?,
@@ -411,11 +370,7 @@ pub async fn callback(db: &Db, org: &str, id: &str) -> Result<Option<Callback>, 
         org: row.text("org")?,
         run: row.text("run")?,
         call: row.text("call")?,
-        wall: (
-            row.text("wall_date")?,
-            row.text("wall_time")?,
-            row.text("zone")?,
-        ),
+        wall: (row.text("wall_date")?, row.text("wall_time")?, row.text("zone")?),
         entity: row.text("entity")?,
         customer: row.text("customer")?,
         order: row.text("ring_order")?,
@@ -451,10 +406,7 @@ impl Callback {
     /// It is over. Guarded: it ends once.
     #[must_use]
     pub fn end_write(&self, state: State, reason: &str, now_ms: i64) -> Write {
-        Write::guarded(
-            CALLBACK_END,
-            self.args([state.as_str().into(), reason.into(), now_ms.into()]),
-        )
+        Write::guarded(CALLBACK_END, self.args([state.as_str().into(), reason.into(), now_ms.into()]))
     }
 
     fn args<const N: usize>(&self, rest: [Arg; N]) -> Vec<Arg> {

@@ -8,15 +8,8 @@ use serde_json::Value;
 /// Longest name of a variable, in characters.
 pub const MAX_NAME: usize = 64;
 /// Variables that the machine sets by itself.
-pub const BUILT_IN: [&str; 7] = [
-    "call.id",
-    "call.from",
-    "call.to",
-    "digits",
-    "http.status",
-    "http.error",
-    "connect.status",
-];
+pub const BUILT_IN: [&str; 7] =
+    ["call.id", "call.from", "call.to", "digits", "http.status", "http.error", "connect.status"];
 
 /// A text with holes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +48,7 @@ impl Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
-            let bad = || {
-                TemplateError(format!(
-                    "{{{{{}",
-                    after.chars().take(20).collect::<String>()
-                ))
-            };
+            let bad = || TemplateError(format!("{{{{{}", after.chars().take(20).collect::<String>()));
             let (inner, tail) = after.split_once("}}").ok_or_else(bad)?;
             let name = inner.trim_matches([' ', '\t']);
             if !is_name(name) {
@@ -81,9 +69,7 @@ impl Template {
     /// A text without holes, whatever it holds.
     #[must_use]
     pub fn literal(text: &str) -> Self {
-        Self {
-            parts: vec![Part::Text(text.to_owned())],
-        }
+        Self { parts: vec![Part::Text(text.to_owned())] }
     }
 
     /// The names it asks for, in order.
@@ -127,12 +113,7 @@ impl Template {
     /// Filled for speech: markup characters of values are dropped.
     #[must_use]
     pub fn speech(&self, variables: &Variables) -> String {
-        self.build(|name| {
-            variables
-                .get(name)
-                .unwrap_or_default()
-                .replace(['<', '>', '&'], "")
-        })
+        self.build(|name| variables.get(name).unwrap_or_default().replace(['<', '>', '&'], ""))
     }
 
     /// Filled for a quoted place of a JSON text.
@@ -140,10 +121,7 @@ impl Template {
     pub fn json_text(&self, variables: &Variables) -> String {
         self.build(|name| {
             let quoted = Value::from(variables.get(name).unwrap_or_default()).to_string();
-            quoted
-                .get(1..quoted.len() - 1)
-                .unwrap_or_default()
-                .to_owned()
+            quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
         })
     }
 
@@ -161,9 +139,7 @@ impl Template {
         self.try_build(|name| {
             let value = variables.get(name).unwrap_or_default();
             if value.chars().any(|c| c.is_control() && c != '\t') {
-                return Err(FillError::Unfit(
-                    "a header value holds a line break or a control character",
-                ));
+                return Err(FillError::Unfit("a header value holds a line break or a control character"));
             }
             Ok(value.to_owned())
         })
@@ -194,9 +170,7 @@ impl Template {
             let authored = self.sample("x");
             let authored = authored.split(['?', '#']).next().unwrap_or_default();
             if dot_segments(path) > dot_segments(authored) {
-                return Err(FillError::Unfit(
-                    "a value would climb out of its place in the URL's path",
-                ));
+                return Err(FillError::Unfit("a value would climb out of its place in the URL's path"));
             }
         }
         Ok(filled)
@@ -231,10 +205,7 @@ impl Template {
         out
     }
 
-    fn try_build(
-        &self,
-        mut fill: impl FnMut(&str) -> Result<String, FillError>,
-    ) -> Result<String, FillError> {
+    fn try_build(&self, mut fill: impl FnMut(&str) -> Result<String, FillError>) -> Result<String, FillError> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
@@ -266,12 +237,9 @@ impl JsonTemplate {
         match self {
             Self::Text(template) => Value::String(template.plain(variables)),
             Self::List(items) => items.iter().map(|item| item.fill(variables)).collect(),
-            Self::Map(pairs) => Value::Object(
-                pairs
-                    .iter()
-                    .map(|(key, item)| (key.clone(), item.fill(variables)))
-                    .collect(),
-            ),
+            Self::Map(pairs) => {
+                Value::Object(pairs.iter().map(|(key, item)| (key.clone(), item.fill(variables))).collect())
+            }
             Self::Other(value) => value.clone(),
         }
     }
@@ -294,14 +262,11 @@ impl Variables {
     /// The value of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values
-            .get(name)
-            .map(|variable| variable.value.as_str())
+        self.values.get(name).map(|variable| variable.value.as_str())
     }
 
     fn need(&self, name: &str) -> Result<&str, FillError> {
-        self.get(name)
-            .ok_or_else(|| FillError::Missing(name.to_owned()))
+        self.get(name).ok_or_else(|| FillError::Missing(name.to_owned()))
     }
 
     /// Sets a variable that a person may read in the run's history.
@@ -350,43 +315,28 @@ impl Variables {
 pub fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
 }
 
 /// `^\+?[0-9*#]{2,32}$`
 #[must_use]
 pub fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or(text);
-    (2..=32).contains(&digits.len())
-        && digits
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')
+    (2..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')
 }
 
 /// A `sip:` or `sips:` address; whether it may be dialled is the organisation's dial plan's business.
 #[must_use]
 pub fn is_sip_uri(text: &str) -> bool {
-    let rest = text
-        .strip_prefix("sip:")
-        .or_else(|| text.strip_prefix("sips:"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty()
-            && rest
-                .chars()
-                .all(|c| c.is_ascii_graphic() && !"<>\"\\".contains(c))
-    })
+    let rest = text.strip_prefix("sip:").or_else(|| text.strip_prefix("sips:"));
+    rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"<>\"\\".contains(c)))
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
-    const RESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
+    const RESERVED: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     percent_encoding::utf8_percent_encode(text, RESERVED).to_string()
 }
 
@@ -407,17 +357,8 @@ mod tests {
     use super::*;
 
     /// T6: the values that try to leave their place.
-    const HOSTILE: [&str; 9] = [
-        "1/../x?y",
-        "a\r\nX-Evil: 1",
-        "\",\"admin\":\"1",
-        "{{secret}}",
-        "..",
-        "<speak>&",
-        "#f",
-        "a&b=c",
-        "\\",
-    ];
+    const HOSTILE: [&str; 9] =
+        ["1/../x?y", "a\r\nX-Evil: 1", "\",\"admin\":\"1", "{{secret}}", "..", "<speak>&", "#f", "a&b=c", "\\"];
 
     fn filled_with(value: &str) -> Variables {
         let mut variables = Variables::default();
@@ -434,18 +375,9 @@ mod tests {
     fn names_follow_the_contract() {
         let parsed = template("a {{ b }} {{call.id}}{{\t_x9\t}} }} {");
         assert_eq!(parsed.names().collect::<Vec<_>>(), ["b", "call.id", "_x9"]);
-        for bad in [
-            "{{",
-            "{{}}",
-            "{{ 1a }}",
-            "{{a b}}",
-            "{{a-b}}",
-            "{{a",
-            "{{{a}}}",
-            "{{a|upper}}",
-            "{{#if a}}",
-            "{{\na}}",
-        ] {
+        for bad in
+            ["{{", "{{}}", "{{ 1a }}", "{{a b}}", "{{a-b}}", "{{a", "{{{a}}}", "{{a|upper}}", "{{#if a}}", "{{\na}}"]
+        {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }
         assert!(is_name(&"a".repeat(64)));
@@ -454,10 +386,7 @@ mod tests {
 
     #[test]
     fn values_are_never_expanded_again() {
-        assert_eq!(
-            template("say {{v}}").speech(&filled_with("{{secret}}")),
-            "say {{secret}}"
-        );
+        assert_eq!(template("say {{v}}").speech(&filled_with("{{secret}}")), "say {{secret}}");
         assert_eq!(template("{{v}}").plain(&filled_with("{{v}}")), "{{v}}");
     }
 
@@ -476,144 +405,71 @@ mod tests {
                     assert_eq!(pairs[0].1, value);
                     assert_eq!(url.fragment(), None);
                 }
-                Err(error) => assert!(
-                    matches!(error, FillError::Unfit(_)) && value == "..",
-                    "{value}"
-                ),
+                Err(error) => assert!(matches!(error, FillError::Unfit(_)) && value == "..", "{value}"),
             }
         }
-        assert_eq!(
-            template("https://h/{{v}}")
-                .url(&filled_with("1/../x?y"))
-                .unwrap(),
-            "https://h/1%2F..%2Fx%3Fy"
-        );
-        for (text, value) in [
-            ("https://h/.{{v}}/x", "."),
-            ("https://h/%2e{{v}}", "."),
-            ("https://h/a/{{v}}?q=1", "."),
-        ] {
+        assert_eq!(template("https://h/{{v}}").url(&filled_with("1/../x?y")).unwrap(), "https://h/1%2F..%2Fx%3Fy");
+        for (text, value) in [("https://h/.{{v}}/x", "."), ("https://h/%2e{{v}}", "."), ("https://h/a/{{v}}?q=1", ".")]
+        {
             assert!(template(text).url(&filled_with(value)).is_err(), "{text}");
         }
-        assert!(
-            template("https://h/../{{v}}")
-                .url(&filled_with("1"))
-                .is_ok()
-        );
+        assert!(template("https://h/../{{v}}").url(&filled_with("1")).is_ok());
     }
 
     #[test]
     fn a_missing_value_is_empty_in_text_and_fatal_in_urls_and_numbers() {
         let none = Variables::default();
         assert_eq!(template("hi {{name}}!").speech(&none), "hi !");
-        assert_eq!(
-            template("https://h/{{name}}").url(&none),
-            Err(FillError::Missing("name".into()))
-        );
-        assert_eq!(
-            template("{{name}}").number(&none),
-            Err(FillError::Missing("name".into()))
-        );
+        assert_eq!(template("https://h/{{name}}").url(&none), Err(FillError::Missing("name".into())));
+        assert_eq!(template("{{name}}").number(&none), Err(FillError::Missing("name".into())));
     }
 
     #[test]
     fn json_values_stay_texts() {
         let body = JsonTemplate::Map(vec![
             ("v".into(), JsonTemplate::Text(template("<{{v}}>"))),
-            (
-                "n".into(),
-                JsonTemplate::List(vec![JsonTemplate::Other(json!(1))]),
-            ),
+            ("n".into(), JsonTemplate::List(vec![JsonTemplate::Other(json!(1))])),
         ]);
         for value in HOSTILE {
             let text = body.fill(&filled_with(value)).to_string();
-            assert_eq!(
-                serde_json::from_str::<Value>(&text).unwrap(),
-                json!({"v": format!("<{value}>"), "n": [1]})
-            );
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"v": format!("<{value}>"), "n": [1]}));
             let raw = template("{\"v\":\"{{v}}\"}").json_text(&filled_with(value));
-            assert_eq!(
-                serde_json::from_str::<Value>(&raw).unwrap(),
-                json!({"v": value})
-            );
+            assert_eq!(serde_json::from_str::<Value>(&raw).unwrap(), json!({"v": value}));
         }
     }
 
     #[test]
     fn headers_refuse_line_breaks() {
-        assert!(
-            template("id={{v}}")
-                .header(&filled_with("a\r\nX: 1"))
-                .is_err()
-        );
+        assert!(template("id={{v}}").header(&filled_with("a\r\nX: 1")).is_err());
         assert!(template("id={{v}}").header(&filled_with("a\0")).is_err());
-        assert_eq!(
-            template("id={{v}}").header(&filled_with("a b")).unwrap(),
-            "id=a b"
-        );
+        assert_eq!(template("id={{v}}").header(&filled_with("a b")).unwrap(), "id=a b");
     }
 
     #[test]
     fn speech_loses_markup_and_forms_are_encoded() {
-        assert_eq!(
-            template("<b> {{v}}").speech(&filled_with("<speak>&")),
-            "<b> speak"
-        );
-        assert_eq!(
-            template("a={{v}}").form(&filled_with("x&b=1")),
-            "a=x%26b%3D1"
-        );
+        assert_eq!(template("<b> {{v}}").speech(&filled_with("<speak>&")), "<b> speak");
+        assert_eq!(template("a={{v}}").form(&filled_with("x&b=1")), "a=x%26b%3D1");
     }
 
     #[test]
     fn numbers_are_numbers() {
         for good in ["+442071838750", "5263", "*98", "12"] {
-            assert!(
-                template("{{v}}").number(&filled_with(good)).is_ok(),
-                "{good}"
-            );
+            assert!(template("{{v}}").number(&filled_with(good)).is_ok(), "{good}");
         }
-        for bad in [
-            "1",
-            "+",
-            "12a",
-            "++12",
-            "12 34",
-            "sip:a@b",
-            &"1".repeat(33),
-            "12\n",
-        ] {
-            assert!(
-                template("{{v}}").number(&filled_with(bad)).is_err(),
-                "{bad}"
-            );
+        for bad in ["1", "+", "12a", "++12", "12 34", "sip:a@b", &"1".repeat(33), "12\n"] {
+            assert!(template("{{v}}").number(&filled_with(bad)).is_err(), "{bad}");
         }
-        assert!(
-            template("sip:bob@example.org")
-                .number(&Variables::default())
-                .is_ok()
-        );
+        assert!(template("sip:bob@example.org").number(&Variables::default()).is_ok());
         assert!(template("XXXXXX").number(&Variables::default()).is_err());
     }
 
     #[test]
     fn holes_before_the_path_are_seen() {
-        for bad in [
-            "{{v}}",
-            "http{{v}}://h/",
-            "http://{{v}}/",
-            "http://u:{{v}}@h/",
-            "http://h:{{v}}/",
-            "http://h{{v}}",
-        ] {
+        for bad in ["{{v}}", "http{{v}}://h/", "http://{{v}}/", "http://u:{{v}}@h/", "http://h:{{v}}/", "http://h{{v}}"]
+        {
             assert!(template(bad).reaches_authority(), "{bad}");
         }
-        for good in [
-            "http://h/{{v}}",
-            "http://h?{{v}}",
-            "http://h#{{v}}",
-            "http://h/",
-        ] {
+        for good in ["http://h/{{v}}", "http://h?{{v}}", "http://h#{{v}}", "http://h/"] {
             assert!(!template(good).reaches_authority(), "{good}");
         }
     }
@@ -626,9 +482,6 @@ mod tests {
         assert!(variables.take_changed());
         variables.set("http.status", "404");
         variables.set("v", "1");
-        assert!(
-            !variables.take_changed(),
-            "built-ins and equal values are no change"
-        );
+        assert!(!variables.take_changed(), "built-ins and equal values are no change");
     }
 }

@@ -56,13 +56,9 @@ pub(super) async fn admit(
     if in_header.is_none() && (!is_person || presented.cloud_id.is_none()) {
         return Err(wrong());
     }
-    let org = kernel
-        .org_by_id(credential.principal.org())
-        .await?
-        .ok_or_else(wrong)?;
+    let org = kernel.org_by_id(credential.principal.org()).await?.ok_or_else(wrong)?;
     let agrees = |said: &Option<Value>, is: &str| {
-        said.as_ref()
-            .is_none_or(|said| said.as_str().is_some_and(|said| secret::same(said, is)))
+        said.as_ref().is_none_or(|said| said.as_str().is_some_and(|said| secret::same(said, is)))
     };
     if !agrees(&presented.cloud_id, &org.slug) || !agrees(&presented.cloud_sid, &org.cloud_sid) {
         return Err(wrong());

@@ -24,8 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::credentials;
 use crate::flows::{
-    Flows, LaunchError, Purpose, Report, check, lenient,
-    model::Flow,
+    Flows, LaunchError, Order, Purpose, Report, lenient,
     store::{self, Origin},
 };
 
@@ -38,10 +37,7 @@ where
     Flows: FromRef<S>,
     Kernel: FromRef<S>,
 {
-    OpenApiRouter::new()
-        .routes(routes!(post_flow))
-        .routes(routes!(get_run))
-        .routes(routes!(hangup))
+    OpenApiRouter::new().routes(routes!(post_flow)).routes(routes!(get_run)).routes(routes!(hangup))
 }
 
 /// The same, to be put behind a base that ends with a slash.
@@ -51,11 +47,7 @@ where
     Flows: FromRef<S>,
     Kernel: FromRef<S>,
 {
-    [
-        ("/call/flow", post(post_flow)),
-        ("/call/flow/{run_id}", get(get_run)),
-        ("/call/{call_id}/hangup", post(hangup)),
-    ]
+    [("/call/flow", post(post_flow)), ("/call/flow/{run_id}", get(get_run)), ("/call/{call_id}/hangup", post(hangup))]
 }
 
 /// An error or a warning of a flow.
@@ -163,9 +155,7 @@ struct FlowQuery {
 
 impl FlowQuery {
     fn is_dry(&self) -> bool {
-        self.dry_run
-            .as_deref()
-            .is_some_and(|text| !matches!(text, "0" | "false" | ""))
+        self.dry_run.as_deref().is_some_and(|text| !matches!(text, "0" | "false" | ""))
     }
 }
 
@@ -201,7 +191,7 @@ struct CallPath {
         (status = 422, description = "The flow cannot run", body = Refused),
         (status = 429, description = "A limit is reached", body = Refused),
     ),
-    security(("token" = []), ())
+    security(("bearer" = []), ())
 )]
 async fn post_flow(
     State(flows): State<Flows>,
@@ -217,19 +207,15 @@ async fn post_flow(
     };
     let presented = credentials::take(&mut reading.value);
     let org = credentials::admit(kernel, client, &headers, presented, Action::RunFlow).await?;
-    let (flow, report) = flows.judge(&org.id, &reading, Purpose::Run).await?;
+    let (flow, report) = flows.judge(&org.id, &reading, Purpose::Run).await.map_err(Problem::internal)?;
     let Some(flow) = flow else {
         return Ok(refuse(StatusCode::UNPROCESSABLE_ENTITY, report));
     };
     if query.is_dry() {
-        return Ok(Json(Valid {
-            status: "success",
-            warnings: report.warnings,
-        })
-        .into_response());
+        return Ok(Json(Valid { status: "success", warnings: report.warnings }).into_response());
     }
     let origin = Origin::Posted(store::without_secrets(reading.value));
-    match flows.launch(&org, Arc::new(flow), &origin, None).await {
+    match flows.launch(&org, Arc::new(flow), Order::of(origin)).await {
         Ok(launched) => {
             let accepted = Accepted {
                 status: "success",
@@ -261,7 +247,7 @@ async fn post_flow(
         (status = 401, description = "No good credential", body = Refused),
         (status = 404, description = "The organisation has no such run", body = Refused),
     ),
-    security(("token" = []))
+    security(("bearer" = []))
 )]
 async fn get_run(
     State(flows): State<Flows>,
@@ -269,22 +255,12 @@ async fn get_run(
     Path(path): Path<RunPath>,
 ) -> Result<Json<RunAnswer>, Problem> {
     // Who may run a flow may see what became of it.
-    let org = principal
-        .authorize(Action::ReadFlows)
-        .or_else(|_| principal.authorize(Action::RunFlow))?;
+    let org = principal.authorize(Action::ReadFlows).or_else(|_| principal.authorize(Action::RunFlow))?;
     let kernel = flows.kernel();
-    let run = store::run(&kernel.db, org, &path.run_id)
-        .await
-        .map_err(Problem::internal)?
-        .ok_or_else(Problem::not_found)?;
-    let call = flows
-        .calls()
-        .get(org, &run.call)
-        .await
-        .map_err(Problem::internal)?;
-    let ended = call
-        .as_ref()
-        .is_some_and(|call| call.state == CallState::Completed);
+    let run =
+        store::run(&kernel.db, org, &path.run_id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
+    let call = flows.calls().get(org, &run.call).await.map_err(Problem::internal)?;
+    let ended = call.as_ref().is_some_and(|call| call.state == CallState::Completed);
     let visited = visited(&events_of(kernel, org, &run.call).await?, ended);
     let (cause, ended_at) = call.map_or((None, None), |call| (call.cause, call.ended_at));
     Ok(Json(RunAnswer {
@@ -315,7 +291,7 @@ async fn get_run(
         (status = 401, description = "No good credential", body = Refused),
         (status = 404, description = "The organisation has no such call", body = Refused),
     ),
-    security(("token" = []), ())
+    security(("bearer" = []), ())
 )]
 async fn hangup(
     State(flows): State<Flows>,
@@ -333,19 +309,8 @@ async fn hangup(
             Err(error) => return Ok(unreadable(&error)),
         }
     };
-    let org = credentials::admit(
-        flows.kernel(),
-        client,
-        &headers,
-        presented,
-        Action::ControlCalls,
-    )
-    .await?;
-    flows
-        .calls()
-        .hangup(&org.id, &path.call_id)
-        .await
-        .map_err(|error| problem_of(error.into()))?;
+    let org = credentials::admit(flows.kernel(), client, &headers, presented, Action::ControlCalls).await?;
+    flows.calls().hangup(&org.id, &path.call_id).await.map_err(|error| problem_of(error.into()))?;
     Ok(Json(Done { status: "success" }).into_response())
 }
 
@@ -367,15 +332,7 @@ fn unreadable(error: &lenient::ReadError) -> Response {
 }
 
 fn refuse(status: StatusCode, report: Report) -> Response {
-    (
-        status,
-        Json(Refused {
-            status: "error",
-            errors: report.errors,
-            warnings: report.warnings,
-        }),
-    )
-        .into_response()
+    (status, Json(Refused { status: "error", errors: report.errors, warnings: report.warnings })).into_response()
 }
 
 /// The documented envelope of an error that no check of a flow found.
@@ -392,15 +349,8 @@ pub fn envelope_of(problem: &Problem) -> Response {
     }
     if report.errors.is_empty() {
         let message = body.detail.unwrap_or(body.title);
-        let message = body.request_id.map_or_else(
-            || message.to_owned(),
-            |id| format!("{message} (request {id})"),
-        );
-        report.errors.push(Finding {
-            code: body.code.to_owned().into(),
-            path: String::new(),
-            message,
-        });
+        let message = body.request_id.map_or_else(|| message.to_owned(), |id| format!("{message} (request {id})"));
+        report.errors.push(Finding { code: body.code.to_owned().into(), path: String::new(), message });
     }
     let mut response = refuse(problem.status(), report);
     problem.decorate(&mut response);
@@ -414,7 +364,7 @@ fn refusal(error: &LaunchError) -> Option<(&'static str, String)> {
         LaunchError::Number(_) => "number_not_allowed",
         LaunchError::Call(CallError::Number(calls::NumberError::Unknown)) => "unknown_entity",
         LaunchError::Call(CallError::Number(_)) => "number_not_allowed",
-        LaunchError::Call(_) | LaunchError::Publish(_) => return None,
+        LaunchError::Gone | LaunchError::Call(_) | LaunchError::Publish(_) => return None,
     };
     Some((code, error.to_string()))
 }
@@ -423,7 +373,7 @@ fn refusal(error: &LaunchError) -> Option<(&'static str, String)> {
 pub(super) fn problem_of(error: LaunchError) -> Problem {
     match error {
         LaunchError::Call(CallError::Limit(wait)) => wait.into(),
-        LaunchError::Call(CallError::NotFound) => Problem::not_found(),
+        LaunchError::Gone | LaunchError::Call(CallError::NotFound) => Problem::not_found(),
         LaunchError::Call(CallError::Draining) => Problem::new(codes::UNAVAILABLE).retry_after(10),
         other => match refusal(&other) {
             Some((code, message)) => Problem::new(codes::INVALID_FIELD).and("/to", code, message),
@@ -436,11 +386,7 @@ async fn events_of(kernel: &Kernel, org: &str, call: &str) -> Result<Vec<Value>,
     let mut events = Vec::new();
     let mut after = 0;
     loop {
-        let page = kernel
-            .events
-            .of_key(org, call, after, EVENTS_PAGE)
-            .await
-            .map_err(Problem::internal)?;
+        let page = kernel.events.of_key(org, call, after, EVENTS_PAGE).await.map_err(Problem::internal)?;
         let Some(last) = page.last() else {
             return Ok(events);
         };
@@ -470,40 +416,10 @@ fn visited(events: &[Value], ended: bool) -> Vec<Visit> {
             visit.next = text(&data["next"]);
         }
     }
-    if let Some(last) = visits
-        .last_mut()
-        .filter(|last| ended && last.outcome.is_none())
-    {
+    if let Some(last) = visits.last_mut().filter(|last| ended && last.outcome.is_none()) {
         last.outcome = Some("hangup".to_owned());
     }
     visits
-}
-
-impl Flows {
-    /// Checks what was read, the organisation's data included: the flow if it can run, and the report.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub(super) async fn judge(
-        &self,
-        org: &str,
-        reading: &lenient::Reading,
-        purpose: Purpose,
-    ) -> Result<(Option<Flow>, Report), Problem> {
-        let checked = check(&reading.value, purpose, self.kernel().clock.now_ms());
-        let mut report = checked.report;
-        if reading.lenient {
-            report.warn(
-                "lenient_json",
-                "",
-                "this is not strict JSON; it was read as it is meant",
-            );
-        }
-        self.answer(org, &checked.questions, &mut report)
-            .await
-            .map_err(Problem::internal)?;
-        Ok((checked.flow.filter(|_| report.errors.is_empty()), report))
-    }
 }
 
 #[cfg(test)]
@@ -520,11 +436,7 @@ mod tests {
     fn the_path_is_read_from_the_events() {
         let events = [
             event("step.started", "1", json!({})),
-            event(
-                "step.completed",
-                "1",
-                json!({"outcome": "completed", "next": "2"}),
-            ),
+            event("step.completed", "1", json!({"outcome": "completed", "next": "2"})),
             event("step.started", "2", json!({})),
             event("step.failed", "2", json!({"error": "prompt: gone"})),
         ];

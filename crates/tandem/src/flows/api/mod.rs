@@ -57,10 +57,7 @@ pub fn body_token(path: &str, body: &[u8]) -> Option<String> {
 fn is_documented(path: &str) -> bool {
     BASES.iter().any(|base| {
         path.strip_prefix(base).is_some_and(|rest| {
-            let rest = rest
-                .strip_prefix("//")
-                .or_else(|| rest.strip_prefix('/'))
-                .unwrap_or_default();
+            let rest = rest.strip_prefix("//").or_else(|| rest.strip_prefix('/')).unwrap_or_default();
             rest == "call" || rest.starts_with("call/")
         })
     })
@@ -81,13 +78,7 @@ mod tests {
         ] {
             assert!(is_documented(path), "{path}");
         }
-        for path in [
-            "/api/v2/rooms",
-            "/api/v2/caller",
-            "/v1/calls",
-            "/api/v1/call/flow",
-            "/api/v2",
-        ] {
+        for path in ["/api/v2/rooms", "/api/v2/caller", "/v1/calls", "/api/v1/call/flow", "/api/v2"] {
             assert!(!is_documented(path), "{path}");
         }
     }

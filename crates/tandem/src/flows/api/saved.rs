@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::documented::problem_of;
 use crate::flows::{
-    Flows, Purpose, Report, lenient,
+    Flows, Order, Purpose, Report, lenient,
     model::{Flow, whole_number},
     store::{self, Origin, SaveError, SavedFlow},
 };
@@ -130,26 +130,15 @@ pub(super) struct RunStarted {
     tag = "flows",
     request_body(content = Object, description = "name, flow, record, publish"),
     responses((status = 201, description = "Saved", body = FlowView), (status = 422, description = "The flow cannot run")),
-    security(("token" = []))
+    security(("bearer" = []))
 )]
-pub(super) async fn create(
-    State(flows): State<Flows>,
-    principal: Principal,
-    body: Body,
-) -> Result<Response, Problem> {
+pub(super) async fn create(State(flows): State<Flows>, principal: Principal, body: Body) -> Result<Response, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
     let draft = Draft::read(&flows, org, body).await?;
-    let name = draft.name.ok_or_else(|| {
-        Problem::new(codes::INVALID_FLOW).and("", "missing_field", "name is missing")
-    })?;
-    let saved = store::create(flows.kernel(), org, &name, &draft.body)
-        .await
-        .map_err(not_saved)?;
-    Ok((
-        StatusCode::CREATED,
-        Json(FlowView::of(saved, Some(draft.report.warnings))),
-    )
-        .into_response())
+    let name =
+        draft.name.ok_or_else(|| Problem::new(codes::INVALID_FLOW).and("", "missing_field", "name is missing"))?;
+    let saved = store::create(flows.kernel(), org, &name, &draft.body).await.map_err(not_saved)?;
+    Ok((StatusCode::CREATED, Json(FlowView::of(saved, Some(draft.report.warnings)))).into_response())
 }
 
 /// List saved flows
@@ -159,7 +148,7 @@ pub(super) async fn create(
     tag = "flows",
     params(PageQuery),
     responses((status = 200, description = "A page of flows", body = FlowList)),
-    security(("token" = []))
+    security(("bearer" = []))
 )]
 pub(super) async fn list(
     State(flows): State<Flows>,
@@ -169,18 +158,10 @@ pub(super) async fn list(
     let org = principal.authorize(Action::ReadFlows)?;
     let after = page.after()?.unwrap_or_default();
     let limit = page.limit()?;
-    let found = store::list(&flows.kernel().db, org, &after, limit)
-        .await
-        .map_err(Problem::internal)?;
+    let found = store::list(&flows.kernel().db, org, &after, limit).await.map_err(Problem::internal)?;
     let full = usize::try_from(limit).is_ok_and(|limit| found.len() == limit);
     let cursor = found.last().filter(|_| full).map(|last| cursor(&last.id));
-    Ok(Json(FlowList {
-        flows: found
-            .into_iter()
-            .map(|flow| FlowView::of(flow, None))
-            .collect(),
-        cursor,
-    }))
+    Ok(Json(FlowList { flows: found.into_iter().map(|flow| FlowView::of(flow, None)).collect(), cursor }))
 }
 
 /// Read a saved flow, in its newest version or another
@@ -190,7 +171,7 @@ pub(super) async fn list(
     tag = "flows",
     params(FlowPath, VersionQuery),
     responses((status = 200, description = "The flow", body = FlowView), (status = 404, description = "There is none")),
-    security(("token" = []))
+    security(("bearer" = []))
 )]
 pub(super) async fn read(
     State(flows): State<Flows>,
@@ -200,14 +181,9 @@ pub(super) async fn read(
 ) -> Result<Json<FlowView>, Problem> {
     let org = principal.authorize(Action::ReadFlows)?;
     let db = &flows.kernel().db;
-    let mut saved = store::one(db, org, &path.id)
-        .await
-        .map_err(Problem::internal)?
-        .ok_or_else(Problem::not_found)?;
+    let mut saved = store::one(db, org, &path.id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     if let Some(version) = query.version {
-        let body = store::version(db, org, &path.id, version)
-            .await
-            .map_err(Problem::internal)?;
+        let body = store::version(db, org, &path.id, version).await.map_err(Problem::internal)?;
         saved.body = Some(body.ok_or_else(Problem::not_found)?);
         saved.version = version;
     }
@@ -222,7 +198,7 @@ pub(super) async fn read(
     params(FlowPath),
     request_body(content = Object, description = "flow, record, publish; name if it changes"),
     responses((status = 200, description = "Saved", body = FlowView), (status = 404, description = "There is none")),
-    security(("token" = []))
+    security(("bearer" = []))
 )]
 pub(super) async fn update(
     State(flows): State<Flows>,
@@ -232,19 +208,9 @@ pub(super) async fn update(
 ) -> Result<Json<FlowView>, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
     let draft = Draft::read(&flows, org, body).await?;
-    let saved = store::update(
-        flows.kernel(),
-        org,
-        &path.id,
-        draft.name.as_deref(),
-        &draft.body,
-    )
-    .await
-    .map_err(not_saved)?;
-    Ok(Json(FlowView::of(
-        saved.ok_or_else(Problem::not_found)?,
-        Some(draft.report.warnings),
-    )))
+    let saved =
+        store::update(flows.kernel(), org, &path.id, draft.name.as_deref(), &draft.body).await.map_err(not_saved)?;
+    Ok(Json(FlowView::of(saved.ok_or_else(Problem::not_found)?, Some(draft.report.warnings))))
 }
 
 /// Delete a flow; runs of it stay readable
@@ -254,7 +220,7 @@ pub(super) async fn update(
     tag = "flows",
     params(FlowPath),
     responses((status = 204, description = "Deleted"), (status = 409, description = "Numbers lead to it")),
-    security(("token" = []))
+    security(("bearer" = []))
 )]
 pub(super) async fn delete(
     State(flows): State<Flows>,
@@ -262,16 +228,11 @@ pub(super) async fn delete(
     Path(path): Path<FlowPath>,
 ) -> Result<StatusCode, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
-    let numbers = store::numbers_of(&flows.kernel().db, org, &path.id)
-        .await
-        .map_err(Problem::internal)?;
+    let numbers = store::numbers_of(&flows.kernel().db, org, &path.id).await.map_err(Problem::internal)?;
     if !numbers.is_empty() {
         return Err(Problem::new(codes::FLOW_IN_USE).detail(numbers.join(", ")));
     }
-    if store::delete(flows.kernel(), org, &path.id)
-        .await
-        .map_err(Problem::internal)?
-    {
+    if store::delete(flows.kernel(), org, &path.id).await.map_err(Problem::internal)? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::not_found())
@@ -286,7 +247,7 @@ pub(super) async fn delete(
     params(FlowPath),
     request_body = Option<RunRequest>,
     responses((status = 201, description = "The call is being placed", body = RunStarted), (status = 404, description = "There is none")),
-    security(("token" = []))
+    security(("bearer" = []))
 )]
 pub(super) async fn run(
     State(flows): State<Flows>,
@@ -297,42 +258,20 @@ pub(super) async fn run(
     let org = principal.authorize(Action::RunFlow)?;
     let kernel = flows.kernel();
     let to = read_to(body).await?;
-    let saved = store::one(&kernel.db, org, &path.id)
-        .await
-        .map_err(Problem::internal)?
-        .ok_or_else(Problem::not_found)?;
-    let body =
-        store::with_secrets(kernel, saved.body.unwrap_or_default()).map_err(Problem::internal)?;
+    let saved =
+        store::one(&kernel.db, org, &path.id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
+    let body = store::with_secrets(kernel, saved.body.unwrap_or_default()).map_err(Problem::internal)?;
     let flow = judge_saved(&flows, org, body).await?;
-    let org = kernel
-        .org_by_id(org)
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    let origin = Origin::Saved {
-        flow: saved.id,
-        version: saved.version,
-    };
-    let launched = flows
-        .launch(&org, Arc::new(flow), &origin, to.as_deref())
-        .await
-        .map_err(problem_of)?;
-    Ok((
-        StatusCode::CREATED,
-        Json(RunStarted {
-            call_id: launched.call,
-            flow_run_id: launched.run,
-        }),
-    )
-        .into_response())
+    let org = kernel.org_by_id(org).await?.ok_or_else(Problem::not_found)?;
+    let origin = Origin::Saved { flow: saved.id, version: saved.version };
+    let launched = flows.launch(&org, Arc::new(flow), Order { to, ..Order::of(origin) }).await.map_err(problem_of)?;
+    Ok((StatusCode::CREATED, Json(RunStarted { call_id: launched.call, flow_run_id: launched.run })).into_response())
 }
 
 /// The world may have changed since it was saved: numbers, people, the egress list.
 async fn judge_saved(flows: &Flows, org: &str, body: Value) -> Result<Flow, Problem> {
-    let reading = lenient::Reading {
-        value: body,
-        lenient: false,
-    };
-    match flows.judge(org, &reading, Purpose::Save).await? {
+    let reading = lenient::Reading { value: body, lenient: false };
+    match flows.judge(org, &reading, Purpose::Save).await.map_err(Problem::internal)? {
         (Some(flow), _) => Ok(flow),
         (None, report) => Err(invalid(&report)),
     }
@@ -349,18 +288,16 @@ async fn read_to(body: Body) -> Result<Option<String>, Problem> {
         None => Ok(None),
         Some(Value::String(to)) => Ok(Some(to)),
         Some(Value::Number(number)) if whole_number(&number).is_some() => Ok(whole_number(&number)),
-        Some(_) => Err(Problem::new(kernel_codes::INVALID_FIELD).and(
-            "/to",
-            "invalid_type",
-            "to must be a number to call",
-        )),
+        Some(_) => {
+            Err(Problem::new(kernel_codes::INVALID_FIELD).and("/to", "invalid_type", "to must be a number to call"))
+        }
     }
 }
 
 /// A body to be saved, checked.
 struct Draft {
     name: Option<String>,
-    /// Without name and credentials, the publish secret sealed.
+    /// Without name and credentials.
     body: Value,
     report: Report,
 }
@@ -370,27 +307,20 @@ impl Draft {
         let bytes = read_body(body, lenient::MAX_BODY).await?;
         let mut reading = lenient::read(&bytes).map_err(|error| unreadable(&error))?;
         super::credentials::take(&mut reading.value);
-        let (flow, mut report) = flows.judge(org, &reading, Purpose::Save).await?;
+        let (flow, mut report) = flows.judge(org, &reading, Purpose::Save).await.map_err(Problem::internal)?;
         let name = take_name(&mut reading.value, &mut report);
         if flow.is_none() || !report.errors.is_empty() {
             return Err(invalid(&report));
         }
-        let body = store::sealed(flows.kernel(), reading.value).map_err(Problem::internal)?;
-        Ok(Self { name, body, report })
+        Ok(Self { name, body: reading.value, report })
     }
 }
 
 fn take_name(body: &mut Value, report: &mut Report) -> Option<String> {
     match body.as_object_mut()?.shift_remove("name")? {
-        Value::String(name) if (1..=MAX_NAME).contains(&name.trim().chars().count()) => {
-            Some(name.trim().to_owned())
-        }
+        Value::String(name) if (1..=MAX_NAME).contains(&name.trim().chars().count()) => Some(name.trim().to_owned()),
         Value::String(_) => {
-            report.error(
-                "out_of_range",
-                "/name",
-                format!("a name has 1 to {MAX_NAME} characters"),
-            );
+            report.error("out_of_range", "/name", format!("a name has 1 to {MAX_NAME} characters"));
             None
         }
         _ => {
@@ -402,9 +332,7 @@ fn take_name(body: &mut Value, report: &mut Report) -> Option<String> {
 
 fn unreadable(error: &lenient::ReadError) -> Problem {
     match error {
-        lenient::ReadError::TooLarge => {
-            Problem::new(kernel_codes::BODY_TOO_LARGE).detail(error.to_string())
-        }
+        lenient::ReadError::TooLarge => Problem::new(kernel_codes::BODY_TOO_LARGE).detail(error.to_string()),
         lenient::ReadError::TooDeep { pointer, .. } => {
             Problem::new(codes::INVALID_FLOW).and(pointer, error.code(), error.to_string())
         }
@@ -413,18 +341,15 @@ fn unreadable(error: &lenient::ReadError) -> Problem {
 }
 
 fn invalid(report: &Report) -> Problem {
-    report
-        .errors
-        .iter()
-        .fold(Problem::new(codes::INVALID_FLOW), |problem, error| {
-            problem.and(&error.path, error.code.as_ref(), &error.message)
-        })
+    report.errors.iter().fold(Problem::new(codes::INVALID_FLOW), |problem, error| {
+        problem.and(&error.path, error.code.as_ref(), &error.message)
+    })
 }
 
 fn not_saved(error: SaveError) -> Problem {
     match error {
         SaveError::TooMany => Problem::new(codes::TOO_MANY_FLOWS),
         SaveError::Conflict => Problem::new(kernel_codes::CONFLICT),
-        SaveError::Db(error) => Problem::internal(error),
+        SaveError::Secret(_) | SaveError::Db(_) => Problem::internal(error),
     }
 }

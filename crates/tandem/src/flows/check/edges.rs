@@ -13,11 +13,7 @@ use crate::flows::{
 };
 
 /// Reads both spellings. `kind` is none when the type is unknown; then the targets are judged all the same.
-pub(super) fn read_edges(
-    fields: &mut Fields<'_>,
-    kind: Option<&Kind>,
-    by_id: &HashMap<StepId, usize>,
-) -> Edges {
+pub(super) fn read_edges(fields: &mut Fields<'_>, kind: Option<&Kind>, by_id: &HashMap<StepId, usize>) -> Edges {
     let mut edges = Edges::default();
     let flow = fields.value("flow");
     let next = fields.value("next_step");
@@ -26,11 +22,7 @@ pub(super) fn read_edges(
         Some(Value::Object(map)) => read_map(map, "flow", fields, kind, by_id, &mut edges),
         Some(_) => {
             let path = fields.path("flow");
-            fields.found.report.error(
-                "invalid_type",
-                path,
-                "flow must be an object of outcome and step id",
-            );
+            fields.found.report.error("invalid_type", path, "flow must be an object of outcome and step id");
         }
     }
     match next {
@@ -40,11 +32,7 @@ pub(super) fn read_edges(
             let path = fields.path("next_step");
             edges.next = resolve(scalar, &path, fields, by_id);
             if kind.is_some_and(|kind| !kind.goes_on()) {
-                fields.found.report.warn(
-                    "unknown_field",
-                    path,
-                    "nothing follows a step of this type",
-                );
+                fields.found.report.warn("unknown_field", path, "nothing follows a step of this type");
                 edges.next = None;
             }
         }
@@ -67,21 +55,13 @@ fn read_map(
             continue;
         };
         if kind.is_some_and(|kind| !kind.has_edge(name)) {
-            fields.found.report.warn(
-                "unknown_field",
-                path,
-                format!("a step of this type has no outcome \"{name}\""),
-            );
+            fields.found.report.warn("unknown_field", path, format!("a step of this type has no outcome \"{name}\""));
             continue;
         }
         match edges.named(name) {
             Some(other) if other != index => {
-                let message =
-                    format!("flow and next_step lead the outcome \"{name}\" to different steps");
-                fields
-                    .found
-                    .report
-                    .error("conflicting_edges", path, message);
+                let message = format!("flow and next_step lead the outcome \"{name}\" to different steps");
+                fields.found.report.error("conflicting_edges", path, message);
             }
             Some(_) => {}
             None => edges.named.push((name.clone(), index)),
@@ -89,27 +69,14 @@ fn read_map(
     }
 }
 
-fn resolve(
-    target: &Value,
-    path: &str,
-    fields: &mut Fields<'_>,
-    by_id: &HashMap<StepId, usize>,
-) -> Option<usize> {
+fn resolve(target: &Value, path: &str, fields: &mut Fields<'_>, by_id: &HashMap<StepId, usize>) -> Option<usize> {
     let Some(id) = StepId::canonical(target) else {
-        fields.found.report.error(
-            "invalid_id",
-            path,
-            "a step's id is a text of 1 to 64 characters or a whole number",
-        );
+        fields.found.report.error("invalid_id", path, "a step's id is a text of 1 to 64 characters or a whole number");
         return None;
     };
     let index = by_id.get(&id).copied();
     if index.is_none() {
-        fields.found.report.error(
-            "unknown_step",
-            path,
-            format!("there is no step with the id \"{id}\""),
-        );
+        fields.found.report.error("unknown_step", path, format!("there is no step with the id \"{id}\""));
     }
     index
 }

@@ -39,17 +39,8 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn new(
-        map: &'a Map<String, Value>,
-        pointer: String,
-        found: &'a mut Findings,
-    ) -> Self {
-        Self {
-            map,
-            pointer,
-            asked: Vec::new(),
-            found,
-        }
+    pub(crate) fn new(map: &'a Map<String, Value>, pointer: String, found: &'a mut Findings) -> Self {
+        Self { map, pointer, asked: Vec::new(), found }
     }
 
     /// The pointer of the object itself.
@@ -73,16 +64,12 @@ impl<'a> Fields<'a> {
     /// Reports a field that must be there and is not.
     pub(crate) fn missing(&mut self, name: &str) {
         let message = format!("{name} is missing");
-        self.found
-            .report
-            .error("missing_field", self.pointer.clone(), message);
+        self.found.report.error("missing_field", self.pointer.clone(), message);
     }
 
     fn wrong_type(&mut self, name: &str, wanted: &str) {
         let path = self.path(name);
-        self.found
-            .report
-            .error("invalid_type", path, format!("{name} must be {wanted}"));
+        self.found.report.error("invalid_type", path, format!("{name} must be {wanted}"));
     }
 
     pub(crate) fn out_of_range(&mut self, name: &str, message: impl Into<String>) {
@@ -127,12 +114,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A whole number in a range.
-    pub(crate) fn integer(
-        &mut self,
-        name: &'static str,
-        range: RangeInclusive<u32>,
-        default: u32,
-    ) -> u32 {
+    pub(crate) fn integer(&mut self, name: &'static str, range: RangeInclusive<u32>, default: u32) -> u32 {
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -147,34 +129,19 @@ impl<'a> Fields<'a> {
         match text.parse::<u32>().ok().filter(|n| range.contains(n)) {
             Some(n) => n,
             None => {
-                self.out_of_range(
-                    name,
-                    format!("{name} must be {} to {}", range.start(), range.end()),
-                );
+                self.out_of_range(name, format!("{name} must be {} to {}", range.start(), range.end()));
                 default
             }
         }
     }
 
     /// Seconds in a range, as milliseconds; fractions are allowed.
-    pub(crate) fn seconds(
-        &mut self,
-        name: &'static str,
-        range: RangeInclusive<f64>,
-        default: f64,
-    ) -> u32 {
+    pub(crate) fn seconds(&mut self, name: &'static str, range: RangeInclusive<f64>, default: f64) -> u32 {
         let seconds = match self.value(name).map(Value::as_f64) {
             None => default,
             Some(Some(seconds)) if range.contains(&seconds) => seconds,
             Some(Some(_)) => {
-                self.out_of_range(
-                    name,
-                    format!(
-                        "{name} must be {} to {} seconds",
-                        range.start(),
-                        range.end()
-                    ),
-                );
+                self.out_of_range(name, format!("{name} must be {} to {} seconds", range.start(), range.end()));
                 default
             }
             Some(None) => {
@@ -208,25 +175,14 @@ impl<'a> Fields<'a> {
     }
 
     /// One of a few words; case is ignored.
-    pub(crate) fn choice<T: Copy>(
-        &mut self,
-        name: &'static str,
-        words: &[(&'static str, T)],
-        default: T,
-    ) -> T {
+    pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, words: &[(&'static str, T)], default: T) -> T {
         self.optional_choice(name, words).unwrap_or(default)
     }
 
     /// One of a few words, or nothing.
-    pub(crate) fn optional_choice<T: Copy>(
-        &mut self,
-        name: &'static str,
-        words: &[(&'static str, T)],
-    ) -> Option<T> {
+    pub(crate) fn optional_choice<T: Copy>(&mut self, name: &'static str, words: &[(&'static str, T)]) -> Option<T> {
         let text = self.text(name)?;
-        let found = words
-            .iter()
-            .find(|(word, _)| word.eq_ignore_ascii_case(&text));
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text));
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             self.out_of_range(name, format!("{name} must be one of {}", known.join(", ")));
@@ -260,9 +216,7 @@ impl<'a> Fields<'a> {
             self.found.set.insert(variable.to_owned());
             return true;
         }
-        let message = format!(
-            "\"{variable}\" is no name of a variable: letters, digits, '_' and '.', 64 at most"
-        );
+        let message = format!("\"{variable}\" is no name of a variable: letters, digits, '_' and '.', 64 at most");
         self.found.report.error("out_of_range", path, message);
         false
     }
@@ -298,15 +252,11 @@ impl<'a> Fields<'a> {
         match Template::parse(text) {
             Ok(template) => {
                 let names: Vec<String> = template.names().map(str::to_owned).collect();
-                self.found
-                    .used
-                    .extend(names.into_iter().map(|name| (name, path.clone())));
+                self.found.used.extend(names.into_iter().map(|name| (name, path.clone())));
                 Some(template)
             }
             Err(error) => {
-                self.found
-                    .report
-                    .error("template_syntax", path, error.to_string());
+                self.found.report.error("template_syntax", path, error.to_string());
                 None
             }
         }
@@ -341,11 +291,7 @@ impl<'a> Fields<'a> {
                 _ => None,
             };
             let Some(text) = text else {
-                self.found.report.error(
-                    "invalid_type",
-                    path,
-                    "a number must be a text or a whole number",
-                );
+                self.found.report.error("invalid_type", path, "a number must be a text or a whole number");
                 continue;
             };
             let template = self.parse(&text, path.clone());
@@ -357,11 +303,7 @@ impl<'a> Fields<'a> {
     fn judge_number(&mut self, template: Template, path: String) -> Option<Template> {
         if let Some(number) = template.fixed() {
             if !is_number(number) && !is_sip_uri(number) {
-                self.found.report.error(
-                    "number_not_allowed",
-                    path,
-                    format!("\"{number}\" is not a telephone number"),
-                );
+                self.found.report.error("number_not_allowed", path, format!("\"{number}\" is not a telephone number"));
                 return None;
             }
             let ask = Ask::Number(number.to_owned());
@@ -375,10 +317,7 @@ impl<'a> Fields<'a> {
         let template = self.integer_template("caller_id")?;
         if let Some(wanted) = template.fixed() {
             let callee = callee.and_then(Template::fixed).map(str::to_owned);
-            let ask = Ask::CallerId {
-                wanted: wanted.to_owned(),
-                callee,
-            };
+            let ask = Ask::CallerId { wanted: wanted.to_owned(), callee };
             let path = self.path("caller_id");
             self.found.questions.push(Question { path, ask });
         }
@@ -399,15 +338,10 @@ impl<'a> Fields<'a> {
             return None;
         }
         if let Err(why) = judge_url(&template.sample("x")) {
-            self.found
-                .report
-                .error("invalid_url", path, format!("{name} {why}"));
+            self.found.report.error("invalid_url", path, format!("{name} {why}"));
             return None;
         }
-        self.found.questions.push(Question {
-            path,
-            ask: Ask::Url(template.sample("x")),
-        });
+        self.found.questions.push(Question { path, ask: Ask::Url(template.sample("x")) });
         Some(template)
     }
 
@@ -441,9 +375,7 @@ impl<'a> Fields<'a> {
                 _ => {
                     let mut path = self.path(name);
                     push_segment(&mut path, key);
-                    self.found
-                        .report
-                        .error("invalid_type", path, "a text is wanted here");
+                    self.found.report.error("invalid_type", path, "a text is wanted here");
                     continue;
                 }
             };
@@ -462,10 +394,7 @@ impl<'a> Fields<'a> {
     /// Depth is bounded by the reader's.
     fn json_template(&mut self, value: &Value, path: String) -> JsonTemplate {
         match value {
-            Value::String(text) => JsonTemplate::Text(
-                self.parse(text, path)
-                    .unwrap_or_else(|| Template::literal("")),
-            ),
+            Value::String(text) => JsonTemplate::Text(self.parse(text, path).unwrap_or_else(|| Template::literal(""))),
             Value::Array(items) => JsonTemplate::List(
                 items
                     .iter()
@@ -502,17 +431,9 @@ impl<'a> Fields<'a> {
 
     /// Warns of every field that nobody asked for.
     pub(crate) fn finish(self) {
-        for name in self
-            .map
-            .keys()
-            .filter(|name| !self.asked.contains(&name.as_str()))
-        {
+        for name in self.map.keys().filter(|name| !self.asked.contains(&name.as_str())) {
             let path = self.path(name);
-            self.found.report.warn(
-                "unknown_field",
-                path,
-                format!("{name} is not a field here; it is ignored"),
-            );
+            self.found.report.warn("unknown_field", path, format!("{name} is not a field here; it is ignored"));
         }
     }
 }
@@ -530,9 +451,7 @@ pub(crate) fn judge_url(text: &str) -> Result<(), &'static str> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("holds a blank or a control character");
     }
-    let scheme = text
-        .split_once("://")
-        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
         return Err("must begin with http:// or https://");
     }

@@ -8,34 +8,20 @@ pub(super) fn judge(steps: &[Step], report: &mut Report) {
     let reached = reachable(steps);
     for (index, step) in steps.iter().enumerate() {
         if !reached.get(index).copied().unwrap_or(false) {
-            report.warn(
-                "unreachable_step",
-                format!("/flow/{index}"),
-                format!("no step leads to \"{}\"", step.id),
-            );
+            report.warn("unreachable_step", format!("/flow/{index}"), format!("no step leads to \"{}\"", step.id));
         }
     }
     for component in components(steps) {
         let circular = component.len() > 1
-            || component.iter().any(|&index| {
-                steps
-                    .get(index)
-                    .is_some_and(|step| step.edges.targets().any(|t| t == index))
-            });
-        let busy = component
-            .iter()
-            .all(|&index| steps.get(index).is_some_and(|step| !step.kind.takes_time()));
+            || component
+                .iter()
+                .any(|&index| steps.get(index).is_some_and(|step| step.edges.targets().any(|t| t == index)));
+        let busy = component.iter().all(|&index| steps.get(index).is_some_and(|step| !step.kind.takes_time()));
         if circular && busy {
             let first = component.iter().min().copied().unwrap_or_default();
-            let ids: Vec<&str> = component
-                .iter()
-                .filter_map(|&index| steps.get(index))
-                .map(|step| step.id.as_str())
-                .collect();
-            let message = format!(
-                "the steps {} lead to each other and none of them takes time",
-                ids.join(", ")
-            );
+            let ids: Vec<&str> =
+                component.iter().filter_map(|&index| steps.get(index)).map(|step| step.id.as_str()).collect();
+            let message = format!("the steps {} lead to each other and none of them takes time", ids.join(", "));
             report.error("busy_loop", format!("/flow/{first}"), message);
         }
     }
@@ -49,12 +35,7 @@ fn reachable(steps: &[Step]) -> Vec<bool> {
             Some(seen) if !*seen => *seen = true,
             _ => continue,
         }
-        waiting.extend(
-            steps
-                .get(index)
-                .into_iter()
-                .flat_map(|step| step.edges.targets()),
-        );
+        waiting.extend(steps.get(index).into_iter().flat_map(|step| step.edges.targets()));
     }
     reached
 }
@@ -109,11 +90,7 @@ fn finishing_order(steps: &[Step]) -> Vec<usize> {
             }
             waiting.push((index, true));
             waiting.extend(
-                steps
-                    .get(index)
-                    .into_iter()
-                    .flat_map(|step| step.edges.targets())
-                    .map(|target| (target, false)),
+                steps.get(index).into_iter().flat_map(|step| step.edges.targets()).map(|target| (target, false)),
             );
         }
     }

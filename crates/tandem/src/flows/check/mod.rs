@@ -87,24 +87,15 @@ const EVENT_TYPES: [&str; 36] = [
 /// Checks a body whose credentials were taken out. `now_ms` judges whether a callback lies in the past.
 #[must_use]
 pub fn check(body: &Value, purpose: Purpose, now_ms: i64) -> Checked {
-    let mut found = Findings {
-        now_ms,
-        ..Findings::default()
-    };
+    let mut found = Findings { now_ms, ..Findings::default() };
     let flow = read_body(body, purpose, &mut found);
     let flow = flow.filter(|_| found.report.errors.is_empty());
-    Checked {
-        flow,
-        report: found.report,
-        questions: found.questions,
-    }
+    Checked { flow, report: found.report, questions: found.questions }
 }
 
 fn read_body(body: &Value, purpose: Purpose, found: &mut Findings) -> Option<Flow> {
     let Value::Object(map) = body else {
-        found
-            .report
-            .error("invalid_type", "", "the body must be an object");
+        found.report.error("invalid_type", "", "the body must be an object");
         return None;
     };
     let mut fields = Fields::new(map, String::new(), found);
@@ -117,10 +108,7 @@ fn read_body(body: &Value, purpose: Purpose, found: &mut Findings) -> Option<Flo
     let raw = match map.get("flow") {
         Some(Value::Array(raw)) => Some(raw),
         Some(_) => {
-            fields
-                .found
-                .report
-                .error("invalid_type", "/flow", "flow must be a list of steps");
+            fields.found.report.error("invalid_type", "/flow", "flow must be a list of steps");
             None
         }
         None => {
@@ -141,11 +129,7 @@ fn read_body(body: &Value, purpose: Purpose, found: &mut Findings) -> Option<Flo
     let steps = read_steps(raw, purpose, found)?;
     graph::judge(&steps, &mut found.report);
     warn_of_undefined_variables(found);
-    Some(Flow {
-        steps,
-        record,
-        publish,
-    })
+    Some(Flow { steps, record, publish })
 }
 
 fn read_publish(fields: &mut Fields<'_>) -> Option<Publish> {
@@ -154,32 +138,18 @@ fn read_publish(fields: &mut Fields<'_>) -> Option<Publish> {
     let path = inner.path("url");
     if !url.is_empty() {
         match judge_url(&url) {
-            Ok(()) => inner.found.questions.push(Question {
-                path,
-                ask: Ask::Url(url.clone()),
-            }),
-            Err(why) => inner
-                .found
-                .report
-                .error("invalid_url", path, format!("url {why}")),
+            Ok(()) => inner.found.questions.push(Question { path, ask: Ask::Url(url.clone()) }),
+            Err(why) => inner.found.report.error("invalid_url", path, format!("url {why}")),
         }
     }
     let method = inner.choice("method", &[("POST", "POST"), ("PUT", "PUT")], "POST");
     let secret = inner.text("secret");
-    if secret
-        .as_deref()
-        .is_some_and(|secret| !is_signing_secret(secret))
-    {
+    if secret.as_deref().is_some_and(|secret| !is_signing_secret(secret)) {
         inner.out_of_range("secret", "secret must be whsec_ and base64");
     }
     let events = read_event_types(&mut inner);
     inner.finish();
-    Some(Publish {
-        url,
-        method,
-        secret,
-        events,
-    })
+    Some(Publish { url, method, secret, events })
 }
 
 fn is_signing_secret(text: &str) -> bool {
@@ -191,10 +161,7 @@ fn is_signing_secret(text: &str) -> bool {
 fn read_event_types(fields: &mut Fields<'_>) -> Option<Vec<String>> {
     let path = fields.path("events");
     let Value::Array(items) = fields.value("events")? else {
-        fields
-            .found
-            .report
-            .error("invalid_type", path, "events must be a list of types");
+        fields.found.report.error("invalid_type", path, "events must be a list of types");
         return None;
     };
     let mut types = Vec::new();
@@ -202,15 +169,8 @@ fn read_event_types(fields: &mut Fields<'_>) -> Option<Vec<String>> {
         let path = format!("{path}/{index}");
         match item.as_str() {
             Some(kind) if EVENT_TYPES.contains(&kind) => types.push(kind.to_owned()),
-            Some(kind) => fields.found.report.error(
-                "out_of_range",
-                path,
-                format!("there is no event type \"{kind}\""),
-            ),
-            None => fields
-                .found
-                .report
-                .error("invalid_type", path, "an event type is a text"),
+            Some(kind) => fields.found.report.error("out_of_range", path, format!("there is no event type \"{kind}\"")),
+            None => fields.found.report.error("invalid_type", path, "an event type is a text"),
         }
     }
     Some(types)
@@ -219,11 +179,7 @@ fn read_event_types(fields: &mut Fields<'_>) -> Option<Vec<String>> {
 /// Reads ids first, so that every edge can be resolved; a step that cannot be read keeps its place.
 fn read_steps(raw: &[Value], purpose: Purpose, found: &mut Findings) -> Option<Vec<Step>> {
     if raw.is_empty() {
-        found.report.error(
-            "entry_not_call",
-            "/flow",
-            "the flow has no step; its first must be a call",
-        );
+        found.report.error("entry_not_call", "/flow", "the flow has no step; its first must be a call");
         return None;
     }
     let ids = read_ids(raw, found);
@@ -247,11 +203,7 @@ fn read_steps(raw: &[Value], purpose: Purpose, found: &mut Findings) -> Option<V
             fields.finish();
         }
         if let (Some(kind), Some(id)) = (kind, id) {
-            steps.push(Step {
-                id: id.clone(),
-                kind,
-                edges,
-            });
+            steps.push(Step { id: id.clone(), kind, edges });
         }
     }
     // With a step left out the indices of edges are off; the graph is judged only when all could be read.
@@ -265,9 +217,7 @@ fn read_ids(raw: &[Value], found: &mut Findings) -> Vec<Option<StepId>> {
         let path = format!("/flow/{index}");
         let id = match value.as_object().map(|map| map.get("id")) {
             None => {
-                found
-                    .report
-                    .error("invalid_type", path, "a step must be an object");
+                found.report.error("invalid_type", path, "a step must be an object");
                 None
             }
             Some(None) => {
@@ -287,9 +237,7 @@ fn read_ids(raw: &[Value], found: &mut Findings) -> Vec<Option<StepId>> {
             && let Some(first) = seen.insert(id.clone(), index)
         {
             let message = format!("the id \"{id}\" is also that of step /flow/{first}");
-            found
-                .report
-                .error("duplicate_id", format!("/flow/{index}/id"), message);
+            found.report.error("duplicate_id", format!("/flow/{index}/id"), message);
         }
         ids.push(id);
     }
@@ -301,11 +249,7 @@ fn read_kind(fields: &mut Fields<'_>) -> Option<Kind> {
     let kind = Kind::read(&name, fields);
     if kind.is_none() {
         let path = fields.path("type");
-        fields.found.report.error(
-            "unknown_type",
-            path,
-            format!("there is no step type \"{name}\""),
-        );
+        fields.found.report.error("unknown_type", path, format!("there is no step type \"{name}\""));
     }
     kind
 }
@@ -315,18 +259,11 @@ fn judge_entry(kind: &Kind, index: usize, purpose: Purpose, fields: &mut Fields<
     match (index, kind) {
         (0, Kind::Call(_)) => {}
         (0, _) if purpose == Purpose::Run => {
-            fields
-                .found
-                .report
-                .error("entry_not_call", path, "the first step must be a call");
+            fields.found.report.error("entry_not_call", path, "the first step must be a call");
         }
         (0, _) => {}
         (_, Kind::Call(_)) => {
-            fields.found.report.error(
-                "call_not_entry",
-                path,
-                "only the first step may be a call; use connect",
-            );
+            fields.found.report.error("call_not_entry", path, "only the first step may be a call; use connect");
         }
         _ => {}
     }
@@ -335,11 +272,7 @@ fn judge_entry(kind: &Kind, index: usize, purpose: Purpose, fields: &mut Fields<
 fn warn_of_undefined_variables(found: &mut Findings) {
     for (name, path) in &found.used {
         if !found.set.contains(name) && !BUILT_IN.contains(&name.as_str()) {
-            found.report.warn(
-                "undefined_variable",
-                path.clone(),
-                format!("no step sets the variable \"{name}\""),
-            );
+            found.report.warn("undefined_variable", path.clone(), format!("no step sets the variable \"{name}\""));
         }
     }
 }

@@ -29,31 +29,13 @@ pub struct Report {
 
 impl Report {
     /// Adds an error.
-    pub fn error(
-        &mut self,
-        code: &'static str,
-        path: impl Into<String>,
-        message: impl Into<String>,
-    ) {
-        self.errors.push(Problem {
-            code: code.into(),
-            path: path.into(),
-            message: message.into(),
-        });
+    pub fn error(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(Problem { code: code.into(), path: path.into(), message: message.into() });
     }
 
     /// Adds a warning.
-    pub fn warn(
-        &mut self,
-        code: &'static str,
-        path: impl Into<String>,
-        message: impl Into<String>,
-    ) {
-        self.warnings.push(Problem {
-            code: code.into(),
-            path: path.into(),
-            message: message.into(),
-        });
+    pub fn warn(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
+        self.warnings.push(Problem { code: code.into(), path: path.into(), message: message.into() });
     }
 }
 

@@ -50,14 +50,8 @@ enum Op {
     Exists,
 }
 
-const OPS: [(&str, Op); 6] = [
-    ("eq", Op::Eq),
-    ("ne", Op::Ne),
-    ("lt", Op::Lt),
-    ("gt", Op::Gt),
-    ("matches", Op::Matches),
-    ("exists", Op::Exists),
-];
+const OPS: [(&str, Op); 6] =
+    [("eq", Op::Eq), ("ne", Op::Ne), ("lt", Op::Lt), ("gt", Op::Gt), ("matches", Op::Matches), ("exists", Op::Exists)];
 
 impl Branch {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
@@ -110,11 +104,7 @@ fn read_value(fields: &mut Fields<'_>, op: Op) -> String {
         (Some(Value::Bool(flag)), _) => flag.to_string(),
         (Some(_), _) => {
             let path = fields.path("value");
-            fields.found.report.error(
-                "invalid_type",
-                path,
-                "value must be a text, a number or a boolean",
-            );
+            fields.found.report.error("invalid_type", path, "value must be a text, a number or a boolean");
             String::new()
         }
         (None, _) => {
@@ -125,10 +115,7 @@ fn read_value(fields: &mut Fields<'_>, op: Op) -> String {
 }
 
 fn read_pattern(fields: &mut Fields<'_>, value: &str) -> Test {
-    match RegexBuilder::new(value)
-        .size_limit(MAX_PATTERN_SIZE)
-        .build()
-    {
+    match RegexBuilder::new(value).size_limit(MAX_PATTERN_SIZE).build() {
         Ok(pattern) => Test::Matches(pattern),
         Err(error) => {
             fields.out_of_range("value", format!("value is no regular expression: {error}"));

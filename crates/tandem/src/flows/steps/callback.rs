@@ -74,9 +74,7 @@ impl Callback {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         let timezone = match fields.value("timezone") {
             None => Template::literal("UTC"),
-            Some(_) => fields
-                .template("timezone")
-                .unwrap_or_else(|| Template::literal("UTC")),
+            Some(_) => fields.template("timezone").unwrap_or_else(|| Template::literal("UTC")),
         };
         let callback = Self {
             date: fields.required("date", Fields::template),
@@ -85,19 +83,12 @@ impl Callback {
             entity: fields.required("entity", Fields::integer_template),
             order: fields.choice(
                 "order",
-                &[
-                    ("entity_first", Order::EntityFirst),
-                    ("customer_first", Order::CustomerFirst),
-                ],
+                &[("entity_first", Order::EntityFirst), ("customer_first", Order::CustomerFirst)],
                 Order::EntityFirst,
             ),
             on_past: fields.choice(
                 "on_past",
-                &[
-                    ("skip", OnPast::Skip),
-                    ("asap", OnPast::Asap),
-                    ("fail", OnPast::Fail),
-                ],
+                &[("skip", OnPast::Skip), ("asap", OnPast::Asap), ("fail", OnPast::Fail)],
                 OnPast::Skip,
             ),
             attempts: fields.integer("attempts", 1..=MAX_ATTEMPTS, 3),
@@ -120,28 +111,19 @@ impl Callback {
         let parsed_date = date.as_deref().and_then(zones::parse_date);
         if date.is_some() && parsed_date.is_none() {
             let path = fields.path("date");
-            fields.found.report.error(
-                "invalid_date",
-                path,
-                "date must be a day of the calendar, YYYY-MM-DD",
-            );
+            fields.found.report.error("invalid_date", path, "date must be a day of the calendar, YYYY-MM-DD");
         }
         let time = given(fields, "time", &self.time);
         let parsed_time = time.as_deref().and_then(zones::parse_time);
         if time.is_some() && parsed_time.is_none() {
             let path = fields.path("time");
-            fields.found.report.error(
-                "invalid_time",
-                path,
-                "time must be HH:MM or HH:MM:SS, 00:00:00 to 23:59:59",
-            );
+            fields.found.report.error("invalid_time", path, "time must be HH:MM or HH:MM:SS, 00:00:00 to 23:59:59");
         }
         let zone = self.timezone.fixed().and_then(zones::parse_zone);
         let path = fields.path("timezone");
         match (&zone, self.timezone.fixed()) {
             (None, Some(name)) => {
-                let message =
-                    format!("\"{name}\" is no zone of the IANA database, such as Europe/London");
+                let message = format!("\"{name}\" is no zone of the IANA database, such as Europe/London");
                 fields.found.report.error("unknown_timezone", path, message);
             }
             (Some(zone), _) if zone.fixed_offset => {
@@ -157,32 +139,18 @@ impl Callback {
             && zones::due(date, time, zone).is_some_and(|due| due.at_ms < fields.found.now_ms)
         {
             let path = fields.here().to_owned();
-            fields.found.report.warn(
-                "callback_in_past",
-                path,
-                "the time of this callback has passed",
-            );
+            fields.found.report.warn("callback_in_past", path, "the time of this callback has passed");
         }
         if let Some(entity) = given(fields, "entity", &self.entity) {
             let path = fields.path("entity");
-            fields.found.questions.push(Question {
-                path,
-                ask: Ask::Entity(entity),
-            });
+            fields.found.questions.push(Question { path, ask: Ask::Entity(entity) });
         }
     }
 
     fn booking(&self, context: &Context<'_>) -> Result<Booking, String> {
-        let fill = |template: &Template| {
-            template
-                .needed(context.variables)
-                .map_err(|error| error.to_string())
-        };
+        let fill = |template: &Template| template.needed(context.variables).map_err(|error| error.to_string());
         let (date, time, zone) = (fill(&self.date)?, fill(&self.time)?, fill(&self.timezone)?);
-        let entity = self
-            .entity
-            .number(context.variables)
-            .map_err(|error| error.to_string())?;
+        let entity = self.entity.number(context.variables).map_err(|error| error.to_string())?;
         let due = when(&date, &time, &zone)?;
         Ok(Booking {
             step: context.step.id.to_string(),

@@ -61,10 +61,7 @@ impl Connect {
                 .then(|| fields.integer("time_limit", 1..=MAX_TIME, MAX_TIME)),
             strategy: fields.choice(
                 "strategy",
-                &[
-                    ("simultaneous", Strategy::Simultaneous),
-                    ("sequential", Strategy::Sequential),
-                ],
+                &[("simultaneous", Strategy::Simultaneous), ("sequential", Strategy::Sequential)],
                 Strategy::Simultaneous,
             ),
             whisper: Prompt::read_field(fields, "whisper"),
@@ -77,11 +74,8 @@ impl Connect {
 }
 
 pub(super) fn start(connect: &Arc<Connect>, context: &mut Context<'_>) -> Turn {
-    let numbers: Result<Vec<String>, _> = connect
-        .targets
-        .iter()
-        .map(|target| target.number(context.variables))
-        .collect();
+    let numbers: Result<Vec<String>, _> =
+        connect.targets.iter().map(|target| target.number(context.variables)).collect();
     let targets = match numbers {
         Ok(numbers) => numbers,
         Err(error) => {
@@ -90,10 +84,7 @@ pub(super) fn start(connect: &Arc<Connect>, context: &mut Context<'_>) -> Turn {
         }
     };
     // A caller id that cannot be filled is replaced like one that is not allowed.
-    let caller_id = connect
-        .caller_id
-        .as_ref()
-        .and_then(|id| id.number(context.variables).ok());
+    let caller_id = connect.caller_id.as_ref().and_then(|id| id.number(context.variables).ok());
     let mut connecting = Connecting {
         connect: connect.clone(),
         whisper: Sound::None,
@@ -157,8 +148,7 @@ impl Connecting {
     }
 
     fn dial_when_ready(&mut self, context: &mut Context<'_>) {
-        if matches!(self.whisper, Sound::Preparing(_)) || matches!(self.music, Sound::Preparing(_))
-        {
+        if matches!(self.whisper, Sound::Preparing(_)) || matches!(self.music, Sound::Preparing(_)) {
             return;
         }
         let Some((targets, caller_id)) = self.plan.take() else {
@@ -175,10 +165,7 @@ impl Connecting {
             targets,
             caller_id,
             timeout_ms: self.connect.timeout_ms,
-            time_limit_ms: self
-                .connect
-                .time_limit_s
-                .map(|seconds| u64::from(seconds) * 1000),
+            time_limit_ms: self.connect.time_limit_s.map(|seconds| u64::from(seconds) * 1000),
             strategy: self.connect.strategy,
             whisper: self.whisper.ready(),
             accept_key: self.connect.accept_key,

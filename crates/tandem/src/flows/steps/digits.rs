@@ -112,9 +112,7 @@ fn rules(digits: &Digits, edges: &Edges) -> gather::Rules {
         tries: digits.tries,
         prompt: digits.prompt.is_some(),
         bargein: digits.bargein,
-        edges: names
-            .filter(|name| name != TIMEOUT && name != INVALID)
-            .collect(),
+        edges: names.filter(|name| name != TIMEOUT && name != INVALID).collect(),
     }
 }
 
@@ -149,17 +147,12 @@ impl Gathering {
                     gather::Effect::Prompt => {
                         // Without its prompt the step still listens: the customer may know what to press.
                         if let Err(error) = self.sound_prompt(context) {
-                            context.emit(
-                                "step.failed",
-                                json!({ "error": format!("prompt: {error}") }),
-                            );
+                            context.emit("step.failed", json!({ "error": format!("prompt: {error}") }));
                             inputs.push(gather::Input::PromptEnded);
                         }
                     }
                     gather::Effect::StopPrompt => {
-                        if let State::Sounding { .. } =
-                            std::mem::replace(&mut self.prompt, State::Silent)
-                        {
+                        if let State::Sounding { .. } = std::mem::replace(&mut self.prompt, State::Silent) {
                             context.push(Effect::StopPlay);
                         }
                     }
@@ -181,11 +174,7 @@ impl Gathering {
 
     fn play(&mut self, sound: u64, context: &mut Context<'_>) {
         let play = context.token();
-        context.push(Effect::Play {
-            play,
-            what: Sounding::Sound(sound),
-            loops: self.digits.loops,
-        });
+        context.push(Effect::Play { play, what: Sounding::Sound(sound), loops: self.digits.loops });
         self.prompt = State::Sounding { play };
     }
 
@@ -200,17 +189,13 @@ impl Gathering {
                     None
                 }
                 Prepared::Failed(error) => {
-                    context.emit(
-                        "step.failed",
-                        json!({ "error": format!("prompt: {error}") }),
-                    );
+                    context.emit("step.failed", json!({ "error": format!("prompt: {error}") }));
                     self.prompt = State::Silent;
                     Some(gather::Input::PromptEnded)
                 }
             },
             State::Sounding { play } => {
-                matches!(input, Input::PlayEnded { play: ended } if ended == play)
-                    .then_some(gather::Input::PromptEnded)
+                matches!(input, Input::PlayEnded { play: ended } if ended == play).then_some(gather::Input::PromptEnded)
             }
         }
     }
@@ -226,9 +211,7 @@ impl Gathering {
                 self.keep(digits, edge.as_deref(), context);
                 match edge {
                     // A choice may be as secret as what was typed, and its edge says which it was.
-                    Some(edge) => {
-                        Exit::by(edge.clone()).hidden(self.digits.sensitive && edge != "*")
-                    }
+                    Some(edge) => Exit::by(edge.clone()).hidden(self.digits.sensitive && edge != "*"),
                     None => Exit::completed(),
                 }
             }
@@ -237,13 +220,7 @@ impl Gathering {
 
     /// Stores the input and says so.
     fn keep(&self, input: &str, matched: Option<&str>, context: &mut Context<'_>) {
-        for name in self
-            .digits
-            .variable
-            .as_deref()
-            .into_iter()
-            .chain(["digits"])
-        {
+        for name in self.digits.variable.as_deref().into_iter().chain(["digits"]) {
             if self.digits.sensitive {
                 context.variables.set_sensitive(name, input);
             } else {

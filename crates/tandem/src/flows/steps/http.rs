@@ -24,14 +24,7 @@ const WINDOW_MS: i64 = 60_000;
 /// Pause before a retry.
 const RETRY_PAUSE_MS: i64 = 500;
 /// Headers that the client alone may write.
-const OWN_HEADERS: [&str; 6] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "te",
-];
+const OWN_HEADERS: [&str; 6] = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te"];
 
 /// Configuration of an `http` step.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,13 +73,7 @@ pub enum Escaping {
 
 impl Http {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
-        let methods = [
-            ("GET", "GET"),
-            ("POST", "POST"),
-            ("PUT", "PUT"),
-            ("PATCH", "PATCH"),
-            ("DELETE", "DELETE"),
-        ];
+        let methods = [("GET", "GET"), ("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH"), ("DELETE", "DELETE")];
         let headers = read_headers(fields);
         Self {
             url: fields.required("url", Fields::url),
@@ -110,36 +97,17 @@ impl Http {
         }
         let (body, content_type) = match &self.body {
             Body::Empty => (None, None),
-            Body::Json(json) => (
-                Some(json.fill(variables).to_string()),
-                Some("application/json"),
-            ),
-            Body::Text(text, Escaping::Plain) => (
-                Some(text.plain(variables)),
-                Some("text/plain; charset=utf-8"),
-            ),
-            Body::Text(text, Escaping::Json) => {
-                (Some(text.json_text(variables)), Some("application/json"))
-            }
-            Body::Text(text, Escaping::Form) => (
-                Some(text.form(variables)),
-                Some("application/x-www-form-urlencoded"),
-            ),
+            Body::Json(json) => (Some(json.fill(variables).to_string()), Some("application/json")),
+            Body::Text(text, Escaping::Plain) => (Some(text.plain(variables)), Some("text/plain; charset=utf-8")),
+            Body::Text(text, Escaping::Json) => (Some(text.json_text(variables)), Some("application/json")),
+            Body::Text(text, Escaping::Form) => (Some(text.form(variables)), Some("application/x-www-form-urlencoded")),
         };
         if let Some(content_type) = content_type
-            && !headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+            && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
         {
             headers.push(("Content-Type".to_owned(), content_type.to_owned()));
         }
-        Ok(HttpRequest {
-            method: self.method,
-            url,
-            headers,
-            body,
-            timeout_ms: self.timeout_ms,
-        })
+        Ok(HttpRequest { method: self.method, url, headers, body, timeout_ms: self.timeout_ms })
     }
 }
 
@@ -157,14 +125,9 @@ fn append_query(url: &mut String, query: &[(String, Template)], variables: &Vari
 fn read_headers(fields: &mut Fields<'_>) -> Vec<(String, Template)> {
     let headers = fields.template_map("headers");
     for (name, value) in &headers {
-        let token = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-        let fits = value
-            .sample("")
-            .chars()
-            .all(|c| !c.is_control() || c == '\t');
+        let token =
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let fits = value.sample("").chars().all(|c| !c.is_control() || c == '\t');
         let ours = OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
         if !token || !fits || ours {
             let mut path = fields.path("headers");
@@ -199,9 +162,7 @@ fn read_body(fields: &mut Fields<'_>, headers: &[(String, Template)]) -> Body {
 
 /// By the content type that the author gives; without one, a body that looks like JSON is JSON.
 fn escaping(text: &Template, headers: &[(String, Template)]) -> Escaping {
-    let given = headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let given = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     match given.map(|(_, value)| value.sample("").to_ascii_lowercase()) {
         Some(kind) if kind.contains("json") => Escaping::Json,
         Some(kind) if kind.contains("x-www-form-urlencoded") => Escaping::Form,
@@ -217,10 +178,7 @@ fn read_save(fields: &mut Fields<'_>) -> Vec<(String, String)> {
         let mut path = fields.path("save");
         push_segment(&mut path, name);
         if fields.sets(name, path.clone()) && !(pointer.is_empty() || pointer.starts_with('/')) {
-            fields
-                .found
-                .report
-                .error("out_of_range", path, "a JSON pointer begins with /");
+            fields.found.report.error("out_of_range", path, "a JSON pointer begins with /");
         }
     }
     save
@@ -242,9 +200,7 @@ pub(super) fn start(http: &Arc<Http>, context: &mut Context<'_>) -> Turn {
         began_ms: context.now_ms,
         music: None,
         sounds: false,
-        state: State::Pausing {
-            until_ms: context.now_ms,
-        },
+        state: State::Pausing { until_ms: context.now_ms },
     };
     if let Some(exit) = asking.send(context) {
         return Turn::Done(exit);
@@ -272,10 +228,7 @@ impl Asking {
     /// Sends the request, unless the call has asked too often.
     fn send(&mut self, context: &mut Context<'_>) -> Option<Exit> {
         let times = &mut *context.http_times;
-        while times
-            .front()
-            .is_some_and(|sent| context.now_ms - sent >= WINDOW_MS)
-        {
+        while times.front().is_some_and(|sent| context.now_ms - sent >= WINDOW_MS) {
             times.pop_front();
         }
         if times.len() >= MAX_REQUESTS {
@@ -286,10 +239,7 @@ impl Asking {
         }
         times.push_back(context.now_ms);
         let request = context.token();
-        context.push(Effect::Http {
-            request,
-            what: self.request.clone(),
-        });
+        context.push(Effect::Http { request, what: self.request.clone() });
         self.state = State::Sent { request };
         None
     }
@@ -306,20 +256,14 @@ impl Asking {
 
     fn play(&mut self, what: Sounding, context: &mut Context<'_>) {
         let play = context.token();
-        context.push(Effect::Play {
-            play,
-            what,
-            loops: 0,
-        });
+        context.push(Effect::Play { play, what, loops: 0 });
         self.sounds = true;
     }
 
     fn answered(&mut self, answer: &Answer, context: &mut Context<'_>) -> Option<Exit> {
         if self.retries_left > 0 && is_worth_a_retry(answer) {
             self.retries_left -= 1;
-            self.state = State::Pausing {
-                until_ms: context.now_ms + RETRY_PAUSE_MS,
-            };
+            self.state = State::Pausing { until_ms: context.now_ms + RETRY_PAUSE_MS };
             return None;
         }
         let success = self.note(answer, context);
@@ -401,13 +345,9 @@ impl Running for Asking {
             return None;
         }
         let exit = match (&self.state, input) {
-            (
-                State::Sent { request },
-                Input::HttpDone {
-                    request: done,
-                    answer,
-                },
-            ) if request == done => self.answered(answer, context),
+            (State::Sent { request }, Input::HttpDone { request: done, answer }) if request == done => {
+                self.answered(answer, context)
+            }
             (State::Pausing { until_ms }, _) if context.now_ms >= *until_ms => self.send(context),
             _ => None,
         }?;

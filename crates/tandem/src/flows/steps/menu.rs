@@ -9,8 +9,5 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Digits {
         None => Some(Prompt::read(fields)),
     };
     let loops = fields.integer("loop", 1..=20, 1);
-    Digits {
-        loops,
-        ..Digits::read_with(fields, prompt)
-    }
+    Digits { loops, ..Digits::read_with(fields, prompt) }
 }

@@ -124,10 +124,7 @@ impl Kind {
 
     /// Whether time passes in it (contracts/flows.md "Graph").
     pub(crate) fn takes_time(&self) -> bool {
-        !matches!(
-            self,
-            Self::Http(_) | Self::Set(_) | Self::Branch(_) | Self::Callback(_) | Self::Record(_)
-        )
+        !matches!(self, Self::Http(_) | Self::Set(_) | Self::Branch(_) | Self::Callback(_) | Self::Record(_))
     }
 
     /// Whether it needs the customer on the line.
@@ -198,11 +195,7 @@ impl Context<'_> {
 
     /// An event of this step.
     pub(crate) fn emit(&mut self, kind: &'static str, data: Value) {
-        self.out.push(Effect::Emit {
-            kind,
-            step: self.step.clone(),
-            data,
-        });
+        self.out.push(Effect::Emit { kind, step: self.step.clone(), data });
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {
@@ -247,13 +240,7 @@ pub(crate) struct Exit {
 
 impl Exit {
     pub(crate) fn by(outcome: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            outcome: outcome.into(),
-            falls_back: true,
-            cause: Some(Cause::Normal),
-            error: None,
-            hidden: false,
-        }
+        Self { outcome: outcome.into(), falls_back: true, cause: Some(Cause::Normal), error: None, hidden: false }
     }
 
     pub(crate) fn completed() -> Self {
@@ -262,28 +249,17 @@ impl Exit {
 
     /// The step failed; `edge` is its edge for that.
     pub(crate) fn failed(edge: &'static str, error: impl Into<String>) -> Self {
-        Self {
-            error: Some(error.into()),
-            ..Self::by(edge)
-        }
+        Self { error: Some(error.into()), ..Self::by(edge) }
     }
 
     /// Nothing follows.
     pub(crate) fn last(outcome: &'static str, cause: Cause) -> Self {
-        Self {
-            falls_back: false,
-            cause: Some(cause),
-            ..Self::by(outcome)
-        }
+        Self { falls_back: false, cause: Some(cause), ..Self::by(outcome) }
     }
 
     /// The call goes on without the flow.
     pub(crate) fn handed_over() -> Self {
-        Self {
-            falls_back: false,
-            cause: None,
-            ..Self::by("transferred")
-        }
+        Self { falls_back: false, cause: None, ..Self::by("transferred") }
     }
 
     pub(crate) fn hidden(self, hidden: bool) -> Self {
@@ -291,10 +267,7 @@ impl Exit {
     }
 
     pub(crate) fn or_cause(self, cause: Cause) -> Self {
-        Self {
-            cause: Some(cause),
-            ..self
-        }
+        Self { cause: Some(cause), ..self }
     }
 }
 

@@ -15,15 +15,11 @@ impl Pause {
         if fields.value("seconds").is_none() {
             fields.missing("seconds");
         }
-        Self {
-            duration_ms: fields.seconds("seconds", 1.0..=600.0, 1.0),
-        }
+        Self { duration_ms: fields.seconds("seconds", 1.0..=600.0, 1.0) }
     }
 
     pub(super) fn start(self, context: &Context<'_>) -> Turn {
-        Turn::Wait(Box::new(Pausing {
-            until_ms: context.now_ms + i64::from(self.duration_ms),
-        }))
+        Turn::Wait(Box::new(Pausing { until_ms: context.now_ms + i64::from(self.duration_ms) }))
     }
 }
 

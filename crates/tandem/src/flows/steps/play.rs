@@ -37,10 +37,7 @@ impl Play {
 
 pub(super) fn start(play: &Arc<Play>, context: &mut Context<'_>) -> Turn {
     match play.prompt.prepare(context) {
-        Ok(preparing) => Turn::Wait(Box::new(Playing {
-            play: play.clone(),
-            state: State::Preparing(preparing),
-        })),
+        Ok(preparing) => Turn::Wait(Box::new(Playing { play: play.clone(), state: State::Preparing(preparing) })),
         Err(error) => Turn::Done(Exit::failed("fail", error.to_string())),
     }
 }
@@ -70,18 +67,13 @@ impl Running for Playing {
                 Prepared::Failed(error) => Some(Exit::failed("fail", error)),
                 Prepared::Ready(sound) => {
                     let play = context.token();
-                    context.push(Effect::Play {
-                        play,
-                        what: Sounding::Sound(sound),
-                        loops: self.play.loops,
-                    });
+                    context.push(Effect::Play { play, what: Sounding::Sound(sound), loops: self.play.loops });
                     self.state = State::Sounding { play };
                     None
                 }
             },
             State::Sounding { play } => {
-                matches!(input, Input::PlayEnded { play: ended } if ended == play)
-                    .then(Exit::completed)
+                matches!(input, Input::PlayEnded { play: ended } if ended == play).then(Exit::completed)
             }
         }
     }

@@ -24,26 +24,14 @@ pub struct Prompt {
 impl Prompt {
     /// Reads `text`, `url`, `voice` and `language`; one of the first two must be there.
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
-        let text = fields
-            .template("text")
-            .filter(|text| text.fixed() != Some(""));
-        let given = |value: Option<&serde_json::Value>| {
-            value.is_some_and(|value| value.as_str() != Some(""))
-        };
+        let text = fields.template("text").filter(|text| text.fixed() != Some(""));
+        let given = |value: Option<&serde_json::Value>| value.is_some_and(|value| value.as_str() != Some(""));
         let any_given = given(fields.value("text")) || fields.value("url").is_some();
-        let prompt = Self {
-            url: fields.url("url"),
-            voice: fields.text("voice"),
-            language: fields.text("language"),
-            text,
-        };
+        let prompt =
+            Self { url: fields.url("url"), voice: fields.text("voice"), language: fields.text("language"), text };
         if !any_given {
             let path = fields.here().to_owned();
-            fields.found.report.error(
-                "text_or_url_required",
-                path,
-                "a text or a url must be there",
-            );
+            fields.found.report.error("text_or_url_required", path, "a text or a url must be there");
         }
         if prompt.text.is_some() && prompt.url.is_some() {
             let path = fields.path("text");
@@ -60,10 +48,7 @@ impl Prompt {
     pub(super) fn read_field(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
         if fields.value(name)?.is_string() {
             let text = fields.template(name)?;
-            return Some(Self {
-                text: Some(text),
-                ..Self::default()
-            });
+            return Some(Self { text: Some(text), ..Self::default() });
         }
         let mut inner = fields.inner(name)?;
         let prompt = Self::read(&mut inner);
@@ -79,20 +64,10 @@ impl Prompt {
             (Some(Ok(url)), text) => (Source::Url(url), text),
             (Some(Err(error)), None) => return Err(error),
             (_, Some(text)) => (text, None),
-            (None, None) => (
-                Source::Speech {
-                    text: String::new(),
-                    voice: None,
-                    language: None,
-                },
-                None,
-            ),
+            (None, None) => (Source::Speech { text: String::new(), voice: None, language: None }, None),
         };
         let sound = context.token();
-        context.push(Effect::Prepare {
-            sound,
-            source: first,
-        });
+        context.push(Effect::Prepare { sound, source: first });
         Ok(Preparing { sound, fallback })
     }
 
@@ -122,22 +97,15 @@ impl Preparing {
     /// Takes an input in; none = not yet, or not about this sound.
     pub(super) fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Prepared> {
         match input {
-            Input::SoundReady { sound } if *sound == self.sound => {
-                Some(Prepared::Ready(self.sound))
-            }
-            Input::SoundFailed { sound, error } if *sound == self.sound => {
-                match self.fallback.take() {
-                    None => Some(Prepared::Failed(error.clone())),
-                    Some(source) => {
-                        self.sound = context.token();
-                        context.push(Effect::Prepare {
-                            sound: self.sound,
-                            source,
-                        });
-                        None
-                    }
+            Input::SoundReady { sound } if *sound == self.sound => Some(Prepared::Ready(self.sound)),
+            Input::SoundFailed { sound, error } if *sound == self.sound => match self.fallback.take() {
+                None => Some(Prepared::Failed(error.clone())),
+                Some(source) => {
+                    self.sound = context.token();
+                    context.push(Effect::Prepare { sound: self.sound, source });
+                    None
                 }
-            }
+            },
             _ => None,
         }
     }
@@ -164,10 +132,7 @@ impl Music {
             Some("music") => Self::BuiltIn,
             Some("ringback") => Self::Ringback,
             Some("silence") => Self::Silence,
-            Some(_) => Self::Prompt(Prompt {
-                url: fields.url("hold_music"),
-                ..Prompt::default()
-            }),
+            Some(_) => Self::Prompt(Prompt { url: fields.url("hold_music"), ..Prompt::default() }),
             None => Self::Prompt(Prompt::read_field(fields, "hold_music")?),
         })
     }

@@ -24,9 +24,7 @@ impl Record {
             ("pause", RecordAction::Pause),
             ("resume", RecordAction::Resume),
         ];
-        Self {
-            action: fields.choice("action", &words, RecordAction::Start),
-        }
+        Self { action: fields.choice("action", &words, RecordAction::Start) }
     }
 
     pub(super) fn start(self, context: &mut Context<'_>) -> Turn {

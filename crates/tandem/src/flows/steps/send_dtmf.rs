@@ -20,25 +20,17 @@ impl SendDtmf {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         let digits = fields.required_text("digits").unwrap_or_default();
         let known = digits.chars().all(|c| is_key(c) || c == 'w' || c == 'W');
-        if fields
-            .value("digits")
-            .is_some_and(serde_json::Value::is_string)
+        if fields.value("digits").is_some_and(serde_json::Value::is_string)
             && (!known || !(1..=MAX_DIGITS).contains(&digits.chars().count()))
         {
-            fields.out_of_range(
-                "digits",
-                format!("digits must be 1 to {MAX_DIGITS} of 0-9, A-D, *, #, w and W"),
-            );
+            fields.out_of_range("digits", format!("digits must be 1 to {MAX_DIGITS} of 0-9, A-D, *, #, w and W"));
         }
         Self { digits }
     }
 
     pub(super) fn start(&self, context: &mut Context<'_>) -> Turn {
         let play = context.token();
-        context.push(Effect::SendDtmf {
-            play,
-            digits: self.digits.clone(),
-        });
+        context.push(Effect::SendDtmf { play, digits: self.digits.clone() });
         Turn::Wait(Box::new(Sending { play }))
     }
 }

@@ -14,9 +14,7 @@ pub struct Transfer {
 
 impl Transfer {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
-        Self {
-            to: fields.required("to", Fields::number),
-        }
+        Self { to: fields.required("to", Fields::number) }
     }
 
     pub(super) fn start(&self, context: &mut Context<'_>) -> Turn {
@@ -25,10 +23,7 @@ impl Transfer {
                 context.push(Effect::Transfer { to });
                 Exit::handed_over()
             }
-            Err(error) => Exit {
-                error: Some(error.to_string()),
-                ..Exit::last("failed", Cause::InvalidNumber)
-            },
+            Err(error) => Exit { error: Some(error.to_string()), ..Exit::last("failed", Cause::InvalidNumber) },
         })
     }
 }

@@ -6,56 +6,35 @@ fn flow(entry: Value) -> Flow {
     let mut entry = entry;
     entry["id"] = json!(0);
     entry["type"] = json!("call");
-    check(&json!({ "flow": [entry] }), Purpose::Run, NOW)
-        .flow
-        .unwrap()
+    check(&json!({ "flow": [entry] }), Purpose::Run, NOW).flow.unwrap()
 }
 
 fn placing(entry: Value) -> crate::flows::steps::call::Placing {
-    let Kind::Call(call) = &flow(entry).steps[0].kind else {
-        panic!("no call")
-    };
+    let Kind::Call(call) = &flow(entry).steps[0].kind else { panic!("no call") };
     call.placing().unwrap()
 }
 
 #[test]
 fn field_number() {
-    assert_eq!(
-        placing(json!({"number": 917507161643_i64})).number,
-        "917507161643"
-    );
-    assert_eq!(
-        placing(json!({"number": "+44 207".replace(' ', "")})).number,
-        "+44207"
-    );
+    assert_eq!(placing(json!({"number": 917507161643_i64})).number, "917507161643");
+    assert_eq!(placing(json!({"number": "+44 207".replace(' ', "")})).number, "+44207");
 }
 
 #[test]
 fn field_caller_id() {
-    assert_eq!(
-        placing(json!({"number": "5263", "caller_id": 123456}))
-            .caller_id
-            .as_deref(),
-        Some("123456")
-    );
+    assert_eq!(placing(json!({"number": "5263", "caller_id": 123456})).caller_id.as_deref(), Some("123456"));
     assert_eq!(placing(json!({"number": "5263"})).caller_id, None);
 }
 
 #[test]
 fn field_timeout() {
-    assert_eq!(
-        placing(json!({"number": "5263", "timeout": 7})).timeout_ms,
-        7_000
-    );
+    assert_eq!(placing(json!({"number": "5263", "timeout": 7})).timeout_ms, 7_000);
     assert_eq!(placing(json!({"number": "5263"})).timeout_ms, 60_000);
 }
 
 #[test]
 fn field_time_limit() {
-    assert_eq!(
-        placing(json!({"number": "5263", "time_limit": 90})).time_limit_ms,
-        90_000
-    );
+    assert_eq!(placing(json!({"number": "5263", "time_limit": 90})).time_limit_ms, 90_000);
     assert_eq!(placing(json!({"number": "5263"})).time_limit_ms, 14_400_000);
 }
 
@@ -89,30 +68,17 @@ fn edge_busy() {
     let mut run = unanswered(Cause::Busy, asks());
     assert_eq!(run.path(), ["call", "busy", "then"]);
     run.respond(200, "");
-    assert_eq!(
-        run.hung_up(),
-        Some(Cause::Busy),
-        "the call keeps the reason why nobody answered"
-    );
+    assert_eq!(run.hung_up(), Some(Cause::Busy), "the call keeps the reason why nobody answered");
 }
 
 #[test]
 fn edge_no_answer() {
-    assert_eq!(
-        unanswered(Cause::NoAnswer, asks()).path(),
-        ["call", "no_answer", "then"]
-    );
+    assert_eq!(unanswered(Cause::NoAnswer, asks()).path(), ["call", "no_answer", "then"]);
 }
 
 #[test]
 fn edge_failed() {
-    for cause in [
-        Cause::Rejected,
-        Cause::NoRoute,
-        Cause::Unreachable,
-        Cause::InvalidNumber,
-        Cause::Congestion,
-    ] {
+    for cause in [Cause::Rejected, Cause::NoRoute, Cause::Unreachable, Cause::InvalidNumber, Cause::Congestion] {
         assert_eq!(unanswered(cause, asks()).path(), ["call", "failed", "then"]);
     }
 }
@@ -121,18 +87,12 @@ fn edge_failed() {
 fn without_these_edges_the_call_just_ends() {
     let mut run = Run::dialling(Run::body(json!({"type": "hangup"})));
     run.input(Input::NotAnswered { cause: Cause::Busy });
-    assert_eq!(
-        (run.path(), run.hung_up()),
-        (vec!["call".to_owned()], Some(Cause::Busy))
-    );
+    assert_eq!((run.path(), run.hung_up()), (vec!["call".to_owned()], Some(Cause::Busy)));
 }
 
 #[test]
 fn a_step_that_needs_the_customer_ends_a_call_without_him() {
-    let run = unanswered(
-        Cause::Busy,
-        json!({"id": "then", "type": "play", "text": "hello"}),
-    );
+    let run = unanswered(Cause::Busy, json!({"id": "then", "type": "play", "text": "hello"}));
     assert_eq!((run.plays(), run.hung_up()), (0, Some(Cause::Busy)));
     assert_eq!(run.events("step.failed").len(), 1);
 }

@@ -8,20 +8,12 @@ use crate::flows::{
 
 fn step(fields: Value) -> Value {
     let mut step = json!({"type": "callback", "date": "2027-03-28", "time": "01:30", "entity": 5263, "next_step": "next", "flow": {"fail": "a"}});
-    step.as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
+    step.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     step
 }
 
 fn booking(run: &Run) -> Booking {
-    run.find(|effect| {
-        if let Effect::Book(booking) = effect {
-            Some((**booking).clone())
-        } else {
-            None
-        }
-    })
+    run.find(|effect| if let Effect::Book(booking) = effect { Some((**booking).clone()) } else { None })
 }
 
 fn booked(fields: Value) -> Booking {
@@ -34,66 +26,40 @@ fn at(booking: &Booking) -> String {
 
 #[test]
 fn field_date() {
-    assert_eq!(
-        at(&booked(json!({"date": "2028-02-29"}))),
-        "2028-02-29T01:30:00.000Z"
-    );
+    assert_eq!(at(&booked(json!({"date": "2028-02-29"}))), "2028-02-29T01:30:00.000Z");
     let bad = Run::of(step(json!({"date": "{{call.to}}"})));
-    assert_eq!(
-        (bad.at(), bad.events("step.failed")[0]["error"].clone()),
-        ("a".into(), json!("invalid_date"))
-    );
+    assert_eq!((bad.at(), bad.events("step.failed")[0]["error"].clone()), ("a".into(), json!("invalid_date")));
 }
 
 #[test]
 fn field_time() {
-    assert_eq!(
-        at(&booked(json!({"time": "20:48:05"}))),
-        "2027-03-28T20:48:05.000Z"
-    );
+    assert_eq!(at(&booked(json!({"time": "20:48:05"}))), "2027-03-28T20:48:05.000Z");
     assert_eq!(Run::of(step(json!({"time": "{{nobody}}"}))).at(), "a");
 }
 
 #[test]
 fn field_timezone() {
-    assert_eq!(
-        at(&booked(json!({}))),
-        "2027-03-28T01:30:00.000Z",
-        "UTC by default"
-    );
+    assert_eq!(at(&booked(json!({}))), "2027-03-28T01:30:00.000Z", "UTC by default");
     let london = booked(json!({"timezone": "Europe/London"}));
     assert_eq!(
         (at(&london).as_str(), london.due.dst, london.zone.as_str()),
         ("2027-03-28T01:30:00.000Z", Some(Dst::Gap), "Europe/London")
     );
-    assert_eq!(
-        at(&booked(json!({"timezone": "EST"}))),
-        "2027-03-28T06:30:00.000Z"
-    );
+    assert_eq!(at(&booked(json!({"timezone": "EST"}))), "2027-03-28T06:30:00.000Z");
     assert_eq!(Run::of(step(json!({"timezone": "{{call.id}}"}))).at(), "a");
 }
 
 #[test]
 fn field_entity() {
     let made = booked(json!({"entity": "5263"}));
-    assert_eq!(
-        (
-            made.entity.as_str(),
-            made.customer.as_str(),
-            made.step.as_str()
-        ),
-        ("5263", "+917507161643", "s")
-    );
+    assert_eq!((made.entity.as_str(), made.customer.as_str(), made.step.as_str()), ("5263", "+917507161643", "s"));
     assert_eq!(Run::of(step(json!({"entity": "{{nobody}}"}))).at(), "a");
 }
 
 #[test]
 fn field_order() {
     assert_eq!(booked(json!({})).order, Order::EntityFirst);
-    assert_eq!(
-        booked(json!({"order": "customer_first"})).order,
-        Order::CustomerFirst
-    );
+    assert_eq!(booked(json!({"order": "customer_first"})).order, Order::CustomerFirst);
 }
 
 #[test]
@@ -101,10 +67,7 @@ fn field_on_past() {
     let past = |on_past: &str| Run::of(step(json!({"date": "2018-10-11", "on_past": on_past})));
     let by_default = Run::of(step(json!({"date": "2018-10-11"})));
     for skipped in [by_default, past("skip")] {
-        assert_eq!(
-            (skipped.at(), skipped.outcome()),
-            ("next".into(), json!("skipped"))
-        );
+        assert_eq!((skipped.at(), skipped.outcome()), ("next".into(), json!("skipped")));
         assert_eq!(skipped.events("callback.skipped").len(), 1);
     }
     let made = booking(&past("asap"));
@@ -122,20 +85,14 @@ fn field_attempts() {
 fn edge_next_step() {
     let mut run = Run::of(step(json!({"timezone": "Europe/London"})));
     run.input(Input::Booked(Booked::Now { key: "cb_1".into() }));
-    assert_eq!(
-        (run.at(), run.outcome()),
-        ("next".into(), json!("scheduled"))
-    );
+    assert_eq!((run.at(), run.outcome()), ("next".into(), json!("scheduled")));
     assert_eq!(
         run.events("callback.scheduled"),
         [json!({"callback": "cb_1", "at_utc": "2027-03-28T01:30:00.000Z", "dst": "gap"})]
     );
     let mut again = Run::of(step(json!({})));
     again.input(Input::Booked(Booked::Before));
-    assert_eq!(
-        (again.at(), again.events("callback.scheduled").len()),
-        ("next".into(), 0)
-    );
+    assert_eq!((again.at(), again.events("callback.scheduled").len()), ("next".into(), 0));
 }
 
 #[test]
@@ -143,8 +100,5 @@ fn edge_fail() {
     let mut run = Run::of(step(json!({})));
     run.input(Input::Booked(Booked::Refused("unknown_entity")));
     assert_eq!(run.at(), "a");
-    assert_eq!(
-        run.events("step.failed")[0]["error"],
-        json!("unknown_entity")
-    );
+    assert_eq!(run.events("step.failed")[0]["error"], json!("unknown_entity"));
 }

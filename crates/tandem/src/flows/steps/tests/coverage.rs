@@ -22,18 +22,10 @@ fn source(kind: &str) -> &'static str {
 }
 
 fn rows() -> Vec<Vec<String>> {
-    let table = CONTRACT
-        .split("## Steps")
-        .nth(1)
-        .unwrap()
-        .split("## Semantics")
-        .next()
-        .unwrap();
+    let table = CONTRACT.split("## Steps").nth(1).unwrap().split("## Semantics").next().unwrap();
     table
         .lines()
-        .filter(|line| {
-            line.starts_with('|') && !line.starts_with("|---") && !line.starts_with("| type")
-        })
+        .filter(|line| line.starts_with('|') && !line.starts_with("|---") && !line.starts_with("| type"))
         .map(|line| {
             line.replace("\\|", "\u{1}")
                 .trim_matches('|')
@@ -53,34 +45,20 @@ fn split(text: &str) -> Vec<String> {
             ')' | '}' | ']' => depth -= 1,
             _ => {}
         }
-        if c == ',' && depth == 0 {
-            out.push(String::new())
-        } else {
-            out.last_mut().unwrap().push(c)
-        }
+        if c == ',' && depth == 0 { out.push(String::new()) } else { out.last_mut().unwrap().push(c) }
     }
-    out.into_iter()
-        .map(|piece| piece.trim().to_owned())
-        .filter(|piece| !piece.is_empty())
-        .collect()
+    out.into_iter().map(|piece| piece.trim().to_owned()).filter(|piece| !piece.is_empty()).collect()
 }
 
 fn name(text: &str) -> String {
-    text.trim()
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .collect()
+    text.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
 }
 
 fn fields(cell: &str) -> BTreeSet<String> {
     let alternatives = |piece: String| -> Vec<String> {
         let piece = piece.replace(" xor/and ", " or ");
         let pieces: Vec<&str> = piece.split(" or ").collect();
-        pieces
-            .iter()
-            .flat_map(|p| p.split_whitespace().next().unwrap_or_default().split('|'))
-            .map(name)
-            .collect()
+        pieces.iter().flat_map(|p| p.split_whitespace().next().unwrap_or_default().split('|')).map(name).collect()
     };
     split(cell).into_iter().flat_map(alternatives).collect()
 }
@@ -88,13 +66,8 @@ fn fields(cell: &str) -> BTreeSet<String> {
 fn edges(cell: &str) -> BTreeSet<String> {
     let cell = cell.replace("`*`", "any ");
     let known = ["next_step", "success", "fail", "exact", "any"];
-    let quoted: BTreeSet<String> = cell
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .flat_map(|list| list.split(','))
-        .map(name)
-        .collect();
+    let quoted: BTreeSet<String> =
+        cell.split('`').skip(1).step_by(2).flat_map(|list| list.split(',')).map(name).collect();
     let plain = cell
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| known.contains(word))
@@ -103,28 +76,14 @@ fn edges(cell: &str) -> BTreeSet<String> {
 }
 
 fn later() -> BTreeSet<String> {
-    let sentence = CONTRACT
-        .split(LATER)
-        .nth(1)
-        .unwrap()
-        .split('.')
-        .next()
-        .unwrap();
+    let sentence = CONTRACT.split(LATER).nth(1).unwrap().split('.').next().unwrap();
     sentence.split(',').map(name).collect()
 }
 
 /// `name(argument, argument)` or `name=sugar`.
 fn small(piece: &str) -> (String, Vec<String>) {
-    let arguments = piece
-        .split_once('(')
-        .map_or("", |(_, rest)| rest.trim_end_matches(')'));
-    (
-        name(piece),
-        split(arguments)
-            .iter()
-            .map(|argument| name(argument))
-            .collect(),
-    )
+    let arguments = piece.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
+    (name(piece), split(arguments).iter().map(|argument| name(argument)).collect())
 }
 
 #[test]
@@ -134,37 +93,20 @@ fn every_field_and_edge_of_the_contract_has_a_test() {
         let kinds = split(row[0].split('(').next().unwrap_or_default());
         if kinds.len() == 1 && !row[1].is_empty() {
             let kind = kinds[0].trim().to_owned();
-            wanted.extend(
-                fields(&row[1])
-                    .into_iter()
-                    .map(|field| (kind.clone(), format!("fn field_{field}("))),
-            );
-            wanted.extend(
-                edges(&row[2])
-                    .into_iter()
-                    .map(|edge| (kind.clone(), format!("fn edge_{edge}("))),
-            );
+            wanted.extend(fields(&row[1]).into_iter().map(|field| (kind.clone(), format!("fn field_{field}("))));
+            wanted.extend(edges(&row[2]).into_iter().map(|edge| (kind.clone(), format!("fn edge_{edge}("))));
         } else {
-            for (kind, arguments) in split(&row[0])
-                .iter()
-                .map(|piece| small(piece))
-                .filter(|(kind, _)| !later.contains(kind))
+            for (kind, arguments) in
+                split(&row[0]).iter().map(|piece| small(piece)).filter(|(kind, _)| !later.contains(kind))
             {
                 if arguments.is_empty() {
                     wanted.push((kind.clone(), format!("fn {kind}(")));
                 }
-                wanted.extend(
-                    arguments
-                        .into_iter()
-                        .map(|argument| (kind.clone(), format!("fn {kind}_{argument}("))),
-                );
+                wanted.extend(arguments.into_iter().map(|argument| (kind.clone(), format!("fn {kind}_{argument}("))));
             }
         }
     }
-    let missing: Vec<_> = wanted
-        .iter()
-        .filter(|(kind, test)| !source(kind).contains(test))
-        .collect();
+    let missing: Vec<_> = wanted.iter().filter(|(kind, test)| !source(kind).contains(test)).collect();
     assert!(missing.is_empty(), "no test for {missing:?}");
     assert!(wanted.len() >= 65, "the table was not read: {wanted:?}");
     let kinds: BTreeSet<&str> = wanted.iter().map(|(kind, _)| kind.as_str()).collect();
@@ -180,13 +122,8 @@ fn every_alias_of_the_contract_is_read() {
         for alias in aliases.trim_end_matches(')').split(',') {
             let step = json!({"type": alias.trim(), "text": "x", "number": "5263"});
             let run = Run::of(step);
-            let entered = run.find(|effect| {
-                if let Effect::Enter { step, .. } = effect {
-                    Some(step.kind)
-                } else {
-                    None
-                }
-            });
+            let entered =
+                run.find(|effect| if let Effect::Enter { step, .. } = effect { Some(step.kind) } else { None });
             assert_eq!(entered, kind);
         }
     }

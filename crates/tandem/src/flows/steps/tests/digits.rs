@@ -4,18 +4,12 @@ use super::*;
 /// A step with edges to `a` (any), `b` (timeout) and `c` (invalid), and these fields.
 fn step(fields: Value) -> Value {
     let mut step = json!({"type": "digits", "flow": {"*": "a", "timeout": "b", "invalid": "c"}});
-    step.as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
+    step.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     step
 }
 
 fn value(run: &Run) -> Value {
-    run.events("input.completed")
-        .last()
-        .cloned()
-        .unwrap_or_default()["value"]
-        .clone()
+    run.events("input.completed").last().cloned().unwrap_or_default()["value"].clone()
 }
 
 #[test]
@@ -91,42 +85,26 @@ fn field_tries() {
     ));
     run.hear();
     run.wait(10_000);
-    assert_eq!(
-        (run.at(), run.plays()),
-        ("s".into(), 2),
-        "the prompt is played again"
-    );
+    assert_eq!((run.at(), run.plays()), ("s".into(), 2), "the prompt is played again");
     assert_eq!(run.sources().len(), 1, "and not rendered again");
     run.play_ended();
     run.keys("5");
     assert_eq!(run.at(), "c", "an invalid input uses up a try as well");
-    let mut second = Run::of(step(
-        json!({"tries": 2, "flow": {"1": "a", "invalid": "c"}}),
-    ));
+    let mut second = Run::of(step(json!({"tries": 2, "flow": {"1": "a", "invalid": "c"}})));
     second.keys("51");
     assert_eq!(second.at(), "a");
 }
 
 #[test]
 fn field_prompt() {
-    let mut run = Run::of(step(
-        json!({"prompt": {"text": "Press {{call.id}}", "voice": "rms"}}),
-    ));
+    let mut run = Run::of(step(json!({"prompt": {"text": "Press {{call.id}}", "voice": "rms"}})));
     assert_eq!(
         run.sources(),
-        [Source::Speech {
-            text: "Press call_1".into(),
-            voice: Some("rms".into()),
-            language: None
-        }]
+        [Source::Speech { text: "Press call_1".into(), voice: Some("rms".into()), language: None }]
     );
     run.sound_ready();
     run.wait(60_000);
-    assert_eq!(
-        run.at(),
-        "s",
-        "the time for the first key begins behind the prompt"
-    );
+    assert_eq!(run.at(), "s", "the time for the first key begins behind the prompt");
     run.play_ended();
     run.wait(10_000);
     assert_eq!(run.at(), "b");
@@ -141,11 +119,7 @@ fn field_prompt() {
 fn field_variable() {
     let mut run = Run::of(step(json!({"count": 4, "variable": "account_id"})));
     run.keys("0042");
-    assert_eq!(
-        run.machine.variables().get("account_id"),
-        Some("0042"),
-        "leading zeros stay"
-    );
+    assert_eq!(run.machine.variables().get("account_id"), Some("0042"), "leading zeros stay");
     assert_eq!(run.machine.variables().get("digits"), Some("0042"));
     assert_eq!(run.saved(), json!({"account_id": "0042"}));
 }
@@ -153,65 +127,33 @@ fn field_variable() {
 #[test]
 fn field_sensitive() {
     let sensitive = |run: &Run| {
-        run.find(|effect| {
-            if let Effect::Enter { sensitive, .. } = effect {
-                Some(*sensitive)
-            } else {
-                None
-            }
-        })
+        run.find(|effect| if let Effect::Enter { sensitive, .. } = effect { Some(*sensitive) } else { None })
     };
-    let mut run = Run::of(step(
-        json!({"count": 4, "sensitive": true, "variable": "pin"}),
-    ));
-    assert!(
-        sensitive(&run),
-        "the call is told to hide its keys and to pause its recording"
-    );
+    let mut run = Run::of(step(json!({"count": 4, "sensitive": true, "variable": "pin"})));
+    assert!(sensitive(&run), "the call is told to hide its keys and to pause its recording");
     run.keys("4711");
     assert!(!sensitive(&run), "and told when that is over");
-    assert_eq!(
-        run.events("input.completed"),
-        [json!({"redacted": true, "match": "*"})]
-    );
-    assert_eq!(
-        run.machine.variables().get("pin"),
-        Some("4711"),
-        "templates may use it"
-    );
+    assert_eq!(run.events("input.completed"), [json!({"redacted": true, "match": "*"})]);
+    assert_eq!(run.machine.variables().get("pin"), Some("4711"), "templates may use it");
     assert!(!format!("{:?}", run.log).contains("4711"));
     assert_eq!(run.machine.variables().public().len(), 0);
-    let mut exact =
-        Run::of(json!({"type": "digits", "sensitive": true, "count": 4, "flow": {"4711": "a"}}));
+    let mut exact = Run::of(json!({"type": "digits", "sensitive": true, "count": 4, "flow": {"4711": "a"}}));
     exact.keys("4711");
-    assert!(
-        exact.at() == "a" && !format!("{:?}", exact.log).contains("4711"),
-        "the name of the edge is as secret"
-    );
+    assert!(exact.at() == "a" && !format!("{:?}", exact.log).contains("4711"), "the name of the edge is as secret");
 }
 
 #[test]
 fn field_bargein() {
     let mut run = Run::of(step(json!({"count": 2, "prompt": {"text": "x"}})));
     run.sound_ready();
-    assert_eq!(
-        run.keys("1"),
-        [Effect::StopPlay],
-        "by default a key cuts the prompt short"
-    );
+    assert_eq!(run.keys("1"), [Effect::StopPlay], "by default a key cuts the prompt short");
     run.keys("2");
     assert_eq!((run.at(), value(&run)), ("a".into(), json!("12")));
-    let mut patient = Run::of(step(
-        json!({"count": 2, "prompt": {"text": "x"}, "bargein": false}),
-    ));
+    let mut patient = Run::of(step(json!({"count": 2, "prompt": {"text": "x"}, "bargein": false})));
     patient.sound_ready();
     assert_eq!(patient.keys("12"), []);
     patient.play_ended();
-    assert_eq!(
-        (patient.at(), value(&patient)),
-        ("a".into(), json!("12")),
-        "keys typed ahead during the prompt count"
-    );
+    assert_eq!((patient.at(), value(&patient)), ("a".into(), json!("12")), "keys typed ahead during the prompt count");
 }
 
 #[test]
@@ -261,10 +203,7 @@ fn edge_timeout() {
     let mut run = Run::of(step(json!({})));
     run.wait(10_000);
     assert_eq!((run.at(), run.outcome()), ("b".into(), json!("timeout")));
-    assert!(
-        run.events("input.completed").is_empty(),
-        "nothing pressed is no input"
-    );
+    assert!(run.events("input.completed").is_empty(), "nothing pressed is no input");
     let mut fallback = Run::of(json!({"type": "digits", "flow": {"1": "a"}, "next_step": "next"}));
     fallback.wait(10_000);
     assert_eq!(fallback.at(), "next");
@@ -279,10 +218,7 @@ fn edge_invalid() {
     let mut run = Run::of(json!({"type": "digits", "flow": flow}));
     run.keys("2");
     assert_eq!((run.at(), run.outcome()), ("c".into(), json!("invalid")));
-    assert_eq!(
-        run.events("input.completed"),
-        [json!({"value": "2", "match": "invalid"})]
-    );
+    assert_eq!(run.events("input.completed"), [json!({"value": "2", "match": "invalid"})]);
     let mut fallback = Run::of(json!({"type": "digits", "flow": {"1": "a"}, "next_step": "next"}));
     fallback.keys("2");
     assert_eq!(fallback.at(), "next");
@@ -291,21 +227,12 @@ fn edge_invalid() {
     assert_eq!(end.hung_up(), Some(Cause::InvalidInput));
     let mut empty = Run::of(step(json!({"count": 4})));
     empty.keys("#");
-    assert_eq!(
-        empty.at(),
-        "c",
-        "the finishing key alone is no input, and not nothing either"
-    );
+    assert_eq!(empty.at(), "c", "the finishing key alone is no input, and not nothing either");
 }
 
 #[test]
 fn any_input_goes_on_where_no_keys_are_listed() {
-    let mut run = Run::of(
-        json!({"type": "digits", "count": 2, "next_step": "next", "flow": {"timeout": "b"}}),
-    );
+    let mut run = Run::of(json!({"type": "digits", "count": 2, "next_step": "next", "flow": {"timeout": "b"}}));
     run.keys("42");
-    assert_eq!(
-        (run.at(), run.outcome()),
-        ("next".into(), json!("completed"))
-    );
+    assert_eq!((run.at(), run.outcome()), ("next".into(), json!("completed")));
 }

@@ -27,41 +27,21 @@ fn flow() -> Value {
 
 /// Something that may happen, whether the machine asked for it or not.
 fn happening() -> impl Strategy<Value = (u8, u8, i64)> {
-    (
-        0_u8..24,
-        any::<u8>(),
-        prop_oneof![Just(0_i64), 0_i64..20_000, Just(86_400_000)],
-    )
+    (0_u8..24, any::<u8>(), prop_oneof![Just(0_i64), 0_i64..20_000, Just(86_400_000)])
 }
 
 fn input(kind: u8, choice: u8, run: &Run) -> Input {
     let token = u64::from(choice % 40);
-    let newest =
-        |pick: fn(&Effect) -> Option<u64>| run.log.iter().rev().find_map(pick).unwrap_or(token);
+    let newest = |pick: fn(&Effect) -> Option<u64>| run.log.iter().rev().find_map(pick).unwrap_or(token);
     match kind {
         0..=3 => Input::Answered,
         4 => Input::NotAnswered { cause: Cause::Busy },
-        5..=8 => Input::Dtmf {
-            symbol: ['1', '2', '*', '#'][usize::from(choice % 4)],
-            duration_ms: 80,
-        },
+        5..=8 => Input::Dtmf { symbol: ['1', '2', '*', '#'][usize::from(choice % 4)], duration_ms: 80 },
         9 | 10 => Input::SoundReady {
-            sound: newest(|e| {
-                if let Effect::Prepare { sound, .. } = e {
-                    Some(*sound)
-                } else {
-                    None
-                }
-            }),
+            sound: newest(|e| if let Effect::Prepare { sound, .. } = e { Some(*sound) } else { None }),
         },
         11 => Input::SoundFailed {
-            sound: newest(|e| {
-                if let Effect::Prepare { sound, .. } = e {
-                    Some(*sound)
-                } else {
-                    None
-                }
-            }),
+            sound: newest(|e| if let Effect::Prepare { sound, .. } = e { Some(*sound) } else { None }),
             error: "x".into(),
         },
         12..=14 => Input::PlayEnded {
@@ -71,34 +51,17 @@ fn input(kind: u8, choice: u8, run: &Run) -> Input {
             }),
         },
         15 | 16 => Input::HttpDone {
-            request: newest(|e| {
-                if let Effect::Http { request, .. } = e {
-                    Some(*request)
-                } else {
-                    None
-                }
-            }),
+            request: newest(|e| if let Effect::Http { request, .. } = e { Some(*request) } else { None }),
             answer: if choice % 2 == 0 {
-                Answer::Response {
-                    status: 200,
-                    body: "{}".into(),
-                }
+                Answer::Response { status: 200, body: "{}".into() }
             } else {
                 Answer::Failure(HttpFailure::Connect)
             },
         },
         17 => Input::ConnectEnded {
-            status: if choice % 2 == 0 {
-                ConnectStatus::Completed
-            } else {
-                ConnectStatus::NoAnswer
-            },
+            status: if choice % 2 == 0 { ConnectStatus::Completed } else { ConnectStatus::NoAnswer },
         },
-        18 => Input::Booked(if choice % 2 == 0 {
-            Booked::Now { key: "cb_1".into() }
-        } else {
-            Booked::Before
-        }),
+        18 => Input::Booked(if choice % 2 == 0 { Booked::Now { key: "cb_1".into() } } else { Booked::Before }),
         19 => Input::Message(Message::Left),
         20 => Input::Message(Message::Empty),
         21 => Input::PlayEnded { play: token },
@@ -107,29 +70,15 @@ fn input(kind: u8, choice: u8, run: &Run) -> Input {
 }
 
 fn judge(run: &Run) {
-    let hangups = run
-        .all(|effect| matches!(effect, Effect::Hangup { .. }).then_some(()))
-        .len();
+    let hangups = run.all(|effect| matches!(effect, Effect::Hangup { .. }).then_some(())).len();
     assert!(hangups <= 1, "{hangups} hang-ups");
     let started = run.path().len();
     let ended = run.all(|effect| match effect {
-        Effect::Emit {
-            kind: "step.completed" | "step.failed",
-            data,
-            ..
-        } if data.get("outcome").is_some() => Some(()),
+        Effect::Emit { kind: "step.completed" | "step.failed", data, .. } if data.get("outcome").is_some() => Some(()),
         _ => None,
     });
-    assert!(
-        ended.len() == started || ended.len() + 1 == started,
-        "{started} began, {} ended",
-        ended.len()
-    );
-    assert!(
-        !run.log
-            .iter()
-            .any(|effect| matches!(effect, Effect::SaveVariables(map) if map.contains_key("pin")))
-    );
+    assert!(ended.len() == started || ended.len() + 1 == started, "{started} began, {} ended", ended.len());
+    assert!(!run.log.iter().any(|effect| matches!(effect, Effect::SaveVariables(map) if map.contains_key("pin"))));
 }
 
 proptest! {

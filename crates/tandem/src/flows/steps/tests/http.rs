@@ -3,73 +3,40 @@ use super::*;
 use crate::flows::machine::{HttpFailure, HttpRequest, Sounding};
 
 fn request(run: &Run) -> HttpRequest {
-    run.find(|effect| {
-        if let Effect::Http { what, .. } = effect {
-            Some(what.clone())
-        } else {
-            None
-        }
-    })
+    run.find(|effect| if let Effect::Http { what, .. } = effect { Some(what.clone()) } else { None })
 }
 
 fn requests(run: &Run) -> usize {
-    run.all(|effect| matches!(effect, Effect::Http { .. }).then_some(()))
-        .len()
+    run.all(|effect| matches!(effect, Effect::Http { .. }).then_some(())).len()
 }
 
 fn step(fields: Value) -> Value {
-    let mut step =
-        json!({"type": "http", "url": "https://crm.test/x", "flow": {"success": "a", "fail": "b"}});
-    step.as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
+    let mut step = json!({"type": "http", "url": "https://crm.test/x", "flow": {"success": "a", "fail": "b"}});
+    step.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     step
 }
 
 #[test]
 fn field_url() {
-    let run = Run::of(step(
-        json!({"url": "https://crm.test/{{call.to}}?n={{call.to}}"}),
-    ));
-    assert_eq!(
-        request(&run).url,
-        "https://crm.test/%2B917507161643?n=%2B917507161643"
-    );
+    let run = Run::of(step(json!({"url": "https://crm.test/{{call.to}}?n={{call.to}}"})));
+    assert_eq!(request(&run).url, "https://crm.test/%2B917507161643?n=%2B917507161643");
     let missing = Run::of(step(json!({"url": "https://crm.test/{{nobody}}"})));
-    assert_eq!(
-        (missing.at(), requests(&missing)),
-        ("b".into(), 0),
-        "a URL without its value fails"
-    );
-    assert_eq!(
-        missing.events("step.failed")[0]["error"],
-        json!("the variable nobody has no value")
-    );
+    assert_eq!((missing.at(), requests(&missing)), ("b".into(), 0), "a URL without its value fails");
+    assert_eq!(missing.events("step.failed")[0]["error"], json!("the variable nobody has no value"));
 }
 
 #[test]
 fn field_method() {
     assert_eq!(request(&Run::of(step(json!({})))).method, "GET");
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-        assert_eq!(
-            request(&Run::of(step(json!({ "method": method })))).method,
-            method
-        );
+        assert_eq!(request(&Run::of(step(json!({ "method": method })))).method, method);
     }
 }
 
 #[test]
 fn field_headers() {
-    let run = Run::of(step(
-        json!({"headers": {"X-Call": "{{call.id}}", "X-N": 5}}),
-    ));
-    assert_eq!(
-        request(&run).headers,
-        [
-            ("X-Call".to_owned(), "call_1".to_owned()),
-            ("X-N".to_owned(), "5".to_owned())
-        ]
-    );
+    let run = Run::of(step(json!({"headers": {"X-Call": "{{call.id}}", "X-N": 5}})));
+    assert_eq!(request(&run).headers, [("X-Call".to_owned(), "call_1".to_owned()), ("X-N".to_owned(), "5".to_owned())]);
     let mut hostile = Run::dialling(json!({"flow": [
         {"id": "c", "type": "call", "number": "5263", "next_step": "v"},
         {"id": "v", "type": "set", "vars": {"v": "a\r\nX-Evil: 1"}, "next_step": "s"},
@@ -82,29 +49,16 @@ fn field_headers() {
 
 #[test]
 fn field_query() {
-    let run = Run::of(step(
-        json!({"url": "https://crm.test/x?a=1#f", "query": {"b c": "{{call.to}}", "n": 2}}),
-    ));
-    assert_eq!(
-        request(&run).url,
-        "https://crm.test/x?a=1&b%20c=%2B917507161643&n=2#f"
-    );
+    let run = Run::of(step(json!({"url": "https://crm.test/x?a=1#f", "query": {"b c": "{{call.to}}", "n": 2}})));
+    assert_eq!(request(&run).url, "https://crm.test/x?a=1&b%20c=%2B917507161643&n=2#f");
 }
 
 #[test]
 fn field_json() {
-    let run = Run::of(step(
-        json!({"method": "POST", "json": {"to": "{{call.to}}", "n": [1, null]}}),
-    ));
+    let run = Run::of(step(json!({"method": "POST", "json": {"to": "{{call.to}}", "n": [1, null]}})));
     let sent = request(&run);
-    assert_eq!(
-        sent.body.as_deref(),
-        Some(r#"{"to":"+917507161643","n":[1,null]}"#)
-    );
-    assert_eq!(
-        sent.headers,
-        [("Content-Type".to_owned(), "application/json".to_owned())]
-    );
+    assert_eq!(sent.body.as_deref(), Some(r#"{"to":"+917507161643","n":[1,null]}"#));
+    assert_eq!(sent.headers, [("Content-Type".to_owned(), "application/json".to_owned())]);
 }
 
 #[test]
@@ -121,15 +75,9 @@ fn field_body() {
     let plain = body(json!({"body": "v={{v}}", "headers": {}}));
     assert_eq!(plain.body.as_deref(), Some("v=\"&{{x}}"));
     assert_eq!(plain.headers[0].1, "text/plain; charset=utf-8");
-    let form = body(
-        json!({"body": "v={{v}}", "headers": {"content-type": "application/x-www-form-urlencoded"}}),
-    );
+    let form = body(json!({"body": "v={{v}}", "headers": {"content-type": "application/x-www-form-urlencoded"}}));
     assert_eq!(form.body.as_deref(), Some("v=%22%26%7B%7Bx%7D%7D"));
-    assert_eq!(
-        form.headers.len(),
-        1,
-        "the author's content type stays the only one"
-    );
+    assert_eq!(form.headers.len(), 1, "the author's content type stays the only one");
     let json = body(json!({"body": "{\"v\":\"{{v}}\"}", "headers": {}}));
     assert_eq!(json.body.as_deref(), Some(r#"{"v":"\"&{{x}}"}"#));
 }
@@ -137,10 +85,7 @@ fn field_body() {
 #[test]
 fn field_timeout() {
     assert_eq!(request(&Run::of(step(json!({})))).timeout_ms, 10_000);
-    assert_eq!(
-        request(&Run::of(step(json!({"timeout": 2})))).timeout_ms,
-        2_000
-    );
+    assert_eq!(request(&Run::of(step(json!({"timeout": 2})))).timeout_ms, 2_000);
 }
 
 #[test]
@@ -155,10 +100,7 @@ fn field_retries() {
     run.respond(502, "");
     assert_eq!((run.at(), requests(&run)), ("b".into(), 3), "three in all");
     for answer in [
-        Answer::Response {
-            status: 500,
-            body: String::new(),
-        },
+        Answer::Response { status: 500, body: String::new() },
         Answer::Failure(HttpFailure::Timeout),
         Answer::Failure(HttpFailure::Blocked),
     ] {
@@ -173,19 +115,12 @@ fn field_retries() {
 
 #[test]
 fn field_save() {
-    let mut run = Run::of(step(
-        json!({"save": {"name": "/user/name", "n": "/n", "all": "", "none": "/x"}}),
-    ));
+    let mut run = Run::of(step(json!({"save": {"name": "/user/name", "n": "/n", "all": "", "none": "/x"}})));
     run.respond(200, r#"{"user":{"name":"Ann \"A\""},"n":7}"#);
     assert_eq!(run.saved()["name"], json!("Ann \"A\""));
     assert_eq!(run.saved()["n"], json!("7"));
     assert_eq!(run.saved().get("none"), None);
-    assert!(
-        run.saved()["all"]
-            .as_str()
-            .unwrap()
-            .starts_with("{\"user\"")
-    );
+    assert!(run.saved()["all"].as_str().unwrap().starts_with("{\"user\""));
     let mut failed = Run::of(step(json!({"save": {"n": "/n"}})));
     failed.respond(404, r#"{"n":7}"#);
     assert_eq!(failed.machine.variables().get("n"), None);
@@ -196,23 +131,13 @@ fn field_save() {
 
 #[test]
 fn field_hold_music() {
-    let playing = |run: &Run| {
-        run.all(|effect| {
-            if let Effect::Play { what, loops: 0, .. } = effect {
-                Some(*what)
-            } else {
-                None
-            }
-        })
-    };
+    let playing =
+        |run: &Run| run.all(|effect| if let Effect::Play { what, loops: 0, .. } = effect { Some(*what) } else { None });
     assert_eq!(playing(&Run::of(step(json!({})))), [], "by default silence");
     let mut run = Run::of(step(json!({"hold_music": "music"})));
     assert_eq!(playing(&run), [Sounding::HoldMusic]);
     assert!(run.respond(200, "").contains(&Effect::StopPlay));
-    assert_eq!(
-        playing(&Run::of(step(json!({"hold_music": "ringback"})))),
-        [Sounding::Ringback]
-    );
+    assert_eq!(playing(&Run::of(step(json!({"hold_music": "ringback"})))), [Sounding::Ringback]);
     let mut own = Run::of(step(json!({"hold_music": "https://h/m.mp3"})));
     assert_eq!(own.sources(), [Source::Url("https://h/m.mp3".into())]);
     own.sound_ready();
@@ -230,14 +155,8 @@ fn edge_success() {
         run.now_ms += 25;
         run.respond(status, "");
         assert_eq!((run.at(), run.outcome()), ("a".into(), json!("success")));
-        assert_eq!(
-            run.events("http.completed"),
-            [json!({"status": status, "ms": 25})]
-        );
-        assert_eq!(
-            run.machine.variables().get("http.status"),
-            Some(status.to_string().as_str())
-        );
+        assert_eq!(run.events("http.completed"), [json!({"status": status, "ms": 25})]);
+        assert_eq!(run.machine.variables().get("http.status"), Some(status.to_string().as_str()));
         assert_eq!(run.machine.variables().get("http.error"), None);
     }
     let mut both = Run::of(json!({"type": "http", "url": "http://h/", "next_step": "next"}));
@@ -274,13 +193,7 @@ fn edge_fail() {
 #[test]
 fn a_hang_up_cancels_the_request() {
     let mut run = Run::of(step(json!({})));
-    let request = run.find(|effect| {
-        if let Effect::Http { request, .. } = effect {
-            Some(*request)
-        } else {
-            None
-        }
-    });
+    let request = run.find(|effect| if let Effect::Http { request, .. } = effect { Some(*request) } else { None });
     assert_eq!(run.input(Input::Ended), [Effect::CancelHttp { request }]);
     assert!(run.machine.is_over());
 }

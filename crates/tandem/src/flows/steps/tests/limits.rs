@@ -19,10 +19,7 @@ fn a_call_takes_a_thousand_steps_at_most() {
     let mut run = Run::dialling(json!({ "flow": steps }));
     run.input(Input::Answered);
     run.wait(3_600_000);
-    assert_eq!(
-        (run.hung_up(), run.path().len()),
-        (Some(Cause::FlowLimit), 1_000)
-    );
+    assert_eq!((run.hung_up(), run.path().len()), (Some(Cause::FlowLimit), 1_000));
 }
 
 #[test]
@@ -38,10 +35,7 @@ fn a_call_asks_twenty_times_a_minute_at_most() {
         fast.respond(200, "");
         fast.wait(1_000);
     }
-    let asked = |run: &Run| {
-        run.all(|effect| matches!(effect, Effect::Http { .. }).then_some(()))
-            .len()
-    };
+    let asked = |run: &Run| run.all(|effect| matches!(effect, Effect::Http { .. }).then_some(())).len();
     assert_eq!((fast.hung_up(), asked(&fast)), (Some(Cause::FlowLimit), 20));
     let mut slow = Run::dialling(body);
     slow.input(Input::Answered);
@@ -59,14 +53,9 @@ fn every_step_says_when_it_begins_and_how_it_ended() {
     run.hear();
     let said: Vec<String> = run.all(|effect| match effect {
         Effect::Enter { step, .. } => Some(format!("started {} {}", step.kind, step.id)),
-        Effect::Emit {
-            kind: "step.completed",
-            step,
-            data,
-        } => Some(format!(
-            "completed {} {} {}",
-            step.id, data["outcome"], data["next"]
-        )),
+        Effect::Emit { kind: "step.completed", step, data } => {
+            Some(format!("completed {} {} {}", step.id, data["outcome"], data["next"]))
+        }
         _ => None,
     });
     assert_eq!(

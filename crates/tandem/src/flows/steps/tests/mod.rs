@@ -60,9 +60,7 @@ impl Run {
 
     pub(super) fn new(body: Value, setup: Setup) -> Self {
         let checked = check(&body, Purpose::Save, NOW);
-        let flow = checked
-            .flow
-            .unwrap_or_else(|| panic!("{:?}", checked.report.errors));
+        let flow = checked.flow.unwrap_or_else(|| panic!("{:?}", checked.report.errors));
         let setup = Setup {
             call: "call_1".into(),
             from: "+442071838750".into(),
@@ -70,11 +68,7 @@ impl Run {
             customer: "+917507161643".into(),
             ..setup
         };
-        Self {
-            machine: Machine::new(Arc::new(flow), setup),
-            now_ms: NOW,
-            log: Vec::new(),
-        }
+        Self { machine: Machine::new(Arc::new(flow), setup), now_ms: NOW, log: Vec::new() }
     }
 
     /// Takes an input in and returns what came of it.
@@ -85,14 +79,7 @@ impl Run {
     }
 
     pub(super) fn keys(&mut self, keys: &str) -> Vec<Effect> {
-        keys.chars()
-            .flat_map(|symbol| {
-                self.input(Input::Dtmf {
-                    symbol,
-                    duration_ms: 100,
-                })
-            })
-            .collect()
+        keys.chars().flat_map(|symbol| self.input(Input::Dtmf { symbol, duration_ms: 100 })).collect()
     }
 
     /// Lets time pass, ticking at every deadline.
@@ -109,28 +96,13 @@ impl Run {
 
     /// The sound that was asked for last is there.
     pub(super) fn sound_ready(&mut self) -> Vec<Effect> {
-        let sound = self.find(|effect| {
-            if let Effect::Prepare { sound, .. } = effect {
-                Some(*sound)
-            } else {
-                None
-            }
-        });
+        let sound = self.find(|effect| if let Effect::Prepare { sound, .. } = effect { Some(*sound) } else { None });
         self.input(Input::SoundReady { sound })
     }
 
     pub(super) fn sound_failed(&mut self) -> Vec<Effect> {
-        let sound = self.find(|effect| {
-            if let Effect::Prepare { sound, .. } = effect {
-                Some(*sound)
-            } else {
-                None
-            }
-        });
-        self.input(Input::SoundFailed {
-            sound,
-            error: "404".into(),
-        })
+        let sound = self.find(|effect| if let Effect::Prepare { sound, .. } = effect { Some(*sound) } else { None });
+        self.input(Input::SoundFailed { sound, error: "404".into() })
     }
 
     /// What plays, or the keys being sent, come to their end.
@@ -149,31 +121,18 @@ impl Run {
     }
 
     pub(super) fn http_done(&mut self, answer: Answer) -> Vec<Effect> {
-        let request = self.find(|effect| {
-            if let Effect::Http { request, .. } = effect {
-                Some(*request)
-            } else {
-                None
-            }
-        });
+        let request = self.find(|effect| if let Effect::Http { request, .. } = effect { Some(*request) } else { None });
         self.input(Input::HttpDone { request, answer })
     }
 
     pub(super) fn respond(&mut self, status: u16, body: &str) -> Vec<Effect> {
-        self.http_done(Answer::Response {
-            status,
-            body: body.into(),
-        })
+        self.http_done(Answer::Response { status, body: body.into() })
     }
 
     /// The newest effect of a kind.
     #[track_caller]
     pub(super) fn find<T>(&self, pick: impl FnMut(&Effect) -> Option<T>) -> T {
-        self.log
-            .iter()
-            .rev()
-            .find_map(pick)
-            .expect("no such effect")
+        self.log.iter().rev().find_map(pick).expect("no such effect")
     }
 
     pub(super) fn all<T>(&self, pick: impl FnMut(&Effect) -> Option<T>) -> Vec<T> {
@@ -182,13 +141,7 @@ impl Run {
 
     /// Ids of the steps entered.
     pub(super) fn path(&self) -> Vec<String> {
-        self.all(|effect| {
-            if let Effect::Enter { step, .. } = effect {
-                Some(step.id.to_string())
-            } else {
-                None
-            }
-        })
+        self.all(|effect| if let Effect::Enter { step, .. } = effect { Some(step.id.to_string()) } else { None })
     }
 
     /// Where it is.
@@ -207,11 +160,9 @@ impl Run {
     /// Outcome of the step under test.
     pub(super) fn outcome(&self) -> Value {
         let done = self.all(|effect| match effect {
-            Effect::Emit {
-                kind: "step.completed" | "step.failed",
-                step,
-                data,
-            } if step.id.as_str() == "s" && data.get("outcome").is_some() => {
+            Effect::Emit { kind: "step.completed" | "step.failed", step, data }
+                if step.id.as_str() == "s" && data.get("outcome").is_some() =>
+            {
                 Some(data["outcome"].clone())
             }
             _ => None,
@@ -220,59 +171,28 @@ impl Run {
     }
 
     pub(super) fn hung_up(&self) -> Option<Cause> {
-        self.all(|effect| {
-            if let Effect::Hangup { cause } = effect {
-                Some(*cause)
-            } else {
-                None
-            }
-        })
-        .first()
-        .copied()
+        self.all(|effect| if let Effect::Hangup { cause } = effect { Some(*cause) } else { None }).first().copied()
     }
 
     pub(super) fn plays(&self) -> usize {
-        self.all(|effect| matches!(effect, Effect::Play { .. }).then_some(()))
-            .len()
+        self.all(|effect| matches!(effect, Effect::Play { .. }).then_some(())).len()
     }
 
     pub(super) fn sources(&self) -> Vec<Source> {
-        self.all(|effect| {
-            if let Effect::Prepare { source, .. } = effect {
-                Some(source.clone())
-            } else {
-                None
-            }
-        })
+        self.all(|effect| if let Effect::Prepare { source, .. } = effect { Some(source.clone()) } else { None })
     }
 
     pub(super) fn recordings(&self) -> Vec<RecordAction> {
-        self.all(|effect| {
-            if let Effect::Record(action) = effect {
-                Some(*action)
-            } else {
-                None
-            }
-        })
+        self.all(|effect| if let Effect::Record(action) = effect { Some(*action) } else { None })
     }
 
     pub(super) fn saved(&self) -> Value {
-        self.all(|effect| {
-            if let Effect::SaveVariables(map) = effect {
-                Some(Value::Object(map.clone()))
-            } else {
-                None
-            }
-        })
-        .pop()
-        .unwrap_or_default()
+        self.all(|effect| if let Effect::SaveVariables(map) = effect { Some(Value::Object(map.clone())) } else { None })
+            .pop()
+            .unwrap_or_default()
     }
 }
 
 pub(super) fn speech(text: &str) -> Source {
-    Source::Speech {
-        text: text.into(),
-        voice: None,
-        language: None,
-    }
+    Source::Speech { text: text.into(), voice: None, language: None }
 }

@@ -20,11 +20,7 @@ fn pause_seconds() {
 #[test]
 fn set_vars() {
     let run = Run::of(json!({"type": "set", "vars": {"a": "{{b}}", "n": 1}, "next_step": "next"}));
-    assert_eq!(
-        run.machine.variables().get("a"),
-        Some("{{b}}"),
-        "not a place of templates"
-    );
+    assert_eq!(run.machine.variables().get("a"), Some("{{b}}"), "not a place of templates");
     assert_eq!(run.saved(), json!({"a": "{{b}}", "n": "1"}));
     assert_eq!(run.at(), "next");
 }
@@ -60,23 +56,17 @@ fn branch_op() {
         ("xab12", "matches", json!("^ab"), "no"),
         ("", "exists", json!(null), "yes"),
     ] {
-        assert_eq!(
-            branch(value, op, wanted.clone()),
-            place,
-            "{value} {op} {wanted}"
-        );
+        assert_eq!(branch(value, op, wanted.clone()), place, "{value} {op} {wanted}");
     }
     // Linear in the text: a pattern that kills backtracking engines.
-    assert_eq!(
-        branch(&"a".repeat(4_000), "matches", json!("^(a+)+b$")),
-        "no"
-    );
+    assert_eq!(branch(&"a".repeat(4_000), "matches", json!("^(a+)+b$")), "no");
 }
 
 #[test]
 fn branch_variable() {
     let unset = |op: &str| {
-        Run::of(json!({"type": "branch", "variable": "v", "op": op, "value": "x", "flow": {"true": "a", "false": "b"}})).at()
+        Run::of(json!({"type": "branch", "variable": "v", "op": op, "value": "x", "flow": {"true": "a", "false": "b"}}))
+            .at()
     };
     assert_eq!(
         (unset("exists"), unset("eq"), unset("ne"), unset("lt")),
@@ -90,9 +80,8 @@ fn branch_variable() {
 
 #[test]
 fn branch_falls_back() {
-    let run = Run::of(
-        json!({"type": "branch", "variable": "v", "op": "exists", "flow": {"true": "a"}, "next_step": "next"}),
-    );
+    let run =
+        Run::of(json!({"type": "branch", "variable": "v", "op": "exists", "flow": {"true": "a"}, "next_step": "next"}));
     assert_eq!(run.at(), "next");
 }
 
@@ -113,39 +102,20 @@ fn record_action() {
 fn a_recorded_call_is_announced_first() {
     let mut body = Run::body(json!({"type": "play", "text": "hi"}));
     body["record"] = json!(true);
-    let mut run = Run::new(
-        body,
-        Setup {
-            announcement: Some("This call is recorded.".into()),
-            ..Setup::default()
-        },
-    );
+    let mut run = Run::new(body, Setup { announcement: Some("This call is recorded.".into()), ..Setup::default() });
     run.machine.start(NOW, true);
     run.input(Input::Answered);
-    assert_eq!(
-        (run.sources(), run.recordings().len()),
-        (vec![speech("This call is recorded.")], 0)
-    );
+    assert_eq!((run.sources(), run.recordings().len()), (vec![speech("This call is recorded.")], 0));
     run.hear();
-    assert_eq!(
-        (run.recordings(), run.at()),
-        (vec![RecordAction::Start], "s".into())
-    );
+    assert_eq!((run.recordings(), run.at()), (vec![RecordAction::Start], "s".into()));
 }
 
 fn voicemail(fields: Value) -> (Run, (String, u32, u32, bool)) {
     let mut step = json!({"type": "voicemail", "box": 1001, "next_step": "next"});
-    step.as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
+    step.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let run = Run::of(step);
     let asked = run.find(|effect| match effect {
-        Effect::Voicemail {
-            mailbox,
-            max_ms,
-            silence_ms,
-            beep,
-        } => Some((mailbox.clone(), *max_ms, *silence_ms, *beep)),
+        Effect::Voicemail { mailbox, max_ms, silence_ms, beep } => Some((mailbox.clone(), *max_ms, *silence_ms, *beep)),
         _ => None,
     });
     (run, asked)
@@ -153,32 +123,17 @@ fn voicemail(fields: Value) -> (Run, (String, u32, u32, bool)) {
 
 #[test]
 fn voicemail_max() {
-    assert_eq!(
-        (voicemail(json!({})).1.1, voicemail(json!({"max": 9})).1.1),
-        (180_000, 9_000)
-    );
+    assert_eq!((voicemail(json!({})).1.1, voicemail(json!({"max": 9})).1.1), (180_000, 9_000));
 }
 
 #[test]
 fn voicemail_silence() {
-    assert_eq!(
-        (
-            voicemail(json!({})).1.2,
-            voicemail(json!({"silence": 2})).1.2
-        ),
-        (5_000, 2_000)
-    );
+    assert_eq!((voicemail(json!({})).1.2, voicemail(json!({"silence": 2})).1.2), (5_000, 2_000));
 }
 
 #[test]
 fn voicemail_beep() {
-    assert_eq!(
-        (
-            voicemail(json!({})).1.3,
-            voicemail(json!({"beep": false})).1.3
-        ),
-        (true, false)
-    );
+    assert_eq!((voicemail(json!({})).1.3, voicemail(json!({"beep": false})).1.3), (true, false));
 }
 
 #[test]
@@ -198,35 +153,17 @@ fn voicemail_ends() {
 #[test]
 fn transfer_to() {
     let mut run = Run::of(json!({"type": "transfer", "to": 5263}));
-    assert_eq!(
-        run.find(|effect| if let Effect::Transfer { to } = effect {
-            Some(to.clone())
-        } else {
-            None
-        }),
-        "5263"
-    );
-    assert_eq!(
-        (run.outcome(), run.hung_up()),
-        (json!("transferred"), None),
-        "the call goes on without the flow"
-    );
+    assert_eq!(run.find(|effect| if let Effect::Transfer { to } = effect { Some(to.clone()) } else { None }), "5263");
+    assert_eq!((run.outcome(), run.hung_up()), (json!("transferred"), None), "the call goes on without the flow");
     assert!(run.keys("1").is_empty());
-    assert_eq!(
-        Run::of(json!({"type": "transfer", "to": "{{nobody}}"})).hung_up(),
-        Some(Cause::InvalidNumber)
-    );
+    assert_eq!(Run::of(json!({"type": "transfer", "to": "{{nobody}}"})).hung_up(), Some(Cause::InvalidNumber));
 }
 
 #[test]
 fn send_dtmf_digits() {
     let mut run = Run::of(json!({"type": "send_dtmf", "digits": "1w2#", "next_step": "next"}));
     assert_eq!(
-        run.find(|effect| if let Effect::SendDtmf { digits, .. } = effect {
-            Some(digits.clone())
-        } else {
-            None
-        }),
+        run.find(|effect| if let Effect::SendDtmf { digits, .. } = effect { Some(digits.clone()) } else { None }),
         "1w2#"
     );
     assert_eq!(run.at(), "s");
@@ -239,30 +176,11 @@ fn menu() {
     let mut run = Run::of(
         json!({"type": "menu", "text": "Press 1", "voice": "rms", "loop": 2, "tries": 2, "flow": {"1": "a", "timeout": "b"}}),
     );
-    assert_eq!(
-        run.sources(),
-        [Source::Speech {
-            text: "Press 1".into(),
-            voice: Some("rms".into()),
-            language: None
-        }]
-    );
+    assert_eq!(run.sources(), [Source::Speech { text: "Press 1".into(), voice: Some("rms".into()), language: None }]);
     run.sound_ready();
     let (loops, kind) = (
-        run.find(|effect| {
-            if let Effect::Play { loops, .. } = effect {
-                Some(*loops)
-            } else {
-                None
-            }
-        }),
-        run.find(|effect| {
-            if let Effect::Enter { step, .. } = effect {
-                Some(step.kind)
-            } else {
-                None
-            }
-        }),
+        run.find(|effect| if let Effect::Play { loops, .. } = effect { Some(*loops) } else { None }),
+        run.find(|effect| if let Effect::Enter { step, .. } = effect { Some(step.kind) } else { None }),
     );
     assert_eq!((loops, kind), (2, "menu"));
     assert_eq!(run.keys("1")[0], Effect::StopPlay);
