@@ -4,11 +4,10 @@
 //! does not read is closed by its own task.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::uri;
@@ -17,7 +16,8 @@ use crate::ports::Transport;
 /// How a flow's bytes leave.
 #[derive(Clone)]
 pub(crate) enum Link {
-    /// One of our datagram sockets.
+    /// One of our datagram sockets, non-blocking. Not the run time's handle of it, which would call a
+    /// socket full that it has not looked at yet.
     Datagrams(Arc<UdpSocket>),
     /// The queue of a stream's task.
     Stream(mpsc::Sender<Bytes>),
@@ -40,7 +40,7 @@ impl Flow {
     /// Hands bytes over; false when the flow is broken.
     pub(crate) fn send(&self, bytes: &Bytes) -> bool {
         match &self.link {
-            Link::Datagrams(socket) => match socket.try_send_to(bytes, self.remote) {
+            Link::Datagrams(socket) => match socket.send_to(bytes, self.remote) {
                 Ok(_) => true,
                 Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
             },

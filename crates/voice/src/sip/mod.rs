@@ -32,12 +32,12 @@ mod trunk;
 mod uri;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kernel::{Clock, Ids};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -100,8 +100,10 @@ impl Sip {
         let mut sockets = Vec::new();
         for addr in &config.sip {
             let (socket, listener, addr) = bind_pair(*addr)?;
+            let listen = |source| VoiceError::Listen { addr, transport: "UDP", source };
+            let reader = tokio::net::UdpSocket::from_std(socket.try_clone().map_err(listen)?).map_err(listen)?;
             let socket = Arc::new(socket);
-            tasks.spawn(udp::read(Arc::clone(&socket), addr, edge.clone()));
+            tasks.spawn(udp::read(reader, Arc::clone(&socket), addr, edge.clone()));
             tasks.spawn(stream::accept(listener, None, edge.clone()));
             sockets.push(Listening { socket, addr });
         }

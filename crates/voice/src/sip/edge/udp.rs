@@ -1,11 +1,10 @@
 //! Datagrams: one socket, one reading task.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
 use tracing::debug;
 
 use super::Edge;
@@ -30,16 +29,16 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
-/// Reads until the server stops.
-pub(crate) async fn read(socket: Arc<UdpSocket>, local: SocketAddr, edge: Edge) {
+/// Reads until the server stops. `reader` is the run time's handle of `socket`.
+pub(crate) async fn read(reader: tokio::net::UdpSocket, socket: Arc<UdpSocket>, local: SocketAddr, edge: Edge) {
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
         let ready = tokio::select! {
             () = edge.stop.cancelled() => return,
-            ready = socket.readable() => ready,
+            ready = reader.readable() => ready,
         };
         if ready.is_err() {
             return;
@@ -47,7 +46,7 @@ pub(crate) async fn read(socket: Arc<UdpSocket>, local: SocketAddr, edge: Edge) 
         let mut batch = Vec::with_capacity(4);
         let now = edge.clock.now_ms();
         while batch.len() < BATCH {
-            match socket.try_recv_from(&mut buffer) {
+            match reader.try_recv_from(&mut buffer) {
                 Ok((length, remote)) => {
                     let data = buffer.get(..length).unwrap_or_default();
                     if let Some(message) = take(&socket, data, remote, &edge, now) {
@@ -88,7 +87,7 @@ fn take(
     if data.iter().all(u8::is_ascii_whitespace) {
         // A NAT keep-alive (RFC 5626 §3.5.1 gives the ping to streams; phones send it here too).
         if data == b"\r\n\r\n" {
-            let _ = socket.try_send_to(b"\r\n", remote);
+            let _ = socket.send_to(b"\r\n", remote);
         }
         return None;
     }
