@@ -92,11 +92,7 @@ impl Mouth {
     /// # Errors
     /// When the codec cannot be set up.
     pub fn new(kind: CodecKind) -> Result<Self, CodecError> {
-        Ok(Self {
-            encoder: Encoder::new(kind)?,
-            resampler: None,
-            resampled: Box::default(),
-        })
+        Ok(Self { encoder: Encoder::new(kind)?, resampler: None, resampled: Box::default() })
     }
 
     /// The codec it speaks.
@@ -109,21 +105,12 @@ impl Mouth {
     ///
     /// # Errors
     /// When the frame is not 20 ms long or the payload has no room.
-    pub fn speak(
-        &mut self,
-        rate: u32,
-        pcm: &[i16],
-        payload: &mut [u8],
-    ) -> Result<usize, CodecError> {
+    pub fn speak(&mut self, rate: u32, pcm: &[i16], payload: &mut [u8]) -> Result<usize, CodecError> {
         let kind = self.encoder.kind();
         if rate == kind.sample_rate() {
             return self.encoder.encode(pcm, payload);
         }
-        if self
-            .resampler
-            .as_ref()
-            .is_none_or(|(from, _)| *from != rate)
-        {
+        if self.resampler.as_ref().is_none_or(|(from, _)| *from != rate) {
             self.resampler = Some((rate, Resampler::new(rate, kind.sample_rate())));
             self.resampled = vec![0; MAX_FRAME_SAMPLES + 1].into_boxed_slice();
         }
@@ -131,10 +118,7 @@ impl Mouth {
             return Err(CodecError::FrameLength);
         };
         resampler.process(pcm, &mut self.resampled);
-        let frame = self
-            .resampled
-            .get(..frame::samples(kind.sample_rate()))
-            .ok_or(CodecError::FrameLength)?;
+        let frame = self.resampled.get(..frame::samples(kind.sample_rate())).ok_or(CodecError::FrameLength)?;
         self.encoder.encode(frame, payload)
     }
 }

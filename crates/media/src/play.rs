@@ -37,11 +37,7 @@ pub struct Player {
 enum Source {
     Sound(Reel),
     Converted(Box<Converted>),
-    Tone {
-        tone: Tone,
-        rate: u32,
-        generator: Generator,
-    },
+    Tone { tone: Tone, rate: u32, generator: Generator },
     Silence,
 }
 
@@ -56,32 +52,19 @@ impl Player {
         } else {
             Source::Converted(Box::new(Converted::new(reel, from, rate)))
         };
-        Self {
-            source,
-            rounds: rounds(loops),
-        }
+        Self { source, rounds: rounds(loops) }
     }
 
     /// Plays a computed tone; `loops` counts only for those that end by themselves.
     #[must_use]
     pub fn tone(tone: Tone, loops: u32, rate: u32) -> Self {
-        Self {
-            source: Source::Tone {
-                tone,
-                rate,
-                generator: Generator::new(tone, rate),
-            },
-            rounds: rounds(loops),
-        }
+        Self { source: Source::Tone { tone, rate, generator: Generator::new(tone, rate) }, rounds: rounds(loops) }
     }
 
     /// Plays silence until stopped.
     #[must_use]
     pub fn silence() -> Self {
-        Self {
-            source: Source::Silence,
-            rounds: None,
-        }
+        Self { source: Source::Silence, rounds: None }
     }
 
     /// Fills `out`, one frame long; false when this was the last frame (its rest is silence).
@@ -97,11 +80,7 @@ impl Player {
                 !reel.is_over(self.rounds)
             }
             Source::Converted(converted) => converted.next_frame(out, &mut self.rounds),
-            Source::Tone {
-                tone,
-                rate,
-                generator,
-            } => {
+            Source::Tone { tone, rate, generator } => {
                 if generator.fill(out) {
                     return true;
                 }
@@ -208,10 +187,7 @@ mod tests {
     use super::*;
 
     fn ramp(rate: u32, samples: i16) -> Sound {
-        Sound {
-            rate,
-            pcm: (1..=samples).collect(),
-        }
+        Sound { rate, pcm: (1..=samples).collect() }
     }
 
     fn play_out(player: &mut Player, rate: u32, most: usize) -> (Vec<i16>, usize) {
@@ -259,40 +235,20 @@ mod tests {
     #[test]
     fn an_empty_sound_is_over_at_once_even_for_ever() {
         for loops in [0, 1, 20] {
-            let empty = Sound {
-                rate: 16_000,
-                pcm: Arc::new([]),
-            };
+            let empty = Sound { rate: 16_000, pcm: Arc::new([]) };
             let (heard, frames) = play_out(&mut Player::sound(empty, loops, 8_000), 8_000, 5);
-            assert_eq!(
-                (frames, heard.iter().any(|&sample| sample != 0)),
-                (1, false)
-            );
+            assert_eq!((frames, heard.iter().any(|&sample| sample != 0)), (1, false));
         }
     }
 
     #[test]
     fn another_rate_keeps_length_and_level() {
-        for (from, to) in [
-            (16_000, 8_000),
-            (8_000, 48_000),
-            (22_050, 8_000),
-            (44_100, 16_000),
-        ] {
-            let level = Sound {
-                rate: from,
-                pcm: vec![5_000; from as usize].into(),
-            };
+        for (from, to) in [(16_000, 8_000), (8_000, 48_000), (22_050, 8_000), (44_100, 16_000)] {
+            let level = Sound { rate: from, pcm: vec![5_000; from as usize].into() };
             let (heard, frames) = play_out(&mut Player::sound(level, 1, to), to, 100);
-            assert!(
-                (50..=52).contains(&frames),
-                "{from} to {to}: {frames} frames"
-            );
+            assert!((50..=52).contains(&frames), "{from} to {to}: {frames} frames");
             let middle = &heard[heard.len() / 4..heard.len() / 2];
-            assert!(
-                middle.iter().all(|sample| (4_800..5_200).contains(sample)),
-                "{from} to {to}"
-            );
+            assert!(middle.iter().all(|sample| (4_800..5_200).contains(sample)), "{from} to {to}");
         }
     }
 

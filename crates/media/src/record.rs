@@ -41,20 +41,10 @@ pub fn header(rate: u32, frames: u64) -> [u8; HEADER_BYTES] {
 
 /// Weaves two channels into `out` as little-endian bytes; the number of bytes. A missing sample is silence.
 pub fn weave(left: &[i16], right: &[i16], out: &mut [u8]) -> usize {
-    let frames = left
-        .len()
-        .max(right.len())
-        .min(out.len() / FRAME_BYTES as usize);
-    let channels = left
-        .iter()
-        .copied()
-        .chain(std::iter::repeat(0))
-        .zip(right.iter().copied().chain(std::iter::repeat(0)));
-    for (bytes, (left, right)) in out
-        .chunks_exact_mut(FRAME_BYTES as usize)
-        .take(frames)
-        .zip(channels)
-    {
+    let frames = left.len().max(right.len()).min(out.len() / FRAME_BYTES as usize);
+    let channels =
+        left.iter().copied().chain(std::iter::repeat(0)).zip(right.iter().copied().chain(std::iter::repeat(0)));
+    for (bytes, (left, right)) in out.chunks_exact_mut(FRAME_BYTES as usize).take(frames).zip(channels) {
         let [l0, l1] = left.to_le_bytes();
         let [r0, r1] = right.to_le_bytes();
         bytes.copy_from_slice(&[l0, l1, r0, r1]);
@@ -74,14 +64,7 @@ mod tests {
         assert_eq!(weave(&left, &right, &mut woven), 12);
         file.extend_from_slice(&woven);
         let mut reader = hound::WavReader::new(file.as_slice()).unwrap();
-        assert_eq!(
-            (
-                reader.spec().channels,
-                reader.spec().sample_rate,
-                reader.spec().bits_per_sample
-            ),
-            (2, 16_000, 16)
-        );
+        assert_eq!((reader.spec().channels, reader.spec().sample_rate, reader.spec().bits_per_sample), (2, 16_000, 16));
         let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
         assert_eq!(samples, [1, -32_768, -2, 32_767, 3, 0]);
     }
@@ -96,9 +79,6 @@ mod tests {
     #[test]
     fn sizes_stop_at_what_the_format_can_tell() {
         let header = header(8_000, u64::MAX);
-        assert_eq!(
-            u32::from_le_bytes(header[40..44].try_into().unwrap()),
-            (MAX_FRAMES * FRAME_BYTES) as u32
-        );
+        assert_eq!(u32::from_le_bytes(header[40..44].try_into().unwrap()), (MAX_FRAMES * FRAME_BYTES) as u32);
     }
 }

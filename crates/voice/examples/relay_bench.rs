@@ -30,20 +30,12 @@ fn main() {
     let seconds: u64 = arguments.next().unwrap_or(10) as u64;
     let threads: usize = arguments.next().unwrap_or(1);
 
-    let media = MediaThreads::start(
-        &MediaConfig {
-            threads,
-            rtp_ports: (22_000, 29_999),
-            media_timeout_ms: 30_000,
-        },
-        Ids::os(),
-    )
-    .unwrap();
+    let media =
+        MediaThreads::start(&MediaConfig { threads, rtp_ports: (22_000, 29_999), media_timeout_ms: 30_000 }, Ids::os())
+            .unwrap();
     let phones = UdpSocket::bind((LOOPBACK, 0)).unwrap();
     // One socket plays all phones: it must not be what loses packets.
-    socket2::SockRef::from(&phones)
-        .set_recv_buffer_size(4 << 20)
-        .unwrap();
+    socket2::SockRef::from(&phones).set_recv_buffer_size(4 << 20).unwrap();
 
     let (sink, _events) = mpsc::channel(64);
     let leg = |near: Option<&MediaLeg>, remote: SocketAddr| {
@@ -90,10 +82,7 @@ fn main() {
     );
     let idle = media_cpu_us();
     std::thread::sleep(Duration::from_secs(2));
-    println!(
-        "idle with all legs up: {:.3} % of a core",
-        (media_cpu_us() - idle) / 20_000.0
-    );
+    println!("idle with all legs up: {:.3} % of a core", (media_cpu_us() - idle) / 20_000.0);
     drop(legs);
 }
 
@@ -110,12 +99,7 @@ impl Measured {
     }
 
     fn text(&self) -> String {
-        format!(
-            "{} packets, delay p50 {} us, p99 {} us",
-            self.sent,
-            self.at(0.5),
-            self.at(0.99)
-        )
+        format!("{} packets, delay p50 {} us, p99 {} us", self.sent, self.at(0.5), self.at(0.99))
     }
 }
 
@@ -124,9 +108,7 @@ fn measure(phones: &UdpSocket, to: &[SocketAddr], streams: usize, seconds: u64) 
     let start = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let socket = phones.try_clone().unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let stopped = stop.clone();
     let reader = std::thread::spawn(move || {
         let (mut delays_us, mut datagram) = (Vec::new(), [0; 400]);
@@ -170,18 +152,13 @@ fn measure(phones: &UdpSocket, to: &[SocketAddr], streams: usize, seconds: u64) 
             payload: &payload,
         };
         packet.write(&mut datagram).unwrap();
-        phones
-            .send_to(&datagram, to[index % streams % to.len()])
-            .unwrap();
+        phones.send_to(&datagram, to[index % streams % to.len()]).unwrap();
     }
     std::thread::sleep(Duration::from_millis(200));
     stop.store(true, Ordering::Relaxed);
     let mut delays_us = reader.join().unwrap();
     delays_us.sort_unstable();
-    Measured {
-        sent: packets,
-        delays_us,
-    }
+    Measured { sent: packets, delays_us }
 }
 
 /// CPU time of all media threads so far, in microseconds, as the scheduler counts it.

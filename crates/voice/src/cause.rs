@@ -127,11 +127,7 @@ impl Cause {
             Self::MediaIncompatible => 488,
             Self::Congestion | Self::TrunkAuth | Self::FlowLimit | Self::ServerRestart => 503,
             Self::FlowError => 500,
-            Self::Normal
-            | Self::Rejected
-            | Self::MediaTimeout
-            | Self::NoInput
-            | Self::InvalidInput => 603,
+            Self::Normal | Self::Rejected | Self::MediaTimeout | Self::NoInput | Self::InvalidInput => 603,
         }
     }
 
@@ -139,11 +135,7 @@ impl Cause {
     #[must_use]
     pub const fn q850(self) -> u8 {
         match self {
-            Self::Normal
-            | Self::Canceled
-            | Self::TimeLimit
-            | Self::NoInput
-            | Self::InvalidInput => 16,
+            Self::Normal | Self::Canceled | Self::TimeLimit | Self::NoInput | Self::InvalidInput => 16,
             Self::Busy => 17,
             Self::NoAnswer => 19,
             Self::Unreachable => 20,

@@ -209,18 +209,8 @@ impl Leg {
     pub fn new(media: MediaLeg, events: LegEvents) -> (Self, Signals) {
         let (sender, receiver) = mpsc::channel(SIGNAL_QUEUE);
         events.state().signals = Some(sender.downgrade());
-        let signals = Signals {
-            receiver,
-            events: events.clone(),
-        };
-        (
-            Self(Arc::new(Inner {
-                signals: sender,
-                media,
-                events,
-            })),
-            signals,
-        )
+        let signals = Signals { receiver, events: events.clone() };
+        (Self(Arc::new(Inner { signals: sender, media, events })), signals)
     }
 
     /// Its id.
@@ -355,12 +345,7 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        let end = LegEnd {
-            cause: Cause::FlowError,
-            by: EndedBy::Local,
-            sip_code: None,
-            q850: None,
-        };
+        let end = LegEnd { cause: Cause::FlowError, by: EndedBy::Local, sip_code: None, q850: None };
         let _ = self.events.offer(LegEvent::Ended(end));
     }
 }
@@ -391,13 +376,7 @@ impl LegEvents {
     /// The events of a leg; `sink` may follow by [`Leg::attach`].
     #[must_use]
     pub fn new(id: LegId, sink: Option<LegSink>) -> Self {
-        Self(Arc::new(Outlet {
-            id,
-            state: Mutex::new(OutletState {
-                sink,
-                ..OutletState::default()
-            }),
-        }))
+        Self(Arc::new(Outlet { id, state: Mutex::new(OutletState { sink, ..OutletState::default() }) }))
     }
 
     /// The leg's id.
@@ -434,11 +413,7 @@ impl LegEvents {
 
     /// Tells the leg's signalling that the party's media has ceased.
     pub(crate) fn media_timeout(&self) {
-        let signals = self
-            .state()
-            .signals
-            .as_ref()
-            .and_then(mpsc::WeakSender::upgrade);
+        let signals = self.state().signals.as_ref().and_then(mpsc::WeakSender::upgrade);
         if let Some(signals) = signals {
             let _ = signals.try_send(Signal::MediaTimeout);
         }
@@ -456,12 +431,7 @@ impl LegEvents {
     /// Delivers without waiting; a full sink comes back with the event. The end counts as told from here on, so that nothing overtakes it.
     fn pass(&self, event: LegEvent) -> Result<(), (LegEvent, LegSink)> {
         let mut state = self.state();
-        if state.ended
-            && !matches!(
-                event,
-                LegEvent::RecordingReady { .. } | LegEvent::RecordingFailed { .. }
-            )
-        {
+        if state.ended && !matches!(event, LegEvent::RecordingReady { .. } | LegEvent::RecordingFailed { .. }) {
             return Ok(());
         }
         state.ended |= matches!(event, LegEvent::Ended(_));
@@ -491,19 +461,10 @@ mod tests {
     use super::*;
     use crate::runner::{MediaConfig, MediaThreads};
 
-    const END: LegEnd = LegEnd {
-        cause: Cause::Busy,
-        by: EndedBy::Remote,
-        sip_code: Some(486),
-        q850: None,
-    };
+    const END: LegEnd = LegEnd { cause: Cause::Busy, by: EndedBy::Remote, sip_code: Some(486), q850: None };
 
     fn leg(sink: Option<LegSink>) -> (Leg, Signals, LegEvents) {
-        let config = MediaConfig {
-            threads: 1,
-            rtp_ports: (20_000, 20_001),
-            media_timeout_ms: 30_000,
-        };
+        let config = MediaConfig { threads: 1, rtp_ports: (20_000, 20_001), media_timeout_ms: 30_000 };
         let threads = MediaThreads::start(&config, Ids::seeded(1)).unwrap();
         let events = LegEvents::new("leg_1".into(), sink);
         let (leg, signals) = Leg::new(threads.leg(events.clone(), None), events.clone());
@@ -511,9 +472,7 @@ mod tests {
     }
 
     fn told(events: &mut mpsc::Receiver<(LegId, LegEvent)>) -> Vec<LegEvent> {
-        std::iter::from_fn(|| events.try_recv().ok())
-            .map(|(_, event)| event)
-            .collect()
+        std::iter::from_fn(|| events.try_recv().ok()).map(|(_, event)| event).collect()
     }
 
     #[test]
@@ -524,10 +483,7 @@ mod tests {
         leg.attach(sink);
         events.offer(LegEvent::Held).unwrap();
         let told = told(&mut receiver);
-        assert!(
-            matches!(told[..], [LegEvent::Ringing, LegEvent::Held]),
-            "{told:?}"
-        );
+        assert!(matches!(told[..], [LegEvent::Ringing, LegEvent::Held]), "{told:?}");
     }
 
     #[test]
@@ -537,10 +493,7 @@ mod tests {
         events.offer(LegEvent::Ended(END)).unwrap();
         events.offer(LegEvent::Ended(END)).unwrap();
         events.offer(LegEvent::Held).unwrap();
-        let failed = LegEvent::RecordingFailed {
-            id: "rec_1".into(),
-            error: "disk full".to_owned(),
-        };
+        let failed = LegEvent::RecordingFailed { id: "rec_1".into(), error: "disk full".to_owned() };
         events.offer(failed).unwrap();
         drop(signals);
         let told = told(&mut receiver);
@@ -559,10 +512,7 @@ mod tests {
         let (_leg, signals, _) = leg(Some(sink));
         drop(signals);
         let told = told(&mut receiver);
-        assert!(
-            matches!(&told[..], [LegEvent::Ended(end)] if end.cause == Cause::FlowError),
-            "{told:?}"
-        );
+        assert!(matches!(&told[..], [LegEvent::Ended(end)] if end.cause == Cause::FlowError), "{told:?}");
     }
 
     #[test]

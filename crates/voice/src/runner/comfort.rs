@@ -19,11 +19,7 @@ pub(super) struct Comfort {
 impl Comfort {
     /// Codes silence once.
     pub(super) fn new() -> Result<Self, CodecError> {
-        Ok(Self {
-            pcmu: coded(CodecKind::Pcmu)?,
-            pcma: coded(CodecKind::Pcma)?,
-            g722: coded(CodecKind::G722)?,
-        })
+        Ok(Self { pcmu: coded(CodecKind::Pcmu)?, pcma: coded(CodecKind::Pcma)?, g722: coded(CodecKind::G722)? })
     }
 
     /// The payload of a silent frame.

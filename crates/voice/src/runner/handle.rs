@@ -40,21 +40,13 @@ impl MediaThreads {
     pub fn start(config: &MediaConfig, ids: Ids) -> Result<Self, MediaError> {
         let pool = PortPool::new(config.rtp_ports)?;
         let threads = Threads::start(config)?;
-        Ok(Self(Arc::new(Inner {
-            threads,
-            pool,
-            ids,
-            next_key: AtomicU64::new(0),
-        })))
+        Ok(Self(Arc::new(Inner { threads, pool, ids, next_key: AtomicU64::new(0) })))
     }
 
     /// A leg on the thread of `near`, or on the one with the fewest legs. It has no socket yet; its events go to `events`.
     #[must_use]
     pub fn leg(&self, events: LegEvents, near: Option<&MediaLeg>) -> MediaLeg {
-        let mailbox = near.map_or_else(
-            || self.0.threads.least_loaded().clone(),
-            |near| near.0.route().clone(),
-        );
+        let mailbox = near.map_or_else(|| self.0.threads.least_loaded().clone(), |near| near.0.route().clone());
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
         mailbox.leg_came();
         mailbox.order(key, Order::Add(events, Identity(self.0.ids.bytes())));
@@ -109,10 +101,7 @@ impl MediaLeg {
     pub fn open(&self, ip: IpAddr) -> Result<SocketAddr, MediaError> {
         let sockets = LegSockets::bind(&self.0.pool, ip)?;
         let local = sockets.local;
-        self.0
-            .local
-            .set(local)
-            .map_err(|_| MediaError::AlreadyOpen)?;
+        self.0.local.set(local).map_err(|_| MediaError::AlreadyOpen)?;
         self.0.order(Order::Open(Box::new(sockets)));
         Ok(local)
     }
@@ -146,10 +135,7 @@ impl MediaLeg {
     /// See [`crate::leg::Leg::bridge`].
     pub fn bridge(&self, other: &Self) {
         if self.0.key != other.0.key {
-            self.0.order(Order::Bridge {
-                this: self.0.clone(),
-                other: other.0.clone(),
-            });
+            self.0.order(Order::Bridge { this: self.0.clone(), other: other.0.clone() });
         }
     }
 

@@ -31,12 +31,7 @@ impl Identity {
     /// The canonical name: 96 random bits in hexadecimal (RFC 7022, section 4.2).
     pub(super) fn cname(self, out: &mut [u8; Self::CNAME_BYTES]) -> &str {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| {
-            DIGITS
-                .get(usize::from(nibble & 15))
-                .copied()
-                .unwrap_or_default()
-        };
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or_default();
         for (pair, byte) in out.chunks_exact_mut(2).zip(self.part::<10, 12>()) {
             pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
         }

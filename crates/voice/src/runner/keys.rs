@@ -54,10 +54,7 @@ impl Keys {
             Some(events) => Manner::Events(EventSender::new(events.clock_rate)),
             None => Manner::Tones(Tones::new(remote.codec.sample_rate())),
         };
-        Self {
-            manner,
-            plays: Vec::new(),
-        }
+        Self { manner, plays: Vec::new() }
     }
 
     /// Queues digits and pauses; other characters are left out.
@@ -66,10 +63,7 @@ impl Keys {
             match symbol {
                 'w' => self.pause(SHORT_PAUSE_MS),
                 'W' => self.pause(LONG_PAUSE_MS),
-                symbol => self.press(Digit {
-                    symbol,
-                    duration_ms: KEY_MS,
-                }),
+                symbol => self.press(Digit { symbol, duration_ms: KEY_MS }),
             }
         }
         self.plays.push(play);
@@ -146,20 +140,12 @@ enum Sounding {
 impl Tones {
     fn new(rate: u32) -> Self {
         let frame = vec![0; media::frame::samples(rate).min(MAX_FRAME_SAMPLES)].into_boxed_slice();
-        Self {
-            rate,
-            queue: VecDeque::new(),
-            current: None,
-            frame,
-        }
+        Self { rate, queue: VecDeque::new(), current: None, frame }
     }
 
     fn press(&mut self, digit: Digit) {
         if media::dtmf::tone_pair(digit.symbol).is_some() {
-            self.push(
-                Sounding::Key(digit.symbol),
-                digit.duration_ms.clamp(KEY_MS, 1_000),
-            );
+            self.push(Sounding::Key(digit.symbol), digit.duration_ms.clamp(KEY_MS, 1_000));
             self.push(Sounding::Pause, TONE_GAP_MS);
         }
     }

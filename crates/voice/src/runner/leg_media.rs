@@ -185,10 +185,7 @@ impl LegMedia {
     /// Tells of a key press.
     pub(super) fn pressed(&mut self, now_us: u64, digit: Digit, post: &mut Post) {
         self.last_event_us = Some(now_us);
-        let event = LegEvent::Dtmf {
-            symbol: digit.symbol,
-            duration_ms: digit.duration_ms,
-        };
+        let event = LegEvent::Dtmf { symbol: digit.symbol, duration_ms: digit.duration_ms };
         post.tell(&self.events, event);
     }
 
@@ -205,12 +202,8 @@ impl LegMedia {
                 None => {}
             }
             let heard_as_event = |at| now_us.saturating_sub(at) < SAME_PRESS_US;
-            if let Some(digit) = inband.filter(|_| !self.last_event_us.is_some_and(heard_as_event))
-            {
-                let event = LegEvent::Dtmf {
-                    symbol: digit.symbol,
-                    duration_ms: digit.duration_ms,
-                };
+            if let Some(digit) = inband.filter(|_| !self.last_event_us.is_some_and(heard_as_event)) {
+                let event = LegEvent::Dtmf { symbol: digit.symbol, duration_ms: digit.duration_ms };
                 bench.post.tell(&self.events, event);
             }
         }
@@ -226,14 +219,7 @@ impl LegMedia {
     // --- what it is sent
 
     /// Sends on a packet of the peer, which speaks the same codec, in `buffer[..len]`.
-    pub(super) fn relay(
-        &mut self,
-        now_us: u64,
-        slot: usize,
-        buffer: &mut [u8],
-        len: usize,
-        wire: &mut impl Wire,
-    ) {
+    pub(super) fn relay(&mut self, now_us: u64, slot: usize, buffer: &mut [u8], len: usize, wire: &mut impl Wire) {
         let Some(line) = &mut self.line else { return };
         let Some(packet) = buffer.get_mut(..len) else {
             return;
@@ -306,10 +292,7 @@ impl LegMedia {
     /// The last part of a tick: adds it to the recording.
     pub(super) fn record_tick<W: Wire>(&mut self, bench: &mut Bench<'_, W>) {
         if let Some(recording) = &mut self.recording {
-            let incoming = self
-                .ear
-                .as_ref()
-                .map(|ear| (ear.kind().sample_rate(), ear.frame()));
+            let incoming = self.ear.as_ref().map(|ear| (ear.kind().sample_rate(), ear.frame()));
             recording.tick(bench.now_us, incoming, bench.recorder);
         }
     }
@@ -319,11 +302,7 @@ impl LegMedia {
             return;
         };
         let codec = line.remote().codec;
-        if self
-            .mouth
-            .as_ref()
-            .is_none_or(|mouth| mouth.kind() != codec)
-        {
+        if self.mouth.as_ref().is_none_or(|mouth| mouth.kind() != codec) {
             self.mouth = Mouth::new(codec).ok().map(Box::new);
         }
         let Some(mouth) = &mut self.mouth else { return };
@@ -334,12 +313,7 @@ impl LegMedia {
         }
     }
 
-    fn send_frame<W: Wire>(
-        &mut self,
-        buffer: &mut [u8],
-        payload_len: usize,
-        bench: &mut Bench<'_, W>,
-    ) {
+    fn send_frame<W: Wire>(&mut self, buffer: &mut [u8], payload_len: usize, bench: &mut Bench<'_, W>) {
         let Some(line) = &mut self.line else { return };
         let Some(len) = line.frame(bench.now_us, buffer, payload_len) else {
             return;
@@ -385,10 +359,7 @@ impl LegMedia {
 
     /// The leg is answered.
     pub(super) fn establish(&mut self, now_us: u64) {
-        self.established.get_or_insert(Established {
-            at_us: now_us,
-            timed_out: false,
-        });
+        self.established.get_or_insert(Established { at_us: now_us, timed_out: false });
     }
 
     /// Plays instead of what plays.
@@ -449,14 +420,7 @@ impl LegMedia {
     pub(super) fn close<W: Wire>(&mut self, ntp: u64, bench: &mut Bench<'_, W>) {
         self.end_recording(bench.recorder);
         if let Some(line) = &mut self.line {
-            line.report(
-                bench.now_us,
-                ntp,
-                self.identity,
-                true,
-                bench.slot,
-                bench.wire,
-            );
+            line.report(bench.now_us, ntp, self.identity, true, bench.slot, bench.wire);
         }
     }
 
@@ -474,26 +438,18 @@ impl LegMedia {
 
     fn keys(&mut self) -> Option<&mut Keys> {
         let line = self.line.as_ref()?;
-        Some(
-            self.keys
-                .get_or_insert_with(|| Box::new(Keys::new(line.remote()))),
-        )
+        Some(self.keys.get_or_insert_with(|| Box::new(Keys::new(line.remote()))))
     }
 
     fn rate(&self) -> u32 {
-        self.line
-            .as_ref()
-            .map_or(8_000, |line| line.remote().codec.sample_rate())
+        self.line.as_ref().map_or(8_000, |line| line.remote().codec.sample_rate())
     }
 
     // --- what follows from it
 
     /// What this leg means for its peer; none before the first agreement.
     pub(super) fn view(&self) -> Option<PeerView> {
-        self.line.as_ref().map(|line| PeerView {
-            codec: line.remote().codec,
-            listens: line.sends(),
-        })
+        self.line.as_ref().map(|line| PeerView { codec: line.remote().codec, listens: line.sends() })
     }
 
     /// Takes note of who the peer is now; numbers are taken anew when it is another one.
@@ -511,8 +467,7 @@ impl LegMedia {
         self.relays = bridged.is_some_and(|(peer, codec)| peer.codec == codec);
         let transcodes = bridged.is_some_and(|(peer, codec)| peer.codec != codec);
 
-        let hears =
-            transcodes || self.watch.is_some() || self.detects_inband || self.recording.is_some();
+        let hears = transcodes || self.watch.is_some() || self.detects_inband || self.recording.is_some();
         self.ear = match codec.filter(|_| hears) {
             None => None,
             Some(codec) => match self.ear.take() {
@@ -535,8 +490,7 @@ impl LegMedia {
             }
             (true, Some(_)) => {}
         }
-        if !transcodes && self.playing.is_none() && self.hold_music.is_none() && self.keys.is_none()
-        {
+        if !transcodes && self.playing.is_none() && self.hold_music.is_none() && self.keys.is_none() {
             self.mouth = None;
         }
         self.needs_ticks(transcodes)
@@ -584,9 +538,7 @@ impl LegMedia {
 impl Tune {
     /// The next 20 ms, and whether it goes on after them.
     fn next_frame<'a>(&mut self, frame: &'a mut [i16]) -> (&'a [i16], bool) {
-        let pcm = frame
-            .get_mut(..media::frame::samples(self.rate))
-            .unwrap_or_default();
+        let pcm = frame.get_mut(..media::frame::samples(self.rate)).unwrap_or_default();
         let goes_on = self.player.next_frame(pcm);
         (pcm, goes_on)
     }

@@ -10,7 +10,7 @@ use media::rtp::{self, Packet, Rewriter, Sender, Source, SourceLock, Verdict};
 use media::srtp::{MAX_OVERHEAD_BYTES, Srtp};
 
 use super::identity::Identity;
-use super::remote::{Remote, SrtpKeys};
+use super::remote::{Direction, Remote, SrtpKeys};
 
 /// Where datagrams go out. The sockets implement it; tests write them down.
 pub(super) trait Wire {
@@ -42,8 +42,8 @@ pub(super) struct Line {
     /// Where RTCP came from, behind a router that changed the port.
     rtcp_from: Option<SocketAddr>,
     last_sent_us: u64,
-    /// When the other side was last allowed to begin sending.
-    receiving_since_us: u64,
+    /// Since when neither side holds the other.
+    talking_since_us: u64,
 }
 
 struct Crypto {
@@ -70,18 +70,11 @@ impl Line {
             crypto: remote.srtp.as_ref().map(Crypto::new),
             lock: SourceLock::new(Some(remote.rtp)),
             source: Source::new(clock_rate),
-            sender: Sender::new(
-                identity.ssrc(),
-                identity.sequence(),
-                identity.timestamp(),
-                clock_rate,
-            ),
-            events: remote
-                .events
-                .map(|events| EventReceiver::new(events.clock_rate)),
+            sender: Sender::new(identity.ssrc(), identity.sequence(), identity.timestamp(), clock_rate),
+            events: remote.events.map(|events| EventReceiver::new(events.clock_rate)),
             rtcp_from: None,
             last_sent_us: now_us,
-            receiving_since_us: now_us,
+            talking_since_us: now_us,
             remote,
         }
     }
@@ -96,15 +89,13 @@ impl Line {
             self.source = Source::new(remote.codec.clock_rate());
         }
         if remote.events != self.remote.events {
-            self.events = remote
-                .events
-                .map(|events| EventReceiver::new(events.clock_rate));
+            self.events = remote.events.map(|events| EventReceiver::new(events.clock_rate));
         }
         if remote.rtp != self.remote.rtp {
             self.rtcp_from = None;
         }
-        if remote.direction.receives() && !self.remote.direction.receives() {
-            self.receiving_since_us = now_us;
+        if self.remote.direction != Direction::SendRecv {
+            self.talking_since_us = now_us;
         }
         self.lock.expect(remote.rtp);
         self.remote = remote;
@@ -144,10 +135,7 @@ impl Line {
             return Heard::Nothing;
         };
         let is_audio = packet.payload_type == self.remote.payload_in;
-        let is_event = self
-            .remote
-            .events
-            .is_some_and(|events| events.payload_in == packet.payload_type);
+        let is_event = self.remote.events.is_some_and(|events| events.payload_in == packet.payload_type);
         if !is_audio && !is_event {
             // Comfort noise and the like: a sign of life, no more.
             if self.lock.destination() == Some(from) {
@@ -163,17 +151,13 @@ impl Line {
             audio(&packet);
             return Heard::Audio { len };
         }
-        let digit = self
-            .events
-            .as_mut()
-            .and_then(|events| events.receive(now_us, packet.timestamp, packet.payload));
+        let digit = self.events.as_mut().and_then(|events| events.receive(now_us, packet.timestamp, packet.payload));
         Heard::Event { len, digit }
     }
 
     /// Takes a datagram of the RTCP port.
     pub(super) fn hear_rtcp(&mut self, now_us: u64, from: SocketAddr, datagram: &mut [u8]) {
-        let known = self.lock.destination().map(|to| to.ip()) == Some(from.ip())
-            || from == self.rtcp_destination();
+        let known = self.lock.destination().map(|to| to.ip()) == Some(from.ip()) || from == self.rtcp_destination();
         if !known {
             return;
         }
@@ -206,14 +190,10 @@ impl Line {
         self.events.as_ref().is_some_and(EventReceiver::is_pressed)
     }
 
-    /// Since when nothing has been heard although something should be; none while the other side need not send.
+    /// Since when nothing has been heard although something should be; none while either side holds the other.
     pub(super) fn silent_since_us(&self) -> Option<u64> {
-        let since = self
-            .source
-            .last_heard_us()
-            .unwrap_or_default()
-            .max(self.receiving_since_us);
-        self.remote.direction.receives().then_some(since)
+        let heard_us = self.source.last_heard_us().unwrap_or_default();
+        (self.remote.direction == Direction::SendRecv).then_some(heard_us.max(self.talking_since_us))
     }
 
     /// When we last sent RTP.
@@ -222,31 +202,17 @@ impl Line {
     }
 
     /// Numbers a frame of our own: `buffer` holds a header's room and `payload_len` bytes of coded audio; the packet's length.
-    pub(super) fn frame(
-        &mut self,
-        now_us: u64,
-        buffer: &mut [u8],
-        payload_len: usize,
-    ) -> Option<usize> {
+    pub(super) fn frame(&mut self, now_us: u64, buffer: &mut [u8], payload_len: usize) -> Option<usize> {
         let len = rtp::HEADER_BYTES + payload_len;
         let packet = buffer.get_mut(..len)?;
         let ticks = self.remote.codec.frame_ticks();
-        self.sender
-            .frame(now_us, self.remote.payload_out, ticks, packet)
-            .ok()?;
+        self.sender.frame(now_us, self.remote.payload_out, ticks, packet).ok()?;
         Some(len)
     }
 
     /// Numbers a packet of the bridged leg in place; none when it comes too late.
-    pub(super) fn relay(
-        &mut self,
-        now_us: u64,
-        rewriter: &mut Rewriter,
-        packet: &mut [u8],
-    ) -> Option<()> {
-        rewriter
-            .rewrite(&mut self.sender, now_us, self.remote.payload_out, packet)
-            .ok()
+    pub(super) fn relay(&mut self, now_us: u64, rewriter: &mut Rewriter, packet: &mut [u8]) -> Option<()> {
+        rewriter.rewrite(&mut self.sender, now_us, self.remote.payload_out, packet).ok()
     }
 
     /// Closes the gap that a packet of the bridged leg leaves which is not relayed.
@@ -257,25 +223,13 @@ impl Line {
     }
 
     /// Writes a packet of a key press into `buffer`; its length. None when the other side takes no events.
-    pub(super) fn event(
-        &mut self,
-        now_us: u64,
-        event: &EventPacket,
-        buffer: &mut [u8],
-    ) -> Option<usize> {
+    pub(super) fn event(&mut self, now_us: u64, event: &EventPacket, buffer: &mut [u8]) -> Option<usize> {
         let payload_type = self.remote.events?.payload_out;
         self.sender.event(now_us, payload_type, event, buffer).ok()
     }
 
     /// Sends the packet in `buffer[..len]`; behind it the buffer has [`MAX_OVERHEAD_BYTES`] of room.
-    pub(super) fn send(
-        &mut self,
-        now_us: u64,
-        slot: usize,
-        buffer: &mut [u8],
-        len: usize,
-        wire: &mut impl Wire,
-    ) {
+    pub(super) fn send(&mut self, now_us: u64, slot: usize, buffer: &mut [u8], len: usize, wire: &mut impl Wire) {
         let len = match &mut self.crypto {
             None => len,
             Some(crypto) => match crypto.outbound.protect(buffer, len) {
@@ -337,8 +291,6 @@ impl Line {
             let rtp = self.lock.destination().unwrap_or(self.remote.rtp);
             SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1))
         };
-        self.rtcp_from
-            .or(self.remote.rtcp)
-            .unwrap_or_else(next_port)
+        self.rtcp_from.or(self.remote.rtcp).unwrap_or_else(next_port)
     }
 }

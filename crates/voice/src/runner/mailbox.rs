@@ -101,11 +101,7 @@ impl Mailbox {
     /// A letter box whose arrivals wake `poll`.
     pub(super) fn new(poll: &Poll) -> io::Result<Arc<Self>> {
         let waker = Waker::new(poll.registry(), WAKE)?;
-        Ok(Arc::new(Self {
-            queue: Mutex::default(),
-            waker,
-            legs: AtomicUsize::new(0),
-        }))
+        Ok(Arc::new(Self { queue: Mutex::default(), waker, legs: AtomicUsize::new(0) }))
     }
 
     /// Queues an order. A mailbox that overflows drops it and counts.
@@ -122,18 +118,10 @@ impl Mailbox {
     }
 
     /// Queues a leg that moves in, with the orders for it that the thread it left had not handled yet.
-    pub(super) fn move_in(
-        &self,
-        arrival: Box<Arrival>,
-        pending: impl IntoIterator<Item = (LegKey, Order)>,
-    ) {
+    pub(super) fn move_in(&self, arrival: Box<Arrival>, pending: impl IntoIterator<Item = (LegKey, Order)>) {
         let mut queue = self.queue();
         queue.commands.push_back(Command::Arrive(arrival));
-        queue.commands.extend(
-            pending
-                .into_iter()
-                .map(|(leg, order)| Command::Leg(leg, order)),
-        );
+        queue.commands.extend(pending.into_iter().map(|(leg, order)| Command::Leg(leg, order)));
         self.wake(queue, true);
     }
 

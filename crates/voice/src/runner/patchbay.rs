@@ -174,10 +174,7 @@ impl Patchbay {
             Order::ListenSilence(after_ms) => leg.listen_silence(after_ms),
             Order::InbandDtmf(on) => leg.inband_dtmf(on),
             Order::RelayDigit(symbol, duration_ms) => {
-                let digit = Digit {
-                    symbol,
-                    duration_ms,
-                };
+                let digit = Digit { symbol, duration_ms };
                 self.press_at_peer(now_us, slot, digit);
             }
             Order::Unbridge => {
@@ -209,8 +206,7 @@ impl Patchbay {
         wire: &mut impl Wire,
     ) {
         self.working_on = slot;
-        let (Some(Some(leg)), Some(datagram)) = (self.legs.get_mut(slot), buffer.get_mut(..len))
-        else {
+        let (Some(Some(leg)), Some(datagram)) = (self.legs.get_mut(slot), buffer.get_mut(..len)) else {
             return;
         };
         let heard = leg.hear(now_us, from, datagram);
@@ -236,13 +232,7 @@ impl Patchbay {
     }
 
     /// A datagram came to the leg's RTCP port.
-    pub(super) fn receive_rtcp(
-        &mut self,
-        now_us: u64,
-        slot: usize,
-        from: SocketAddr,
-        datagram: &mut [u8],
-    ) {
+    pub(super) fn receive_rtcp(&mut self, now_us: u64, slot: usize, from: SocketAddr, datagram: &mut [u8]) {
         self.working_on = slot;
         if let Some(Some(leg)) = self.legs.get_mut(slot) {
             leg.hear_rtcp(now_us, from, datagram);
@@ -290,9 +280,7 @@ impl Patchbay {
                 break;
             };
             self.working_on = slot;
-            let peer = self
-                .leg(slot)
-                .and_then(|leg| leg.peer.filter(|_| !leg.relays()));
+            let peer = self.leg(slot).and_then(|leg| leg.peer.filter(|_| !leg.relays()));
             let mut bench = Bench {
                 now_us,
                 slot,
@@ -325,9 +313,7 @@ impl Patchbay {
     fn sweep(&mut self, now_us: u64, ntp: u64, wire: &mut impl Wire) {
         let timeout_us = self.timeout_us;
         for slot in 0..self.legs.len() {
-            self.with_leg(now_us, slot, wire, |leg, bench| {
-                leg.sweep(ntp, timeout_us, bench)
-            });
+            self.with_leg(now_us, slot, wire, |leg, bench| leg.sweep(ntp, timeout_us, bench));
         }
         self.post.flush();
         self.recorder.flush();
@@ -382,27 +368,14 @@ impl Patchbay {
         act: impl FnOnce(&mut LegMedia, &mut Bench<'_, W>) -> T,
     ) -> Option<T> {
         self.working_on = slot;
-        let mut bench = Bench {
-            now_us,
-            slot,
-            wire,
-            post: &mut self.post,
-            recorder: &mut self.recorder,
-            comfort: &self.comfort,
-        };
+        let mut bench =
+            Bench { now_us, slot, wire, post: &mut self.post, recorder: &mut self.recorder, comfort: &self.comfort };
         let leg = self.legs.get_mut(slot)?.as_deref_mut()?;
         Some(act(leg, &mut bench))
     }
 
     fn bench<'a, W>(&'a mut self, now_us: u64, slot: usize, wire: &'a mut W) -> Bench<'a, W> {
-        Bench {
-            now_us,
-            slot,
-            wire,
-            post: &mut self.post,
-            recorder: &mut self.recorder,
-            comfort: &self.comfort,
-        }
+        Bench { now_us, slot, wire, post: &mut self.post, recorder: &mut self.recorder, comfort: &self.comfort }
     }
 
     fn leg(&self, slot: usize) -> Option<&LegMedia> {

@@ -34,24 +34,15 @@ fn assert_continuous(sent: &[Sent], clock_rate: u32) {
     let ssrcs: HashSet<u32> = sent.iter().map(|sent| sent.rtp().ssrc).collect();
     assert_eq!(ssrcs.len(), 1);
     for pair in sent.windows(2) {
-        assert_eq!(
-            pair[1].rtp().sequence,
-            pair[0].rtp().sequence.wrapping_add(1)
-        );
+        assert_eq!(pair[1].rtp().sequence, pair[0].rtp().sequence.wrapping_add(1));
     }
-    let audio: Vec<&Sent> = sent
-        .iter()
-        .filter(|sent| sent.rtp().payload_type != EVENTS)
-        .collect();
+    let audio: Vec<&Sent> = sent.iter().filter(|sent| sent.rtp().payload_type != EVENTS).collect();
     for pair in audio.windows(2) {
         let (before, after) = (pair[0].rtp(), pair[1].rtp());
         let ticks = i64::from(after.timestamp.wrapping_sub(before.timestamp).cast_signed());
         let real = (pair[1].at_us - pair[0].at_us) as i64 * i64::from(clock_rate) / 1_000_000;
         let frame = i64::from(clock_rate / 50);
-        assert!(
-            (ticks - real).abs() <= 2 * frame,
-            "{ticks} ticks for {real}"
-        );
+        assert!((ticks - real).abs() <= 2 * frame, "{ticks} ticks for {real}");
     }
 }
 
@@ -67,11 +58,7 @@ fn legs_of_one_codec_relay_every_packet_with_new_numbers() {
         let heard = stage.heard_by(phone);
         assert_eq!(heard.len(), 500);
         assert!(heard.iter().all(|sent| sent.to == phone.address));
-        assert!(
-            !heard
-                .iter()
-                .any(|sent| [alice.ssrc, bob.ssrc].contains(&sent.rtp().ssrc))
-        );
+        assert!(!heard.iter().any(|sent| [alice.ssrc, bob.ssrc].contains(&sent.rtp().ssrc)));
         assert_continuous(&heard, 8_000);
     }
 }
@@ -99,13 +86,7 @@ fn strangers_and_garbage_are_not_heard() {
         let datagram = alice.frame(quiet);
         stage.deliver(alice.slot, stranger, &datagram);
     }
-    for garbage in [
-        &b""[..],
-        b"\x80",
-        b"GET / HTTP/1.0\r\n\r\n",
-        &[0xff; 200],
-        &[0x80; 11],
-    ] {
+    for garbage in [&b""[..], b"\x80", b"GET / HTTP/1.0\r\n\r\n", &[0xff; 200], &[0x80; 11]] {
         stage.deliver(alice.slot, alice.address, garbage);
     }
     assert!(stage.heard_by(&bob).is_empty());
@@ -131,41 +112,23 @@ fn frames_play_20_ms_apart_and_the_end_is_told_once() {
     let mut stage = Stage::new();
     let alice = stage.leg(CodecKind::Pcmu);
     stage.pass(33);
-    let sound = Sound {
-        rate: 8_000,
-        pcm: (0..8_000).map(sine(1_000.0, 8_000)).collect(),
-    };
-    stage.order(
-        &alice,
-        Order::Play(9, Playable::Sound(sound), PlayMode { loops: 2 }),
-    );
+    let sound = Sound { rate: 8_000, pcm: (0..8_000).map(sine(1_000.0, 8_000)).collect() };
+    stage.order(&alice, Order::Play(9, Playable::Sound(sound), PlayMode { loops: 2 }));
     stage.pass(2_100);
     let heard = stage.heard_by(&alice);
     assert_eq!(heard.len(), 100);
-    assert!(
-        heard
-            .windows(2)
-            .all(|pair| pair[1].at_us - pair[0].at_us == 20_000)
-    );
+    assert!(heard.windows(2).all(|pair| pair[1].at_us - pair[0].at_us == 20_000));
     assert_continuous(&heard, 8_000);
     assert!(share(&alice.decode(&heard), 1_000.0, 8_000) > 0.99);
     let told = stage.told();
-    assert!(
-        matches!(told[..], [(_, LegEvent::PlayEnded { play: 9 })]),
-        "{told:?}"
-    );
+    assert!(matches!(told[..], [(_, LegEvent::PlayEnded { play: 9 })]), "{told:?}");
 }
 
 #[test]
 fn what_is_stopped_or_replaced_does_not_tell_an_end() {
     let mut stage = Stage::new();
     let alice = stage.leg(CodecKind::Pcmu);
-    let sound = || {
-        Playable::Sound(Sound {
-            rate: 8_000,
-            pcm: Arc::from([500; 800]),
-        })
-    };
+    let sound = || Playable::Sound(Sound { rate: 8_000, pcm: Arc::from([500; 800]) });
     stage.order(&alice, Order::Play(1, sound(), PlayMode::FOREVER));
     stage.pass(1_000);
     stage.order(&alice, Order::Play(2, sound(), PlayMode::ONCE));
@@ -174,21 +137,13 @@ fn what_is_stopped_or_replaced_does_not_tell_an_end() {
     stage.order(&alice, Order::StopPlay);
     stage.pass(1_000);
     let told = stage.told();
-    assert!(
-        matches!(told[..], [(_, LegEvent::PlayEnded { play: 2 })]),
-        "{told:?}"
-    );
+    assert!(matches!(told[..], [(_, LegEvent::PlayEnded { play: 2 })]), "{told:?}");
 }
 
 #[test]
 fn prompt_bridge_prompt_is_one_stream() {
     let (mut stage, alice, mut bob) = bridged(CodecKind::Pcma, CodecKind::Pcma);
-    let sound = || {
-        Playable::Sound(Sound {
-            rate: 8_000,
-            pcm: Arc::from([500; 1_600]),
-        })
-    };
+    let sound = || Playable::Sound(Sound { rate: 8_000, pcm: Arc::from([500; 1_600]) });
     stage.order(&alice, Order::Play(1, sound(), PlayMode::ONCE));
     stage.talk(&mut bob, 30, quiet);
     stage.order(&alice, Order::Play(2, sound(), PlayMode::ONCE));
@@ -206,17 +161,9 @@ fn silence_never_lasts_a_second_for_who_listens() {
         stage.pass(10_000);
         let heard = stage.heard_by(&alice);
         assert!(heard[0].at_us < 1_000_000);
-        assert!(
-            heard
-                .windows(2)
-                .all(|pair| pair[1].at_us - pair[0].at_us < 1_000_000)
-        );
+        assert!(heard.windows(2).all(|pair| pair[1].at_us - pair[0].at_us < 1_000_000));
         assert!(heard.len() < 50, "but it costs little: {}", heard.len());
-        let loudest = alice
-            .decode(&heard)
-            .into_iter()
-            .map(i16::unsigned_abs)
-            .max();
+        let loudest = alice.decode(&heard).into_iter().map(i16::unsigned_abs).max();
         assert!(loudest < Some(64), "{codec:?}: {loudest:?}");
         assert_continuous(&heard, codec.clock_rate());
     }
@@ -229,11 +176,7 @@ fn who_is_bridged_with_a_mute_phone_hears_silence_too() {
     stage.pass(5_000);
     stage.talk(&mut alice, 10, quiet);
     let heard = stage.heard_by(&bob);
-    assert!(
-        heard
-            .windows(2)
-            .all(|pair| pair[1].at_us - pair[0].at_us < 1_000_000)
-    );
+    assert!(heard.windows(2).all(|pair| pair[1].at_us - pair[0].at_us < 1_000_000));
     assert_continuous(&heard, 8_000);
 }
 
@@ -248,11 +191,7 @@ fn a_leg_on_hold_is_sent_nothing_and_its_peer_hears_music() {
     let heard = stage.heard_by(&alice);
     assert!(heard.len() >= 199, "{}", heard.len());
     let music = alice.decode(&heard);
-    assert!(
-        media::frame::rms(&music) > 200,
-        "{}",
-        media::frame::rms(&music)
-    );
+    assert!(media::frame::rms(&music) > 200, "{}", media::frame::rms(&music));
 
     stage.order(&bob, Order::Remote(Box::new(bob.remote.clone())));
     stage.talk(&mut bob, 50, quiet);
@@ -279,18 +218,12 @@ fn one_press_is_one_digit_here_and_one_new_event_there() {
     );
     let heard = stage.heard_by(&bob);
     assert_continuous(&heard, 8_000);
-    let events: Vec<&Sent> = heard
-        .iter()
-        .filter(|sent| sent.rtp().payload_type == EVENTS)
-        .collect();
+    let events: Vec<&Sent> = heard.iter().filter(|sent| sent.rtp().payload_type == EVENTS).collect();
     let stamps: HashSet<u32> = events.iter().map(|sent| sent.rtp().timestamp).collect();
     assert_eq!(stamps.len(), 1, "one event");
     assert!(events[0].rtp().marker);
     assert!(events.iter().all(|sent| sent.rtp().payload[0] == 5));
-    let ends = events
-        .iter()
-        .filter(|sent| sent.rtp().payload[1] & 0x80 != 0)
-        .count();
+    let ends = events.iter().filter(|sent| sent.rtp().payload[1] & 0x80 != 0).count();
     assert_eq!(ends, 3);
 }
 
@@ -302,22 +235,13 @@ fn digits_are_dialled_in_order_and_their_end_is_told() {
     stage.pass(3_000);
     let heard = stage.heard_by(&alice);
     let mut codes: Vec<(u8, u64)> = Vec::new();
-    for sent in heard
-        .iter()
-        .filter(|sent| sent.rtp().marker && sent.rtp().payload_type == EVENTS)
-    {
+    for sent in heard.iter().filter(|sent| sent.rtp().marker && sent.rtp().payload_type == EVENTS) {
         codes.push((sent.rtp().payload[0], sent.at_us));
     }
-    assert_eq!(
-        codes.iter().map(|(code, _)| *code).collect::<Vec<_>>(),
-        [1, 11, 15]
-    );
+    assert_eq!(codes.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [1, 11, 15]);
     assert!(codes[1].1 - codes[0].1 >= 600_000, "the pause of w");
     let told = stage.told();
-    assert!(
-        matches!(told[..], [(_, LegEvent::PlayEnded { play: 4 })]),
-        "{told:?}"
-    );
+    assert!(matches!(told[..], [(_, LegEvent::PlayEnded { play: 4 })]), "{told:?}");
 }
 
 #[test]
@@ -332,10 +256,7 @@ fn a_phone_without_events_is_sent_tones() {
     let tone = alice.decode(&heard[..5]);
     assert!(share(&tone, 770.0, 8_000) > 0.3 && share(&tone, 1_336.0, 8_000) > 0.3);
     let told = stage.told();
-    assert!(
-        matches!(told[..], [(_, LegEvent::PlayEnded { play: 4 })]),
-        "{told:?}"
-    );
+    assert!(matches!(told[..], [(_, LegEvent::PlayEnded { play: 4 })]), "{told:?}");
 }
 
 #[test]
@@ -349,10 +270,7 @@ fn keys_in_the_audio_are_heard_when_asked() {
         stage.talk(&mut alice, 20, quiet);
         let told = stage.told();
         assert_eq!(told.len(), expected, "{told:?}");
-        assert!(
-            told.iter()
-                .all(|(_, event)| matches!(event, LegEvent::Dtmf { symbol: '9', .. }))
-        );
+        assert!(told.iter().all(|(_, event)| matches!(event, LegEvent::Dtmf { symbol: '9', .. })));
     }
 }
 
@@ -364,11 +282,7 @@ fn a_tone_survives_transcoding_between_all_codecs() {
             stage.talk(&mut alice, 100, sine(1_000.0, one.sample_rate()));
             stage.pass(200);
             let heard = stage.heard_by(&bob);
-            assert!(
-                (95..=112).contains(&heard.len()),
-                "{one:?} to {other:?}: {}",
-                heard.len()
-            );
+            assert!((95..=112).contains(&heard.len()), "{one:?} to {other:?}: {}", heard.len());
             assert_continuous(&heard, other.clock_rate());
             let pcm = bob.decode(&heard);
             let middle = &pcm[pcm.len() / 4..pcm.len() * 3 / 4];
@@ -386,10 +300,7 @@ fn silence_and_voice_are_told() {
     stage.talk(&mut alice, 50, sine(300.0, 8_000));
     stage.pass(1_000);
     let told: Vec<LegEvent> = stage.told().into_iter().map(|(_, event)| event).collect();
-    assert!(
-        matches!(told[..], [LegEvent::Voice, LegEvent::Silence]),
-        "{told:?}"
-    );
+    assert!(matches!(told[..], [LegEvent::Voice, LegEvent::Silence]), "{told:?}");
 }
 
 #[test]
@@ -397,23 +308,9 @@ fn reports_go_out_about_every_five_seconds() {
     let mut stage = Stage::new();
     let mut alice = stage.leg(CodecKind::Pcmu);
     stage.talk(&mut alice, 3_000, quiet);
-    let reports: Vec<Sent> = stage
-        .wire
-        .sent
-        .iter()
-        .filter(|sent| sent.is_rtcp)
-        .cloned()
-        .collect();
-    assert!(
-        (7..=25).contains(&reports.len()),
-        "{} in a minute",
-        reports.len()
-    );
-    assert!(
-        reports
-            .iter()
-            .all(|sent| sent.to.port() == alice.address.port() + 1)
-    );
+    let reports: Vec<Sent> = stage.wire.sent.iter().filter(|sent| sent.is_rtcp).cloned().collect();
+    assert!((7..=25).contains(&reports.len()), "{} in a minute", reports.len());
+    assert!(reports.iter().all(|sent| sent.to.port() == alice.address.port() + 1));
     let mut blocks = 0;
     for report in &reports {
         media::rtcp::parse(&report.bytes, |told| {
@@ -433,10 +330,7 @@ fn nothing_is_due_without_legs_and_no_frames_without_work() {
     assert_eq!(stage.bay.due_us(), None);
     let (alice, bob) = (stage.leg(CodecKind::Pcmu), stage.leg(CodecKind::Pcmu));
     stage.bay.bridge(0, alice.slot, bob.slot);
-    assert!(
-        stage.bay.due_us() >= Some(200_000),
-        "a relayed bridge needs no ticks"
-    );
+    assert!(stage.bay.due_us() >= Some(200_000), "a relayed bridge needs no ticks");
     stage.order(&alice, Order::Play(1, Playable::Silence, PlayMode::FOREVER));
     assert_eq!(stage.bay.due_us(), Some(0));
     stage.order(&alice, Order::StopPlay);
@@ -451,11 +345,7 @@ fn nothing_is_due_without_legs_and_no_frames_without_work() {
 fn signals_after(setup: impl FnOnce(&mut Stage, &mut Phone)) -> Vec<Signal> {
     let mut stage = Stage::new();
     let threads = MediaThreads::start(
-        &MediaConfig {
-            threads: 1,
-            rtp_ports: (20_000, 20_001),
-            media_timeout_ms: 30_000,
-        },
+        &MediaConfig { threads: 1, rtp_ports: (20_000, 20_001), media_timeout_ms: 30_000 },
         Ids::seeded(1),
     )
     .unwrap();
@@ -472,15 +362,7 @@ fn a_phone_that_vanishes_ends_its_leg_once() {
         stage.order(phone, Order::Established);
         stage.talk(phone, 100, quiet);
         stage.pass(29_500);
-        assert_eq!(
-            stage
-                .wire
-                .sent
-                .iter()
-                .filter(|sent| sent.slot != phone.slot)
-                .count(),
-            0
-        );
+        assert_eq!(stage.wire.sent.iter().filter(|sent| sent.slot != phone.slot).count(), 0);
         stage.pass(60_000);
     });
     assert_eq!(told, [Signal::MediaTimeout]);
@@ -504,17 +386,17 @@ fn who_talks_or_holds_or_has_not_answered_is_not_ended() {
             let len = media::rtcp::write_report(9, None, None, "me", false, &mut report).unwrap();
             let rtcp = SocketAddr::new(phone.address.ip(), phone.address.port() + 1);
             let now_us = stage.wire.now_us;
-            stage
-                .bay
-                .receive_rtcp(now_us, phone.slot, rtcp, &mut report[..len]);
+            stage.bay.receive_rtcp(now_us, phone.slot, rtcp, &mut report[..len]);
         }
     });
     let holds = signals_after(|stage, phone| {
         stage.order(phone, Order::Established);
-        let mut hold = phone.remote.clone();
-        hold.direction = Direction::Inactive;
-        stage.order(phone, Order::Remote(Box::new(hold)));
-        stage.pass(600_000);
+        for direction in [Direction::RecvOnly, Direction::Inactive, Direction::SendOnly] {
+            let mut hold = phone.remote.clone();
+            hold.direction = direction;
+            stage.order(phone, Order::Remote(Box::new(hold)));
+            stage.pass(600_000);
+        }
         // Back from hold it has its full time again.
         stage.order(phone, Order::Remote(Box::new(phone.remote.clone())));
         stage.pass(25_000);
@@ -526,23 +408,14 @@ fn who_talks_or_holds_or_has_not_answered_is_not_ended() {
 
 #[test]
 fn a_recording_holds_what_the_leg_sends_on_the_left_and_what_it_hears_on_the_right() {
-    for (codec, other, rate) in [
-        (CodecKind::Pcmu, CodecKind::Pcmu, 8_000),
-        (CodecKind::G722, CodecKind::Pcma, 16_000),
-    ] {
+    for (codec, other, rate) in [(CodecKind::Pcmu, CodecKind::Pcmu, 8_000), (CodecKind::G722, CodecKind::Pcma, 16_000)]
+    {
         let (mut stage, mut alice, mut bob) = bridged(codec, other);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("call.wav");
-        let start = RecordCommand::Start {
-            id: "rec_1".into(),
-            path: path.clone(),
-            rate,
-        };
+        let start = RecordCommand::Start { id: "rec_1".into(), path: path.clone(), rate };
         stage.order(&alice, Order::Record(start));
-        let (low, high) = (
-            sine(500.0, codec.sample_rate()),
-            sine(1_500.0, other.sample_rate()),
-        );
+        let (low, high) = (sine(500.0, codec.sample_rate()), sine(1_500.0, other.sample_rate()));
         let talk = |stage: &mut Stage, alice: &mut Phone, bob: &mut Phone, frames: usize| {
             for _ in 0..frames {
                 stage.say(alice, &low);
@@ -555,52 +428,31 @@ fn a_recording_holds_what_the_leg_sends_on_the_left_and_what_it_hears_on_the_rig
         talk(&mut stage, &mut alice, &mut bob, 100);
         stage.order(&alice, Order::Record(RecordCommand::Resume));
         talk(&mut stage, &mut alice, &mut bob, 50);
-        let prompt = Sound {
-            rate: 8_000,
-            pcm: (0..8_000).map(sine(1_000.0, 8_000)).collect(),
-        };
-        stage.order(
-            &alice,
-            Order::Play(1, Playable::Sound(prompt), PlayMode::ONCE),
-        );
+        let prompt = Sound { rate: 8_000, pcm: (0..8_000).map(sine(1_000.0, 8_000)).collect() };
+        stage.order(&alice, Order::Play(1, Playable::Sound(prompt), PlayMode::ONCE));
         talk(&mut stage, &mut alice, &mut bob, 50);
         stage.order(&alice, Order::Record(RecordCommand::Stop));
         stage.told();
 
-        let LegEvent::RecordingReady {
-            id,
-            seconds,
-            channels,
-            sha256,
-            path: told,
-        } = stage.wait_told()
-        else {
+        let LegEvent::RecordingReady { id, seconds, channels, sha256, path: told } = stage.wait_told() else {
             panic!("no recording");
         };
         assert_eq!((&*id, channels, &told), ("rec_1", 2, &path));
         assert!((3.9..=4.1).contains(&seconds), "{seconds}");
         let bytes = std::fs::read(&path).unwrap();
-        let hash: String = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(sha256, hash);
         let mut reader = hound::WavReader::open(&path).unwrap();
         assert_eq!(reader.spec().sample_rate, rate);
         let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
-        let channel =
-            |index: usize| -> Vec<i16> { samples.iter().skip(index).step_by(2).copied().collect() };
+        let channel = |index: usize| -> Vec<i16> { samples.iter().skip(index).step_by(2).copied().collect() };
         let (left, right) = (channel(0), channel(1));
         let second = rate as usize;
-        let share_of =
-            |pcm: &[i16], hz, from: usize| share(&pcm[from..from + second / 2], hz, rate);
+        let share_of = |pcm: &[i16], hz, from: usize| share(&pcm[from..from + second / 2], hz, rate);
         assert!(share_of(&left, 500.0, second) > 0.95);
         assert!(share_of(&right, 1_500.0, second) > 0.95);
         assert!(share_of(&left, 500.0, second * 13 / 4) > 0.95);
-        assert!(
-            share_of(&right, 1_000.0, second * 13 / 4) > 0.95,
-            "the prompt is on the right"
-        );
+        assert!(share_of(&right, 1_000.0, second * 13 / 4) > 0.95, "the prompt is on the right");
     }
 }
 
@@ -609,30 +461,16 @@ fn channels_are_aligned_and_silent_where_nothing_came() {
     let (mut stage, mut alice, mut bob) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("call.wav");
-    let start = RecordCommand::Start {
-        id: "rec_1".into(),
-        path: path.clone(),
-        rate: 8_000,
-    };
+    let start = RecordCommand::Start { id: "rec_1".into(), path: path.clone(), rate: 8_000 };
     stage.order(&alice, Order::Record(start));
     stage.talk(&mut alice, 50, sine(500.0, 8_000));
     stage.pass(1_000);
     stage.talk(&mut bob, 50, sine(500.0, 8_000));
-    stage
-        .bay
-        .close(stage.wire.now_us, 0, alice.slot, &mut stage.wire);
+    stage.bay.close(stage.wire.now_us, 0, alice.slot, &mut stage.wire);
     stage.told();
     assert!(matches!(stage.wait_told(), LegEvent::RecordingReady { .. }));
-    let samples: Vec<i16> = hound::WavReader::open(&path)
-        .unwrap()
-        .samples()
-        .map(Result::unwrap)
-        .collect();
-    assert!(
-        (23_000..=25_000).contains(&(samples.len() / 2)),
-        "{}",
-        samples.len() / 2
-    );
+    let samples: Vec<i16> = hound::WavReader::open(&path).unwrap().samples().map(Result::unwrap).collect();
+    assert!((23_000..=25_000).contains(&(samples.len() / 2)), "{}", samples.len() / 2);
     let level = |channel: usize, from: usize, to: usize| {
         let pcm: Vec<i16> = samples.iter().skip(channel).step_by(2).copied().collect();
         media::frame::rms(&pcm[from..to])
@@ -646,17 +484,11 @@ fn channels_are_aligned_and_silent_where_nothing_came() {
 fn a_recording_that_cannot_be_written_says_so() {
     let mut stage = Stage::new();
     let alice = stage.leg(CodecKind::Pcmu);
-    let start = RecordCommand::Start {
-        id: "rec_1".into(),
-        path: "/nowhere/at/all.wav".into(),
-        rate: 8_000,
-    };
+    let start = RecordCommand::Start { id: "rec_1".into(), path: "/nowhere/at/all.wav".into(), rate: 8_000 };
     stage.order(&alice, Order::Record(start));
     stage.pass(1_000);
     stage.order(&alice, Order::Record(RecordCommand::Stop));
-    let LegEvent::RecordingFailed { id, error } = stage.wait_told() else {
-        panic!()
-    };
+    let LegEvent::RecordingFailed { id, error } = stage.wait_told() else { panic!() };
     assert_eq!(&*id, "rec_1");
     assert!(!error.is_empty());
     assert_eq!(stage.recorder.open(), 0);
@@ -665,17 +497,10 @@ fn a_recording_that_cannot_be_written_says_so() {
 #[test]
 fn srtp_is_opened_on_one_side_and_sealed_anew_on_the_other() {
     let (mut stage, alice, mut bob) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
-    let line = |byte| SdesLine {
-        tag: 1,
-        suite: Suite::AesCm128HmacSha1_80,
-        keys: Keys([byte; 30]),
-    };
+    let line = |byte| SdesLine { tag: 1, suite: Suite::AesCm128HmacSha1_80, keys: Keys([byte; 30]) };
     let (ours, theirs) = (line(1), line(2));
     let mut remote = alice.remote.clone();
-    remote.srtp = Some(SrtpKeys {
-        local: ours.clone(),
-        remote: theirs.clone(),
-    });
+    remote.srtp = Some(SrtpKeys { local: ours.clone(), remote: theirs.clone() });
     stage.order(&alice, Order::Remote(Box::new(remote)));
     let mut seal = Srtp::new(theirs.suite, &theirs.keys);
     let mut open = Srtp::new(ours.suite, &ours.keys);
@@ -701,4 +526,39 @@ fn srtp_is_opened_on_one_side_and_sealed_anew_on_the_other() {
     }
     assert!(share(&alice.decode(&heard), 900.0, 8_000) > 0.99);
     assert_continuous(&heard, 8_000);
+}
+
+#[test]
+fn a_leg_that_fails_inside_is_ended_alone() {
+    let told = signals_after(|stage, phone| {
+        let (bob, mut carol) = (stage.leg(CodecKind::Pcmu), stage.leg(CodecKind::Pcmu));
+        stage.bay.bridge(0, phone.slot, bob.slot);
+        stage.say(&mut carol, quiet);
+        stage.say(phone, quiet);
+        // As after a panic in the packet just handled.
+        assert_eq!(stage.bay.evict(stage.wire.now_us), Some(phone.slot));
+        assert_eq!(stage.bay.evict(stage.wire.now_us), None);
+        stage.heard_by(&bob);
+        stage.pass(1_000);
+        assert!(!stage.heard_by(&bob).is_empty(), "its peer lives on");
+        assert!(!stage.heard_by(&carol).is_empty());
+    });
+    assert_eq!(told, [Signal::MediaTimeout]);
+}
+
+#[test]
+fn a_new_agreement_keeps_the_stream_and_follows_the_codec() {
+    let (mut stage, alice, mut bob) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
+    stage.talk(&mut bob, 50, sine(600.0, 8_000));
+    let before = stage.heard_by(&alice);
+    let mut wide = alice.remote.clone();
+    wide.codec = CodecKind::G722;
+    (wide.payload_in, wide.payload_out) = (9, 9);
+    stage.order(&alice, Order::Remote(Box::new(wide)));
+    stage.talk(&mut bob, 50, sine(600.0, 8_000));
+    let after = stage.heard_by(&alice);
+    assert!(after.iter().all(|sent| sent.rtp().payload_type == 9));
+    assert!(after.len() >= 45, "{}", after.len());
+    let all: Vec<Sent> = before.into_iter().chain(after).collect();
+    assert_continuous(&all, 8_000);
 }

@@ -33,10 +33,7 @@ impl PortPool {
         if free.is_empty() {
             return Err(MediaError::EmptyRange(range));
         }
-        Ok(Arc::new(Self {
-            range,
-            state: Mutex::new(State { free, lent: 0 }),
-        }))
+        Ok(Arc::new(Self { range, state: Mutex::new(State { free, lent: 0 }) }))
     }
 
     /// How many pairs there are, lent or not.
@@ -53,15 +50,9 @@ impl PortPool {
     /// Lends the pair that was returned longest ago.
     pub(crate) fn lend(self: &Arc<Self>) -> Result<PortLease, MediaError> {
         let mut state = self.state();
-        let port = state
-            .free
-            .pop_front()
-            .ok_or(MediaError::NoPort(self.range))?;
+        let port = state.free.pop_front().ok_or(MediaError::NoPort(self.range))?;
         state.lent += 1;
-        Ok(PortLease {
-            port,
-            pool: self.clone(),
-        })
+        Ok(PortLease { port, pool: self.clone() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,10 +110,7 @@ mod tests {
     #[test]
     fn a_range_without_a_pair_is_refused() {
         for range in [(10_001, 10_002), (10_000, 10_000), (5, 4), (0, 1)] {
-            assert!(
-                matches!(PortPool::new(range), Err(MediaError::EmptyRange(_))),
-                "{range:?}"
-            );
+            assert!(matches!(PortPool::new(range), Err(MediaError::EmptyRange(_))), "{range:?}");
         }
         assert_eq!(PortPool::new((65_534, 65_535)).unwrap().pairs(), 1);
     }

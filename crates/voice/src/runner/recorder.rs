@@ -12,9 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
-};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -40,23 +38,9 @@ const RETRY: Duration = Duration::from_millis(100);
 type Track = u64;
 
 enum Job {
-    Begin {
-        track: Track,
-        path: PathBuf,
-        rate: u32,
-        id: RecordingId,
-        events: LegEvents,
-    },
-    Write {
-        track: Track,
-        at_frame: u64,
-        block: Vec<u8>,
-        home: SyncSender<Vec<u8>>,
-    },
-    End {
-        track: Track,
-        frames: u64,
-    },
+    Begin { track: Track, path: PathBuf, rate: u32, id: RecordingId, events: LegEvents },
+    Write { track: Track, at_frame: u64, block: Vec<u8>, home: SyncSender<Vec<u8>> },
+    End { track: Track, frames: u64 },
     Stop,
 }
 
@@ -74,18 +58,9 @@ impl Recorder {
         let (jobs, queue) = sync_channel(MAX_JOBS);
         let open = Arc::new(AtomicUsize::new(0));
         let writer = Writer::new(open.clone());
-        let join = std::thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || writer.run(&queue))?;
+        let join = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || writer.run(&queue))?;
         let next_track = Arc::default();
-        Ok((
-            Self {
-                jobs,
-                open,
-                next_track,
-            },
-            join,
-        ))
+        Ok((Self { jobs, open, next_track }, join))
     }
 
     /// Recordings that are being written or completed.
@@ -134,29 +109,12 @@ pub(super) struct Tape {
 
 impl RecorderFeed {
     /// Begins a recording of `rate` frames a second.
-    pub(super) fn begin(
-        &mut self,
-        id: RecordingId,
-        path: PathBuf,
-        rate: u32,
-        events: LegEvents,
-    ) -> Tape {
+    pub(super) fn begin(&mut self, id: RecordingId, path: PathBuf, rate: u32, events: LegEvents) -> Tape {
         let track = self.next_track.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.post(Job::Begin {
-            track,
-            path,
-            rate,
-            id,
-            events,
-        });
+        self.post(Job::Begin { track, path, rate, id, events });
         let block_bytes = (rate / BLOCKS_PER_SECOND) as usize * FRAME_BYTES as usize;
-        Tape {
-            track,
-            block: self.spare_block(),
-            block_bytes,
-            frames: 0,
-        }
+        Tape { track, block: self.spare_block(), block_bytes, frames: 0 }
     }
 
     /// Adds sound to both channels.
@@ -173,10 +131,7 @@ impl RecorderFeed {
     /// Ends a recording.
     pub(super) fn end(&mut self, mut tape: Tape) {
         self.hand_over(&mut tape);
-        self.post(Job::End {
-            track: tape.track,
-            frames: tape.frames,
-        });
+        self.post(Job::End { track: tape.track, frames: tape.frames });
     }
 
     /// Sends again what found the queue full.
@@ -201,12 +156,7 @@ impl RecorderFeed {
         let block = std::mem::replace(&mut tape.block, next);
         let at_frame = tape.frames;
         tape.frames += block.len() as u64 / FRAME_BYTES;
-        self.post(Job::Write {
-            track: tape.track,
-            at_frame,
-            block,
-            home: self.home.clone(),
-        });
+        self.post(Job::Write { track: tape.track, at_frame, block, home: self.home.clone() });
     }
 
     /// A block that is dropped because the disk cannot keep up leaves silence in the file, at its place.
@@ -262,12 +212,7 @@ struct Sealing {
 
 impl Writer {
     fn new(open: Arc<AtomicUsize>) -> Self {
-        Self {
-            open,
-            files: HashMap::new(),
-            sealing: VecDeque::new(),
-            untold: VecDeque::new(),
-        }
+        Self { open, files: HashMap::new(), sealing: VecDeque::new(), untold: VecDeque::new() }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -303,22 +248,11 @@ impl Writer {
 
     fn handle(&mut self, job: Job) {
         match job {
-            Job::Begin {
-                track,
-                path,
-                rate,
-                id,
-                events,
-            } => {
+            Job::Begin { track, path, rate, id, events } => {
                 let recording = Recording::create(path, rate, id, events);
                 self.files.insert(track, recording);
             }
-            Job::Write {
-                track,
-                at_frame,
-                mut block,
-                home,
-            } => {
+            Job::Write { track, at_frame, mut block, home } => {
                 if let Some(recording) = self.files.get_mut(&track) {
                     recording.write(at_frame, &block);
                 }
@@ -343,11 +277,7 @@ impl Writer {
 
     fn end(&mut self, mut recording: Recording, frames: u64) {
         match recording.complete(frames) {
-            Ok(file) => self.sealing.push_back(Sealing {
-                recording,
-                file,
-                hash: Sha256::new(),
-            }),
+            Ok(file) => self.sealing.push_back(Sealing { recording, file, hash: Sha256::new() }),
             Err(error) => self.failed(recording, &error),
         }
     }
@@ -369,10 +299,7 @@ impl Writer {
         if matches!(read, Ok(false)) {
             return;
         }
-        let Some(Sealing {
-            recording, hash, ..
-        }) = self.sealing.pop_front()
-        else {
+        let Some(Sealing { recording, hash, .. }) = self.sealing.pop_front() else {
             return;
         };
         match read {
@@ -396,13 +323,7 @@ impl Writer {
     fn failed(&mut self, recording: Recording, error: &io::Error) {
         tracing::error!(recording = %recording.id, path = %recording.path.display(), %error, "a recording could not be written");
         self.open.fetch_sub(1, Ordering::Relaxed);
-        self.tell(
-            recording.events,
-            LegEvent::RecordingFailed {
-                id: recording.id,
-                error: error.to_string(),
-            },
-        );
+        self.tell(recording.events, LegEvent::RecordingFailed { id: recording.id, error: error.to_string() });
     }
 
     fn tell(&mut self, events: LegEvents, event: LegEvent) {
@@ -414,26 +335,11 @@ impl Writer {
 
 impl Recording {
     fn create(path: PathBuf, rate: u32, id: RecordingId, events: LegEvents) -> Self {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .and_then(|file| {
-                file.write_all_at(&record::header(rate, 0), 0)?;
-                Ok(file)
-            });
-        Self {
-            id,
-            events,
-            path,
-            rate,
-            file,
-            frames: 0,
-            header_frames: 0,
-            synced_frames: 0,
-        }
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).and_then(|file| {
+            file.write_all_at(&record::header(rate, 0), 0)?;
+            Ok(file)
+        });
+        Self { id, events, path, rate, file, frames: 0, header_frames: 0, synced_frames: 0 }
     }
 
     /// Writes a block at its place in time; what is missing before it reads as silence. The first failure ends all writing.
@@ -447,8 +353,7 @@ impl Recording {
                 wrote = file.write_all_at(&record::header(self.rate, self.frames), 0);
             }
         }
-        if wrote.is_ok() && self.frames - self.synced_frames >= SYNC_SECONDS * u64::from(self.rate)
-        {
+        if wrote.is_ok() && self.frames - self.synced_frames >= SYNC_SECONDS * u64::from(self.rate) {
             self.synced_frames = self.frames;
             wrote = file.sync_data();
         }

@@ -24,13 +24,7 @@ pub(super) struct Recording {
 impl Recording {
     /// Onto `tape`, at `rate` frames a second.
     pub(super) fn new(tape: Tape, rate: u32) -> Self {
-        Self {
-            tape,
-            paused: false,
-            outgoing: None,
-            left: Channel::new(rate),
-            right: Channel::new(rate),
-        }
+        Self { tape, paused: false, outgoing: None, left: Channel::new(rate), right: Channel::new(rate) }
     }
 
     /// Leaves out what follows, or goes on.
@@ -49,16 +43,8 @@ impl Recording {
     }
 
     /// Adds this tick's frame of both directions. `incoming` is what the leg sends, with its rate.
-    pub(super) fn tick(
-        &mut self,
-        now_us: u64,
-        incoming: Option<(u32, &[i16])>,
-        feed: &mut RecorderFeed,
-    ) {
-        let outgoing = self
-            .outgoing
-            .as_mut()
-            .map(|ear| (ear.kind().sample_rate(), ear.pull(now_us)));
+    pub(super) fn tick(&mut self, now_us: u64, incoming: Option<(u32, &[i16])>, feed: &mut RecorderFeed) {
+        let outgoing = self.outgoing.as_mut().map(|ear| (ear.kind().sample_rate(), ear.pull(now_us)));
         if self.paused {
             return;
         }
@@ -81,11 +67,7 @@ struct Channel {
 
 impl Channel {
     fn new(rate: u32) -> Self {
-        Self {
-            rate,
-            resampler: None,
-            frame: vec![0; MAX_FRAME_SAMPLES + 1].into_boxed_slice(),
-        }
+        Self { rate, resampler: None, frame: vec![0; MAX_FRAME_SAMPLES + 1].into_boxed_slice() }
     }
 
     fn convert(&mut self, source: Option<(u32, &[i16])>) -> &[i16] {
@@ -98,11 +80,7 @@ impl Channel {
                 }
             }
             Some((rate, pcm)) => {
-                if self
-                    .resampler
-                    .as_ref()
-                    .is_none_or(|(from, _)| *from != rate)
-                {
+                if self.resampler.as_ref().is_none_or(|(from, _)| *from != rate) {
                     self.resampler = Some((rate, Resampler::new(rate, self.rate)));
                 }
                 if let Some((_, resampler)) = &mut self.resampler {

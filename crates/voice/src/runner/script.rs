@@ -13,7 +13,9 @@ use super::MediaError;
 use super::handle::{Handle, LegKey, MediaLeg};
 use super::mailbox::{Command, Mailbox, Order};
 use super::port_pool::PortPool;
-use crate::leg::{Leg, LegEvent, LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand, Signal, Signals};
+use crate::leg::{
+    Leg, LegEvent, LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand, Signal, Signals,
+};
 
 /// Ports that nobody binds.
 const NO_PORTS: (u16, u16) = (10_000, 10_001);

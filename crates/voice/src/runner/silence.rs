@@ -30,12 +30,7 @@ pub(super) struct SilenceWatch {
 impl SilenceWatch {
     /// Tells of `after_ms` milliseconds of silence.
     pub(super) fn new(after_ms: u32) -> Self {
-        Self {
-            after_frames: after_ms.div_ceil(FRAME_MS).max(1),
-            quiet_frames: 0,
-            loud_frames: 0,
-            last: None,
-        }
+        Self { after_frames: after_ms.div_ceil(FRAME_MS).max(1), quiet_frames: 0, loud_frames: 0, last: None }
     }
 
     /// Takes the frame of a tick.
@@ -63,9 +58,7 @@ mod tests {
     use super::*;
 
     fn feed(watch: &mut SilenceWatch, level: i16, frames: usize) -> Vec<(usize, Change)> {
-        (0..frames)
-            .filter_map(|index| watch.frame(&[level; 160]).map(|change| (index, change)))
-            .collect()
+        (0..frames).filter_map(|index| watch.frame(&[level; 160]).map(|change| (index, change))).collect()
     }
 
     #[test]

@@ -47,13 +47,7 @@ pub(super) struct Notes {
 
 impl Notes {
     fn note(&mut self, slot: usize, to: SocketAddr, is_rtcp: bool, datagram: &[u8]) {
-        self.sent.push(Sent {
-            at_us: self.now_us,
-            slot,
-            to,
-            is_rtcp,
-            bytes: datagram.to_vec(),
-        });
+        self.sent.push(Sent { at_us: self.now_us, slot, to, is_rtcp, bytes: datagram.to_vec() });
     }
 }
 
@@ -126,8 +120,7 @@ impl Stage {
         let mut buffer = [0; 2_048];
         buffer[..datagram.len()].copy_from_slice(datagram);
         let (now_us, len) = (self.wire.now_us, datagram.len());
-        self.bay
-            .receive(now_us, slot, from, &mut buffer, len, &mut self.wire);
+        self.bay.receive(now_us, slot, from, &mut buffer, len, &mut self.wire);
     }
 
     /// Lets time pass up to `ms` milliseconds from now, doing what is due at its very microsecond.
@@ -170,16 +163,9 @@ impl Stage {
 
     /// Waits for the recorder's word; fails the test when none comes within 10 s.
     pub(super) fn wait_told(&mut self) -> LegEvent {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let wait = std::time::Duration::from_secs(10);
-        runtime
-            .block_on(async { tokio::time::timeout(wait, self.events.recv()).await })
-            .unwrap()
-            .unwrap()
-            .1
+        runtime.block_on(async { tokio::time::timeout(wait, self.events.recv()).await }).unwrap().unwrap().1
     }
 }
 
@@ -215,11 +201,7 @@ impl Phone {
             codec,
             payload_in: codec.payload_type(),
             payload_out: codec.payload_type(),
-            events: Some(TelephoneEvents {
-                payload_in: EVENTS,
-                payload_out: EVENTS,
-                clock_rate: codec.clock_rate(),
-            }),
+            events: Some(TelephoneEvents { payload_in: EVENTS, payload_out: EVENTS, clock_rate: codec.clock_rate() }),
             direction: Direction::SendRecv,
             srtp: None,
         };
@@ -250,22 +232,9 @@ impl Phone {
     }
 
     /// A packet with the phone's next sequence number.
-    pub(super) fn packet(
-        &mut self,
-        marker: bool,
-        payload_type: u8,
-        timestamp: u32,
-        payload: &[u8],
-    ) -> Vec<u8> {
+    pub(super) fn packet(&mut self, marker: bool, payload_type: u8, timestamp: u32, payload: &[u8]) -> Vec<u8> {
         let mut datagram = vec![0; 12 + payload.len()];
-        let packet = Packet {
-            marker,
-            payload_type,
-            sequence: self.sequence,
-            timestamp,
-            ssrc: self.ssrc,
-            payload,
-        };
+        let packet = Packet { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc, payload };
         packet.write(&mut datagram).unwrap();
         self.sequence = self.sequence.wrapping_add(1);
         datagram
@@ -275,15 +244,7 @@ impl Phone {
     pub(super) fn key(&mut self, code: u8) -> Vec<Vec<u8>> {
         let ticks = self.remote.codec.frame_ticks() as u16;
         let timestamp = self.timestamp;
-        let steps = [
-            (1, 0),
-            (2, 0),
-            (3, 0),
-            (4, 0),
-            (5, 0x80),
-            (5, 0x80),
-            (5, 0x80),
-        ];
+        let steps = [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0x80), (5, 0x80), (5, 0x80)];
         let packets = steps
             .iter()
             .enumerate()

@@ -69,41 +69,25 @@ impl Threads {
         let timepiece = Timepiece::start();
         let timeout_us = u64::from(config.media_timeout_ms) * 1_000;
         let (recorder, join) = Recorder::start().map_err(Arc::new)?;
-        let mut running = Running {
-            media: Vec::with_capacity(count),
-            recorder: Some(join),
-        };
+        let mut running = Running { media: Vec::with_capacity(count), recorder: Some(join) };
         let mut spawn = |index| -> Result<Arc<Mailbox>, MediaError> {
             let patchbay = Patchbay::new(timeout_us, recorder.feed()).map_err(io::Error::other);
             let thread = MediaThread::new(timepiece, patchbay.map_err(Arc::new)?);
             let thread = thread.map_err(Arc::new)?;
             let mailbox = thread.mailbox.clone();
-            let join = std::thread::Builder::new()
-                .name(format!("media-{index}"))
-                .spawn(move || thread.run());
+            let join = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run());
             running.media.push(join.map_err(Arc::new)?);
             Ok(mailbox)
         };
         let first = spawn(0)?;
         let others = (1..count).map(spawn).collect::<Result<_, _>>()?;
-        Ok(Self {
-            first,
-            others,
-            recorder,
-            running: Mutex::new(running),
-        })
+        Ok(Self { first, others, recorder, running: Mutex::new(running) })
     }
 
     /// The thread with the fewest legs.
     pub(super) fn least_loaded(&self) -> &Arc<Mailbox> {
         let (first, others) = (&self.first, &self.others);
-        others.iter().fold(first, |best, other| {
-            if other.legs() < best.legs() {
-                other
-            } else {
-                best
-            }
-        })
+        others.iter().fold(first, |best, other| if other.legs() < best.legs() { other } else { best })
     }
 
     /// Legs on all threads.
@@ -118,8 +102,7 @@ impl Threads {
 
     /// Ends them all: legs first, then the recordings they leave behind.
     pub(super) fn stop(&self) {
-        let running =
-            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         self.mailboxes().for_each(|mailbox| mailbox.stop());
         for join in running.media {
             if join.join().is_err() {
@@ -212,8 +195,7 @@ impl MediaThread {
         }
         let now_us = self.timepiece.now_us();
         if self.patchbay.due_us().is_some_and(|due| due <= now_us) {
-            self.patchbay
-                .advance(now_us, Timepiece::ntp(), &mut self.sockets);
+            self.patchbay.advance(now_us, Timepiece::ntp(), &mut self.sockets);
         }
         true
     }
@@ -225,9 +207,7 @@ impl MediaThread {
             self.sockets.take(slot, self.poll.registry());
             self.mailbox.leg_went();
         }
-        self.unread = (0..self.sockets.slots())
-            .map(LegSockets::rtp_token)
-            .collect();
+        self.unread = (0..self.sockets.slots()).map(LegSockets::rtp_token).collect();
     }
 
     /// How long there is nothing to do.
@@ -236,9 +216,7 @@ impl MediaThread {
             return Some(Duration::ZERO);
         }
         let due_us = self.patchbay.due_us()?;
-        Some(Duration::from_micros(
-            due_us.saturating_sub(self.timepiece.now_us()),
-        ))
+        Some(Duration::from_micros(due_us.saturating_sub(self.timepiece.now_us())))
     }
 
     /// Reads one socket until it is empty or its turn is over.
@@ -260,8 +238,7 @@ impl MediaThread {
                 let datagram = buffer.get_mut(..len).unwrap_or_default();
                 self.patchbay.receive_rtcp(now_us, slot, from, datagram);
             } else {
-                self.patchbay
-                    .receive(now_us, slot, from, buffer, len, &mut self.sockets);
+                self.patchbay.receive(now_us, slot, from, buffer, len, &mut self.sockets);
             }
         }
         self.unread.push(token);
@@ -323,29 +300,16 @@ impl MediaThread {
             Some(other) => self.patchbay.bridge(self.timepiece.now_us(), slot, other),
             None => {
                 self.patchbay.wish(slot, Some(other.key));
-                other.order(Order::Depart {
-                    this: other.clone(),
-                    to: self.mailbox.clone(),
-                    join: this,
-                });
+                other.order(Order::Depart { this: other.clone(), to: self.mailbox.clone(), join: this });
             }
         }
     }
 
     /// Sends a leg to the thread that called for it, together with the orders for it that wait here.
-    fn depart(
-        &mut self,
-        this: Arc<Handle>,
-        to: Arc<Mailbox>,
-        join: Arc<Handle>,
-        slot: Option<usize>,
-    ) {
+    fn depart(&mut self, this: Arc<Handle>, to: Arc<Mailbox>, join: Arc<Handle>, slot: Option<usize>) {
         if Arc::ptr_eq(&to, &self.mailbox) {
             // Both have come here meanwhile.
-            join.order(Order::BridgeStill {
-                this: join.clone(),
-                other: this,
-            });
+            join.order(Order::BridgeStill { this: join.clone(), other: this });
             return;
         }
         let mut route = this.route();
@@ -356,11 +320,7 @@ impl MediaThread {
             let moved_on = !Arc::ptr_eq(&route, &self.mailbox);
             drop(route);
             if moved_on {
-                this.order(Order::Depart {
-                    this: this.clone(),
-                    to,
-                    join,
-                });
+                this.order(Order::Depart { this: this.clone(), to, join });
             }
             return;
         };
@@ -376,24 +336,14 @@ impl MediaThread {
         let sockets = self.sockets.take(slot, self.poll.registry());
         self.mailbox.leg_went();
         to.leg_came();
-        let arrival = Box::new(Arrival {
-            media,
-            sockets,
-            this: this.clone(),
-            join,
-        });
+        let arrival = Box::new(Arrival { media, sockets, this: this.clone(), join });
         to.move_in(arrival, pending);
         *route = to;
     }
 
     fn arrive(&mut self, arrival: Arrival) {
         let now_us = self.timepiece.now_us();
-        let Arrival {
-            media,
-            sockets,
-            this,
-            join,
-        } = arrival;
+        let Arrival { media, sockets, this, join } = arrival;
         let slot = self.patchbay.insert(now_us, media);
         if let Some(sockets) = sockets {
             self.open(slot, sockets);
@@ -403,10 +353,7 @@ impl MediaThread {
                 self.patchbay.bridge(now_us, slot, other);
             }
             Some(_) => {}
-            None => join.order(Order::BridgeStill {
-                this: join.clone(),
-                other: this,
-            }),
+            None => join.order(Order::BridgeStill { this: join.clone(), other: this }),
         }
     }
 

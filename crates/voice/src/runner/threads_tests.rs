@@ -1,8 +1,5 @@
 //! The media threads on loopback: real sockets, so counts and order are asserted, not times.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "real sockets are waited for in real time"
-)]
+#![expect(clippy::disallowed_methods, reason = "real sockets are waited for in real time")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -23,11 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Threads on a range of ports that no other test uses.
 fn threads(count: usize, first_port: u16) -> MediaThreads {
-    let config = MediaConfig {
-        threads: count,
-        rtp_ports: (first_port, first_port + 39),
-        media_timeout_ms: 30_000,
-    };
+    let config = MediaConfig { threads: count, rtp_ports: (first_port, first_port + 39), media_timeout_ms: 30_000 };
     MediaThreads::start(&config, Ids::seeded(3)).unwrap()
 }
 
@@ -57,13 +50,7 @@ impl Party {
             direction: Direction::SendRecv,
             srtp: None,
         });
-        Self {
-            leg,
-            socket,
-            to,
-            sequence: 0,
-            events,
-        }
+        Self { leg, socket, to, sequence: 0, events }
     }
 
     /// Sends one packet whose payload carries its number.
@@ -90,9 +77,7 @@ impl Party {
         let deadline = std::time::Instant::now() + patience;
         loop {
             let left = deadline.checked_duration_since(std::time::Instant::now())?;
-            self.socket
-                .set_read_timeout(Some(left.max(Duration::from_millis(1))))
-                .unwrap();
+            self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
             let len = self.socket.recv(&mut datagram).ok()?;
             let packet = Packet::parse(&datagram[..len]).unwrap();
             if packet.payload[2..4] == [0xff; 2] && packet.payload[..2] != [0xff; 2] {
@@ -171,18 +156,12 @@ fn a_leg_moves_to_its_peers_thread_and_orders_follow_it() {
         meet(&mut bob, &carol);
         meet(&mut carol, &bob);
         alice.send();
-        assert_eq!(
-            bob.receive_within(Duration::from_millis(20)),
-            None,
-            "they are parted"
-        );
+        assert_eq!(bob.receive_within(Duration::from_millis(20)), None, "they are parted");
         alice.leg.close();
         bob.leg.close();
         carol.leg.close();
     }
-    wait_until("the end of all legs", || {
-        threads.stats() == MediaStats::default()
-    });
+    wait_until("the end of all legs", || threads.stats() == MediaStats::default());
 }
 
 #[test]
@@ -191,10 +170,7 @@ fn ports_return_when_legs_end_in_whatever_way() {
     assert_eq!(threads.port_pairs(), 20);
     for round in 0..10 {
         let mut parties: Vec<Party> = (0..20).map(|_| Party::new(&threads, None)).collect();
-        assert_eq!(
-            (threads.stats().legs, threads.stats().ports_in_use),
-            (20, 20)
-        );
+        assert_eq!((threads.stats().legs, threads.stats().ports_in_use), (20, 20));
         let (sink, _events) = mpsc::channel(1);
         let one_more = threads.leg(LegEvents::new("leg_1".into(), Some(sink)), None);
         assert!(one_more.open(LOOPBACK).is_err(), "the range is exhausted");
@@ -206,20 +182,25 @@ fn ports_return_when_legs_end_in_whatever_way() {
             parties.iter().for_each(|party| party.leg.close());
         }
         parties.clear();
-        wait_until("the return of all ports", || {
-            threads.stats() == MediaStats::default()
-        });
+        wait_until("the return of all ports", || threads.stats() == MediaStats::default());
     }
+}
+
+#[test]
+fn ports_that_another_process_holds_are_passed_over() {
+    let threads = threads(1, 21_280);
+    let held: Vec<UdpSocket> = [21_280, 21_283].map(|port| UdpSocket::bind((LOOPBACK, port)).unwrap()).into();
+    let party = Party::new(&threads, None);
+    assert_eq!(party.to.port(), 21_284);
+    assert_eq!(threads.stats().ports_in_use, 1, "what could not be bound is not lent");
+    drop(held);
 }
 
 #[test]
 fn a_sound_reaches_the_socket_and_its_end_the_call() {
     let threads = threads(1, 21_160);
     let mut alice = Party::new(&threads, None);
-    let sound = Sound {
-        rate: 8_000,
-        pcm: Arc::from([1_000; 1_600]),
-    };
+    let sound = Sound { rate: 8_000, pcm: Arc::from([1_000; 1_600]) };
     alice.leg.play(5, Playable::Sound(sound), PlayMode::ONCE);
     let mut frames = 0;
     while frames < 10 {
@@ -240,15 +221,11 @@ fn garbage_on_every_port_disturbs_nobody() {
     meet(&mut alice, &bob);
     let stranger = UdpSocket::bind((LOOPBACK, 0)).unwrap();
     for index in 0..2_000_u32 {
-        let garbage: Vec<u8> = (0..index % 300)
-            .map(|at| (at * 31 + index * 7) as u8)
-            .collect();
+        let garbage: Vec<u8> = (0..index % 300).map(|at| (at * 31 + index * 7) as u8).collect();
         let port = alice.to.port() + (index % 2) as u16;
         let _ = stranger.send_to(&garbage, (LOOPBACK, port));
         if index % 20 == 0 {
-            let _ = alice
-                .socket
-                .send_to(&garbage, (LOOPBACK, alice.to.port() + 1));
+            let _ = alice.socket.send_to(&garbage, (LOOPBACK, alice.to.port() + 1));
         }
     }
     for _ in 0..50 {
@@ -263,11 +240,7 @@ fn a_recording_is_whole_while_it_is_being_written() {
     let alice = Party::new(&threads, None);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("call.wav");
-    alice.leg.record(RecordCommand::Start {
-        id: "rec_1".into(),
-        path: path.clone(),
-        rate: 8_000,
-    });
+    alice.leg.record(RecordCommand::Start { id: "rec_1".into(), path: path.clone(), rate: 8_000 });
     wait_until("a second of recording", || {
         hound::WavReader::open(&path).is_ok_and(|reader| reader.duration() >= 8_000)
     });
@@ -277,12 +250,7 @@ fn a_recording_is_whole_while_it_is_being_written() {
     // The threads complete it even when they are stopped in the middle.
     let mut events = alice.events;
     threads.stop();
-    let told: Vec<LegEvent> = std::iter::from_fn(|| events.try_recv().ok())
-        .map(|(_, event)| event)
-        .collect();
-    assert!(
-        matches!(told[..], [LegEvent::RecordingReady { .. }]),
-        "{told:?}"
-    );
+    let told: Vec<LegEvent> = std::iter::from_fn(|| events.try_recv().ok()).map(|(_, event)| event).collect();
+    assert!(matches!(told[..], [LegEvent::RecordingReady { .. }]), "{told:?}");
     assert_eq!(threads.stats(), MediaStats::default());
 }

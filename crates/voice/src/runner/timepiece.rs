@@ -13,14 +13,9 @@ pub(super) struct Timepiece {
 
 impl Timepiece {
     /// Starts at zero.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "frames are due at microseconds, which kernel::Clock does not count"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "frames are due at microseconds, which kernel::Clock does not count")]
     pub(super) fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// Microseconds since the start.
@@ -29,14 +24,9 @@ impl Timepiece {
     }
 
     /// The wall clock as NTP time, 32.32 bits (RFC 3550, section 4).
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the wall clock of sender reports; nothing is decided by it"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the wall clock of sender reports; nothing is decided by it")]
     pub(super) fn ntp() -> u64 {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         media::rtcp::ntp_time(u64::try_from(unix.as_micros()).unwrap_or_default())
     }
 }
