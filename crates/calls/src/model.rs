@@ -249,16 +249,11 @@ impl CallModel {
         }
         match change {
             Change::LegAdded(leg) => self.add_leg(leg),
-            Change::LegRinging(id) => self.leg_state(&id, LegState::Ringing),
-            Change::LegAnswered(id, codec) => {
-                if let Some(leg) = self.legs.iter_mut().find(|leg| leg.id == id) {
-                    leg.codec = Some(codec);
-                }
-                self.leg_state(&id, LegState::Answered)
-            }
-            Change::LegHeld(id, true) => self.leg_state(&id, LegState::Held),
-            Change::LegHeld(id, false) => self.leg_state(&id, LegState::Answered),
-            Change::LegEnded(id) => self.leg_state(&id, LegState::Ended),
+            Change::LegRinging(id) => self.leg_moves(&id, LegState::Initiated, LegState::Ringing),
+            Change::LegAnswered(id, codec) => self.leg_answered(&id, codec),
+            Change::LegHeld(id, true) => self.leg_moves(&id, LegState::Answered, LegState::Held),
+            Change::LegHeld(id, false) => self.leg_moves(&id, LegState::Held, LegState::Answered),
+            Change::LegEnded(id) => self.leg_ended(&id),
             Change::Ringing if self.state == CallState::Initiated => {
                 self.state = CallState::Ringing;
                 self.ringing_at_ms = Some(now_ms);
@@ -319,13 +314,37 @@ impl CallModel {
         true
     }
 
-    fn leg_state(&mut self, id: &LegId, state: LegState) -> bool {
-        match self.legs.iter_mut().find(|leg| leg.id == *id) {
-            Some(leg) if leg.state != LegState::Ended && leg.state != state => {
-                leg.state = state;
+    fn leg_moves(&mut self, id: &LegId, from: LegState, to: LegState) -> bool {
+        match self.legs.iter_mut().find(|leg| leg.id == *id && leg.state == from) {
+            Some(leg) => {
+                leg.state = to;
                 true
             }
-            _ => false,
+            None => false,
+        }
+    }
+
+    fn leg_answered(&mut self, id: &LegId, codec: String) -> bool {
+        let unanswered = |leg: &&mut LegRecord| {
+            leg.id == *id && matches!(leg.state, LegState::Initiated | LegState::Ringing)
+        };
+        match self.legs.iter_mut().find(unanswered) {
+            Some(leg) => {
+                leg.state = LegState::Answered;
+                leg.codec = Some(codec);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn leg_ended(&mut self, id: &LegId) -> bool {
+        match self.legs.iter_mut().find(|leg| leg.id == *id && leg.state != LegState::Ended) {
+            Some(leg) => {
+                leg.state = LegState::Ended;
+                true
+            }
+            None => false,
         }
     }
 }
