@@ -15,8 +15,10 @@ use kernel::retention::Retention;
 use kernel::{Config, DbError, Kernel, telemetry};
 use tokio::time::{sleep, timeout};
 use utoipa_axum::router::OpenApiRouter;
+use voice::speech::Speech;
 use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 
+use crate::flows::{self, Flows};
 use crate::openapi;
 use crate::platform::{self, Health, Sign};
 use crate::web::{Certificate, Listeners, WebError};
@@ -30,12 +32,16 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// SIP over TLS listens so many ports above SIP, when nothing else is said.
 const TLS_PORT_ABOVE: u16 = 1;
 
+/// What desks with documented routes tell the layers in front of them.
+const HOOKS: Hooks = Hooks { envelope: flows::api::envelope, body_token: flows::api::body_token };
+
 /// What the routes of every desk are given; each takes the parts that it knows.
 #[derive(Clone, FromRef)]
 pub struct State {
     kernel: Kernel,
     health: Health,
     calls: Calls,
+    flows: Flows,
 }
 
 /// A running server.
@@ -72,7 +78,7 @@ pub enum StartError {
 
 /// Every documented route of the server.
 pub fn routes() -> OpenApiRouter<State> {
-    platform::routes()
+    platform::routes().merge(flows::api::routes())
 }
 
 impl App {
@@ -95,15 +101,16 @@ impl App {
         )
         .await?;
         let calls = Calls::start(&kernel, directory, Arc::new(voice.clone()), incoming);
+        let flows = Flows::start(&kernel, &calls, &Speech {});
         calls.recover(|_, _| Vec::new()).await?;
         Retention::start(&kernel, Vec::new()).await?;
         kernel.start();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 
         let health = Health::default();
-        let state = State { kernel: kernel.clone(), health: health.clone(), calls: calls.clone() };
+        let state = State { kernel: kernel.clone(), health: health.clone(), calls: calls.clone(), flows };
         let router = openapi::serve(routes().with_state(state));
-        let router = kernel::http::layers(router, &kernel, Hooks::default());
+        let router = kernel::http::layers(router, &kernel, HOOKS);
         let (http, https, certificate) = (listeners.http_address()?, listeners.https_address(), listeners.certificate());
         listeners.serve(&kernel, &router);
         health.set(Sign::Sip, !voice.local_sip().is_empty());

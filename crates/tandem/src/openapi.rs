@@ -12,10 +12,10 @@ use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::app;
+use crate::{app, flows};
 
 /// The registers of error codes that desks add to the kernel's.
-pub const ERROR_CODES: &[&[Code]] = &[];
+pub const ERROR_CODES: &[&[Code]] = &[flows::api::codes::ALL];
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";

@@ -1,0 +1,11 @@
+//! What tests are made of: a server, clients, phones, ears, stubs. One file a noun.
+
+pub(crate) mod baresip;
+pub(crate) mod client;
+pub(crate) mod ear;
+pub(crate) mod linphone;
+pub(crate) mod phone;
+pub(crate) mod process;
+pub(crate) mod server;
+pub(crate) mod sipp;
+pub(crate) mod stub;

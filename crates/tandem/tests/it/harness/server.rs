@@ -1,0 +1,213 @@
+//! A server in the test's own process, on free ports, with a database of its own: PostgreSQL when
+//! `TANDEM_TEST_DATABASE_URL` names one, else SQLite.
+//!
+//! A test that only asks over HTTP or SIP sees no difference to `tandem serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use calls::{Bound, NewTeam, NewUser};
+use kernel::app::NewApp;
+use kernel::config::PortRange;
+use kernel::db::testing::TestDb;
+use kernel::org::NewOrg;
+use kernel::{Clock, ClockHand, Config, Ids, Kernel, Org, Role, Scope, telemetry};
+use tandem::app::App;
+
+use super::client::Client;
+use super::phone::Account;
+
+/// RTP ports of one server; nextest runs each test in a process of its own, so ranges may overlap
+/// and a server takes the free ones.
+const RTP_PORTS: PortRange = PortRange { first: 20_000, last: 29_999 };
+
+/// A running server; ask it by [`Server::client`], ring it by [`Server::sip`].
+pub(crate) struct Server {
+    pub(crate) app: App,
+    /// Turns the clock, when the server was started with one that can be turned.
+    hand: Option<ClockHand>,
+    _store: TestDb,
+    _data: Arc<tempfile::TempDir>,
+}
+
+/// How a server is to be started.
+pub(crate) struct Plan {
+    config: Config,
+    clock: Clock,
+    hand: Option<ClockHand>,
+    data: Arc<tempfile::TempDir>,
+}
+
+impl Plan {
+    pub(crate) fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config {
+            data: data.path().to_owned(),
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            sip: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            rtp_ports: RTP_PORTS,
+            log: std::env::var("TANDEM_TEST_LOG").unwrap_or_else(|_| "warn".to_owned()),
+            drain_seconds: 1,
+            ..Config::default()
+        };
+        Self { config, clock: Clock::system(), hand: None, data: Arc::new(data) }
+    }
+
+    /// Changes settings.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Lets flows, webhooks and prompts reach an address on this machine.
+    pub(crate) fn reaching(self, address: SocketAddr) -> Self {
+        self.with(|config| config.egress.allow.push(address.to_string()))
+    }
+
+    /// Starts with a clock that stands at `start_ms` until the test turns it.
+    pub(crate) fn at(mut self, start_ms: i64) -> Self {
+        let (clock, hand) = Clock::fake(start_ms);
+        self.clock = clock;
+        self.hand = Some(hand);
+        self
+    }
+
+    /// Makes a certificate and listens for HTTPS and SIP over TLS with it.
+    pub(crate) async fn with_tls(self) -> Self {
+        let (cert, key) = self_signed(self.data.path()).await;
+        self.with(|config| {
+            config.https = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+            config.sip_tls = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+            config.tls_cert = Some(cert);
+            config.tls_key = Some(key);
+        })
+    }
+
+    /// Starts it.
+    pub(crate) async fn start(self) -> Server {
+        telemetry::start(&self.config).unwrap();
+        let store = test_store().await;
+        let kernel =
+            Kernel::assemble(self.config, store.db.clone(), store.bus.clone(), self.clock, Ids::os()).unwrap();
+        let app = App::start(kernel).await.unwrap();
+        Server { app, hand: self.hand, _store: store, _data: self.data }
+    }
+}
+
+/// PostgreSQL when the run is for it, else SQLite.
+async fn test_store() -> TestDb {
+    // `each` gives SQLite, and PostgreSQL after it when there is one.
+    TestDb::each().await.pop().unwrap()
+}
+
+/// A certificate for localhost and 127.0.0.1, made by openssl.
+async fn self_signed(folder: &std::path::Path) -> (PathBuf, PathBuf) {
+    super::phone::need("openssl", "openssl");
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let made = tokio::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .output()
+        .await
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (cert, key)
+}
+
+impl Server {
+    /// A server with nothing special.
+    pub(crate) async fn start() -> Self {
+        Plan::new().start().await
+    }
+
+    /// Where SIP listens, by UDP and TCP.
+    pub(crate) fn sip(&self) -> SocketAddr {
+        self.app.sip()[0]
+    }
+
+    /// Where SIP over TLS listens.
+    pub(crate) fn sips(&self) -> SocketAddr {
+        self.app.voice.local_tls()[0]
+    }
+
+    /// A client without a credential.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.app.http())
+    }
+
+    /// The hand that turns the clock.
+    pub(crate) fn clock(&self) -> &ClockHand {
+        self.hand.as_ref().expect("started with Plan::at")
+    }
+
+    /// Makes an organisation with an owner, who has no phone.
+    pub(crate) async fn org(&self, slug: &str) -> Tenant<'_> {
+        let new = NewOrg { name: slug.to_owned(), slug: Some(slug.to_owned()), ..NewOrg::default() };
+        let org = self.app.kernel.create_org(new).await.unwrap();
+        let owner = NewUser { name: "Owner".to_owned(), ..NewUser::default() };
+        let owner = calls::create_user(&self.app.kernel, &org, owner).await.unwrap();
+        Tenant { server: self, org, token: owner.auth_token.expose().to_owned() }
+    }
+
+    /// Ends it, as SIGTERM would.
+    pub(crate) async fn stop(self) {
+        self.app.drain().await;
+        self.app.stop().await;
+    }
+}
+
+/// An organisation of a test, and its owner's token.
+pub(crate) struct Tenant<'a> {
+    server: &'a Server,
+    pub(crate) org: Org,
+    /// The owner's personal token.
+    pub(crate) token: String,
+}
+
+impl Tenant<'_> {
+    /// A client with the owner's token.
+    pub(crate) fn client(&self) -> Client {
+        self.server.client().bearing(&self.token)
+    }
+
+    /// Makes a person of a role and gives its token.
+    pub(crate) async fn person(&self, role: Role) -> String {
+        let new = NewUser { name: role.to_string(), role: Some(role), ..NewUser::default() };
+        let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
+        made.auth_token.expose().to_owned()
+    }
+
+    /// Makes an application and gives its key.
+    pub(crate) async fn app_key(&self, scopes: &[Scope]) -> String {
+        let new = NewApp { name: "app".to_owned(), scopes: scopes.to_vec(), settings: Vec::new() };
+        let (_, key) = self.server.app.kernel.create_app(&self.org.id, new).await.unwrap();
+        key.expose().to_owned()
+    }
+
+    /// Makes a person with an extension and gives the account of a phone for it.
+    pub(crate) async fn phone(&self, extension: &str) -> Account {
+        let new =
+            NewUser { name: format!("Person {extension}"), extension: Some(extension.to_owned()), ..NewUser::default() };
+        let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
+        let sip = made.sip.unwrap();
+        Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain)
+    }
+
+    /// Makes a team that rings all its members.
+    pub(crate) async fn team(&self, number: &str, members: &[&str]) {
+        let members = members.iter().map(|member| (*member).to_owned()).collect();
+        let new = NewTeam { name: format!("Team {number}"), number: number.to_owned(), strategy: None, members };
+        calls::create_team(&self.server.app.kernel, &self.org.id, new).await.unwrap();
+    }
+
+    /// Binds a public number: `person:1001`, `team:5263`, `flow:ID`.
+    pub(crate) async fn number(&self, e164: &str, to: &str) {
+        let bound = Bound::parse(to).unwrap();
+        calls::bind_number(&self.server.app.kernel, &self.org.id, e164, &bound).await.unwrap();
+    }
+}
