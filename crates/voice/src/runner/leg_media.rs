@@ -4,19 +4,16 @@
 //! bridged peer, and a frame of silence now and then when all are quiet.
 //! Invariant: whatever the source, the leg is sent one RTP stream whose SSRC, numbers and time go on.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use media::bridge::{Ear, Mouth};
 use media::codec::{CodecKind, MAX_PAYLOAD_BYTES};
 use media::dtmf::{Detector, Digit};
 use media::frame::MAX_FRAME_SAMPLES;
-use media::play::Player;
 use media::rtp::{HEADER_BYTES, Rewriter};
 use media::srtp::MAX_OVERHEAD_BYTES;
-use media::tone::{self, Tone};
 
-use super::comfort::Comfort;
+use super::bench::{Bench, Post};
 use super::handle::LegKey;
 use super::identity::Identity;
 use super::keys::{KeyTick, Keys};
@@ -25,6 +22,7 @@ use super::recorder::RecorderFeed;
 use super::recording::Recording;
 use super::remote::Remote;
 use super::silence::{Change, SilenceWatch};
+use super::tune::Tune;
 use crate::leg::{LegEvent, LegEvents, PlayId, PlayMode, Playable, RecordCommand};
 
 /// A party is sent a frame of silence when it was sent nothing for so long: no gap reaches a second.
@@ -35,47 +33,8 @@ const FIRST_REPORT_US: u64 = 1_000_000;
 const REPORT_SPREAD_US: u64 = 4_000_000;
 /// An in-band key that follows an event so closely is the same press, heard twice.
 const SAME_PRESS_US: u64 = 1_000_000;
-/// Events of all legs that wait for room in their calls' queues.
-const MAX_WAITING_EVENTS: usize = 1_024;
 /// Room for the largest packet that we make ourselves.
 pub(super) const PACKET_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES + MAX_OVERHEAD_BYTES;
-
-/// Events on their way to the calls; a full queue is tried again.
-#[derive(Default)]
-pub(super) struct Post {
-    waiting: VecDeque<(LegEvents, LegEvent)>,
-}
-
-impl Post {
-    /// Sends an event. A key press that finds no room is dropped and counted, everything else waits.
-    pub(super) fn tell(&mut self, events: &LegEvents, event: LegEvent) {
-        let Err(event) = events.offer(event) else {
-            return;
-        };
-        if matches!(event, LegEvent::Dtmf { .. }) || self.waiting.len() >= MAX_WAITING_EVENTS {
-            metrics::counter!("voice_leg_events_dropped_total").increment(1);
-        } else {
-            self.waiting.push_back((events.clone(), event));
-        }
-    }
-
-    /// Tries again what waits.
-    pub(super) fn flush(&mut self) {
-        for (events, event) in std::mem::take(&mut self.waiting) {
-            self.tell(&events, event);
-        }
-    }
-}
-
-/// What a leg needs of its thread to do its work.
-pub(super) struct Bench<'a, W> {
-    pub(super) now_us: u64,
-    pub(super) slot: usize,
-    pub(super) wire: &'a mut W,
-    pub(super) post: &'a mut Post,
-    pub(super) recorder: &'a mut RecorderFeed,
-    pub(super) comfort: &'a Comfort,
-}
 
 /// What a leg's peer means for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,12 +73,6 @@ pub(super) struct LegMedia {
     last_event_us: Option<u64>,
     established: Option<Established>,
     next_report_us: u64,
-}
-
-/// Something that plays, at a rate of its own.
-struct Tune {
-    player: Player,
-    rate: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -273,7 +226,7 @@ impl LegMedia {
         }
         if let Some(playing) = &mut self.playing {
             let (play, tune) = &mut **playing;
-            let (play, rate) = (*play, tune.rate);
+            let (play, rate) = (*play, tune.rate());
             let (pcm, goes_on) = tune.next_frame(&mut frame);
             self.send_pcm(rate, pcm, bench);
             if !goes_on {
@@ -281,7 +234,7 @@ impl LegMedia {
                 bench.post.tell(&self.events, LegEvent::PlayEnded { play });
             }
         } else if let Some(music) = &mut self.hold_music {
-            let rate = music.rate;
+            let rate = music.rate();
             let (pcm, _) = music.next_frame(&mut frame);
             self.send_pcm(rate, pcm, bench);
         } else if let Some((rate, pcm)) = peer {
@@ -365,8 +318,7 @@ impl LegMedia {
     /// Plays instead of what plays.
     pub(super) fn play(&mut self, play: PlayId, what: Playable, mode: PlayMode) {
         let rate = self.rate();
-        let player = player(what, mode, rate);
-        self.playing = Some(Box::new((play, Tune { player, rate })));
+        self.playing = Some(Box::new((play, Tune::new(what, mode, rate))));
     }
 
     /// Stops what plays.
@@ -485,8 +437,8 @@ impl LegMedia {
         match (holds, &self.hold_music) {
             (false, _) => self.hold_music = None,
             (true, None) => {
-                let player = player(Playable::HoldMusic, PlayMode::FOREVER, rate);
-                self.hold_music = Some(Box::new(Tune { player, rate }));
+                let music = Tune::new(Playable::HoldMusic, PlayMode::FOREVER, rate);
+                self.hold_music = Some(Box::new(music));
             }
             (true, Some(_)) => {}
         }
@@ -532,25 +484,5 @@ impl LegMedia {
             established.timed_out = true;
             self.events.media_timeout();
         }
-    }
-}
-
-impl Tune {
-    /// The next 20 ms, and whether it goes on after them.
-    fn next_frame<'a>(&mut self, frame: &'a mut [i16]) -> (&'a [i16], bool) {
-        let pcm = frame.get_mut(..media::frame::samples(self.rate)).unwrap_or_default();
-        let goes_on = self.player.next_frame(pcm);
-        (pcm, goes_on)
-    }
-}
-
-fn player(what: Playable, mode: PlayMode, rate: u32) -> Player {
-    match what {
-        Playable::Sound(sound) => Player::sound(sound, mode.loops, rate),
-        Playable::Ringback => Player::tone(Tone::Ringback, mode.loops, rate),
-        Playable::Busy => Player::tone(Tone::Busy, mode.loops, rate),
-        Playable::Beep => Player::tone(Tone::Beep, mode.loops, rate),
-        Playable::HoldMusic => Player::sound(tone::hold_music(), 0, rate),
-        Playable::Silence => Player::silence(),
     }
 }

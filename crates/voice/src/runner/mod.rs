@@ -4,6 +4,7 @@
 //! threads, one leg moves with its sockets, by message.
 //! Invariant: a packet is received, handled and sent on by one thread, without a lock, a channel or an allocation.
 
+mod bench;
 mod comfort;
 mod handle;
 mod identity;
@@ -12,6 +13,8 @@ mod leg_media;
 mod line;
 mod mailbox;
 mod patchbay;
+#[cfg(test)]
+mod patchbay_orders;
 #[cfg(test)]
 mod patchbay_tests;
 mod port_pool;
@@ -27,6 +30,7 @@ mod thread;
 #[cfg(test)]
 mod threads_tests;
 mod timepiece;
+mod tune;
 
 use std::io;
 use std::sync::Arc;

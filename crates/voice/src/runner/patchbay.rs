@@ -9,10 +9,11 @@ use media::codec::CodecError;
 use media::dtmf::Digit;
 use media::frame::FRAME_US;
 
+use super::bench::{Bench, Post};
 use super::comfort::Comfort;
 use super::handle::LegKey;
 use super::identity::Identity;
-use super::leg_media::{Bench, LegMedia, PeerView, Post};
+use super::leg_media::{LegMedia, PeerView};
 use super::line::{Heard, Wire};
 use super::mailbox::Order;
 use super::recorder::RecorderFeed;
@@ -260,6 +261,23 @@ impl Patchbay {
         let mut leg = self.remove(now_us, slot)?;
         leg.give_up(&mut self.recorder);
         Some(slot)
+    }
+
+    /// The invariant, for tests.
+    #[cfg(test)]
+    pub(super) fn assert_well_joined(&self) {
+        let legs = || self.legs.iter().enumerate().filter_map(|(slot, leg)| Some((slot, leg.as_deref()?)));
+        assert_eq!(legs().count(), self.slots.len());
+        assert_eq!(self.legs.len(), self.slots.len() + self.free.len());
+        for (slot, leg) in legs() {
+            assert_eq!(self.slots.get(&leg.key), Some(&slot));
+            if let Some(peer) = leg.peer {
+                assert_eq!(self.peer(peer), Some(slot), "a peer that knows nothing of it");
+            }
+            let times_active = self.active.iter().filter(|&&other| other == slot).count();
+            assert_eq!(times_active, usize::from(leg.is_active));
+        }
+        assert!(self.active.iter().all(|&slot| self.leg(slot).is_some()));
     }
 
     /// The recorder's feed, once the thread ends.

@@ -218,6 +218,13 @@ impl Phone {
         }
     }
 
+    /// Speaks another codec from now on.
+    pub(super) fn change(&mut self, codec: CodecKind) {
+        self.encoder = Encoder::new(codec).unwrap();
+        self.remote.codec = codec;
+        (self.remote.payload_in, self.remote.payload_out) = (codec.payload_type(), codec.payload_type());
+    }
+
     /// The next packet of a talking phone.
     pub(super) fn frame(&mut self, pcm: impl Fn(usize) -> i16) -> Vec<u8> {
         let samples = self.remote.codec.frame_samples();
