@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod calls;
 pub mod cli;
 pub mod flows;
 pub mod openapi;

@@ -168,12 +168,20 @@ fn read_event_types(fields: &mut Fields<'_>) -> Option<Vec<String>> {
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}/{index}");
         match item.as_str() {
-            Some(kind) if EVENT_TYPES.contains(&kind) => types.push(kind.to_owned()),
+            Some(kind) if is_event_type(kind) => types.push(kind.to_owned()),
             Some(kind) => fields.found.report.error("out_of_range", path, format!("there is no event type \"{kind}\"")),
             None => fields.found.report.error("invalid_type", path, "an event type is a text"),
         }
     }
     Some(types)
+}
+
+/// A type, or all that begin alike: `call.*`.
+fn is_event_type(text: &str) -> bool {
+    match text.strip_suffix('*') {
+        Some(start) => start.ends_with('.') && EVENT_TYPES.iter().any(|kind| kind.starts_with(start)),
+        None => EVENT_TYPES.contains(&text),
+    }
 }
 
 /// Reads ids first, so that every edge can be resolved; a step that cannot be read keeps its place.

@@ -442,11 +442,11 @@ fn publish_is_checked() {
         )
     };
     let good = body(
-        json!({"url": "https://h/x", "method": "put", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["call.completed"]}),
+        json!({"url": "https://h/x", "method": "put", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["call.completed", "step.*"]}),
     );
     errors(&good, &[]);
     let publish = good.flow.unwrap().publish.unwrap();
-    assert_eq!((publish.method, publish.events.unwrap().len()), ("PUT", 1));
+    assert_eq!((publish.method, publish.events.unwrap().len()), ("PUT", 2));
     assert!(!format!("{:?}", body(json!({"url": "https://h/x", "secret": "whsec_AAAA"})).flow).contains("whsec"));
     assert_eq!(body(json!({"url": "https://h/x"})).flow.unwrap().publish.unwrap().method, "POST");
     for (publish, error) in [

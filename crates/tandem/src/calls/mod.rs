@@ -1,0 +1,11 @@
+//! Desk of calls: what was and is being called, its recordings, boxes of messages, and public numbers. It only shows
+//! and binds; calls themselves are driven by the desks that place them and by the `calls` crate.
+
+pub mod api;
+mod audio;
+mod numbers;
+mod sight;
+mod store;
+mod voicemail;
+
+pub use api::routes;

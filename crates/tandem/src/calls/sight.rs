@@ -1,0 +1,47 @@
+//! How much of an organisation's calls somebody sees: all of them, or those of the own phone
+//! (contracts/platform.md "Who may do what").
+
+use std::sync::Arc;
+
+use calls::CallView;
+use kernel::{Action, Kernel, Principal, Problem};
+
+/// What somebody sees.
+pub(super) enum Sight {
+    /// Everything of the organisation.
+    All,
+    /// What concerns these extensions.
+    Own(Vec<String>),
+}
+
+impl Sight {
+    /// The organisation, and how much of it the principal sees: all by the first action, its own by the second.
+    pub(super) async fn of(
+        kernel: &Kernel,
+        principal: &Principal,
+        all: Action,
+        own: Action,
+    ) -> Result<(Arc<str>, Self), Problem> {
+        if let Ok(org) = principal.authorize(all) {
+            return Ok((org.clone(), Self::All));
+        }
+        let org = principal.authorize(own)?;
+        let Some(person) = principal.person() else { return Ok((org.clone(), Self::Own(Vec::new()))) };
+        let extensions = calls::extensions(kernel, org).await.map_err(Problem::internal)?;
+        let own = extensions.into_iter().filter(|entry| entry.person == **person).map(|entry| entry.number);
+        Ok((org.clone(), Self::Own(own.collect())))
+    }
+
+    /// Whether an extension's things are seen.
+    pub(super) fn covers(&self, extension: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Own(own) => own.iter().any(|number| number == extension),
+        }
+    }
+
+    /// Whether a call is seen.
+    pub(super) fn covers_call(&self, call: &CallView) -> bool {
+        self.covers(&call.from) || self.covers(&call.to) || call.legs.iter().any(|leg| self.covers(&leg.to))
+    }
+}
