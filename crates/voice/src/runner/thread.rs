@@ -81,6 +81,10 @@ impl Threads {
         };
         let first = spawn(0)?;
         let others = (1..count).map(spawn).collect::<Result<_, _>>()?;
+        // Composing the music takes longer than a media thread may be away; it is ready before the first party is put on hold.
+        let composer = std::thread::Builder::new().name("hold-music".to_owned());
+        let composer = composer.spawn(|| drop(media::tone::hold_music()));
+        running.media.push(composer.map_err(Arc::new)?);
         Ok(Self { first, others, recorder, running: Mutex::new(running) })
     }
 
