@@ -1,1 +1,72 @@
-//! Tests.
+//! Registered contacts: in memory, on disk, and after a restart, on both engines.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+use kernel::db::testing::TestDb;
+
+use super::*;
+
+fn contact(nth: usize, expires_at_ms: i64) -> Binding {
+    Binding {
+        org: "org_a".into(),
+        extension: "1001".into(),
+        line: "line_1".into(),
+        contact: format!("sip:1001@192.0.2.{nth}:5060;transport=tcp;x=\"%20\""),
+        instance: Some("<urn:uuid:1>".into()),
+        call_id: "abc@host".into(),
+        cseq: 7,
+        q: 500,
+        expires_at_ms,
+        transport: Transport::Tcp,
+        source: "[2001:db8::7]:40000".parse().unwrap(),
+        local: "192.0.2.1:5060".parse().unwrap(),
+        path: vec!["<sip:proxy;lr>".into()],
+        user_agent: "phone/1".into(),
+        srtp: true,
+    }
+}
+
+fn save(bindings: Vec<Binding>) -> BindingChange {
+    BindingChange { save: bindings, remove: Vec::new() }
+}
+
+#[tokio::test]
+async fn contacts_come_back_after_a_restart_word_for_word() {
+    for test in TestDb::each().await {
+        let node: Arc<str> = "node1".into();
+        let bindings = Bindings::load(test.db.clone(), node.clone(), 0).await.unwrap();
+        bindings.change("org_a", "1001", save(vec![contact(1, 1_000), contact(2, 5_000)]), 0).await.unwrap();
+        let moved = Binding { cseq: 8, source: "192.0.2.9:1".parse().unwrap(), ..contact(2, 9_000) };
+        bindings.change("org_a", "1001", save(vec![moved.clone()]), 10).await.unwrap();
+        assert_eq!(bindings.of("org_a", "1001", 20).len(), 2);
+        assert_eq!(bindings.of("org_a", "1001", 1_000), [moved.clone()], "a lapsed contact is none");
+        assert_eq!(bindings.of("org_b", "1001", 20), []);
+
+        let again = Bindings::load(test.db.clone(), node, 2_000).await.unwrap();
+        assert_eq!(again.of("org_a", "1001", 2_000), [moved.clone()]);
+        let other_node = Bindings::load(test.db.clone(), "node2".into(), 2_000).await.unwrap();
+        assert_eq!(other_node.of("org_a", "1001", 2_000), []);
+
+        let gone = BindingChange { save: Vec::new(), remove: vec![moved.contact] };
+        again.change("org_a", "1001", gone, 2_000).await.unwrap();
+        assert_eq!(again.of("org_a", "1001", 2_000), []);
+        assert!(again.map().is_empty(), "memory is given back");
+        let rows = test.db.all("select contact from binding", Vec::new()).await.unwrap();
+        assert!(rows.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_extension_has_so_many_contacts_and_no_more() {
+    let test = TestDb::sqlite().await;
+    let bindings = Bindings::load(test.db.clone(), "node1".into(), 0).await.unwrap();
+    for nth in 0..MAX_BINDINGS + 3 {
+        let expires_at_ms = 10_000 + i64::try_from(nth).unwrap();
+        bindings.change("org_a", "1001", save(vec![contact(nth, expires_at_ms)]), 0).await.unwrap();
+    }
+    let kept = bindings.of("org_a", "1001", 0);
+    assert_eq!(kept.len(), MAX_BINDINGS);
+    assert!(kept.iter().all(|binding| binding.expires_at_ms >= 10_003), "the newest stay");
+    let rows = test.db.all("select contact from binding", Vec::new()).await.unwrap();
+    assert_eq!(rows.len(), MAX_BINDINGS);
+    assert!(rows[0].text("contact").unwrap().contains("%20"));
+}

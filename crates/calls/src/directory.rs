@@ -20,6 +20,8 @@ use crate::numbers::{self, CallerIdFacts, ChosenCallerId, DialPlan, Dialled, Num
 
 /// Answers from memory are trusted for so long without a look at the store, in milliseconds.
 const FRESH_MS: i64 = 250;
+/// An organisation's settings are trusted for so long, in milliseconds.
+const SETTINGS_FRESH_MS: i64 = 1_000;
 /// Answers kept of each kind; beyond it all are forgotten.
 const MAX_KNOWN: usize = 20_000;
 /// Says on the bus that something here has changed.
@@ -150,7 +152,8 @@ pub(crate) struct OrgPlan {
 struct Known {
     generation: i64,
     checked_at_ms: i64,
-    orgs: HashMap<String, Arc<OrgPlan>>,
+    /// With the time of reading: settings change without a word to the directory.
+    orgs: HashMap<String, (i64, Arc<OrgPlan>)>,
     inside: HashMap<(String, String), Option<Destination>>,
     numbers: HashMap<(String, String), Option<Bound>>,
     credentials: HashMap<(String, String), Credential>,
@@ -422,7 +425,10 @@ impl Directory {
     }
 
     pub(crate) async fn plan(&self, org: &str) -> Result<Arc<OrgPlan>, ResolveError> {
-        if let Some(plan) = self.known().orgs.get(org) {
+        let now_ms = self.kernel.clock.now_ms();
+        if let Some((read_at_ms, plan)) = self.known().orgs.get(org)
+            && now_ms - read_at_ms < SETTINGS_FRESH_MS
+        {
             return Ok(plan.clone());
         }
         let generation = self.known().generation;
@@ -446,7 +452,7 @@ impl Directory {
             verified,
             trunks,
         });
-        self.known().keep(generation, |known| &mut known.orgs, org.to_owned(), plan.clone());
+        self.known().keep(generation, |known| &mut known.orgs, org.to_owned(), (now_ms, plan.clone()));
         Ok(plan)
     }
 

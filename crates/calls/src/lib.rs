@@ -30,6 +30,7 @@ mod router;
 mod routes;
 mod service;
 mod store;
+mod sweep;
 mod teams;
 mod transfer;
 mod trunks;
@@ -46,6 +47,7 @@ pub use numbers::NumberError;
 pub use public_numbers::{NumberView, bind_number, public_number, public_numbers, release_number};
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
+pub use sweep::ShelfSweep;
 pub use teams::{NewTeam, TeamRecord, create_team, teams};
 pub use trunks::{NewTrunk, TrunkRecord, create_trunk, trunks};
 

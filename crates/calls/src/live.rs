@@ -150,6 +150,7 @@ impl Live {
 
     pub(crate) async fn next(&mut self) -> CallEvent {
         loop {
+            self.look_up_wanted().await;
             self.flush().await;
             if let Some(event) = self.ready.pop_front() {
                 return event;
@@ -163,8 +164,6 @@ impl Live {
 
     /// Waits for one thing to happen and takes it, and what else has happened meanwhile.
     async fn turn(&mut self) {
-        self.look_up_wanted().await;
-        self.flush().await;
         let deadline_ms = self.deadline_ms();
         let clock = self.calls.kernel().clock.clone();
         tokio::select! {
@@ -569,9 +568,8 @@ impl Live {
         tasks.spawn(async move {
             live.hangup(Cause::FlowError, EndedBy::System);
             while !live.is_settled() {
-                if live.model.end.is_some() && !live.keeping.is_waiting() {
-                    live.flush().await;
-                } else {
+                live.flush().await;
+                if live.model.end.is_none() || live.keeping.is_waiting() {
                     live.turn().await;
                 }
             }

@@ -1,1 +1,139 @@
-//! Tests.
+//! After a crash: T8 of docs/contracts/flows.md as far as calls go.
+
+use kernel::db::testing::TestDb;
+use kernel::outbox::NewWebhook;
+use kernel::{Clock, Shelf};
+use media::record;
+use serde_json::json;
+use voice::leg::LegEvent;
+use voice::runner::script::ScriptedLeg;
+
+use super::stage::*;
+use crate::*;
+
+/// A second of 8 kHz stereo behind a header that still says nothing was written, as after a crash.
+fn torn_file(seconds: usize) -> Vec<u8> {
+    let mut bytes = record::header(8_000, 0).to_vec();
+    bytes.resize(bytes.len() + seconds * 8_000 * 4 + 3, 1);
+    bytes
+}
+
+struct Crashed {
+    db: TestDb,
+    call: String,
+    ringing: String,
+    recording: String,
+    _far: Vec<ScriptedLeg>,
+}
+
+/// A server that is killed with an answered, recorded call and a ringing one.
+async fn crash(db: TestDb) -> Crashed {
+    let mut stage = Stage::on(db.clone()).await;
+    stage.person("1001", 1).await;
+    let mut new = stage.new_call("1001");
+    new.run = Some("run_1".into());
+    let hook = NewWebhook { url: "https://receiver.example/x".parse().unwrap(), method: "POST".into(), events: Vec::new() };
+    let (target, writes) = stage.kernel.outbox.run_target(&stage.org.id, "run_1", &hook, None).unwrap();
+    new.publish = Some(target);
+    new.writes = writes;
+    let mut call = stage.calls.place(new).await.unwrap();
+    call.record(RecordAction::Start);
+    let far = stage.dialled().await.far;
+    far.tell(answered());
+    let started = until(&mut call, |event| matches!(event, CallEvent::Recording(_))).await;
+    let CallEvent::Recording(RecordingEvent::Started { id: recording }) = started else { panic!("it records") };
+    let ringing = stage.calls.place(stage.new_call("1001")).await.unwrap();
+    let ring = stage.dialled().await.far;
+    ring.tell(LegEvent::Ringing);
+    stage.kernel.db.writer().flush().await.unwrap();
+    let crashed = Crashed {
+        db,
+        call: call.id.to_string(),
+        ringing: ringing.id.to_string(),
+        recording,
+        _far: vec![far, ring],
+    };
+    // kill -9: nothing of the process runs on.
+    std::mem::forget((call, ringing));
+    crashed
+}
+
+#[tokio::test]
+async fn every_interrupted_call_is_completed_once() {
+    for db in TestDb::each().await {
+        let crashed = crash(db).await;
+        let (clock, hand) = Clock::fake(NOON + 10_000);
+        let stage = Stage::with(crashed.db, clock, hand).await;
+        let name = records::file_name(&crashed.recording);
+        stage.kernel.files.put(Shelf::Recordings, &stage.org.id, &name, torn_file(2).into()).await.unwrap();
+        let row = |call: &CallModel, now_ms: i64| {
+            let sql = "insert into setting (org, name, value) values ($1, $2, $3)";
+            vec![kernel::Write::new(sql, kernel::args![&call.org, &call.id, now_ms.to_string()])]
+        };
+        assert_eq!(stage.calls.recover(row).await.unwrap(), 2);
+        assert_eq!(stage.calls.recover(row).await.unwrap(), 0, "a second time finds nothing");
+
+        let kinds = stage.kinds(&crashed.call).await;
+        assert_eq!(
+            kinds,
+            ["call.initiated", "call.answered", "recording.started", "call.completed", "recording.ready"]
+        );
+        let completed = stage.event(&crashed.call, "call.completed").await;
+        assert_eq!((&completed["data"]["cause"], &completed["data"]["ended_by"]), (&json!("server_restart"), &json!("system")));
+        assert_eq!(completed["data"]["talk_s"], 10.0);
+        assert_eq!(stage.kinds(&crashed.ringing).await, ["call.initiated", "call.completed"]);
+        let view = stage.view(&crashed.call).await;
+        assert_eq!((view.state, view.cause.as_deref()), (CallState::Completed, Some("server_restart")));
+        let kept = records::recording(&stage.kernel, &stage.org.id, &crashed.recording).await.unwrap().unwrap();
+        assert_eq!((kept.state.as_str(), kept.seconds, kept.channels), ("ready", 2.0, 2));
+        let file = stage.kernel.files.read(Shelf::Recordings, &stage.org.id, &name).await.unwrap();
+        let bytes = file.bytes(1 << 20).await.unwrap();
+        assert_eq!(bytes[..44], record::header(8_000, 16_000), "the header is whole again");
+        assert_eq!(bytes.len(), 44 + 64_000);
+
+        let rows = stage.kernel.db.all("select name from setting where value <> ''", vec![]).await.unwrap();
+        assert_eq!(rows.len(), 2, "the driver's rows came with the ends");
+        let owed = "select d.kind from delivery d join webhook w on w.id = d.webhook where w.run = 'run_1' and d.key = $1 order by d.position";
+        let owed = stage.kernel.db.all(owed, kernel::args![&crashed.call]).await.unwrap();
+        let owed: Vec<_> = owed.iter().map(|row| row.text("kind").unwrap()).collect();
+        assert_eq!(owed, kinds, "all of it goes to the run's own publish URL");
+    }
+}
+
+#[tokio::test]
+async fn calls_of_this_life_are_left_alone() {
+    let mut stage = Stage::new().await;
+    stage.person("1001", 1).await;
+    let mut call = stage.calls.place(stage.new_call("1001")).await.unwrap();
+    let far = stage.dialled().await.far;
+    assert_eq!(stage.calls.recover(|_, _| Vec::new()).await.unwrap(), 0);
+    far.tell(answered());
+    assert_eq!(next(&mut call).await, CallEvent::Answered);
+}
+
+#[tokio::test]
+async fn a_recording_without_a_file_has_failed() {
+    let crashed = crash(TestDb::sqlite().await).await;
+    let (clock, hand) = Clock::fake(NOON + 10_000);
+    let stage = Stage::with(crashed.db, clock, hand).await;
+    stage.calls.recover(|_, _| Vec::new()).await.unwrap();
+    assert_eq!(stage.kinds(&crashed.call).await.last().map(String::as_str), Some("recording.failed"));
+}
+
+#[tokio::test]
+async fn retention_forgets_files_and_rows() {
+    use kernel::retention::Sweep as _;
+    let crashed = crash(TestDb::sqlite().await).await;
+    let (clock, hand) = Clock::fake(NOON + 10_000);
+    let stage = Stage::with(crashed.db, clock, hand).await;
+    let name = records::file_name(&crashed.recording);
+    stage.kernel.files.put(Shelf::Recordings, &stage.org.id, &name, torn_file(1).into()).await.unwrap();
+    let sweep = ShelfSweep::recordings(stage.kernel.clone());
+    assert_eq!(sweep.sweep(&stage.org.id, NOON + 20_000).await.unwrap(), 0, "one that is being written stays");
+    stage.calls.recover(|_, _| Vec::new()).await.unwrap();
+    assert_eq!(sweep.sweep(&stage.org.id, NOON).await.unwrap(), 0, "young enough");
+    assert_eq!(sweep.sweep("org_other", NOON + 20_000).await.unwrap(), 0);
+    assert_eq!(sweep.sweep(&stage.org.id, NOON + 20_000).await.unwrap(), 1);
+    assert!(stage.kernel.files.read(Shelf::Recordings, &stage.org.id, &name).await.is_err());
+    assert_eq!(records::recording(&stage.kernel, &stage.org.id, &crashed.recording).await.unwrap(), None);
+}

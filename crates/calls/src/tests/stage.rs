@@ -103,6 +103,10 @@ impl Stage {
         self.org.id.as_str().into()
     }
 
+    pub(super) fn data(&self) -> PathBuf {
+        self.data.clone()
+    }
+
     pub(super) fn reloads(&self) -> usize {
         *self.reloads.lock().unwrap()
     }

@@ -2,7 +2,7 @@
 
 use kernel::db::testing::TestDb;
 
-use crate::{bindings, directory, lines, ports, public_numbers, store, teams, trunks};
+use crate::{bindings, directory, lines, ports, public_numbers, store, sweep, teams, trunks};
 
 #[tokio::test]
 async fn every_statement_prepares_on_both_engines() {
@@ -13,6 +13,7 @@ async fn every_statement_prepares_on_both_engines() {
         ports::ALL,
         public_numbers::ALL,
         store::ALL,
+        sweep::ALL,
         teams::ALL,
         trunks::ALL,
     ];
