@@ -2,9 +2,7 @@
 
 use clap::Subcommand;
 use kernel::Kernel;
-use kernel::outbox::NewWebhook;
 use serde_json::json;
-use url::Url;
 
 use super::{Answer, CliError};
 
@@ -12,7 +10,7 @@ use super::{Answer, CliError};
 pub enum WebhookVerb {
     /// Send an organisation's events to a URL; the signing secret is shown once
     Add {
-        url: Url,
+        url: String,
         /// Id or slug of the organisation
         #[arg(long)]
         org: String,
@@ -26,11 +24,11 @@ impl WebhookVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         let Self::Add { url, org, events } = self;
         let org = kernel.find_org(&org).await?;
-        let (webhook, secret) = kernel
-            .outbox
-            .add_webhook(&org.id, NewWebhook { url, method: "POST", events })
-            .await
-            .map_err(CliError::because)?;
+        let new = check_webhook(kernel, &url, events).map_err(|problem| {
+            let fields = problem.errors.iter().map(|field| format!("{}: {}", field.pointer.trim_start_matches('/'), field.message));
+            CliError::because(fields.collect::<Vec<_>>().join("; "))
+        })?;
+        let (webhook, secret) = kernel.outbox.add_webhook(&org.id, new).await.map_err(CliError::because)?;
         let secret = secret.expose();
         Ok(Answer {
             text: format!("webhook {}\nsigning secret (shown once): {secret}", webhook.id),

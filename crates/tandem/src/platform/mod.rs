@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use health::{Health, Sign};
+pub(crate) use webhooks::check_webhook;
 
 /// Every route of the platform, for a server whose state has these parts.
 pub fn routes<S>() -> OpenApiRouter<S>

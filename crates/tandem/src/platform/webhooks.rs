@@ -171,7 +171,7 @@ pub(super) async fn create(
 ///
 /// # Errors
 /// 422 with the field that is refused.
-fn check_webhook(kernel: &Kernel, url: &str, events: Vec<String>) -> Result<NewWebhook, Problem> {
+pub(crate) fn check_webhook(kernel: &Kernel, url: &str, events: Vec<String>) -> Result<NewWebhook, Problem> {
     let url = Url::parse(url).map_err(|error| Problem::field("/url", "invalid_url", error.to_string()))?;
     kernel
         .egress

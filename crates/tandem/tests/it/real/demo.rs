@@ -1,0 +1,56 @@
+//! A newcomer's first minutes: `tandem demo`, a softphone, the printed curl line.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::harness::baresip::Baresip;
+use crate::harness::phone::Account;
+use crate::harness::process::Tandem;
+
+/// The word after `label` on the line that mentions it for `user`.
+fn password_of(tour: &str, user: &str) -> String {
+    let line = tour.lines().find(|line| line.contains(&format!("user {user} "))).unwrap_or_else(|| panic!("no {user} in {tour}"));
+    line.split_whitespace().last().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_curl_line_rings_the_printed_phone_and_leads_through_the_flow() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    let running = tandem.start("demo", &[]).await;
+    let tour = running.log();
+
+    let mut customer = Baresip::start(Account::new(running.sip, "1001", &password_of(&tour, "1001"))).await;
+    let mut agent = Baresip::start(Account::new(running.sip, "1002", &password_of(&tour, "1002")).answering()).await;
+
+    // Pasted into a shell as it stands.
+    let curl = tour.lines().find(|line| line.starts_with("curl ")).unwrap();
+    let posted = Command::new("sh").arg("-c").arg(curl).stdin(Stdio::null()).output().await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&posted.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&posted.stdout)));
+    assert_eq!(answer["status"], "success", "{answer}");
+
+    customer.expect("CALL_INCOMING").await;
+    customer.accept().await;
+    customer.expect("CALL_ESTABLISHED").await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    customer.press("1234").await;
+    agent.expect("CALL_ESTABLISHED").await;
+    assert!(running.log().contains("/api/test/1234"), "{}", running.log());
+    customer.hang_up().await;
+    agent.expect("CALL_CLOSED").await;
+
+    let token = curl.split("\"auth_token\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let client = running.client().bearing(token);
+    let path = format!("/v1/calls/{}", answer["call_id"].as_str().unwrap());
+    let call = client.until(&path, "the call is over", |call| call["state"] == "completed").await;
+    assert_eq!((&call["cause"], &call["ended_by"]), (&"normal".into(), &"customer".into()));
+
+    // The secrets stay the same at the next start.
+    let (http, sip) = (running.http, running.sip);
+    running.kill().await;
+    let again = tandem.start_at("demo", http, sip, &[]).await;
+    assert_eq!(again.log().matches(&password_of(&tour, "1001")).count(), 2);
+    assert_eq!(again.log().matches(curl).count(), 2, "the same line works again");
+}

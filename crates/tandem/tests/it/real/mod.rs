@@ -1,0 +1,4 @@
+//! Stories with real clients: baresip, linphonec, sipp, pocketsphinx. `./test --quick` leaves them out.
+
+mod demo;
+mod sample;

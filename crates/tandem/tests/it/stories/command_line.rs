@@ -1,0 +1,87 @@
+//! The command line as a script uses it: one line of JSON, errors on stderr, beside a running server.
+
+use crate::harness::process::Tandem;
+
+/// The text of a member that must be there.
+fn text<'a>(answer: &'a serde_json::Value, member: &str) -> &'a str {
+    answer[member].as_str().unwrap_or_else(|| panic!("no {member} in {answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_sets_up_an_organisation_beside_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    let running = tandem.start("serve", &[]).await;
+
+    let org = tandem.json(&["org", "create", "Acme Ltd", "--slug", "acme", "--zone", "Europe/London"]).await;
+    assert_eq!(org["slug"], "acme");
+    assert!(!text(&org, "id").is_empty() && !text(&org, "cloud_sid").is_empty());
+
+    let user = tandem.json(&["user", "create", "Ann", "--org", "acme", "--extension", "1001"]).await;
+    assert_eq!(user["extension"], "1001");
+    assert_eq!(user["sip"]["username"], "1001");
+    assert_eq!(user["sip"]["domain"], "127.0.0.1");
+    assert!(user["sip"]["password"].as_str().unwrap().len() >= 16);
+    let bob = tandem.json(&["user", "create", "Bob", "--org", text(&org, "id"), "--role", "agent"]).await;
+    assert!(bob.get("sip").is_none(), "a person without an extension has no phone");
+
+    let team = tandem.json(&["team", "create", "Service", "--org", "acme", "--number", "5263", "--member", "1001"]).await;
+    assert!(!text(&team, "id").is_empty());
+    let trunk = tandem.json(&["trunk", "add", "carrier", "--org", "acme", "--target", "127.0.0.1:5999;transport=tcp"]).await;
+    assert!(!text(&trunk, "id").is_empty());
+    let number = tandem.json(&["number", "add", "+442071838750", "--org", "acme", "--to", "person:1001"]).await;
+    assert_eq!(number["id"], "+442071838750");
+    let hook = tandem.json(&["webhook", "add", "http://hooks.example.org/", "--org", "acme", "--event", "call.completed"]).await;
+    assert!(text(&hook, "secret").starts_with("whsec_"));
+
+    let app = tandem.json(&["app", "create", "crm", "--org", "acme", "--set", "colour=blue"]).await;
+    assert_eq!(app["org"], org["id"]);
+    assert!(text(&app, "publishable_key").starts_with("pk_"));
+    let set = tandem.json(&["app", "set", text(&app, "id"), "colour=green"]).await;
+    assert_eq!(set["id"], app["id"]);
+
+    // The server, which was running all the time, knows it all.
+    let owner = running.client().bearing(text(&user, "auth_token"));
+    let hooks = owner.get("/v1/webhooks").await.expect(200);
+    assert_eq!(hooks["webhooks"][0]["id"], hook["id"]);
+    running.client().bearing(text(&app, "api_key")).get("/v1/events").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_refused_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    tandem.json(&["org", "create", "Acme", "--slug", "acme"]).await;
+    tandem.json(&["user", "create", "Ann", "--org", "acme", "--extension", "1001"]).await;
+    for (words, expected) in [
+        (&["org", "create", "Other", "--slug", "acme"][..], "acme"),
+        (&["user", "create", "Bob", "--org", "nobody"], "nobody"),
+        (&["user", "create", "Bob", "--org", "acme", "--extension", "1001"], "1001"),
+        (&["user", "create", "Bob", "--org", "acme", "--role", "king"], "king"),
+        (&["team", "create", "T", "--org", "acme", "--number", "5263", "--strategy", "round_robin"], "ring_all"),
+        (&["team", "create", "T", "--org", "acme", "--number", "5263", "--member", "9999"], "9999"),
+        (&["number", "add", "12", "--org", "acme", "--to", "person:1001"], "number"),
+        (&["number", "add", "+442071838750", "--org", "acme", "--to", "pigeon:1"], "flow:ID"),
+        (&["trunk", "add", "t", "--org", "acme", "--target", "h;transport=pigeon"], "transport"),
+        (&["webhook", "add", "ftp://example.org/", "--org", "acme"], "http"),
+        (&["webhook", "add", "http://127.0.0.1/", "--org", "acme"], "127.0.0.1"),
+        (&["flow", "check", "/nowhere/flow.json"], "/nowhere/flow.json"),
+        (&["flow", "run", "flow_none", "--org", "acme"], "server"),
+        (&["migrate-store", "--to", "postgres://h/d"], "several nodes"),
+        (&["serve", "--bus", "nats://127.0.0.1"], "one node"),
+        (&["restore", "/nowhere/backup"], "/nowhere/backup"),
+    ] {
+        let said = tandem.refusal(words).await;
+        assert!(said.contains(expected), "{words:?} said {said:?}");
+        assert!(!said.contains("panicked"), "{words:?} said {said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_the_same_data_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    let _first = tandem.start("serve", &[]).await;
+    let said = tandem.refusal(&["serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0"]).await;
+    assert!(said.contains("server"), "{said}");
+}

@@ -1,0 +1,121 @@
+//! The live tap: events as they happen, by WebSocket and by SSE, from a cursor on.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kernel::{Event, Role, Scope};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::harness::server::{Server, Tenant};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Writes one event of a tenant, as a desk would.
+async fn tell(server: &Server, tenant: &Tenant<'_>, seq: i64) {
+    let kernel = &server.app.kernel;
+    let now_ms = kernel.clock.now_ms();
+    let event = Event {
+        id: kernel.ids.new("evt", now_ms),
+        kind: "call.ringing".to_owned(),
+        time_ms: now_ms,
+        org: tenant.org.id.clone(),
+        key: "call_1".to_owned(),
+        seq,
+        body: json!({"data": {"n": seq}}),
+    };
+    kernel.db.writer().commit(vec![kernel::events::event_write(&event)]).await.unwrap();
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+async fn open(server: &Server, token: &str, query: &str) -> Socket {
+    let mut request = format!("ws://{}/v1/tap{query}", server.app.http()).into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    tokio_tungstenite::connect_async(request).await.unwrap().0
+}
+
+async fn next(socket: &mut Socket) -> Value {
+    loop {
+        match timeout(SOON, socket.next()).await.expect("a frame comes").unwrap().unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Ping(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_shows_events_as_they_happen_and_goes_on_from_a_cursor() {
+    let server = Server::start().await;
+    let (mine, other) = (server.org("mine").await, server.org("other").await);
+    tell(&server, &mine, 1).await;
+    let mut socket = open(&server, &mine.token, "").await;
+    tell(&server, &other, 1).await;
+    tell(&server, &mine, 2).await;
+    let second = next(&mut socket).await;
+    assert_eq!((&second["type"], &second["seq"], &second["data"]["n"]), (&json!("call.ringing"), &json!(2), &json!(2)));
+    drop(socket);
+
+    tell(&server, &mine, 3).await;
+    let mut socket = open(&server, &mine.token, &format!("?cursor={}", second["cursor"].as_str().unwrap())).await;
+    assert_eq!(next(&mut socket).await["seq"], 3, "neither left out nor shown twice");
+    tell(&server, &mine, 4).await;
+    assert_eq!(next(&mut socket).await["seq"], 4);
+
+    // The list is the same log.
+    let page = mine.client().get("/v1/events?limit=3").await.expect(200);
+    let seqs: Vec<i64> = page["events"].as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect();
+    assert_eq!(seqs, [1, 2, 3]);
+    let rest = mine.client().get(&format!("/v1/events?cursor={}", page["cursor"].as_str().unwrap())).await.expect(200);
+    assert_eq!(rest["events"][0]["seq"], 4);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_sent_events_carry_their_cursor_as_id() {
+    let server = Server::start().await;
+    let mine = server.org("mine").await;
+    let client = mine.client();
+    let lines = async |last: Option<&str>| {
+        let mut request = client.request(Method::GET, "/v1/tap");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        tell(&server, &mine, if last.is_some() { 2 } else { 1 }).await;
+        let mut stream = answer.bytes_stream();
+        let mut text = String::new();
+        while !text.contains("\n\n") || !text.contains("data:") {
+            let chunk = timeout(SOON, stream.next()).await.expect("an event comes").unwrap().unwrap();
+            text += std::str::from_utf8(&chunk).unwrap();
+        }
+        text
+    };
+    let first = lines(None).await;
+    assert!(first.contains("event: call.ringing\n") && first.contains("\"seq\":1"), "{first}");
+    let id = first.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    let second = lines(Some(&id)).await;
+    assert!(second.contains("\"seq\":2") && !second.contains("\"seq\":1"), "{second}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tap_is_for_those_who_may_see_every_call() {
+    let server = Server::start().await;
+    let mine = server.org("mine").await;
+    let status = async |token: &str| server.client().bearing(token).get("/v1/events").await.status;
+    assert_eq!(status("pt_wrong").await, 401);
+    assert_eq!(status(&mine.person(Role::Member).await).await, 403);
+    assert_eq!(status(&mine.person(Role::Supervisor).await).await, 200);
+    assert_eq!(status(&mine.person(Role::Auditor).await).await, 200);
+    assert_eq!(status(&mine.app_key(&[Scope::Flows]).await).await, 200);
+    assert_eq!(status(&mine.app_key(&[Scope::Chat]).await).await, 403);
+    let wrong = mine.client().get("/v1/tap?cursor=%25%25").await;
+    assert_eq!(wrong.expect(400)["code"], "invalid_cursor");
+    server.stop().await;
+}
