@@ -78,7 +78,7 @@ pub enum StartError {
 
 /// Every documented route of the server.
 pub fn routes() -> OpenApiRouter<State> {
-    platform::routes().merge(flows::api::routes())
+    platform::routes().merge(flows::api::routes()).merge(crate::calls::routes())
 }
 
 impl App {

@@ -5,6 +5,7 @@ use kernel::Kernel;
 use serde_json::json;
 
 use super::{Answer, CliError};
+use crate::platform::check_webhook;
 
 #[derive(Debug, Subcommand)]
 pub enum WebhookVerb {
