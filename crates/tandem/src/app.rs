@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use calls::{Calls, Directory};
+use calls::{Calls, Directory, ShelfSweep};
 use kernel::db::ServerLock;
 use kernel::http::Hooks;
 use kernel::retention::Retention;
@@ -34,6 +34,9 @@ const TLS_PORT_ABOVE: u16 = 1;
 
 /// What desks with documented routes tell the layers in front of them.
 const HOOKS: Hooks = Hooks { envelope: flows::api::envelope, body_token: flows::api::body_token };
+
+/// Folder in the data directory for files that live a moment.
+const SCRATCH: &str = "scratch";
 
 /// What the routes of every desk are given; each takes the parts that it knows.
 #[derive(Clone, FromRef)]
@@ -101,9 +104,13 @@ impl App {
         )
         .await?;
         let calls = Calls::start(&kernel, directory, Arc::new(voice.clone()), incoming);
-        let flows = Flows::start(&kernel, &calls, &Speech {});
+        let scratch = kernel.config.data.join(SCRATCH);
+        std::fs::create_dir_all(&scratch)?;
+        let flows = Flows::start(&kernel, &calls, &Speech::new(&kernel.config.speech, scratch));
         calls.recover(|_, _| Vec::new()).await?;
-        Retention::start(&kernel, Vec::new()).await?;
+        let recordings = Arc::new(ShelfSweep::recordings(kernel.clone()));
+        let voicemail = Arc::new(ShelfSweep::voicemail(kernel.clone()));
+        Retention::start(&kernel, vec![recordings, voicemail]).await?;
         kernel.start();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 
