@@ -246,17 +246,7 @@ impl Voice {
         };
         let media = MediaThreads::start(&media_config, ids.clone())?;
         let (incoming, receiver) = mpsc::channel(INCOMING_QUEUE);
-        let sip = Sip::start(
-            config,
-            ports,
-            media.clone(),
-            clock,
-            ids,
-            tasks,
-            stop,
-            incoming,
-        )
-        .await?;
+        let sip = Sip::start(config, ports, media.clone(), clock, ids, tasks, stop, incoming).await?;
         Ok((Self { sip, media }, receiver))
     }
 

@@ -50,17 +50,9 @@ pub(crate) enum Answer {
     /// Whose domain it is meant for.
     Domain(Waiting, PortResult<Option<String>>),
     /// The credential that it claims, with its domain.
-    Credential(
-        Waiting,
-        Claim,
-        PortResult<Option<(String, Option<Credential>)>>,
-    ),
+    Credential(Waiting, Claim, PortResult<Option<(String, Option<Credential>)>>),
     /// The bindings it would change.
-    Bindings(
-        Waiting,
-        Box<Credential>,
-        PortResult<Vec<crate::ports::Binding>>,
-    ),
+    Bindings(Waiting, Box<Credential>, PortResult<Vec<crate::ports::Binding>>),
     /// Its change is stored, or not.
     Stored(Waiting, PortResult<Applied>),
 }
@@ -73,10 +65,7 @@ pub(crate) struct Domains {
 
 impl Domains {
     fn get(&self, host: &str, now: i64) -> Option<Option<String>> {
-        self.known
-            .get(host)
-            .filter(|(_, until)| now < *until)
-            .map(|(domain, _)| domain.clone())
+        self.known.get(host).filter(|(_, until)| now < *until).map(|(domain, _)| domain.clone())
     }
 
     fn learn(&mut self, host: String, domain: Option<String>, now: i64) {
@@ -100,9 +89,7 @@ impl Endpoint {
         }
         let unknown = unknown_extensions(request);
         if !unknown.is_empty() {
-            return self.refuse(request, flow, 420, |draft| {
-                draft.field("Unsupported", unknown)
-            });
+            return self.refuse(request, flow, 420, |draft| draft.field("Unsupported", unknown));
         }
         match method {
             Method::Invite => self.invited(waiting),
@@ -114,22 +101,14 @@ impl Endpoint {
                 }
             }
             Method::Options => self.refuse(request, flow, 200, |draft| {
-                draft
-                    .field("Allow", ALLOW)
-                    .field("Accept", SDP)
-                    .field("Supported", SUPPORTED.join(", "))
+                draft.field("Allow", ALLOW).field("Accept", SDP).field("Supported", SUPPORTED.join(", "))
             }),
-            Method::Bye
-            | Method::Prack
-            | Method::Update
-            | Method::Info
-            | Method::Refer
-            | Method::Notify => {
+            Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Refer | Method::Notify => {
                 self.refuse(request, flow, 481, |draft| draft);
             }
-            Method::Subscribe | Method::Publish => self.refuse(request, flow, 489, |draft| {
-                draft.field("Allow-Events", "refer")
-            }),
+            Method::Subscribe | Method::Publish => {
+                self.refuse(request, flow, 489, |draft| draft.field("Allow-Events", "refer"))
+            }
             Method::Message => self.refuse(request, flow, 405, |draft| draft.field("Allow", ALLOW)),
             Method::Unknown | Method::Ack | Method::Cancel => {
                 self.refuse(request, flow, 501, |draft| draft.field("Allow", ALLOW));
@@ -141,40 +120,24 @@ impl Endpoint {
     fn invited(&mut self, waiting: Waiting) {
         let Waiting { request, flow, .. } = &waiting;
         let per_second = i64::from(self.config.limits.calls_per_second);
-        if self.untouched >= MAX_UNTOUCHED
-            || !self
-                .new_calls
-                .take(per_second, (per_second / 2).max(1), self.now)
-        {
+        if self.untouched >= MAX_UNTOUCHED || !self.new_calls.take(per_second, (per_second / 2).max(1), self.now) {
             metrics::counter!("sip_refused_calls").increment(1);
-            return self.refuse(request, flow, 503, |draft| {
-                draft.field("Retry-After", RETRY_AFTER_S)
-            });
+            return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
         }
         if leg_of_tag(request.from_tag()).is_some_and(|key| self.is_own_call(key, request)) {
             return self.refuse(request, flow, 482, |draft| draft);
         }
         if SipLeg::interval_too_small(request) {
-            return self.refuse(request, flow, 422, |draft| {
-                draft.field("Min-SE", MIN_INTERVAL_S)
-            });
+            return self.refuse(request, flow, 422, |draft| draft.field("Min-SE", MIN_INTERVAL_S));
         }
         if !request.body.is_empty() && !request.body_is(SDP) {
             return self.refuse(request, flow, 415, |draft| draft.field("Accept", SDP));
         }
-        if request
-            .contact()
-            .is_none_or(|contact| Uri::parse(contact.uri).is_none())
-        {
-            return self.refuse(request, flow, 400, |draft| {
-                draft.field("Warning", "399 tandem \"Bad Contact\"")
-            });
+        if request.contact().is_none_or(|contact| Uri::parse(contact.uri).is_none()) {
+            return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad Contact\""));
         }
         let via_port = request.top_via().and_then(|via| via.port).unwrap_or(5060);
-        match self
-            .carriers
-            .source(flow.remote.ip(), [flow.remote.port(), via_port])
-        {
+        match self.carriers.source(flow.remote.ip(), [flow.remote.port(), via_port]) {
             Some((trunk, org)) => {
                 self.serve(request, &waiting.tx, flow, Method::Invite, None);
                 self.accept(waiting, Source::Trunk { trunk, org }, Protection::AsOffered);
@@ -185,9 +148,7 @@ impl Endpoint {
 
     /// Whether an INVITE is one that a leg of ours sent.
     fn is_own_call(&self, key: u64, request: &Message) -> bool {
-        self.legs
-            .get(&key)
-            .is_some_and(|held| held.leg.dialog.call_id == request.call_id())
+        self.legs.get(&key).is_some_and(|held| held.leg.dialog.call_id == request.call_id())
     }
 
     // --- who sends it
@@ -197,19 +158,13 @@ impl Endpoint {
         let hosts = domain_hosts(&waiting.request, method);
         let claim = claim(&waiting.request);
         let Some(claim) = claim else {
-            let known = hosts
-                .iter()
-                .find_map(|host| self.domains.get(host, self.now).flatten());
+            let known = hosts.iter().find_map(|host| self.domains.get(host, self.now).flatten());
             return match known {
                 Some(domain) => self.challenge(&waiting, &domain, false),
                 None => self.ask_domain(waiting, hosts),
             };
         };
-        let refused = Waiting {
-            request: waiting.request.clone(),
-            tx: waiting.tx.clone(),
-            flow: waiting.flow.clone(),
-        };
+        let refused = Waiting { request: waiting.request.clone(), tx: waiting.tx.clone(), flow: waiting.flow.clone() };
         let ports = Arc::clone(&self.ports);
         self.serve(&waiting.request, &waiting.tx, &waiting.flow, method, None);
         let started = self.start(Box::pin(async move {
@@ -290,13 +245,7 @@ impl Endpoint {
     }
 
     /// Judges a claim against the credential that was found for it.
-    fn judge(
-        &mut self,
-        waiting: Waiting,
-        claim: &Claim,
-        domain: &str,
-        credential: Option<Credential>,
-    ) {
+    fn judge(&mut self, waiting: Waiting, claim: &Claim, domain: &str, credential: Option<Credential>) {
         let request = &waiting.request;
         let method = request.method().unwrap_or(Method::Unknown);
         if claim.realm != realm(domain) {
@@ -321,21 +270,13 @@ impl Endpoint {
         if self.nonces.judge(claim, self.now) == Freshness::Stale {
             return self.challenge(&waiting, domain, true);
         }
-        if self
-            .servers
-            .get(&waiting.tx)
-            .is_some_and(|entry| entry.cancelled)
-        {
+        if self.servers.get(&waiting.tx).is_some_and(|entry| entry.cancelled) {
             return self.fail(&waiting, 487);
         }
         if method == Method::Register {
             return self.read_bindings(waiting, credential);
         }
-        let protection = if credential.srtp {
-            Protection::Required
-        } else {
-            Protection::AsOffered
-        };
+        let protection = if credential.srtp { Protection::Required } else { Protection::AsOffered };
         self.accept(waiting, Source::Line(credential.identity), protection);
     }
 
@@ -352,19 +293,13 @@ impl Endpoint {
         if self.servers.contains_key(&waiting.tx) {
             self.respond(&waiting.tx, 401, &bytes);
         } else {
-            super::endpoint::way_back(&waiting.request, &waiting.flow).send(&bytes);
+            super::traffic::way_back(&waiting.request, &waiting.flow).send(&bytes);
         }
     }
 
     /// Answers a waiting request with a failure, in its transaction.
     fn fail(&mut self, waiting: &Waiting, code: u16) {
-        self.finish(waiting, code, |draft| {
-            if code == 503 {
-                draft.field("Retry-After", RETRY_AFTER_S)
-            } else {
-                draft
-            }
-        });
+        self.finish(waiting, code, |draft| if code == 503 { draft.field("Retry-After", RETRY_AFTER_S) } else { draft });
     }
 
     fn finish(&mut self, waiting: &Waiting, code: u16, fields: impl FnOnce(Draft) -> Draft) {
@@ -387,7 +322,7 @@ impl Endpoint {
         let events = LegEvents::new(id, None);
         let media = self.threads.leg(events.clone(), None);
         let path = self.path(flow.clone());
-        let local = match media.open(super::outbound::any_address(path.own.ip())) {
+        let local = match media.open(super::ways::any_address(path.own.ip())) {
             Ok(local) => std::net::SocketAddr::new(path.own.ip(), local.port()),
             Err(error) => {
                 warn!(%error, "an incoming call finds no media port");
@@ -401,16 +336,14 @@ impl Endpoint {
         let pinned = matches!(source, Source::Line(_));
         let dialog = Dialog::answering(request, path, tag, pinned);
         let session = self.session(local, CodecKind::ALL.to_vec(), protection);
-        let way = super::endpoint::way_back(request, flow);
-        let leg = match SipLeg::called(request.clone(), tx.clone(), way, dialog, session, self.now)
-        {
+        let way = super::traffic::way_back(request, flow);
+        let leg = match SipLeg::called(request.clone(), tx.clone(), way, dialog, session, self.now) {
             Ok(leg) => leg,
             Err(error) => {
                 debug!(%error, "an offer cannot be met");
                 media.close();
-                return self.finish(&waiting, 488, |draft| {
-                    draft.field("Warning", format_args!("304 tandem \"{error}\""))
-                });
+                return self
+                    .finish(&waiting, 488, |draft| draft.field("Warning", format_args!("304 tandem \"{error}\"")));
             }
         };
         let (handle, signals) = Leg::new(media.clone(), events.clone());
@@ -427,21 +360,13 @@ impl Endpoint {
     }
 
     /// The call, as the floors above see it.
-    fn describe(
-        &self,
-        request: &Message,
-        leg: Leg,
-        source: Source,
-        replaces: Option<LegId>,
-    ) -> Incoming {
+    fn describe(&self, request: &Message, leg: Leg, source: Source, replaces: Option<LegId>) -> Incoming {
         let target = Uri::parse(request.request_uri());
         let mut to_user = target.map(|uri| uri.user_text()).unwrap_or_default();
         // A carrier that rings our registration's Contact names the number in To.
         let is_account = matches!(&source, Source::Trunk { trunk, .. } if self.carriers.is_account(trunk, &to_user));
         if to_user.is_empty() || is_account {
-            let to = request
-                .to()
-                .and_then(|to| Uri::parse(to.uri).map(|uri| uri.user_text()));
+            let to = request.to().and_then(|to| Uri::parse(to.uri).map(|uri| uri.user_text()));
             to_user = to.filter(|to| !to.is_empty()).unwrap_or(to_user);
         }
         Incoming {
@@ -461,18 +386,11 @@ impl Endpoint {
             return Ok(None);
         };
         let (call_id, params) = value.split_once(';').ok_or(400_u16)?;
-        let (to, from) = (
-            uri::param(params, "to-tag").ok_or(400_u16)?,
-            uri::param(params, "from-tag").ok_or(400_u16)?,
-        );
-        let held = leg_of_tag(to)
-            .and_then(|key| self.legs.get(&key))
-            .filter(|held| {
-                let dialog = &held.leg.dialog;
-                dialog.local_tag == to
-                    && dialog.remote_tag == from
-                    && dialog.call_id == call_id.trim()
-            });
+        let (to, from) = (uri::param(params, "to-tag").ok_or(400_u16)?, uri::param(params, "from-tag").ok_or(400_u16)?);
+        let held = leg_of_tag(to).and_then(|key| self.legs.get(&key)).filter(|held| {
+            let dialog = &held.leg.dialog;
+            dialog.local_tag == to && dialog.remote_tag == from && dialog.call_id == call_id.trim()
+        });
         held.map(|held| Some(held.events.id().clone())).ok_or(481)
     }
 
@@ -484,40 +402,23 @@ impl Endpoint {
         protection: Protection,
     ) -> Session {
         let id = u64::from_le_bytes(self.ids.bytes()) >> 2;
-        Session::new(
-            local,
-            id,
-            codecs,
-            protection,
-            [Keys(self.ids.bytes()), Keys(self.ids.bytes())],
-        )
+        Session::new(local, id, codecs, protection, [Keys(self.ids.bytes()), Keys(self.ids.bytes())])
     }
 
     // --- REGISTER
 
     fn read_bindings(&mut self, waiting: Waiting, credential: Credential) {
         let identity = &credential.identity;
-        let named = waiting
-            .request
-            .to()
-            .and_then(|to| Uri::parse(to.uri).map(|uri| uri.user_text()));
+        let named = waiting.request.to().and_then(|to| Uri::parse(to.uri).map(|uri| uri.user_text()));
         if named.as_deref() != Some(&*identity.extension) {
             return self.fail(&waiting, 403);
         }
-        let refused = Waiting {
-            request: waiting.request.clone(),
-            tx: waiting.tx.clone(),
-            flow: waiting.flow.clone(),
-        };
+        let refused = Waiting { request: waiting.request.clone(), tx: waiting.tx.clone(), flow: waiting.flow.clone() };
         let ports = Arc::clone(&self.ports);
         let started = self.start(Box::pin(async move {
             let LineIdentity { org, extension, .. } = &credential.identity;
             let found = ports.bindings(org, extension).await;
-            Outcome::Admission(Box::new(Answer::Bindings(
-                waiting,
-                Box::new(credential),
-                found,
-            )))
+            Outcome::Admission(Box::new(Answer::Bindings(waiting, Box::new(credential), found)))
         }));
         if !started {
             self.fail(&refused, 503);
@@ -525,12 +426,7 @@ impl Endpoint {
     }
 
     /// Applies a REGISTER and stores what it changes.
-    fn register(
-        &mut self,
-        waiting: Waiting,
-        credential: &Credential,
-        bindings: &[crate::ports::Binding],
-    ) {
+    fn register(&mut self, waiting: Waiting, credential: &Credential, bindings: &[crate::ports::Binding]) {
         let registration = Registration {
             identity: &credential.identity,
             request: &waiting.request,
@@ -544,25 +440,17 @@ impl Endpoint {
             Err(Refusal::Malformed) => return self.fail(&waiting, 400),
             Err(Refusal::TooMany) => return self.fail(&waiting, 403),
             Err(Refusal::TooBrief) => {
-                return self.finish(&waiting, 423, |draft| {
-                    draft.field("Min-Expires", MIN_EXPIRES_S)
-                });
+                return self.finish(&waiting, 423, |draft| draft.field("Min-Expires", MIN_EXPIRES_S));
             }
         };
         if applied.change == crate::ports::BindingChange::default() {
             return self.registered_phone(&waiting, &applied);
         }
         let (ports, identity) = (Arc::clone(&self.ports), credential.identity.clone());
-        let refused = Waiting {
-            request: waiting.request.clone(),
-            tx: waiting.tx.clone(),
-            flow: waiting.flow.clone(),
-        };
+        let refused = Waiting { request: waiting.request.clone(), tx: waiting.tx.clone(), flow: waiting.flow.clone() };
         let started = self.start(Box::pin(async move {
             let change = applied.change.clone();
-            let stored = ports
-                .change_bindings(&identity.org, &identity.extension, change)
-                .await;
+            let stored = ports.change_bindings(&identity.org, &identity.extension, change).await;
             Outcome::Admission(Box::new(Answer::Stored(waiting, stored.map(|()| applied))))
         }));
         if !started {
@@ -573,21 +461,13 @@ impl Endpoint {
     /// The 200 of a REGISTER: all bindings that exist now.
     fn registered_phone(&mut self, waiting: &Waiting, applied: &Applied) {
         let now = self.now;
-        let path = waiting
-            .request
-            .fields(Name::Path)
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
+        let path = waiting.request.fields(Name::Path).map(str::to_owned).collect::<Vec<_>>();
         self.finish(waiting, 200, |mut draft| {
             for binding in &applied.bindings {
                 let left_s = (binding.expires_at_ms - now + 999) / 1_000;
-                draft = draft.field(
-                    "Contact",
-                    format_args!("<{}>;expires={left_s}", binding.contact),
-                );
+                draft = draft.field("Contact", format_args!("<{}>;expires={left_s}", binding.contact));
             }
-            path.iter()
-                .fold(draft, |draft, path| draft.field("Path", path))
+            path.iter().fold(draft, |draft, path| draft.field("Path", path))
         });
     }
 }
@@ -600,39 +480,25 @@ fn realm(domain: &str) -> &str {
 /// The hosts that may name the domain a request is meant for, lower case.
 fn domain_hosts(request: &Message, method: Method) -> Vec<String> {
     let host = |name: Option<NameAddr<'_>>| {
-        name.and_then(|name| Uri::parse(name.uri))
-            .map(|uri| uri.host.to_ascii_lowercase())
+        name.and_then(|name| Uri::parse(name.uri)).map(|uri| uri.host.to_ascii_lowercase())
     };
     let target = Uri::parse(request.request_uri()).map(|uri| uri.host.to_ascii_lowercase());
-    let first = if method == Method::Register {
-        host(request.to())
-    } else {
-        host(request.from())
-    };
-    let mut hosts: Vec<String> = [first, target]
-        .into_iter()
-        .flatten()
-        .filter(|host| !host.is_empty())
-        .collect();
+    let first = if method == Method::Register { host(request.to()) } else { host(request.from()) };
+    let mut hosts: Vec<String> = [first, target].into_iter().flatten().filter(|host| !host.is_empty()).collect();
     hosts.dedup();
     hosts
 }
 
 /// The digest answer of a request, in either field.
 fn claim(request: &Message) -> Option<Claim> {
-    request
-        .fields(Name::Authorization)
-        .chain(request.fields(Name::ProxyAuthorization))
-        .find_map(Claim::parse)
+    request.fields(Name::Authorization).chain(request.fields(Name::ProxyAuthorization)).find_map(Claim::parse)
 }
 
 /// Who calls: the asserted identity when there is one, else From.
 fn caller(request: &Message) -> CallerId {
-    let anonymous = request.field(Name::Privacy).is_some_and(|privacy| {
-        privacy
-            .split(';')
-            .any(|item| item.trim().eq_ignore_ascii_case("id"))
-    });
+    let anonymous = request
+        .field(Name::Privacy)
+        .is_some_and(|privacy| privacy.split(';').any(|item| item.trim().eq_ignore_ascii_case("id")));
     let asserted = request
         .elements(Name::PAssertedIdentity)
         .filter_map(NameAddr::parse)

@@ -47,21 +47,14 @@ impl Carriers {
 
     /// Whose call comes from an address and these ports.
     pub(crate) fn source(&self, ip: IpAddr, ports: [u16; 2]) -> Option<TrunkSource> {
-        let mut matching: Vec<&Trunk> = self
-            .trunks
-            .values()
-            .filter(|trunk| trunk.sends_from(ip, ports))
-            .collect();
+        let mut matching: Vec<&Trunk> = self.trunks.values().filter(|trunk| trunk.sends_from(ip, ports)).collect();
         matching.sort_by(|a, b| a.config.id.cmp(&b.config.id));
-        matching
-            .first()
-            .map(|trunk| (trunk.config.id.clone(), trunk.config.org.clone()))
+        matching.first().map(|trunk| (trunk.config.id.clone(), trunk.config.org.clone()))
     }
 
     /// Whether a user part is a trunk's own account, not a number.
     pub(crate) fn is_account(&self, id: &str, user: &str) -> bool {
-        self.get(id)
-            .is_some_and(|trunk| trunk.config.username.as_deref() == Some(user))
+        self.get(id).is_some_and(|trunk| trunk.config.username.as_deref() == Some(user))
     }
 }
 
@@ -98,9 +91,7 @@ impl Endpoint {
         let mut old = std::mem::take(&mut self.carriers.trunks);
         for config in configs {
             let id = config.id.clone();
-            let same = old
-                .get(&id)
-                .is_some_and(|trunk| is_same(&trunk.config, &config));
+            let same = old.get(&id).is_some_and(|trunk| is_same(&trunk.config, &config));
             let trunk = match old.remove(&id) {
                 Some(trunk) if same => trunk,
                 _ => {
@@ -122,25 +113,15 @@ impl Endpoint {
             return;
         };
         let config = Arc::clone(&trunk.config);
-        if self
-            .carriers
-            .lookup_at
-            .get(id)
-            .is_some_and(|at| *at <= self.now)
-        {
-            self.carriers
-                .lookup_at
-                .insert(id.clone(), self.now + LOOKUP_MS);
+        if self.carriers.lookup_at.get(id).is_some_and(|at| *at <= self.now) {
+            self.carriers.lookup_at.insert(id.clone(), self.now + LOOKUP_MS);
             self.look_up(id, &config);
         }
         let Some(trunk) = self.carriers.trunks.get_mut(id) else {
             return;
         };
         let mut errands = Vec::new();
-        if let Some(registration) = trunk
-            .registration
-            .as_mut()
-            .filter(|registration| registration.next_at <= self.now)
+        if let Some(registration) = trunk.registration.as_mut().filter(|registration| registration.next_at <= self.now)
         {
             registration.next_at = NEVER;
             errands.push((registration.target, Method::Register));
@@ -160,15 +141,9 @@ impl Endpoint {
 
     fn remind_trunk(&mut self, id: &TrunkId) {
         if let Some(trunk) = self.carriers.trunks.get(id) {
-            let register_at = trunk
-                .registration
-                .as_ref()
-                .map_or(NEVER, |registration| registration.next_at);
+            let register_at = trunk.registration.as_ref().map_or(NEVER, |registration| registration.next_at);
             let lookup_at = self.carriers.lookup_at.get(id).copied().unwrap_or(NEVER);
-            self.timers.set(
-                register_at.min(trunk.ping_at).min(lookup_at),
-                Reminder::Trunk(id.clone()),
-            );
+            self.timers.set(register_at.min(trunk.ping_at).min(lookup_at), Reminder::Trunk(id.clone()));
         }
     }
 
@@ -178,13 +153,7 @@ impl Endpoint {
         let literal: Option<Vec<Vec<SocketAddr>>> = config
             .targets
             .iter()
-            .map(|target| {
-                target
-                    .host
-                    .parse()
-                    .ok()
-                    .map(|ip| vec![SocketAddr::new(ip, 0)])
-            })
+            .map(|target| target.host.parse().ok().map(|ip| vec![SocketAddr::new(ip, 0)]))
             .collect();
         if let Some(addresses) = literal {
             return self.take_addresses(&id, addresses);
@@ -192,9 +161,7 @@ impl Endpoint {
         self.start(Box::pin(async move {
             let mut all = Vec::with_capacity(config.targets.len());
             for target in &config.targets {
-                let port = target
-                    .port
-                    .unwrap_or_else(|| target.transport.default_port());
+                let port = target.port.unwrap_or_else(|| target.transport.default_port());
                 let found = tokio::net::lookup_host((target.host.as_str(), port)).await;
                 all.push(found.map(Iterator::collect).unwrap_or_default());
             }
@@ -207,25 +174,15 @@ impl Endpoint {
             return;
         };
         let config = Arc::clone(&trunk.config);
-        trunk.addresses = addresses
-            .iter()
-            .map(|found| found.iter().map(SocketAddr::ip).collect())
-            .collect();
+        trunk.addresses = addresses.iter().map(|found| found.iter().map(SocketAddr::ip).collect()).collect();
         for (target, found) in config.targets.iter().zip(addresses) {
             if target.host.parse::<IpAddr>().is_err() && !found.is_empty() {
-                let port = target
-                    .port
-                    .unwrap_or_else(|| target.transport.default_port());
-                self.routes
-                    .learn(target.host.clone(), port, found, self.now);
+                let port = target.port.unwrap_or_else(|| target.transport.default_port());
+                self.routes.learn(target.host.clone(), port, found, self.now);
             }
         }
-        let friends = self
-            .carriers
-            .trunks
-            .values()
-            .flat_map(|trunk| trunk.addresses.iter().flatten().copied())
-            .collect();
+        let friends =
+            self.carriers.trunks.values().flat_map(|trunk| trunk.addresses.iter().flatten().copied()).collect();
         self.edge.gate.befriend(friends);
     }
 
@@ -269,25 +226,13 @@ impl Endpoint {
         let Some(trunk) = self.carriers.trunks.get_mut(id) else {
             return;
         };
-        let (config, domain) = (
-            Arc::clone(&trunk.config),
-            trunk.domain().unwrap_or_default(),
-        );
-        let Some(registration) = trunk
-            .registration
-            .as_mut()
-            .filter(|registration| registration.target == target)
+        let (config, domain) = (Arc::clone(&trunk.config), trunk.domain().unwrap_or_default());
+        let Some(registration) = trunk.registration.as_mut().filter(|registration| registration.target == target)
         else {
             return;
         };
         let bytes = registration.request(&config, &domain, &path, &branch, &agent, &cnonce);
-        self.send_request(
-            Method::Register,
-            &branch,
-            bytes,
-            path.flow,
-            Owner::Register(id.clone()),
-        );
+        self.send_request(Method::Register, &branch, bytes, path.flow, Owner::Register(id.clone()));
     }
 
     pub(crate) fn registered(&mut self, id: &TrunkId, response: &Message) {
@@ -327,11 +272,7 @@ impl Endpoint {
     // --- signs of life
 
     fn send_ping(&mut self, id: &TrunkId, target: usize, flow: Option<Flow>) {
-        let Some(to) = self
-            .carriers
-            .get(id)
-            .and_then(|trunk| trunk.config.targets.get(target).cloned())
-        else {
+        let Some(to) = self.carriers.get(id).and_then(|trunk| trunk.config.targets.get(target).cloned()) else {
             return;
         };
         let Some(flow) = flow else {
@@ -343,27 +284,14 @@ impl Endpoint {
         let bytes = Draft::request(Method::Options, &uri)
             .field("Via", path.via(&branch))
             .field("Max-Forwards", 70)
-            .field(
-                "From",
-                format_args!(
-                    "<sip:{}>;tag={:016x}",
-                    path.authority(),
-                    u64::from_le_bytes(self.ids.bytes())
-                ),
-            )
+            .field("From", format_args!("<sip:{}>;tag={:016x}", path.authority(), u64::from_le_bytes(self.ids.bytes())))
             .field("To", format_args!("<{uri}>"))
             .field("Call-ID", self.ids.token())
             .field("CSeq", "1 OPTIONS")
             .field("Contact", path.contact(""))
             .field("User-Agent", &self.config.user_agent)
             .finish();
-        self.send_request(
-            Method::Options,
-            &branch,
-            bytes,
-            path.flow,
-            Owner::Ping(id.clone(), target),
-        );
+        self.send_request(Method::Options, &branch, bytes, path.flow, Owner::Ping(id.clone(), target));
     }
 
     /// A target answered an OPTIONS, with whatever, or did not.
@@ -381,11 +309,7 @@ impl Endpoint {
             trunk.failed(&to.host, to.port, now);
         }
         if trunk.registration.is_none() {
-            let state = if trunk.all_down(now) {
-                TrunkState::Unreachable
-            } else {
-                TrunkState::Ready
-            };
+            let state = if trunk.all_down(now) { TrunkState::Unreachable } else { TrunkState::Ready };
             self.report(id, state);
         }
     }
@@ -403,20 +327,11 @@ impl Endpoint {
 
     /// Reports a state that is new.
     fn report(&mut self, id: &TrunkId, state: TrunkState) {
-        let Some(trunk) = self
-            .carriers
-            .trunks
-            .get_mut(id)
-            .filter(|trunk| trunk.state != Some(state))
-        else {
+        let Some(trunk) = self.carriers.trunks.get_mut(id).filter(|trunk| trunk.state != Some(state)) else {
             return;
         };
         trunk.state = Some(state);
-        let (org, id, name) = (
-            trunk.config.org.clone(),
-            id.clone(),
-            trunk.config.name.clone(),
-        );
+        let (org, id, name) = (trunk.config.org.clone(), id.clone(), trunk.config.name.clone());
         info!(trunk = name, state = state.as_str(), "a trunk changed");
         let ports = Arc::clone(&self.ports);
         self.start(Box::pin(async move {
@@ -434,19 +349,7 @@ impl Endpoint {
 
 /// Whether a configuration says the same as before.
 fn is_same(a: &TrunkConfig, b: &TrunkConfig) -> bool {
-    (
-        &a.org,
-        &a.name,
-        &a.targets,
-        &a.username,
-        &a.password,
-        &a.domain,
-    ) == (
-        &b.org,
-        &b.name,
-        &b.targets,
-        &b.username,
-        &b.password,
-        &b.domain,
-    ) && (a.register, a.ping, a.srtp) == (b.register, b.ping, b.srtp)
+    (&a.org, &a.name, &a.targets, &a.username, &a.password, &a.domain)
+        == (&b.org, &b.name, &b.targets, &b.username, &b.password, &b.domain)
+        && (a.register, a.ping, a.srtp) == (b.register, b.ping, b.srtp)
 }

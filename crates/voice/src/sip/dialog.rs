@@ -38,9 +38,7 @@ pub(crate) struct Dialog {
 impl Dialog {
     /// Our side of a dialog that the peer's INVITE opens.
     pub(crate) fn answering(invite: &Message, path: Path, local_tag: String, pinned: bool) -> Self {
-        let contact_user = Uri::parse(invite.request_uri())
-            .map(|uri| uri.user_text())
-            .unwrap_or_default();
+        let contact_user = Uri::parse(invite.request_uri()).map(|uri| uri.user_text()).unwrap_or_default();
         Self {
             call_id: invite.call_id().to_owned(),
             local_tag,
@@ -49,14 +47,8 @@ impl Dialog {
             remote_name: without_tag(invite.field(Name::From).unwrap_or_default()),
             local_seq: 0,
             remote_seq: invite.cseq().map(|(number, _)| number),
-            target: invite
-                .contact()
-                .map(|contact| contact.uri.to_owned())
-                .unwrap_or_default(),
-            routes: invite
-                .elements(Name::RecordRoute)
-                .map(str::to_owned)
-                .collect(),
+            target: invite.contact().map(|contact| contact.uri.to_owned()).unwrap_or_default(),
+            routes: invite.elements(Name::RecordRoute).map(str::to_owned).collect(),
             path,
             contact_user,
             pinned,
@@ -85,10 +77,7 @@ impl Dialog {
     /// (RFC 3261 §12.1.2).
     pub(crate) fn answered(&mut self, response: &Message) {
         self.remote_tag = response.to_tag().unwrap_or_default().to_owned();
-        self.routes = response
-            .elements(Name::RecordRoute)
-            .map(str::to_owned)
-            .collect();
+        self.routes = response.elements(Name::RecordRoute).map(str::to_owned).collect();
         self.routes.reverse();
         self.retarget(response);
     }
@@ -129,21 +118,14 @@ impl Dialog {
         for route in &self.routes {
             draft = draft.field("Route", route);
         }
-        draft = draft.field("Max-Forwards", 70).field(
-            "From",
-            format_args!("{};tag={}", self.local_name, self.local_tag),
-        );
+        draft =
+            draft.field("Max-Forwards", 70).field("From", format_args!("{};tag={}", self.local_name, self.local_tag));
         draft = if self.remote_tag.is_empty() {
             draft.field("To", &self.remote_name)
         } else {
-            draft.field(
-                "To",
-                format_args!("{};tag={}", self.remote_name, self.remote_tag),
-            )
+            draft.field("To", format_args!("{};tag={}", self.remote_name, self.remote_tag))
         };
-        draft
-            .field("Call-ID", &self.call_id)
-            .field("CSeq", format_args!("{number} {}", method.as_str()))
+        draft.field("Call-ID", &self.call_id).field("CSeq", format_args!("{number} {}", method.as_str()))
     }
 
     /// Our Contact value.
@@ -196,11 +178,7 @@ fn without_tag(value: &str) -> String {
         kept.push_str(part.trim());
     }
     // An addr-spec alone would take our tag for a URI parameter's neighbour: bracket it.
-    if end == 0 {
-        format!("<{}>", kept.split(';').next().unwrap_or_default())
-    } else {
-        kept
-    }
+    if end == 0 { format!("<{}>", kept.split(';').next().unwrap_or_default()) } else { kept }
 }
 
 #[cfg(test)]
@@ -209,10 +187,7 @@ mod tests {
 
     #[test]
     fn a_name_loses_its_tag_and_nothing_else() {
-        assert_eq!(
-            without_tag("\"A\" <sip:a@h;x=1>;tag=1;y=2"),
-            "\"A\" <sip:a@h;x=1>;y=2"
-        );
+        assert_eq!(without_tag("\"A\" <sip:a@h;x=1>;tag=1;y=2"), "\"A\" <sip:a@h;x=1>;y=2");
         assert_eq!(without_tag("<sip:a@h> ; TAG=1"), "<sip:a@h>");
         assert_eq!(without_tag("sip:a@h;tag=1"), "<sip:a@h>");
     }

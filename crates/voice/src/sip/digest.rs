@@ -37,9 +37,7 @@ impl Algorithm {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Md5, Self::Sha256]
-            .into_iter()
-            .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
+        [Self::Md5, Self::Sha256].into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
     }
 
     /// Lower-case hex of the hash of parts joined by colons.
@@ -68,12 +66,10 @@ fn hash_with<D: Digest>(parts: &[&[u8]]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Splits `Digest a="b", c=d` into a look-up.
@@ -86,9 +82,7 @@ fn directives(value: &str) -> Option<impl Fn(&str) -> Option<String> + '_> {
         uri::list(rest).find_map(|item| {
             let (key, value) = item.split_once('=')?;
             let value = uri::unquote(value.trim());
-            key.trim()
-                .eq_ignore_ascii_case(name)
-                .then(|| value.replace("\\\"", "\"").replace("\\\\", "\\"))
+            key.trim().eq_ignore_ascii_case(name).then(|| value.replace("\\\"", "\"").replace("\\\\", "\\"))
         })
     })
 }
@@ -126,17 +120,10 @@ impl Claim {
             None => Algorithm::Md5,
         };
         let qop = match get("qop") {
-            Some(kind)
-                if kind.eq_ignore_ascii_case("auth") || kind.eq_ignore_ascii_case("auth-int") =>
-            {
+            Some(kind) if kind.eq_ignore_ascii_case("auth") || kind.eq_ignore_ascii_case("auth-int") => {
                 let count_text = get("nc")?;
                 let count = u32::from_str_radix(&count_text, 16).ok()?;
-                Some(Qop {
-                    kind: kind.to_ascii_lowercase(),
-                    count_text,
-                    count,
-                    cnonce: get("cnonce")?,
-                })
+                Some(Qop { kind: kind.to_ascii_lowercase(), count_text, count, cnonce: get("cnonce")? })
             }
             Some(_) => return None,
             None => None,
@@ -154,19 +141,8 @@ impl Claim {
 
     /// Whether the response was made from this HA1 for this request.
     pub(crate) fn proves(&self, ha1: &Secret, method: &str, body: &[u8]) -> bool {
-        let expected = answer_hash(
-            self.algorithm,
-            ha1,
-            &self.nonce,
-            self.qop.as_ref(),
-            method,
-            &self.uri,
-            body,
-        );
-        expected
-            .as_bytes()
-            .ct_eq(self.response.to_ascii_lowercase().as_bytes())
-            .into()
+        let expected = answer_hash(self.algorithm, ha1, &self.nonce, self.qop.as_ref(), method, &self.uri, body);
+        expected.as_bytes().ct_eq(self.response.to_ascii_lowercase().as_bytes()).into()
     }
 }
 
@@ -180,11 +156,9 @@ fn answer_hash(
     body: &[u8],
 ) -> String {
     let ha2 = match qop {
-        Some(qop) if qop.kind == "auth-int" => algorithm.hash(&[
-            method.as_bytes(),
-            uri.as_bytes(),
-            algorithm.hash(&[body]).as_bytes(),
-        ]),
+        Some(qop) if qop.kind == "auth-int" => {
+            algorithm.hash(&[method.as_bytes(), uri.as_bytes(), algorithm.hash(&[body]).as_bytes()])
+        }
         _ => algorithm.hash(&[method.as_bytes(), uri.as_bytes()]),
     };
     let ha1 = ha1.expose().as_bytes();
@@ -222,11 +196,7 @@ impl Counts {
     fn take(&mut self, count: u32) -> bool {
         if count > self.highest {
             let step = count - self.highest;
-            self.seen = if step < WINDOW {
-                self.seen << step | 1
-            } else {
-                1
-            };
+            self.seen = if step < WINDOW { self.seen << step | 1 } else { 1 };
             self.highest = count;
             return true;
         }
@@ -250,11 +220,7 @@ pub(crate) struct Nonces {
 impl Nonces {
     /// `key` is random and lives as long as the process: nonces of an earlier one are stale.
     pub(crate) fn new(key: [u8; 32]) -> Self {
-        Self {
-            key,
-            used: HashMap::new(),
-            order: VecDeque::new(),
-        }
+        Self { key, used: HashMap::new(), order: VecDeque::new() }
     }
 
     /// A nonce: time, randomness and a seal over both.
@@ -281,10 +247,7 @@ impl Nonces {
             return Freshness::Stale;
         };
         let ours: bool = self.seal(text).as_bytes().ct_eq(seal.as_bytes()).into();
-        let born = text
-            .get(..12)
-            .and_then(|digits| i64::from_str_radix(digits, 16).ok())
-            .unwrap_or(0);
+        let born = text.get(..12).and_then(|digits| i64::from_str_radix(digits, 16).ok()).unwrap_or(0);
         if !ours || !(0..=NONCE_LIFE_MS).contains(&(now_ms - born)) {
             return Freshness::Stale;
         }
@@ -297,28 +260,16 @@ impl Nonces {
                 self.used.remove(&oldest);
             }
             self.order.push_back(claim.nonce.as_str().into());
-            self.used
-                .insert(claim.nonce.as_str().into(), Counts::default());
+            self.used.insert(claim.nonce.as_str().into(), Counts::default());
         }
-        let fresh = count > 0
-            && self
-                .used
-                .get_mut(claim.nonce.as_str())
-                .is_some_and(|counts| counts.take(count));
-        if fresh {
-            Freshness::Fresh
-        } else {
-            Freshness::Stale
-        }
+        let fresh = count > 0 && self.used.get_mut(claim.nonce.as_str()).is_some_and(|counts| counts.take(count));
+        if fresh { Freshness::Fresh } else { Freshness::Stale }
     }
 
     /// Forgets nonces that are too old to be used again. Cheap: they lie in order of first use.
     pub(crate) fn sweep(&mut self, now_ms: i64) {
         while let Some(oldest) = self.order.front() {
-            let born = oldest
-                .get(..12)
-                .and_then(|digits| i64::from_str_radix(digits, 16).ok())
-                .unwrap_or(0);
+            let born = oldest.get(..12).and_then(|digits| i64::from_str_radix(digits, 16).ok()).unwrap_or(0);
             if now_ms - born <= NONCE_LIFE_MS {
                 return;
             }
@@ -360,9 +311,9 @@ impl Challenge {
     pub(crate) fn choose<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut best: Option<Self> = None;
         for challenge in values.filter_map(Self::parse) {
-            let better = best.as_ref().is_none_or(|best| {
-                best.algorithm == Algorithm::Md5 && challenge.algorithm == Algorithm::Sha256
-            });
+            let better = best
+                .as_ref()
+                .is_none_or(|best| best.algorithm == Algorithm::Md5 && challenge.algorithm == Algorithm::Sha256);
             if better {
                 best = Some(challenge);
             }
@@ -378,11 +329,9 @@ impl Challenge {
         };
         let offered = get("qop");
         let offers = |kind: &str| {
-            offered.as_deref().is_some_and(|offered| {
-                offered
-                    .split(',')
-                    .any(|item| item.trim().eq_ignore_ascii_case(kind))
-            })
+            offered
+                .as_deref()
+                .is_some_and(|offered| offered.split(',').any(|item| item.trim().eq_ignore_ascii_case(kind)))
         };
         let qop = match &offered {
             None => None,
@@ -409,15 +358,8 @@ impl Challenge {
             count: request.count,
             cnonce: request.cnonce.to_owned(),
         });
-        let response = answer_hash(
-            self.algorithm,
-            &ha1,
-            &self.nonce,
-            qop.as_ref(),
-            request.method,
-            request.uri,
-            request.body,
-        );
+        let response =
+            answer_hash(self.algorithm, &ha1, &self.nonce, qop.as_ref(), request.method, request.uri, request.body);
         let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
         let mut value = format!(
             r#"Digest username="{}", realm="{}", nonce="{}", uri="{}", response="{response}", algorithm={}"#,
@@ -428,11 +370,7 @@ impl Challenge {
             self.algorithm.as_str()
         );
         if let Some(qop) = qop {
-            let _ = write!(
-                value,
-                r#", qop={}, nc={}, cnonce="{}""#,
-                qop.kind, qop.count_text, qop.cnonce
-            );
+            let _ = write!(value, r#", qop={}, nc={}, cnonce="{}""#, qop.kind, qop.count_text, qop.cnonce);
         }
         if let Some(opaque) = &self.opaque {
             let _ = write!(value, r#", opaque="{}""#, quoted(opaque));
@@ -487,35 +425,19 @@ mod tests {
         let other = r#"Digest realm="r", nonce="n", algorithm=SHA-512-256"#;
         for order in [[sha, md5, other], [other, md5, sha]] {
             let chosen = Challenge::choose(order.into_iter()).unwrap();
-            assert_eq!(
-                (chosen.algorithm, chosen.qop),
-                (Algorithm::Sha256, Some("auth"))
-            );
+            assert_eq!((chosen.algorithm, chosen.qop), (Algorithm::Sha256, Some("auth")));
         }
-        let only =
-            Challenge::choose([r#"Digest realm="r", nonce="n", qop="auth-int""#].into_iter())
-                .unwrap();
-        assert_eq!(
-            (only.algorithm, only.qop),
-            (Algorithm::Md5, Some("auth-int"))
-        );
+        let only = Challenge::choose([r#"Digest realm="r", nonce="n", qop="auth-int""#].into_iter()).unwrap();
+        assert_eq!((only.algorithm, only.qop), (Algorithm::Md5, Some("auth-int")));
         assert_eq!(Challenge::choose([other].into_iter()), None);
     }
 
     /// A client that answers our own challenge, as often as asked.
     fn claim(nonce: &str, count: u32, algorithm: Algorithm) -> Claim {
         let values = challenges("tandem", nonce, false, true);
-        let wanted = values
-            .iter()
-            .filter(|value| value.contains(&format!("algorithm={},", algorithm.as_str())));
+        let wanted = values.iter().filter(|value| value.contains(&format!("algorithm={},", algorithm.as_str())));
         let challenge = Challenge::choose(wanted.map(String::as_str)).unwrap();
-        let request = Answering {
-            method: "REGISTER",
-            uri: "sip:h",
-            body: b"",
-            count,
-            cnonce: "c",
-        };
+        let request = Answering { method: "REGISTER", uri: "sip:h", body: b"", count, cnonce: "c" };
         Claim::parse(&challenge.answer("10\"01", &Secret::new("pw"), &request)).unwrap()
     }
 
@@ -525,26 +447,14 @@ mod tests {
         let nonce = nonces.issue(1_000, [1; 8]);
         for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
             let ha1 = algorithm.ha1("10\"01", "tandem", "pw");
-            let first = if algorithm == Algorithm::Md5 {
-                1
-            } else {
-                0x1000
-            };
+            let first = if algorithm == Algorithm::Md5 { 1 } else { 0x1000 };
             for count in first..first + 0x300 {
                 let claim = claim(&nonce, count, algorithm);
                 assert!(claim.proves(&ha1, "REGISTER", b""));
                 assert!(!claim.proves(&ha1, "INVITE", b""));
-                assert!(!claim.proves(
-                    &algorithm.ha1("10\"01", "tandem", "wrong"),
-                    "REGISTER",
-                    b""
-                ));
+                assert!(!claim.proves(&algorithm.ha1("10\"01", "tandem", "wrong"), "REGISTER", b""));
                 assert_eq!(nonces.judge(&claim, 2_000), Freshness::Fresh, "{count:#x}");
-                assert_eq!(
-                    nonces.judge(&claim, 2_000),
-                    Freshness::Stale,
-                    "a replay of {count:#x}"
-                );
+                assert_eq!(nonces.judge(&claim, 2_000), Freshness::Stale, "a replay of {count:#x}");
             }
         }
     }
@@ -566,19 +476,10 @@ mod tests {
     fn old_and_foreign_nonces_are_stale() {
         let mut nonces = Nonces::new([7; 32]);
         let nonce = nonces.issue(0, [1; 8]);
-        assert_eq!(
-            nonces.judge(&claim(&nonce, 1, Algorithm::Md5), NONCE_LIFE_MS + 1),
-            Freshness::Stale
-        );
+        assert_eq!(nonces.judge(&claim(&nonce, 1, Algorithm::Md5), NONCE_LIFE_MS + 1), Freshness::Stale);
         let foreign = Nonces::new([8; 32]).issue(0, [1; 8]);
-        assert_eq!(
-            nonces.judge(&claim(&foreign, 1, Algorithm::Md5), 0),
-            Freshness::Stale
-        );
-        assert_eq!(
-            nonces.judge(&claim("short", 1, Algorithm::Md5), 0),
-            Freshness::Stale
-        );
+        assert_eq!(nonces.judge(&claim(&foreign, 1, Algorithm::Md5), 0), Freshness::Stale);
+        assert_eq!(nonces.judge(&claim("short", 1, Algorithm::Md5), 0), Freshness::Stale);
         nonces.judge(&claim(&nonce, 1, Algorithm::Md5), 0);
         assert_eq!(nonces.used.len(), 1);
         nonces.sweep(NONCE_LIFE_MS + 1);

@@ -68,10 +68,7 @@ impl Flow {
     /// The same socket to another address; a stream has only one peer.
     pub(crate) fn towards(&self, remote: SocketAddr) -> Self {
         match self.transport {
-            Transport::Udp => Self {
-                remote,
-                ..self.clone()
-            },
+            Transport::Udp => Self { remote, ..self.clone() },
             Transport::Tcp | Transport::Tls => self.clone(),
         }
     }
@@ -79,13 +76,7 @@ impl Flow {
 
 impl fmt::Debug for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} -> {}",
-            self.transport.as_str(),
-            self.local,
-            self.remote
-        )
+        write!(f, "{} {} -> {}", self.transport.as_str(), self.local, self.remote)
     }
 }
 
@@ -105,10 +96,7 @@ impl Path {
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
         };
-        format!(
-            "SIP/2.0/{transport} {};rport;branch={branch}",
-            self.authority()
-        )
+        format!("SIP/2.0/{transport} {};rport;branch={branch}", self.authority())
     }
 
     /// Host and port of our URIs.
@@ -124,10 +112,6 @@ impl Path {
             Transport::Tcp => ";transport=tcp",
             Transport::Tls => ";transport=tls",
         };
-        format!(
-            "<sip:{}{at}{}{transport}>",
-            uri::escape_user(user),
-            self.authority()
-        )
+        format!("<sip:{}{at}{}{transport}>", uri::escape_user(user), self.authority())
     }
 }

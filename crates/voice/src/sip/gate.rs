@@ -25,10 +25,7 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// A full bucket.
     pub(crate) fn full(burst: i64, now: i64) -> Self {
-        Self {
-            level: burst * 1_000,
-            at: now,
-        }
+        Self { level: burst * 1_000, at: now }
     }
 
     /// Takes a token if there is one.
@@ -72,10 +69,7 @@ struct State {
 
 impl Gate {
     pub(crate) fn new(limits: SipLimits) -> Self {
-        Self {
-            limits,
-            state: Mutex::default(),
-        }
+        Self { limits, state: Mutex::default() }
     }
 
     /// The addresses of trunks.
@@ -92,8 +86,7 @@ impl Gate {
         let mut state = self.state();
         let friend = state.friends.contains(&ip);
         let address = state.address(ip, &self.limits, now);
-        address.banned_until <= now
-            && (friend || address.messages.take(per_second, per_second, now))
+        address.banned_until <= now && (friend || address.messages.take(per_second, per_second, now))
     }
 
     /// Whether an address may register now.

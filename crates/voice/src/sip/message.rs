@@ -129,13 +129,7 @@ impl Message {
             }
             let colon = text.find(':').ok_or(ParseError::Field)?;
             let name = Name::parse(text.get(..colon).unwrap_or_default().trim_end());
-            let value = trimmed(
-                &head,
-                Span {
-                    start: line.start + colon as u32 + 1,
-                    end: line.end,
-                },
-            );
+            let value = trimmed(&head, Span { start: line.start + colon as u32 + 1, end: line.end });
             if name == Name::ContentLength {
                 let wanted: usize = span(&head, value).parse().map_err(|_| ParseError::Length)?;
                 if length.is_some_and(|length| length != wanted) {
@@ -153,12 +147,7 @@ impl Message {
             Some(length) => rest.get(..length).ok_or(ParseError::Length)?,
             None => rest,
         };
-        Ok(Self {
-            head: head.into_boxed_str(),
-            start,
-            fields,
-            body: Bytes::copy_from_slice(body),
-        })
+        Ok(Self { head: head.into_boxed_str(), start, fields, body: Bytes::copy_from_slice(body) })
     }
 
     /// The method of a request, `None` for a response.
@@ -192,10 +181,7 @@ impl Message {
 
     /// All fields of a name, in order.
     pub(crate) fn fields(&self, name: Name) -> impl Iterator<Item = &str> {
-        self.fields
-            .iter()
-            .filter(move |(field, _)| *field == name)
-            .map(|(_, value)| span(&self.head, *value))
+        self.fields.iter().filter(move |(field, _)| *field == name).map(|(_, value)| span(&self.head, *value))
     }
 
     /// All comma-separated elements of all fields of a name, in order.
@@ -205,8 +191,7 @@ impl Message {
 
     /// Whether a list field (Supported, Require, Allow) holds a token.
     pub(crate) fn lists(&self, name: Name, token: &str) -> bool {
-        self.elements(name)
-            .any(|element| element.eq_ignore_ascii_case(token))
+        self.elements(name).any(|element| element.eq_ignore_ascii_case(token))
     }
 
     /// Call-ID; empty when absent, which [`Message::defect`] refuses.
@@ -216,9 +201,7 @@ impl Message {
 
     /// CSeq number and method.
     pub(crate) fn cseq(&self) -> Option<(u32, Method)> {
-        let (number, method) = self
-            .field(Name::CSeq)?
-            .split_once(|c: char| c.is_ascii_whitespace())?;
+        let (number, method) = self.field(Name::CSeq)?.split_once(|c: char| c.is_ascii_whitespace())?;
         let number: u32 = number.parse().ok()?;
         (number < 1 << 31).then(|| (number, Method::parse(method.trim())))
     }
@@ -261,10 +244,7 @@ impl Message {
 
     /// Whether the body is of a type such as `application/sdp`.
     pub(crate) fn body_is(&self, kind: &str) -> bool {
-        let essence = self
-            .field(Name::ContentType)
-            .and_then(|value| value.split(';').next())
-            .unwrap_or_default();
+        let essence = self.field(Name::ContentType).and_then(|value| value.split(';').next()).unwrap_or_default();
         !self.body.is_empty() && essence.trim().eq_ignore_ascii_case(kind)
     }
 
@@ -280,10 +260,7 @@ impl Message {
         if self.call_id().is_empty() {
             return Some("Missing Call-ID");
         }
-        if self
-            .from()
-            .is_none_or(|from| Uri::parse(from.uri).is_none())
-        {
+        if self.from().is_none_or(|from| Uri::parse(from.uri).is_none()) {
             return Some("Bad From");
         }
         if self.to().is_none_or(|to| Uri::parse(to.uri).is_none()) {
@@ -326,36 +303,27 @@ impl Iterator for Lines<'_> {
     fn next(&mut self) -> Option<Span> {
         let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
         let length = rest.find("\r\n").unwrap_or(rest.len());
-        let line = Span {
-            start: self.at as u32,
-            end: (self.at + length) as u32,
-        };
+        let line = Span { start: self.at as u32, end: (self.at + length) as u32 };
         self.at += length + 2;
         Some(line)
     }
 }
 
 fn span(text: &str, span: Span) -> &str {
-    text.get(span.start as usize..span.end as usize)
-        .unwrap_or_default()
+    text.get(span.start as usize..span.end as usize).unwrap_or_default()
 }
 
 fn trimmed(text: &str, at: Span) -> Span {
     let raw = span(text, at);
     let start = at.start + (raw.len() - raw.trim_start().len()) as u32;
-    Span {
-        start,
-        end: start + raw.trim().len() as u32,
-    }
+    Span { start, end: start + raw.trim().len() as u32 }
 }
 
 fn parse_start(head: &str, line: Span) -> Result<Start, ParseError> {
     let text = span(head, line);
     if let Some(rest) = text.strip_prefix("SIP/2.0 ") {
         let code = rest.get(..3).and_then(|digits| digits.parse().ok());
-        let code = code
-            .filter(|code| (100..700).contains(code))
-            .ok_or(ParseError::StartLine)?;
+        let code = code.filter(|code| (100..700).contains(code)).ok_or(ParseError::StartLine)?;
         return Ok(Start::Response { code });
     }
     let uri_text = text.strip_suffix(" SIP/2.0").ok_or(ParseError::StartLine)?;
@@ -365,17 +333,8 @@ fn parse_start(head: &str, line: Span) -> Result<Start, ParseError> {
         return Err(ParseError::StartLine);
     }
     let start = line.start + method.len() as u32 + 1;
-    let uri = trimmed(
-        head,
-        Span {
-            start,
-            end: line.start + uri_text.len() as u32,
-        },
-    );
-    Ok(Start::Request {
-        method: Method::parse(method),
-        uri,
-    })
+    let uri = trimmed(head, Span { start, end: line.start + uri_text.len() as u32 });
+    Ok(Start::Request { method: Method::parse(method), uri })
 }
 
 /// What stands at the beginning of a stream's buffer.
@@ -402,13 +361,8 @@ pub(crate) fn frame(buffer: &[u8]) -> Frame {
         _ => {}
     }
     let Some(head_len) = find_head_end(buffer) else {
-        let garbage = buffer.len() > MAX_MESSAGE
-            || buffer.first().is_some_and(|byte| !byte.is_ascii_graphic());
-        return if garbage {
-            Frame::Garbage
-        } else {
-            Frame::Incomplete
-        };
+        let garbage = buffer.len() > MAX_MESSAGE || buffer.first().is_some_and(|byte| !byte.is_ascii_graphic());
+        return if garbage { Frame::Garbage } else { Frame::Incomplete };
     };
     let head = buffer.get(..head_len).unwrap_or_default();
     let Some(length) = content_length(head) else {
@@ -429,9 +383,7 @@ fn content_length(head: &[u8]) -> Option<usize> {
             continue;
         };
         let (name, value) = line.split_at(colon);
-        if name.trim_ascii().eq_ignore_ascii_case(b"content-length")
-            || name.trim_ascii().eq_ignore_ascii_case(b"l")
-        {
+        if name.trim_ascii().eq_ignore_ascii_case(b"content-length") || name.trim_ascii().eq_ignore_ascii_case(b"l") {
             let digits = value.get(1..)?.trim_ascii();
             return std::str::from_utf8(digits).ok()?.parse().ok();
         }
@@ -456,28 +408,17 @@ impl Draft {
     /// Begins a response: status line, Via, From, To, Call-ID and CSeq of the request
     /// (RFC 3261 §8.2.6.2). `source` is where the request came from and completes its top Via;
     /// `to_tag` is added when the request's To has none.
-    pub(crate) fn response(
-        request: &Message,
-        source: std::net::SocketAddr,
-        code: u16,
-        to_tag: Option<&str>,
-    ) -> Self {
-        let mut draft = Self {
-            text: String::with_capacity(768),
-        };
+    pub(crate) fn response(request: &Message, source: std::net::SocketAddr, code: u16, to_tag: Option<&str>) -> Self {
+        let mut draft = Self { text: String::with_capacity(768) };
         let _ = write!(draft.text, "SIP/2.0 {code} {}\r\n", reason_phrase(code));
         draft.vias(request, source);
         draft = draft.field("From", request.field(Name::From).unwrap_or_default());
         let to = request.field(Name::To).unwrap_or_default();
         draft = match to_tag {
-            Some(tag) if request.to_tag().is_none() => {
-                draft.field("To", format_args!("{to};tag={tag}"))
-            }
+            Some(tag) if request.to_tag().is_none() => draft.field("To", format_args!("{to};tag={tag}")),
             _ => draft.field("To", to),
         };
-        draft
-            .field("Call-ID", request.call_id())
-            .field("CSeq", request.field(Name::CSeq).unwrap_or_default())
+        draft.field("Call-ID", request.call_id()).field("CSeq", request.field(Name::CSeq).unwrap_or_default())
     }
 
     /// Copies the Vias; the top one gets `received` when it lies (RFC 3261 §18.2.1) and `rport` when
@@ -515,11 +456,7 @@ impl Draft {
         let _ = write!(self.text, "{name}: ");
         let start = self.text.len();
         let _ = write!(self.text, "{value}");
-        if self
-            .text
-            .get(start..)
-            .is_some_and(|value| value.contains(['\r', '\n', '\0']))
-        {
+        if self.text.get(start..).is_some_and(|value| value.contains(['\r', '\n', '\0'])) {
             let clean = self.text.split_off(start).replace(['\r', '\n', '\0'], " ");
             self.text.push_str(&clean);
         }
@@ -623,17 +560,12 @@ mod tests {
     fn a_request_is_read_where_it_stands() {
         let message = Message::parse(INVITE.as_bytes()).unwrap();
         assert_eq!(message.method(), Some(Method::Invite));
-        assert_eq!(
-            message.request_uri(),
-            "sip:bob@biloxi.example;transport=udp"
-        );
+        assert_eq!(message.request_uri(), "sip:bob@biloxi.example;transport=udp");
         assert_eq!(message.elements(Name::Via).count(), 2);
         assert_eq!(message.top_via().unwrap().branch(), Some("z9hG4bK77"));
         assert_eq!((message.from_tag(), message.to_tag()), ("19", None));
         assert_eq!(message.cseq(), Some((314_159, Method::Invite)));
-        assert!(
-            message.lists(Name::Supported, "100rel") && message.lists(Name::Supported, "TIMER")
-        );
+        assert!(message.lists(Name::Supported, "100rel") && message.lists(Name::Supported, "TIMER"));
         assert_eq!(message.contact().unwrap().uri, "sip:a@pc33");
         assert!(message.body_is("application/sdp"));
         assert_eq!(&message.body[..], b"v=0");
@@ -647,70 +579,33 @@ mod tests {
         let message = Message::parse(format!("{head}\r\n{body}").as_bytes()).unwrap();
         assert_eq!(message.body.len(), 20_000);
         let short = INVITE.replace("Content-Length: 3", "Content-Length: 300");
-        assert_eq!(
-            Message::parse(short.as_bytes()).unwrap_err(),
-            ParseError::Length
-        );
+        assert_eq!(Message::parse(short.as_bytes()).unwrap_err(), ParseError::Length);
     }
 
     #[test]
     fn a_response_carries_the_request_back_and_completes_its_via() {
         let request = Message::parse(INVITE.as_bytes()).unwrap();
-        let bytes = Draft::response(
-            &request,
-            "192.0.2.7:4000".parse().unwrap(),
-            180,
-            Some("mine"),
-        )
-        .field("Contact", "<sip:x@y>\r\nEvil: 1")
-        .finish();
+        let bytes = Draft::response(&request, "192.0.2.7:4000".parse().unwrap(), 180, Some("mine"))
+            .field("Contact", "<sip:x@y>\r\nEvil: 1")
+            .finish();
         let response = Message::parse(&bytes).unwrap();
-        assert_eq!(
-            (response.code(), response.to_tag(), response.from_tag()),
-            (180, Some("mine"), "19")
-        );
+        assert_eq!((response.code(), response.to_tag(), response.from_tag()), (180, Some("mine"), "19"));
         let via = response.top_via().unwrap();
         assert_eq!(via.received(), "192.0.2.7".parse().ok());
         assert!(via.text.contains(";rport=4000"), "{}", via.text);
-        assert_eq!(
-            response.elements(Name::Via).nth(1).unwrap(),
-            "SIP/2.0/TCP up.example;branch=z9hG4bK1"
-        );
+        assert_eq!(response.elements(Name::Via).nth(1).unwrap(), "SIP/2.0/TCP up.example;branch=z9hG4bK1");
         assert_eq!(response.field(Name::Contact).unwrap(), "<sip:x@y>  Evil: 1");
     }
 
     #[test]
     fn defects_are_named() {
-        let broken = |from: &str, to: &str| {
-            Message::parse(INVITE.replace(from, to).as_bytes())
-                .unwrap()
-                .defect()
-        };
-        assert_eq!(
-            broken("314159   INVITE", "314159 BYE"),
-            Some("CSeq Method Differs")
-        );
-        assert_eq!(
-            broken("314159   INVITE", "3000000000 INVITE"),
-            Some("Bad CSeq")
-        );
-        assert_eq!(
-            broken("Call-ID: a84b@pc33\r\n", ""),
-            Some("Missing Call-ID")
-        );
+        let broken = |from: &str, to: &str| Message::parse(INVITE.replace(from, to).as_bytes()).unwrap().defect();
+        assert_eq!(broken("314159   INVITE", "314159 BYE"), Some("CSeq Method Differs"));
+        assert_eq!(broken("314159   INVITE", "3000000000 INVITE"), Some("Bad CSeq"));
+        assert_eq!(broken("Call-ID: a84b@pc33\r\n", ""), Some("Missing Call-ID"));
         assert_eq!(broken("<sip:bob@biloxi.example>", "<bob>"), Some("Bad To"));
-        assert_eq!(
-            broken("sip:bob@biloxi.example;transport=udp SIP", "mailto:x SIP"),
-            Some("Bad Request-URI")
-        );
-        for start in [
-            "",
-            "INVITE  SIP/2.0",
-            "INVITE sip:x",
-            "SIP/2.0 99 X",
-            "SIP/2.0 abc",
-            "IN<ITE sip:x SIP/2.0",
-        ] {
+        assert_eq!(broken("sip:bob@biloxi.example;transport=udp SIP", "mailto:x SIP"), Some("Bad Request-URI"));
+        for start in ["", "INVITE  SIP/2.0", "INVITE sip:x", "SIP/2.0 99 X", "SIP/2.0 abc", "IN<ITE sip:x SIP/2.0"] {
             let text = format!("{start}\r\nVia: x\r\n\r\n");
             assert!(Message::parse(text.as_bytes()).is_err(), "{start:?}");
         }
@@ -726,13 +621,7 @@ mod tests {
         assert_eq!(frame(b"\r\nINVITE"), Frame::Blank);
         assert_eq!(frame(b"\r\n"), Frame::Incomplete);
         assert_eq!(frame(b"\x16\x03\x01"), Frame::Garbage);
-        assert_eq!(
-            frame(b"BYE sip:x SIP/2.0\r\nContent-Length: -1\r\n\r\n"),
-            Frame::Garbage
-        );
-        assert_eq!(
-            frame(b"BYE sip:x SIP/2.0\r\nl: 99999999\r\n\r\n"),
-            Frame::Garbage
-        );
+        assert_eq!(frame(b"BYE sip:x SIP/2.0\r\nContent-Length: -1\r\n\r\n"), Frame::Garbage);
+        assert_eq!(frame(b"BYE sip:x SIP/2.0\r\nl: 99999999\r\n\r\n"), Frame::Garbage);
     }
 }

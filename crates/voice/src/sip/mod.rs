@@ -5,7 +5,7 @@
 //! | [`edge`], [`gate`] | sockets in, whole messages out; who may send how much |
 //! | [`message`], [`uri`] | messages read where they stand, and written |
 //! | [`transaction`], [`timers`] | repetitions and their end |
-//! | [`endpoint`] | the one task that owns all of it |
+//! | [`endpoint`], [`traffic`], [`legs`], [`ways`] | the one task that owns all of it: its messages, its legs, its ways to peers |
 //! | [`admission`], [`registrar`], [`digest`] | requests outside any leg: who sends them and whether he may |
 //! | [`outbound`], [`carriers`], [`trunk`] | placing legs; carriers and their registrations |
 //! | [`leg`], [`dialog`], [`sdp`], [`session_timer`] | one leg, from INVITE to BYE, without I/O |
@@ -21,15 +21,18 @@ mod endpoint;
 mod flow;
 mod gate;
 mod leg;
+mod legs;
 mod message;
 mod outbound;
 mod registrar;
 mod sdp;
 mod session_timer;
 mod timers;
+mod traffic;
 mod transaction;
 mod trunk;
 mod uri;
+mod ways;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -70,10 +73,7 @@ pub(crate) struct Sip {
 
 impl Sip {
     /// Opens the sockets and starts the tasks.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, by Voice::start, whose own arguments these are"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "called once, by Voice::start, whose own arguments these are")]
     pub(crate) async fn start(
         config: VoiceConfig,
         ports: Arc<dyn Ports>,
@@ -89,13 +89,7 @@ impl Sip {
         let tls = config.tls.clone().map(ServerTls::load).transpose()?;
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let gate = Arc::new(Gate::new(config.limits));
-        let edge = Edge {
-            gate,
-            clock: clock.clone(),
-            input: input.clone(),
-            tasks: tasks.clone(),
-            stop,
-        };
+        let edge = Edge { gate, clock: clock.clone(), input: input.clone(), tasks: tasks.clone(), stop };
 
         let mut sockets = Vec::new();
         for addr in &config.sip {
@@ -112,11 +106,8 @@ impl Sip {
         }
         let mut local_tls = Vec::new();
         for addr in config.tls.iter().flat_map(|tls| &tls.listen) {
-            let listener = stream::bind(*addr).map_err(|source| VoiceError::Listen {
-                addr: *addr,
-                transport: "TLS",
-                source,
-            })?;
+            let listener =
+                stream::bind(*addr).map_err(|source| VoiceError::Listen { addr: *addr, transport: "TLS", source })?;
             local_tls.push(listener.local_addr().unwrap_or(*addr));
             tasks.spawn(stream::accept(listener, tls.clone(), edge.clone()));
         }
@@ -136,29 +127,12 @@ impl Sip {
             stats: Arc::clone(&stats),
         });
         tasks.spawn(endpoint.run(inputs));
-        Ok(Self {
-            input,
-            stats,
-            local,
-            local_tls: local_tls.into(),
-            tls,
-        })
+        Ok(Self { input, stats, local, local_tls: local_tls.into(), tls })
     }
 
     /// Places a leg; when the endpoint is swamped or gone, the leg ends at once.
-    pub(crate) fn originate(
-        &self,
-        order: Originate,
-        signals: Signals,
-        media: MediaLeg,
-        events: LegEvents,
-    ) {
-        let order = Box::new(Order {
-            order,
-            signals,
-            media,
-            events,
-        });
+    pub(crate) fn originate(&self, order: Originate, signals: Signals, media: MediaLeg, events: LegEvents) {
+        let order = Box::new(Order { order, signals, media, events });
         if let Err(error) = self.input.try_send(Input::Originate(order)) {
             if let Input::Originate(order) = error.into_inner() {
                 order.refuse(Cause::Congestion);
@@ -176,17 +150,12 @@ impl Sip {
 
     /// Legs and transactions held now.
     pub(crate) fn stats(&self) -> (usize, usize) {
-        (
-            self.stats.legs.load(Ordering::Relaxed),
-            self.stats.transactions.load(Ordering::Relaxed),
-        )
+        (self.stats.legs.load(Ordering::Relaxed), self.stats.transactions.load(Ordering::Relaxed))
     }
 
     pub(crate) async fn reload_tls(&self) -> Result<(), VoiceError> {
         match self.tls.clone() {
-            Some(tls) => tokio::task::spawn_blocking(move || tls.reload())
-                .await
-                .unwrap_or(Ok(())),
+            Some(tls) => tokio::task::spawn_blocking(move || tls.reload()).await.unwrap_or(Ok(())),
             None => Ok(()),
         }
     }
@@ -198,11 +167,7 @@ impl Sip {
 
 /// One port for datagrams and streams. Port 0 takes any that is free for both.
 fn bind_pair(addr: SocketAddr) -> Result<(UdpSocket, TcpListener, SocketAddr), VoiceError> {
-    let listen = |transport, source| VoiceError::Listen {
-        addr,
-        transport,
-        source,
-    };
+    let listen = |transport, source| VoiceError::Listen { addr, transport, source };
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..if addr.port() == 0 { PORT_ATTEMPTS } else { 1 } {
         let socket = udp::bind(addr).map_err(|error| listen("UDP", error))?;

@@ -1,36 +1,26 @@
 //! Placing legs: where they go, by which way, and who they say is calling.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use media::codec::CodecKind;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::dialog::Dialog;
-use super::edge::stream;
 use super::endpoint::{Endpoint, LegKey, Outcome, tag_of_leg};
-use super::flow::{Flow, Link, Path};
+use super::flow::Flow;
 use super::leg::{Caller, Hop, HopAddress, Login, SipLeg};
 use super::sdp::Protection;
 use super::uri::{self, Uri};
+use super::ways::any_address;
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEnd, LegEvent, LegEvents, Signals};
 use crate::ports::{Binding, Transport, TrunkId};
 use crate::runner::MediaLeg;
 use crate::voice::{CallerId, Originate, Target};
 
-/// How long a local address or a name's addresses are remembered, ms.
-const ROUTE_LIFE_MS: i64 = 60_000;
-/// Most of them remembered.
-const MAX_ROUTES: usize = 4_096;
 /// What carriers are offered first: every one of them speaks it.
-const TRUNK_CODECS: [CodecKind; 4] = [
-    CodecKind::Pcmu,
-    CodecKind::Pcma,
-    CodecKind::G722,
-    CodecKind::Opus,
-];
+const TRUNK_CODECS: [CodecKind; 4] = [CodecKind::Pcmu, CodecKind::Pcma, CodecKind::G722, CodecKind::Opus];
 
 /// A leg to place, with what its handle talks to.
 pub(crate) struct Order {
@@ -44,80 +34,9 @@ impl Order {
     /// The leg cannot be placed at all.
     pub(crate) fn refuse(self, cause: Cause) {
         self.media.close();
-        let end = LegEnd {
-            cause,
-            by: EndedBy::Local,
-            sip_code: None,
-            q850: None,
-        };
+        let end = LegEnd { cause, by: EndedBy::Local, sip_code: None, q850: None };
         // A sink that is full now finds the end when the signals are dropped.
         let _ = self.events.offer(LegEvent::Ended(end));
-    }
-}
-
-/// What the routing table and the resolver said lately.
-#[derive(Debug, Default)]
-pub(crate) struct Routes {
-    local: HashMap<IpAddr, (IpAddr, i64)>,
-    names: HashMap<(String, u16), (Vec<SocketAddr>, i64)>,
-}
-
-impl Routes {
-    /// The local address of the route to a peer.
-    pub(crate) fn local_ip(&mut self, remote: IpAddr, now: i64) -> IpAddr {
-        if let Some((local, until)) = self.local.get(&remote)
-            && now < *until
-        {
-            return *local;
-        }
-        let local = route_to(remote).unwrap_or_else(|| any_loopback(remote));
-        if self.local.len() >= MAX_ROUTES {
-            self.local.clear();
-        }
-        self.local.insert(remote, (local, now + ROUTE_LIFE_MS));
-        local
-    }
-
-    pub(crate) fn addresses(&self, host: &str, port: u16, now: i64) -> Option<&[SocketAddr]> {
-        let (addresses, until) = self.names.get(&(host.to_owned(), port))?;
-        (now < *until).then_some(addresses)
-    }
-
-    pub(crate) fn learn(&mut self, host: String, port: u16, addresses: Vec<SocketAddr>, now: i64) {
-        if self.names.len() >= MAX_ROUTES {
-            self.names.clear();
-        }
-        self.names
-            .insert((host, port), (addresses, now + ROUTE_LIFE_MS));
-    }
-
-    pub(crate) fn sweep(&mut self, now: i64) {
-        self.local.retain(|_, (_, until)| now < *until);
-        self.names.retain(|_, (_, until)| now < *until);
-    }
-}
-
-/// Asks the routing table by connecting a socket, which sends nothing.
-fn route_to(remote: IpAddr) -> Option<IpAddr> {
-    let socket = UdpSocket::bind((any_address(remote), 0)).ok()?;
-    socket.connect((remote, 9)).ok()?;
-    socket.local_addr().ok().map(|addr| addr.ip())
-}
-
-/// The unspecified address of an address's family.
-pub(crate) fn any_address(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    }
-}
-
-fn any_loopback(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        Ipv6Addr::LOCALHOST.into()
     }
 }
 
@@ -154,12 +73,7 @@ impl Endpoint {
         };
         let key = self.next_key;
         self.next_key += 1;
-        let Order {
-            order,
-            signals,
-            media,
-            events,
-        } = order;
+        let Order { order, signals, media, events } = order;
         let (name, fields) = introduce(&order.from, &plan.from_host, plan.trunk.is_some());
         let dialog = Dialog {
             call_id: self.ids.token(),
@@ -179,11 +93,7 @@ impl Endpoint {
         if let Some(prefer) = order.prefer {
             codecs.sort_by_key(|codec| *codec != prefer);
         }
-        let session = self.session(
-            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
-            codecs,
-            plan.protection,
-        );
+        let session = self.session(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), codecs, plan.protection);
         let ring_until = self.now + i64::from(order.ring_timeout_ms);
         let caller = Caller::new(plan.hops, fields, ring_until);
         let leg = SipLeg::calling(dialog, session, caller, plan.login);
@@ -194,27 +104,15 @@ impl Endpoint {
     fn plan_binding(&mut self, binding: &Binding, to_user: &str) -> Plan {
         let own = self.own_ip(any_address(binding.source.ip()), binding.source.ip());
         let host = uri::host_text(own);
-        let to = HopAddress::Registered {
-            transport: binding.transport,
-            source: binding.source,
-            local: binding.local,
-        };
+        let to = HopAddress::Registered { transport: binding.transport, source: binding.source, local: binding.local };
         Plan {
-            hops: vec![Hop {
-                uri: binding.contact.clone(),
-                routes: binding.path.clone(),
-                to,
-            }],
+            hops: vec![Hop { uri: binding.contact.clone(), routes: binding.path.clone(), to }],
             from_host: host.clone(),
             to_host: host,
             to_user: to_user.to_owned(),
             login: None,
             codecs: CodecKind::ALL.to_vec(),
-            protection: if binding.srtp {
-                Protection::Required
-            } else {
-                Protection::AsOffered
-            },
+            protection: if binding.srtp { Protection::Required } else { Protection::AsOffered },
             contact_user: String::new(),
             pinned: true,
             trunk: None,
@@ -226,11 +124,8 @@ impl Endpoint {
         let config = Arc::clone(&trunk.config);
         let domain = trunk.domain().ok_or(Cause::NoRoute)?;
         let hops = trunk.hops(number, self.now);
-        let login = config
-            .username
-            .clone()
-            .zip(config.password.clone())
-            .map(|(user, password)| Login::new(user, password));
+        let login =
+            config.username.clone().zip(config.password.clone()).map(|(user, password)| Login::new(user, password));
         Ok(Plan {
             hops,
             from_host: domain.clone(),
@@ -238,11 +133,7 @@ impl Endpoint {
             to_user: number.to_owned(),
             login,
             codecs: TRUNK_CODECS.to_vec(),
-            protection: if config.srtp {
-                Protection::Required
-            } else {
-                Protection::AsOffered
-            },
+            protection: if config.srtp { Protection::Required } else { Protection::AsOffered },
             contact_user: config.username.clone().unwrap_or_default(),
             pinned: false,
             trunk: Some(id.clone()),
@@ -250,23 +141,13 @@ impl Endpoint {
     }
 
     fn plan_uri(&mut self, text: &str) -> Result<Plan, Cause> {
-        let uri = Uri::parse(text)
-            .filter(|uri| !uri.host.is_empty())
-            .ok_or(Cause::InvalidNumber)?;
+        let uri = Uri::parse(text).filter(|uri| !uri.host.is_empty()).ok_or(Cause::InvalidNumber)?;
         let remote = uri.ip().unwrap_or(Ipv4Addr::new(192, 0, 2, 1).into());
         let own = self.own_ip(any_address(remote), remote);
-        let to = HopAddress::Host {
-            host: uri.host.to_owned(),
-            port: uri.port,
-            transport: uri.transport(),
-        };
+        let to = HopAddress::Host { host: uri.host.to_owned(), port: uri.port, transport: uri.transport() };
         let to_host = uri.ip().map_or_else(|| uri.host.to_owned(), uri::host_text);
         Ok(Plan {
-            hops: vec![Hop {
-                uri: text.to_owned(),
-                routes: Vec::new(),
-                to,
-            }],
+            hops: vec![Hop { uri: text.to_owned(), routes: Vec::new(), to }],
             from_host: uri::host_text(own),
             to_host,
             to_user: uri.user_text(),
@@ -279,36 +160,14 @@ impl Endpoint {
         })
     }
 
-    /// A path that leads nowhere yet: a leg has one before its first hop is found.
-    fn nowhere(&self) -> Option<Path> {
-        let listening = self.sockets.first()?;
-        let link = Link::Datagrams(Arc::clone(&listening.socket));
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: listening.addr,
-            remote: listening.addr,
-            link,
-        };
-        Some(Path {
-            flow,
-            own: listening.addr,
-        })
-    }
-
     /// Finds the way to a hop: at once when it is an address or an open stream, else in a job.
     pub(crate) fn dial(&mut self, key: LegKey, hop: Hop) {
         match hop.to {
-            HopAddress::Registered {
-                transport: Transport::Udp,
-                source,
-                local,
-            } => {
+            HopAddress::Registered { transport: Transport::Udp, source, local } => {
                 let flow = self.datagrams(source, Some(local));
                 self.dialled(key, flow);
             }
-            HopAddress::Registered {
-                transport, source, ..
-            } => match self.stream(transport, source) {
+            HopAddress::Registered { transport, source, .. } => match self.stream(transport, source) {
                 Some(flow) => self.dialled(key, Some(flow)),
                 // The connection is gone; a phone that listens can be called back (RFC 3261 §18.1.1).
                 None => match Uri::parse(&hop.uri).and_then(|uri| uri.address()) {
@@ -318,19 +177,11 @@ impl Endpoint {
                     _ => self.dialled(key, None),
                 },
             },
-            HopAddress::Host {
-                host,
-                port,
-                transport,
-            } => {
+            HopAddress::Host { host, port, transport } => {
                 let port = port.unwrap_or_else(|| transport.default_port());
                 let known: Vec<SocketAddr> = match host.parse::<IpAddr>() {
                     Ok(ip) => vec![SocketAddr::new(ip, port)],
-                    Err(_) => self
-                        .routes
-                        .addresses(&host, port, self.now)
-                        .map(<[_]>::to_vec)
-                        .unwrap_or_default(),
+                    Err(_) => self.routes.addresses(&host, port, self.now).map(<[_]>::to_vec).unwrap_or_default(),
                 };
                 let flow = known.iter().find_map(|address| match transport {
                     Transport::Udp => self.datagrams(*address, None),
@@ -344,14 +195,6 @@ impl Endpoint {
         }
     }
 
-    /// An open stream to an address.
-    pub(crate) fn stream(&self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
-        self.streams
-            .get(&(transport, remote))
-            .filter(|flow| flow.is_open())
-            .cloned()
-    }
-
     /// Looks a name up and connects, for a leg.
     fn connect(&mut self, key: LegKey, transport: Transport, host: String, port: u16) {
         let reach = self.reach(transport, host, port);
@@ -361,59 +204,10 @@ impl Endpoint {
         }
     }
 
-    /// Looks a name up and connects.
-    pub(crate) fn reach(
-        &self,
-        transport: Transport,
-        host: String,
-        port: u16,
-    ) -> impl Future<Output = Option<Flow>> + use<> {
-        let (edge, tls) = (self.edge.clone(), self.client_tls.clone());
-        let sockets: Vec<_> = self
-            .sockets
-            .iter()
-            .map(|listening| (Arc::clone(&listening.socket), listening.addr))
-            .collect();
-        async move {
-            let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
-            let addresses: Vec<SocketAddr> = match found {
-                Ok(addresses) => addresses.collect(),
-                Err(error) => {
-                    debug!(host, %error, "a name has no address");
-                    return None;
-                }
-            };
-            for address in addresses {
-                if transport == Transport::Udp {
-                    let socket = sockets
-                        .iter()
-                        .find(|(_, local)| local.is_ipv4() == address.is_ipv4());
-                    if let Some((socket, local)) = socket {
-                        let link = Link::Datagrams(Arc::clone(socket));
-                        return Some(Flow {
-                            transport,
-                            local: *local,
-                            remote: address,
-                            link,
-                        });
-                    }
-                } else {
-                    match stream::connect(transport, address, &host, &tls, &edge).await {
-                        Ok(flow) => return Some(flow),
-                        Err(error) => debug!(host, %address, %error, "a connection failed"),
-                    }
-                }
-            }
-            None
-        }
-    }
-
     /// The way to a leg's hop was found, or there is none.
     pub(crate) fn dialled(&mut self, key: LegKey, flow: Option<Flow>) {
         let path = flow.map(|flow| self.path(flow));
-        let media = path
-            .as_ref()
-            .and_then(|path| self.open_media(key, path.own.ip()));
+        let media = path.as_ref().and_then(|path| self.open_media(key, path.own.ip()));
         match (path, media) {
             (Some(path), Some(media)) => self.step(key, |leg, cx| leg.dial(path, media, cx)),
             _ => self.step(key, SipLeg::undialable),
@@ -441,29 +235,19 @@ impl Endpoint {
 /// called party is not.
 fn introduce(from: &CallerId, host: &str, to_trunk: bool) -> (String, Vec<(&'static str, String)>) {
     let user = uri::escape_user(&from.number);
-    let identity = if from.number.is_empty() {
-        format!("<sip:{host}>")
-    } else {
-        format!("<sip:{user}@{host}>")
-    };
+    let identity = if from.number.is_empty() { format!("<sip:{host}>") } else { format!("<sip:{user}@{host}>") };
     let mut fields = Vec::new();
     if to_trunk && !from.number.is_empty() {
         fields.push(("P-Asserted-Identity", identity.clone()));
     }
     if from.anonymous || from.number.is_empty() {
         fields.push(("Privacy", "id".to_owned()));
-        return (
-            "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(),
-            fields,
-        );
+        return ("\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(), fields);
     }
     let name = match &from.display {
         Some(display) => {
             let quoted: String = display.chars().filter(|c| !c.is_control()).collect();
-            format!(
-                "\"{}\" {identity}",
-                quoted.replace('\\', "\\\\").replace('"', "\\\"")
-            )
+            format!("\"{}\" {identity}", quoted.replace('\\', "\\\\").replace('"', "\\\""))
         }
         None => identity,
     };

@@ -64,28 +64,15 @@ pub(crate) struct Applied {
 }
 
 /// Carries out a REGISTER on the bindings of its address of record.
-pub(crate) fn apply(
-    existing: &[Binding],
-    registration: &Registration<'_>,
-    now_ms: i64,
-) -> Result<Applied, Refusal> {
+pub(crate) fn apply(existing: &[Binding], registration: &Registration<'_>, now_ms: i64) -> Result<Applied, Refusal> {
     let request = registration.request;
-    let mut bindings: Vec<Binding> = existing
-        .iter()
-        .filter(|binding| binding.expires_at_ms > now_ms)
-        .cloned()
-        .collect();
+    let mut bindings: Vec<Binding> =
+        existing.iter().filter(|binding| binding.expires_at_ms > now_ms).cloned().collect();
     let mut change = BindingChange::default();
-    let seq = request
-        .cseq()
-        .map(|(seq, _)| seq)
-        .ok_or(Refusal::Malformed)?;
+    let seq = request.cseq().map(|(seq, _)| seq).ok_or(Refusal::Malformed)?;
     let is_old = |binding: &Binding| binding.call_id == request.call_id() && seq <= binding.cseq;
 
-    if request
-        .elements(Name::Contact)
-        .any(|contact| contact == "*")
-    {
+    if request.elements(Name::Contact).any(|contact| contact == "*") {
         if request.elements(Name::Contact).count() != 1
             || request.number(Name::Expires) != Some(0)
             || bindings.iter().any(is_old)
@@ -96,24 +83,14 @@ pub(crate) fn apply(
         return Ok(Applied { change, bindings });
     }
     for wish in wishes(request)? {
-        let replaces = |binding: &Binding| {
-            same_contact(&binding.contact, &wish.uri) || same_device(binding, &wish)
-        };
-        if bindings
-            .iter()
-            .any(|binding| replaces(binding) && is_old(binding))
-        {
+        let replaces = |binding: &Binding| same_contact(&binding.contact, &wish.uri) || same_device(binding, &wish);
+        if bindings.iter().any(|binding| replaces(binding) && is_old(binding)) {
             return Err(Refusal::Malformed);
         }
         let (replaced, kept): (Vec<_>, Vec<_>) = bindings.into_iter().partition(replaces);
         bindings = kept;
         let keeps_key = |binding: &Binding| wish.expires_s > 0 && binding.contact == wish.uri;
-        change.remove.extend(
-            replaced
-                .into_iter()
-                .filter(|binding| !keeps_key(binding))
-                .map(|binding| binding.contact),
-        );
+        change.remove.extend(replaced.into_iter().filter(|binding| !keeps_key(binding)).map(|binding| binding.contact));
         if wish.expires_s > 0 {
             let binding = bound(registration, wish, seq, now_ms);
             change.save.retain(|saved| saved.contact != binding.contact);
@@ -143,10 +120,7 @@ fn bound(registration: &Registration<'_>, wish: Wish, seq: u32, now_ms: i64) -> 
         source: registration.source,
         local: registration.local,
         path: request.elements(Name::Path).map(str::to_owned).collect(),
-        user_agent: request
-            .field(Name::UserAgent)
-            .unwrap_or_default()
-            .to_owned(),
+        user_agent: request.field(Name::UserAgent).unwrap_or_default().to_owned(),
         srtp: registration.srtp,
     }
 }
@@ -170,10 +144,7 @@ fn wishes(request: &Message) -> Result<Vec<Wish>, Refusal> {
             }
             Ok(Wish {
                 uri: contact.uri.to_owned(),
-                instance: contact
-                    .param("+sip.instance")
-                    .filter(|text| !text.is_empty())
-                    .map(str::to_owned),
+                instance: contact.param("+sip.instance").filter(|text| !text.is_empty()).map(str::to_owned),
                 q: contact.param("q").map_or(1_000, thousandths),
                 expires_s: asked_s.min(MAX_EXPIRES_S),
             })
@@ -220,12 +191,7 @@ mod tests {
     }
 
     fn run(existing: &[Binding], request: &Message, now: i64) -> Result<Applied, Refusal> {
-        let identity = LineIdentity {
-            org: "o".into(),
-            extension: "1001".into(),
-            person: None,
-            line: "l".into(),
-        };
+        let identity = LineIdentity { org: "o".into(), extension: "1001".into(), person: None, line: "l".into() };
         let registration = Registration {
             identity: &identity,
             request,
@@ -238,28 +204,17 @@ mod tests {
     }
 
     fn contacts(applied: &Applied) -> Vec<&str> {
-        applied
-            .bindings
-            .iter()
-            .map(|binding| binding.contact.as_str())
-            .collect()
+        applied.bindings.iter().map(|binding| binding.contact.as_str()).collect()
     }
 
     #[test]
     fn a_contact_is_kept_as_it_was_sent_and_lapses() {
         let raw = "sip:10%2001@10.0.0.9:5080;transport=UDP;ob";
-        let request = register(
-            1,
-            &format!(
-                "Contact: \"x\" <{raw}>;q=0.7;expires=120\r\nPath: <sip:p1;lr>, <sip:p2;lr>\r\n"
-            ),
-        );
+        let request =
+            register(1, &format!("Contact: \"x\" <{raw}>;q=0.7;expires=120\r\nPath: <sip:p1;lr>, <sip:p2;lr>\r\n"));
         let applied = run(&[], &request, NOW).unwrap();
         let binding = &applied.change.save[0];
-        assert_eq!(
-            (binding.contact.as_str(), binding.q, binding.expires_at_ms),
-            (raw, 700, NOW + 120_000)
-        );
+        assert_eq!((binding.contact.as_str(), binding.q, binding.expires_at_ms), (raw, 700, NOW + 120_000));
         assert_eq!(binding.path, ["<sip:p1;lr>", "<sip:p2;lr>"]);
         let later = run(&applied.bindings, &register(2, ""), NOW + 120_000).unwrap();
         assert!(later.bindings.is_empty(), "a query shows what lives");
@@ -268,112 +223,43 @@ mod tests {
     #[test]
     fn several_devices_register_side_by_side_and_leave_alone() {
         let one = run(&[], &register(1, "Contact: <sip:a@1.1.1.1>\r\n"), NOW).unwrap();
-        let two = run(
-            &one.bindings,
-            &register(
-                2,
-                "Contact: <sip:a@2.2.2.2>\r\nContact: <sip:a@3.3.3.3>\r\n",
-            ),
-            NOW,
-        )
-        .unwrap();
-        assert_eq!(
-            contacts(&two),
-            ["sip:a@1.1.1.1", "sip:a@2.2.2.2", "sip:a@3.3.3.3"]
-        );
-        let gone = run(
-            &two.bindings,
-            &register(3, "Contact: <sip:a@2.2.2.2>;expires=0\r\n"),
-            NOW,
-        )
-        .unwrap();
+        let two =
+            run(&one.bindings, &register(2, "Contact: <sip:a@2.2.2.2>\r\nContact: <sip:a@3.3.3.3>\r\n"), NOW).unwrap();
+        assert_eq!(contacts(&two), ["sip:a@1.1.1.1", "sip:a@2.2.2.2", "sip:a@3.3.3.3"]);
+        let gone = run(&two.bindings, &register(3, "Contact: <sip:a@2.2.2.2>;expires=0\r\n"), NOW).unwrap();
         assert_eq!(contacts(&gone), ["sip:a@1.1.1.1", "sip:a@3.3.3.3"]);
         assert_eq!(gone.change.remove, ["sip:a@2.2.2.2"]);
-        let all = run(
-            &gone.bindings,
-            &register(4, "Contact: *\r\nExpires: 0\r\n"),
-            NOW,
-        )
-        .unwrap();
+        let all = run(&gone.bindings, &register(4, "Contact: *\r\nExpires: 0\r\n"), NOW).unwrap();
         assert_eq!((all.bindings.len(), all.change.remove.len()), (0, 2));
     }
 
     #[test]
     fn a_device_that_moves_or_respells_replaces_its_binding() {
         let instance = "+sip.instance=\"<urn:uuid:1>\"";
-        let first = run(
-            &[],
-            &register(1, &format!("Contact: <sip:a@1.1.1.1:5060>;{instance}\r\n")),
-            NOW,
-        )
-        .unwrap();
-        let moved = run(
-            &first.bindings,
-            &register(2, &format!("Contact: <sip:a@1.1.1.1:5070>;{instance}\r\n")),
-            NOW,
-        )
-        .unwrap();
+        let first = run(&[], &register(1, &format!("Contact: <sip:a@1.1.1.1:5060>;{instance}\r\n")), NOW).unwrap();
+        let moved =
+            run(&first.bindings, &register(2, &format!("Contact: <sip:a@1.1.1.1:5070>;{instance}\r\n")), NOW).unwrap();
         assert_eq!(contacts(&moved), ["sip:a@1.1.1.1:5070"]);
         assert_eq!(moved.change.remove, ["sip:a@1.1.1.1:5060"]);
-        let respelt = run(
-            &moved.bindings,
-            &register(3, "Contact: <SIP:%61@1.1.1.1:5070;ob>\r\n"),
-            NOW,
-        )
-        .unwrap();
+        let respelt = run(&moved.bindings, &register(3, "Contact: <SIP:%61@1.1.1.1:5070;ob>\r\n"), NOW).unwrap();
         assert_eq!(contacts(&respelt), ["SIP:%61@1.1.1.1:5070;ob"]);
-        let refreshed = run(
-            &respelt.bindings,
-            &register(4, "Contact: <SIP:%61@1.1.1.1:5070;ob>\r\n"),
-            NOW + 9,
-        )
-        .unwrap();
-        assert_eq!(
-            (refreshed.change.save.len(), refreshed.change.remove.len()),
-            (1, 0)
-        );
+        let refreshed =
+            run(&respelt.bindings, &register(4, "Contact: <SIP:%61@1.1.1.1:5070;ob>\r\n"), NOW + 9).unwrap();
+        assert_eq!((refreshed.change.save.len(), refreshed.change.remove.len()), (1, 0));
     }
 
     #[test]
     fn what_is_malformed_brief_old_or_too_much_is_refused() {
         let brief = register(1, "Contact: <sip:a@h>;expires=59\r\n");
         assert_eq!(run(&[], &brief, NOW), Err(Refusal::TooBrief));
-        assert_eq!(
-            run(&[], &register(1, "Contact: *\r\n"), NOW),
-            Err(Refusal::Malformed)
-        );
-        assert_eq!(
-            run(
-                &[],
-                &register(1, "Contact: *, <sip:a@h>\r\nExpires: 0\r\n"),
-                NOW
-            ),
-            Err(Refusal::Malformed)
-        );
-        assert_eq!(
-            run(&[], &register(1, "Contact: <mailto:a@h>\r\n"), NOW),
-            Err(Refusal::Malformed)
-        );
-        let held = run(&[], &register(5, "Contact: <sip:a@h>\r\n"), NOW)
-            .unwrap()
-            .bindings;
-        assert_eq!(
-            run(&held, &register(5, "Contact: <sip:a@h>\r\n"), NOW),
-            Err(Refusal::Malformed)
-        );
-        let many = (0..=MAX_BINDINGS)
-            .map(|n| format!("Contact: <sip:a@h:{}>\r\n", 1_000 + n))
-            .collect::<String>();
+        assert_eq!(run(&[], &register(1, "Contact: *\r\n"), NOW), Err(Refusal::Malformed));
+        assert_eq!(run(&[], &register(1, "Contact: *, <sip:a@h>\r\nExpires: 0\r\n"), NOW), Err(Refusal::Malformed));
+        assert_eq!(run(&[], &register(1, "Contact: <mailto:a@h>\r\n"), NOW), Err(Refusal::Malformed));
+        let held = run(&[], &register(5, "Contact: <sip:a@h>\r\n"), NOW).unwrap().bindings;
+        assert_eq!(run(&held, &register(5, "Contact: <sip:a@h>\r\n"), NOW), Err(Refusal::Malformed));
+        let many = (0..=MAX_BINDINGS).map(|n| format!("Contact: <sip:a@h:{}>\r\n", 1_000 + n)).collect::<String>();
         assert_eq!(run(&[], &register(1, &many), NOW), Err(Refusal::TooMany));
-        let long = run(
-            &[],
-            &register(1, "Contact: <sip:a@h>;expires=999999999\r\n"),
-            NOW,
-        )
-        .unwrap();
-        assert_eq!(
-            long.bindings[0].expires_at_ms,
-            NOW + i64::from(MAX_EXPIRES_S) * 1_000
-        );
+        let long = run(&[], &register(1, "Contact: <sip:a@h>;expires=999999999\r\n"), NOW).unwrap();
+        assert_eq!(long.bindings[0].expires_at_ms, NOW + i64::from(MAX_EXPIRES_S) * 1_000);
     }
 }

@@ -83,17 +83,7 @@ impl Session {
         protection: Protection,
         keys: [Keys; 2],
     ) -> Self {
-        Self {
-            local,
-            id,
-            version: 0,
-            codecs,
-            protection,
-            keys,
-            holding: false,
-            sent: String::new(),
-            agreed: None,
-        }
+        Self { local, id, version: 0, codecs, protection, keys, holding: false, sent: String::new(), agreed: None }
     }
 
     /// What was agreed last, for the media thread.
@@ -122,36 +112,19 @@ impl Session {
 
     /// Our offer: everything we speak at first, what is in use later.
     pub(crate) fn offer(&mut self) -> String {
-        let direction = if self.holding {
-            Direction::SendOnly
-        } else {
-            Direction::SendRecv
-        };
+        let direction = if self.holding { Direction::SendOnly } else { Direction::SendRecv };
         let (formats, events, crypto) = match &self.agreed {
             Some(agreed) => {
                 let remote = &agreed.remote;
-                let format = Format {
-                    payload_type: remote.payload_in,
-                    kind: remote.codec,
-                };
-                let events = remote.events.map(|events| Format {
-                    payload_type: events.payload_in,
-                    kind: events.clock_rate,
-                });
-                (
-                    vec![format],
-                    events.into_iter().collect(),
-                    agreed.local_crypto.iter().cloned().collect(),
-                )
+                let format = Format { payload_type: remote.payload_in, kind: remote.codec };
+                let events =
+                    remote.events.map(|events| Format { payload_type: events.payload_in, kind: events.clock_rate });
+                (vec![format], events.into_iter().collect(), agreed.local_crypto.iter().cloned().collect())
             }
             None => (self.own_formats(), self.own_events(), self.own_crypto()),
         };
         let mut media = self.media_line(&crypto, &formats, &events, direction);
-        if self
-            .agreed
-            .as_ref()
-            .is_some_and(|agreed| agreed.remote.rtcp_mux)
-        {
+        if self.agreed.as_ref().is_some_and(|agreed| agreed.remote.rtcp_mux) {
             media.push_str("a=rtcp-mux\r\n");
         }
         self.describe(media)
@@ -159,31 +132,15 @@ impl Session {
 
     fn own_formats(&self) -> Vec<Format<CodecKind>> {
         let payload_type = |kind: CodecKind| {
-            if kind == CodecKind::Opus {
-                OPUS
-            } else {
-                kind.payload_type()
-            }
+            if kind == CodecKind::Opus { OPUS } else { kind.payload_type() }
         };
-        self.codecs
-            .iter()
-            .map(|kind| Format {
-                payload_type: payload_type(*kind),
-                kind: *kind,
-            })
-            .collect()
+        self.codecs.iter().map(|kind| Format { payload_type: payload_type(*kind), kind: *kind }).collect()
     }
 
     fn own_events(&self) -> Vec<Format<u32>> {
-        let mut events = vec![Format {
-            payload_type: EVENTS_8000,
-            kind: 8_000,
-        }];
+        let mut events = vec![Format { payload_type: EVENTS_8000, kind: 8_000 }];
         if self.codecs.contains(&CodecKind::Opus) {
-            events.push(Format {
-                payload_type: EVENTS_48000,
-                kind: 48_000,
-            });
+            events.push(Format { payload_type: EVENTS_48000, kind: 48_000 });
         }
         events
     }
@@ -193,16 +150,8 @@ impl Session {
         match self.protection {
             Protection::AsOffered => Vec::new(),
             Protection::Required => vec![
-                SdesLine {
-                    tag: 1,
-                    suite: Suite::AesCm128HmacSha1_80,
-                    keys: first.clone(),
-                },
-                SdesLine {
-                    tag: 2,
-                    suite: Suite::AesCm128HmacSha1_32,
-                    keys: second.clone(),
-                },
+                SdesLine { tag: 1, suite: Suite::AesCm128HmacSha1_80, keys: first.clone() },
+                SdesLine { tag: 2, suite: Suite::AesCm128HmacSha1_32, keys: second.clone() },
             ],
         }
     }
@@ -213,22 +162,14 @@ impl Session {
         let mut lines = String::new();
         let mut agreed = None;
         for media in &description.medias {
-            let accepted = if agreed.is_none() {
-                self.accept(&description, media, offer)
-            } else {
-                None
-            };
+            let accepted = if agreed.is_none() { self.accept(&description, media, offer) } else { None };
             match accepted {
                 Some((answer, line)) => {
                     agreed = Some(answer);
                     lines.push_str(&line);
                 }
                 None => {
-                    let _ = write!(
-                        lines,
-                        "m={} 0 {} {}\r\n",
-                        media.media, media.proto, media.fmt
-                    );
+                    let _ = write!(lines, "m={} 0 {} {}\r\n", media.media, media.proto, media.fmt);
                 }
             }
         }
@@ -237,12 +178,7 @@ impl Session {
     }
 
     /// Our answer to one offered stream, when it is one that we can take.
-    fn accept(
-        &self,
-        description: &Description,
-        media: &Media,
-        offer: &[u8],
-    ) -> Option<(Agreed, String)> {
+    fn accept(&self, description: &Description, media: &Media, offer: &[u8]) -> Option<(Agreed, String)> {
         let stream = Stream::read(description, media)?;
         let (local_crypto, srtp) = self.answer_crypto(&stream)?;
         let current = self.agreed.as_ref().map(|agreed| agreed.remote.codec);
@@ -251,12 +187,7 @@ impl Session {
             .codecs
             .iter()
             .find(|format| Some(format.kind) == current)
-            .or_else(|| {
-                stream
-                    .codecs
-                    .iter()
-                    .find(|format| self.codecs.contains(&format.kind))
-            })?;
+            .or_else(|| stream.codecs.iter().find(|format| self.codecs.contains(&format.kind)))?;
         let events = stream.events_for(format.kind);
         let direction = answer_direction(stream.direction, self.holding);
         let remote = Remote {
@@ -287,14 +218,7 @@ impl Session {
         if let Some(mid) = attribute(media, "mid") {
             let _ = write!(line, "a=mid:{mid}\r\n");
         }
-        Some((
-            Agreed {
-                remote,
-                local_crypto,
-                peer: offer.to_vec(),
-            },
-            line,
-        ))
+        Some((Agreed { remote, local_crypto, peer: offer.to_vec() }, line))
     }
 
     /// The key exchange for an offered stream: `None` when it cannot be met.
@@ -304,53 +228,26 @@ impl Session {
             return plain.then_some((None, None));
         };
         let [fresh, _] = &self.keys;
-        let keys = match self
-            .agreed
-            .as_ref()
-            .and_then(|agreed| agreed.local_crypto.as_ref())
-        {
+        let keys = match self.agreed.as_ref().and_then(|agreed| agreed.local_crypto.as_ref()) {
             Some(ours) if ours.suite == theirs.suite => ours.keys.clone(),
             _ => fresh.clone(),
         };
-        let ours = SdesLine {
-            tag: theirs.tag,
-            suite: theirs.suite,
-            keys,
-        };
-        Some((
-            Some(ours.clone()),
-            Some(SrtpKeys {
-                local: ours,
-                remote: theirs.clone(),
-            }),
-        ))
+        let ours = SdesLine { tag: theirs.tag, suite: theirs.suite, keys };
+        Some((Some(ours.clone()), Some(SrtpKeys { local: ours, remote: theirs.clone() })))
     }
 
     /// Reads the answer to our last offer.
     pub(crate) fn accept_answer(&mut self, answer: &[u8]) -> Result<(), SdpError> {
         let description = Description::parse(answer).map_err(|_| SdpError::Malformed)?;
-        let media = description
-            .medias
-            .first()
-            .ok_or(SdpError::NothingInCommon)?;
+        let media = description.medias.first().ok_or(SdpError::NothingInCommon)?;
         let stream = Stream::read(&description, media).ok_or(SdpError::NothingInCommon)?;
         let (formats, offered_events, offered_crypto) = match &self.agreed {
-            Some(Agreed {
-                remote,
-                local_crypto,
-                ..
-            }) => (
-                vec![Format {
-                    payload_type: remote.payload_in,
-                    kind: remote.codec,
-                }],
+            Some(Agreed { remote, local_crypto, .. }) => (
+                vec![Format { payload_type: remote.payload_in, kind: remote.codec }],
                 remote
                     .events
                     .iter()
-                    .map(|events| Format {
-                        payload_type: events.payload_in,
-                        kind: events.clock_rate,
-                    })
+                    .map(|events| Format { payload_type: events.payload_in, kind: events.clock_rate })
                     .collect(),
                 local_crypto.iter().cloned().collect(),
             ),
@@ -359,17 +256,10 @@ impl Session {
         let (format, ours) = stream
             .codecs
             .iter()
-            .find_map(|theirs| {
-                Some((
-                    theirs,
-                    formats.iter().find(|ours| ours.kind == theirs.kind)?,
-                ))
-            })
+            .find_map(|theirs| Some((theirs, formats.iter().find(|ours| ours.kind == theirs.kind)?)))
             .ok_or(SdpError::NothingInCommon)?;
         let events = stream.events_for(format.kind).and_then(|theirs| {
-            let ours = offered_events
-                .iter()
-                .find(|ours: &&Format<u32>| ours.kind == theirs.kind)?;
+            let ours = offered_events.iter().find(|ours: &&Format<u32>| ours.kind == theirs.kind)?;
             Some(TelephoneEvents {
                 payload_in: ours.payload_type,
                 payload_out: theirs.payload_type,
@@ -377,19 +267,11 @@ impl Session {
             })
         });
         let (local_crypto, srtp) = chosen_crypto(&stream, offered_crypto)?;
-        let own = if self.holding {
-            Direction::SendOnly
-        } else {
-            Direction::SendRecv
-        };
+        let own = if self.holding { Direction::SendOnly } else { Direction::SendRecv };
         let remote = Remote {
             rtp: stream.rtp,
             rtcp: stream.rtcp,
-            rtcp_mux: stream.rtcp_mux
-                && self
-                    .agreed
-                    .as_ref()
-                    .is_some_and(|agreed| agreed.remote.rtcp_mux),
+            rtcp_mux: stream.rtcp_mux && self.agreed.as_ref().is_some_and(|agreed| agreed.remote.rtcp_mux),
             codec: format.kind,
             payload_in: ours.payload_type,
             payload_out: format.payload_type,
@@ -397,19 +279,13 @@ impl Session {
             direction: restrict(own, reverse(stream.direction)),
             srtp,
         };
-        self.agreed = Some(Agreed {
-            remote,
-            local_crypto,
-            peer: answer.to_vec(),
-        });
+        self.agreed = Some(Agreed { remote, local_crypto, peer: answer.to_vec() });
         Ok(())
     }
 
     /// Whether this description is the one that was agreed on already.
     pub(crate) fn is_repeated(&self, peer: &[u8]) -> bool {
-        self.agreed
-            .as_ref()
-            .is_some_and(|agreed| agreed.peer == peer)
+        self.agreed.as_ref().is_some_and(|agreed| agreed.peer == peer)
     }
 
     fn media_line(
@@ -419,25 +295,13 @@ impl Session {
         events: &[Format<u32>],
         direction: Direction,
     ) -> String {
-        let proto = if crypto.is_empty() {
-            "RTP/AVP"
-        } else {
-            "RTP/SAVP"
-        };
+        let proto = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
         let mut text = media_head(self.local.port(), proto, formats, events);
         text.push_str("\r\n");
         for format in formats {
             let (name, rate) = (format.kind.name(), format.kind.clock_rate());
-            let channels = if format.kind == CodecKind::Opus {
-                "/2"
-            } else {
-                ""
-            };
-            let _ = write!(
-                text,
-                "a=rtpmap:{} {name}/{rate}{channels}\r\n",
-                format.payload_type
-            );
+            let channels = if format.kind == CodecKind::Opus { "/2" } else { "" };
+            let _ = write!(text, "a=rtpmap:{} {name}/{rate}{channels}\r\n", format.payload_type);
             if format.kind == CodecKind::Opus {
                 let _ = write!(text, "a=fmtp:{} useinbandfec=1\r\n", format.payload_type);
             }
@@ -465,24 +329,14 @@ impl Session {
             self.version += 1;
             self.sent.clone_from(&body);
         }
-        format!(
-            "v=0\r\no=- {} {} IN {family} {ip}\r\n{body}",
-            self.id, self.version
-        )
+        format!("v=0\r\no=- {} {} IN {family} {ip}\r\n{body}", self.id, self.version)
     }
 }
 
-fn media_head(
-    port: u16,
-    proto: &str,
-    formats: &[Format<CodecKind>],
-    events: &[Format<u32>],
-) -> String {
+fn media_head(port: u16, proto: &str, formats: &[Format<CodecKind>], events: &[Format<u32>]) -> String {
     let mut text = format!("m=audio {port} {proto}");
-    for payload_type in formats
-        .iter()
-        .map(|format| format.payload_type)
-        .chain(events.iter().map(|format| format.payload_type))
+    for payload_type in
+        formats.iter().map(|format| format.payload_type).chain(events.iter().map(|format| format.payload_type))
     {
         let _ = write!(text, " {payload_type}");
     }
@@ -490,42 +344,22 @@ fn media_head(
 }
 
 /// The line of ours that the peer chose, when keys were offered; an error when it chose none.
-fn chosen_crypto(
-    stream: &Stream,
-    offered: Vec<SdesLine>,
-) -> Result<(Option<SdesLine>, Option<SrtpKeys>), SdpError> {
+fn chosen_crypto(stream: &Stream, offered: Vec<SdesLine>) -> Result<(Option<SdesLine>, Option<SrtpKeys>), SdpError> {
     if offered.is_empty() {
-        return if stream.secure {
-            Err(SdpError::NothingInCommon)
-        } else {
-            Ok((None, None))
-        };
+        return if stream.secure { Err(SdpError::NothingInCommon) } else { Ok((None, None)) };
     }
     offered
         .into_iter()
         .find_map(|ours| {
-            let theirs = stream
-                .crypto
-                .iter()
-                .find(|theirs| theirs.tag == ours.tag && theirs.suite == ours.suite)?;
-            Some((
-                Some(ours.clone()),
-                Some(SrtpKeys {
-                    local: ours,
-                    remote: theirs.clone(),
-                }),
-            ))
+            let theirs = stream.crypto.iter().find(|theirs| theirs.tag == ours.tag && theirs.suite == ours.suite)?;
+            Some((Some(ours.clone()), Some(SrtpKeys { local: ours, remote: theirs.clone() })))
         })
         .ok_or(SdpError::NothingInCommon)
 }
 
 /// What we answer to the peer's wish, seen from us (RFC 3264 §6.1).
 fn answer_direction(theirs: Direction, holding: bool) -> Direction {
-    let own = if holding {
-        Direction::SendOnly
-    } else {
-        Direction::SendRecv
-    };
+    let own = if holding { Direction::SendOnly } else { Direction::SendRecv };
     restrict(own, reverse(theirs))
 }
 
@@ -582,10 +416,7 @@ impl Stream {
         if media.media != "audio" || media.port == 0 {
             return None;
         }
-        let connection = media
-            .connections
-            .first()
-            .or(description.connection.as_ref())?;
+        let connection = media.connections.first().or(description.connection.as_ref())?;
         let address = connection.connection_address.split('/').next()?;
         let ip: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
         let mut direction = own_direction(description, media);
@@ -613,12 +444,7 @@ impl Stream {
     /// The events that go with a codec: on its clock when there are, else at 8000 Hz. With Opus
     /// never both, or browsers send malformed ones.
     fn events_for(&self, codec: CodecKind) -> Option<Format<u32>> {
-        let on = |clock: u32| {
-            self.events
-                .iter()
-                .find(|format| format.kind == clock)
-                .copied()
-        };
+        let on = |clock: u32| self.events.iter().find(|format| format.kind == clock).copied();
         on(codec.clock_rate()).or_else(|| on(8_000))
     }
 }
@@ -630,19 +456,15 @@ fn attribute<'a>(media: &'a Media, name: &'a str) -> Option<&'a str> {
 /// The direction of a stream: its own, else the session's, else both ways.
 fn own_direction(description: &Description, media: &Media) -> Direction {
     let read = |attributes: &[sdp_types::Attribute]| {
-        attributes
-            .iter()
-            .find_map(|attribute| match attribute.attribute.as_str() {
-                "sendrecv" => Some(Direction::SendRecv),
-                "sendonly" => Some(Direction::SendOnly),
-                "recvonly" => Some(Direction::RecvOnly),
-                "inactive" => Some(Direction::Inactive),
-                _ => None,
-            })
+        attributes.iter().find_map(|attribute| match attribute.attribute.as_str() {
+            "sendrecv" => Some(Direction::SendRecv),
+            "sendonly" => Some(Direction::SendOnly),
+            "recvonly" => Some(Direction::RecvOnly),
+            "inactive" => Some(Direction::Inactive),
+            _ => None,
+        })
     };
-    read(&media.attributes)
-        .or_else(|| read(&description.attributes))
-        .unwrap_or(Direction::SendRecv)
+    read(&media.attributes).or_else(|| read(&description.attributes)).unwrap_or(Direction::SendRecv)
 }
 
 /// `a=rtcp:53020 [IN IP4 126.16.64.4]` (RFC 3605).
@@ -657,43 +479,25 @@ fn rtcp_address(media: &Media, rtp: IpAddr) -> Option<SocketAddr> {
 /// The formats of a stream that we know, in its order.
 fn formats(media: &Media) -> (Vec<Format<CodecKind>>, Vec<Format<u32>>) {
     let (mut codecs, mut events) = (Vec::new(), Vec::new());
-    for payload_type in media
-        .fmt
-        .split_ascii_whitespace()
-        .filter_map(|text| text.parse::<u8>().ok())
-        .filter(|pt| *pt < 128)
+    for payload_type in
+        media.fmt.split_ascii_whitespace().filter_map(|text| text.parse::<u8>().ok()).filter(|pt| *pt < 128)
     {
-        let map = media
-            .get_attribute_values("rtpmap")
-            .flatten()
-            .find_map(|value| {
-                let (number, encoding) = value.trim().split_once(' ')?;
-                (number.parse() == Ok(payload_type)).then(|| encoding.trim())
-            });
+        let map = media.get_attribute_values("rtpmap").flatten().find_map(|value| {
+            let (number, encoding) = value.trim().split_once(' ')?;
+            (number.parse() == Ok(payload_type)).then(|| encoding.trim())
+        });
         let Some(encoding) = map else {
-            codecs.extend(
-                CodecKind::from_static_payload_type(payload_type)
-                    .map(|kind| Format { payload_type, kind }),
-            );
+            codecs.extend(CodecKind::from_static_payload_type(payload_type).map(|kind| Format { payload_type, kind }));
             continue;
         };
         let mut parts = encoding.split('/');
-        let (Some(name), Some(clock)) = (
-            parts.next(),
-            parts
-                .next()
-                .and_then(|clock| clock.trim().parse::<u32>().ok()),
-        ) else {
+        let (Some(name), Some(clock)) = (parts.next(), parts.next().and_then(|clock| clock.trim().parse::<u32>().ok()))
+        else {
             continue;
         };
         if name.eq_ignore_ascii_case("telephone-event") {
-            events.push(Format {
-                payload_type,
-                kind: clock,
-            });
-        } else if let Some(kind) =
-            CodecKind::from_name(name).filter(|kind| kind.clock_rate() == clock)
-        {
+            events.push(Format { payload_type, kind: clock });
+        } else if let Some(kind) = CodecKind::from_name(name).filter(|kind| kind.clock_rate() == clock) {
             codecs.push(Format { payload_type, kind });
         }
     }

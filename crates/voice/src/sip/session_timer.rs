@@ -53,27 +53,18 @@ fn wish(message: &Message) -> Option<Wish> {
         Some(role) if role.eq_ignore_ascii_case("uas") => Some(Role::Uas),
         _ => None,
     };
-    Some(Wish {
-        interval_s: number.trim().parse().ok()?,
-        refresher,
-    })
+    Some(Wish { interval_s: number.trim().parse().ok()?, refresher })
 }
 
 impl SessionTimer {
     /// No timer yet.
     pub(crate) fn off() -> Self {
-        Self {
-            interval_s: INTERVAL_S,
-            refresher: Refresher::Local,
-            since: 0,
-            active: false,
-        }
+        Self { interval_s: INTERVAL_S, refresher: Refresher::Local, since: 0, active: false }
     }
 
     /// Whether a request asks for less than we allow: answer 422 with Min-SE.
     pub(crate) fn is_too_small(request: &Message) -> bool {
-        request.lists(Name::Supported, "timer")
-            && wish(request).is_some_and(|wish| wish.interval_s < MIN_INTERVAL_S)
+        request.lists(Name::Supported, "timer") && wish(request).is_some_and(|wish| wish.interval_s < MIN_INTERVAL_S)
     }
 
     /// The peer's INVITE or UPDATE is being accepted: what the 2xx says, as (Session-Expires,
@@ -94,17 +85,8 @@ impl SessionTimer {
             Some(role) => role,
             None => Role::Uas,
         };
-        let refresher = if role == Role::Uas {
-            Refresher::Local
-        } else {
-            Refresher::Remote
-        };
-        *self = Self {
-            interval_s,
-            refresher,
-            since: now_ms,
-            active: true,
-        };
+        let refresher = if role == Role::Uas { Refresher::Local } else { Refresher::Remote };
+        *self = Self { interval_s, refresher, since: now_ms, active: true };
         let name = if role == Role::Uas { "uas" } else { "uac" };
         Some((format!("{interval_s};refresher={name}"), role == Role::Uac))
     }
@@ -122,17 +104,9 @@ impl SessionTimer {
     pub(crate) fn accepted(&mut self, response: &Message, now_ms: i64) {
         match wish(response) {
             Some(wish) => {
-                let refresher = if wish.refresher == Some(Role::Uas) {
-                    Refresher::Remote
-                } else {
-                    Refresher::Local
-                };
-                *self = Self {
-                    interval_s: wish.interval_s.max(MIN_INTERVAL_S),
-                    refresher,
-                    since: now_ms,
-                    active: true,
-                };
+                let refresher = if wish.refresher == Some(Role::Uas) { Refresher::Remote } else { Refresher::Local };
+                *self =
+                    Self { interval_s: wish.interval_s.max(MIN_INTERVAL_S), refresher, since: now_ms, active: true };
             }
             // No timer there: none here either, the media time-out watches (§7.2 lets us choose).
             None => self.active = false,
@@ -176,8 +150,7 @@ mod tests {
     use super::*;
 
     fn message(fields: &str) -> Message {
-        Message::parse(format!("UPDATE sip:x@h SIP/2.0\r\nCall-ID: c\r\n{fields}\r\n").as_bytes())
-            .unwrap()
+        Message::parse(format!("UPDATE sip:x@h SIP/2.0\r\nCall-ID: c\r\n{fields}\r\n").as_bytes()).unwrap()
     }
 
     #[test]
@@ -185,14 +158,8 @@ mod tests {
         let mut timer = SessionTimer::off();
         assert_eq!((timer.refresh_at(), timer.dead_at()), (NEVER, NEVER));
         let invite = message("Supported: timer\r\nSession-Expires: 90;refresher=uac\r\n");
-        assert_eq!(
-            timer.accept(&invite, 1_000),
-            Some(("90;refresher=uac".to_owned(), true))
-        );
-        assert_eq!(
-            (timer.refresh_at(), timer.dead_at()),
-            (NEVER, 1_000 + 60_000)
-        );
+        assert_eq!(timer.accept(&invite, 1_000), Some(("90;refresher=uac".to_owned(), true)));
+        assert_eq!((timer.refresh_at(), timer.dead_at()), (NEVER, 1_000 + 60_000));
         assert_eq!(timer.ask(), "90;refresher=uas");
     }
 
@@ -200,19 +167,13 @@ mod tests {
     fn we_refresh_when_the_peer_leaves_it_open_or_cannot() {
         let mut timer = SessionTimer::off();
         let invite = message("Supported: timer\r\nx: 1800\r\n");
-        assert_eq!(
-            timer.accept(&invite, 0),
-            Some(("1800;refresher=uas".to_owned(), false))
-        );
+        assert_eq!(timer.accept(&invite, 0), Some(("1800;refresher=uas".to_owned(), false)));
         assert_eq!((timer.refresh_at(), timer.dead_at()), (900_000, NEVER));
         timer.refreshing(900_000);
         assert_eq!(timer.refresh_at(), 1_800_000);
 
         let proxy = message("Session-Expires: 50\r\nMin-SE: 120\r\n");
-        assert_eq!(
-            timer.accept(&proxy, 0),
-            Some(("120;refresher=uas".to_owned(), false))
-        );
+        assert_eq!(timer.accept(&proxy, 0), Some(("120;refresher=uas".to_owned(), false)));
         assert_eq!(SessionTimer::off().accept(&message(""), 0), None);
     }
 
@@ -232,14 +193,8 @@ mod tests {
 
     #[test]
     fn too_small_is_said_only_to_those_who_understand() {
-        assert!(SessionTimer::is_too_small(&message(
-            "Supported: timer\r\nSession-Expires: 89\r\n"
-        )));
-        assert!(!SessionTimer::is_too_small(&message(
-            "Session-Expires: 89\r\n"
-        )));
-        assert!(!SessionTimer::is_too_small(&message(
-            "Supported: timer\r\nSession-Expires: 90\r\n"
-        )));
+        assert!(SessionTimer::is_too_small(&message("Supported: timer\r\nSession-Expires: 89\r\n")));
+        assert!(!SessionTimer::is_too_small(&message("Session-Expires: 89\r\n")));
+        assert!(!SessionTimer::is_too_small(&message("Supported: timer\r\nSession-Expires: 90\r\n")));
     }
 }

@@ -16,9 +16,7 @@ pub(crate) struct Timers<K> {
 
 impl<K: Ord> Timers<K> {
     pub(crate) fn new() -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-        }
+        Self { heap: BinaryHeap::new() }
     }
 
     /// Reminds of `key` at a time; of `NEVER` not at all.
@@ -53,10 +51,7 @@ mod tests {
             timers.set(at, key);
         }
         assert_eq!((timers.next(), timers.due(5)), (10, None));
-        assert_eq!(
-            [timers.due(25), timers.due(25), timers.due(25)],
-            [Some('a'), Some('b'), None]
-        );
+        assert_eq!([timers.due(25), timers.due(25), timers.due(25)], [Some('a'), Some('b'), None]);
         assert_eq!((timers.due(30), timers.next()), (Some('c'), NEVER));
     }
 }

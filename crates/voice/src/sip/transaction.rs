@@ -29,15 +29,9 @@ const MAGIC_COOKIE: &str = "z9hG4bK";
 pub(crate) fn server_key(request: &Message, method: Method) -> Option<Arc<str>> {
     let via = request.top_via()?;
     match via.branch() {
-        Some(branch) if branch.starts_with(MAGIC_COOKIE) => Some(
-            format!(
-                "{branch} {}:{} {}",
-                via.host,
-                via.port.unwrap_or(0),
-                method.as_str()
-            )
-            .into(),
-        ),
+        Some(branch) if branch.starts_with(MAGIC_COOKIE) => {
+            Some(format!("{branch} {}:{} {}", via.host, via.port.unwrap_or(0), method.as_str()).into())
+        }
         // RFC 2543 peers: everything that identifies the request.
         _ => Some(
             format!(
@@ -141,11 +135,7 @@ impl Server {
         self.end_at = now_ms + TIMEOUT_MS;
         self.interval_ms = T1_MS;
         let success = code < 300;
-        self.state = if self.invite && success {
-            ServerState::Accepted
-        } else {
-            ServerState::Completed
-        };
+        self.state = if self.invite && success { ServerState::Accepted } else { ServerState::Completed };
         if self.invite && (success || !self.reliable) {
             self.resend_at = now_ms + T1_MS;
         }
@@ -163,11 +153,7 @@ impl Server {
         // After a failure late ACKs are swallowed for T4; after a 2xx late INVITEs for the rest of
         // timer L (RFC 6026 §8.7).
         if self.state == ServerState::Completed {
-            self.end_at = if self.reliable {
-                now_ms
-            } else {
-                now_ms + T4_MS
-            };
+            self.end_at = if self.reliable { now_ms } else { now_ms + T4_MS };
         }
         self.state = ServerState::Confirmed;
         self.resend_at = NEVER;
@@ -182,11 +168,7 @@ impl Server {
     /// Fires what is due.
     pub(crate) fn due(&mut self, now_ms: i64) -> Due {
         if now_ms >= self.end_at {
-            return if self.state == ServerState::Accepted {
-                Due::TimedOut
-            } else {
-                Due::Over
-            };
+            return if self.state == ServerState::Accepted { Due::TimedOut } else { Due::Over };
         }
         if now_ms < self.resend_at {
             return Due::Later;
@@ -275,11 +257,7 @@ impl Client {
             (ClientState::Calling | ClientState::Proceeding, _) if !invite => {
                 self.state = ClientState::Done;
                 self.resend_at = NEVER;
-                self.end_at = if self.reliable {
-                    now_ms
-                } else {
-                    now_ms + T4_MS
-                };
+                self.end_at = if self.reliable { now_ms } else { now_ms + T4_MS };
                 self.request = Bytes::new();
                 Received::Pass
             }
@@ -291,14 +269,7 @@ impl Client {
             (ClientState::Accepted, 200..300) => Received::Pass,
             (ClientState::Calling | ClientState::Proceeding, _) => {
                 self.state = ClientState::Completed;
-                (self.resend_at, self.end_at) = (
-                    NEVER,
-                    if self.reliable {
-                        now_ms
-                    } else {
-                        now_ms + TIMEOUT_MS
-                    },
-                );
+                (self.resend_at, self.end_at) = (NEVER, if self.reliable { now_ms } else { now_ms + TIMEOUT_MS });
                 match failure_ack(&self.request, response) {
                     Some(ack) => {
                         self.ack = Some(ack.clone());
@@ -308,10 +279,7 @@ impl Client {
                     None => Received::Pass,
                 }
             }
-            (ClientState::Completed, 300..) => self
-                .ack
-                .clone()
-                .map_or(Received::Nothing, Received::AckAgain),
+            (ClientState::Completed, 300..) => self.ack.clone().map_or(Received::Nothing, Received::AckAgain),
             _ => Received::Nothing,
         }
     }
@@ -343,11 +311,7 @@ impl Client {
         if now_ms < self.resend_at {
             return Due::Later;
         }
-        let longest = if self.method == Method::Invite {
-            TIMEOUT_MS
-        } else {
-            T2_MS
-        };
+        let longest = if self.method == Method::Invite { TIMEOUT_MS } else { T2_MS };
         self.interval_ms = (self.interval_ms * 2).min(longest);
         self.resend_at = now_ms + self.interval_ms;
         Due::Resend(self.request.clone())
@@ -379,14 +343,7 @@ fn hop_by_hop(invite: &Message, method: Method, to: &str) -> Bytes {
         .field("From", invite.field(Name::From).unwrap_or_default())
         .field("To", to)
         .field("Call-ID", invite.call_id())
-        .field(
-            "CSeq",
-            format_args!(
-                "{} {}",
-                invite.cseq().map_or(0, |(number, _)| number),
-                method.as_str()
-            ),
-        )
+        .field("CSeq", format_args!("{} {}", invite.cseq().map_or(0, |(number, _)| number), method.as_str()))
         .finish()
 }
 
@@ -426,14 +383,7 @@ mod tests {
     #[test]
     fn an_unanswered_invite_doubles_its_pauses_and_gives_up_after_32_seconds() {
         let mut client = Client::new(Method::Invite, request("INVITE"), false, 0);
-        assert_eq!(
-            run(&mut client),
-            (
-                vec![500, 1_500, 3_500, 7_500, 15_500, 31_500],
-                Due::TimedOut,
-                32_000
-            )
-        );
+        assert_eq!(run(&mut client), (vec![500, 1_500, 3_500, 7_500, 15_500, 31_500], Due::TimedOut, 32_000));
         let mut stream = Client::new(Method::Invite, request("INVITE"), true, 0);
         assert_eq!(run(&mut stream), (vec![], Due::TimedOut, 32_000));
     }
@@ -458,21 +408,13 @@ mod tests {
     #[test]
     fn a_failure_is_acknowledged_on_the_same_branch_as_often_as_it_comes() {
         let mut client = Client::new(Method::Invite, request("INVITE"), false, 0);
-        let Received::AckAndPass(ack) = client.received(&response(486), 10) else {
-            panic!("no ACK")
-        };
+        let Received::AckAndPass(ack) = client.received(&response(486), 10) else { panic!("no ACK") };
         let ack_message = Message::parse(&ack).unwrap();
         assert_eq!(ack_message.method(), Some(Method::Ack));
-        assert_eq!(
-            (ack_message.to_tag(), ack_message.cseq()),
-            (Some("9"), Some((7, Method::Ack)))
-        );
+        assert_eq!((ack_message.to_tag(), ack_message.cseq()), (Some("9"), Some((7, Method::Ack))));
         assert_eq!(ack_message.top_via().unwrap().branch(), Some("z9hG4bKx"));
         assert_eq!(ack_message.field(Name::Route), Some("<sip:p;lr>"));
-        assert_eq!(
-            client.received(&response(486), 600),
-            Received::AckAgain(ack)
-        );
+        assert_eq!(client.received(&response(486), 600), Received::AckAgain(ack));
         assert_eq!(run(&mut client), (vec![], Due::Over, 32_010));
     }
 
@@ -493,10 +435,7 @@ mod tests {
         assert!(server.respond(180, &Bytes::from_static(b"180"), 5));
         assert_eq!(server.repeated(), Some(Bytes::from_static(b"180")));
         assert!(server.respond(200, &Bytes::from_static(b"200"), 10));
-        assert!(
-            !server.respond(486, &Bytes::from_static(b"486"), 11),
-            "one final response only"
-        );
+        assert!(!server.respond(486, &Bytes::from_static(b"486"), 11), "one final response only");
         assert_eq!(server.next(), 510);
         assert_eq!(server.due(510), Due::Resend(Bytes::from_static(b"200")));
         assert_eq!(server.next(), 1_510);
@@ -506,11 +445,7 @@ mod tests {
 
         let mut lost = Server::new(Method::Invite, true, 0);
         assert!(lost.respond(200, &Bytes::from_static(b"200"), 0));
-        assert_eq!(
-            lost.due(500),
-            Due::Resend(Bytes::from_static(b"200")),
-            "on streams too (§13.3.1.4)"
-        );
+        assert_eq!(lost.due(500), Due::Resend(Bytes::from_static(b"200")), "on streams too (§13.3.1.4)");
         assert_eq!(lost.due(32_000), Due::TimedOut);
     }
 
@@ -530,23 +465,11 @@ mod tests {
     #[test]
     fn keys_follow_the_branch_and_old_peers_the_whole_request() {
         let invite = Message::parse(&request("INVITE")).unwrap();
-        assert_eq!(
-            &*server_key(&invite, Method::Invite).unwrap(),
-            "z9hG4bKx h:0 INVITE"
-        );
-        let old = String::from_utf8(request("INVITE").to_vec())
-            .unwrap()
-            .replace("z9hG4bKx", "1");
+        assert_eq!(&*server_key(&invite, Method::Invite).unwrap(), "z9hG4bKx h:0 INVITE");
+        let old = String::from_utf8(request("INVITE").to_vec()).unwrap().replace("z9hG4bKx", "1");
         let old = Message::parse(old.as_bytes()).unwrap();
-        assert!(
-            server_key(&old, Method::Invite)
-                .unwrap()
-                .starts_with("c 1 7 ")
-        );
+        assert!(server_key(&old, Method::Invite).unwrap().starts_with("c 1 7 "));
         let cancel = Message::parse(&cancel(&request("INVITE")).unwrap()).unwrap();
-        assert_eq!(
-            server_key(&cancel, Method::Invite),
-            server_key(&invite, Method::Invite)
-        );
+        assert_eq!(server_key(&cancel, Method::Invite), server_key(&invite, Method::Invite));
     }
 }

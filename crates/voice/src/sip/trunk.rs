@@ -38,14 +38,9 @@ pub(crate) struct Trunk {
 
 impl Trunk {
     pub(crate) fn new(config: TrunkConfig, call_id: String, tag: String, now: i64) -> Self {
-        let login = config
-            .username
-            .clone()
-            .zip(config.password.clone())
-            .map(|(user, password)| Login::new(user, password));
-        let registration = config
-            .register
-            .then(|| Registration::new(call_id, tag, login, now));
+        let login =
+            config.username.clone().zip(config.password.clone()).map(|(user, password)| Login::new(user, password));
+        let registration = config.register.then(|| Registration::new(call_id, tag, login, now));
         Self {
             down_until: vec![0; config.targets.len()],
             addresses: vec![Vec::new(); config.targets.len()],
@@ -58,24 +53,14 @@ impl Trunk {
 
     /// The targets in the order in which they are tried: those that failed lately come last.
     pub(crate) fn order(&self, now: i64) -> Vec<&TrunkTarget> {
-        let (up, down): (Vec<_>, Vec<_>) = self
-            .config
-            .targets
-            .iter()
-            .zip(&self.down_until)
-            .partition(|(_, until)| **until <= now);
-        up.into_iter()
-            .chain(down)
-            .map(|(target, _)| target)
-            .collect()
+        let (up, down): (Vec<_>, Vec<_>) =
+            self.config.targets.iter().zip(&self.down_until).partition(|(_, until)| **until <= now);
+        up.into_iter().chain(down).map(|(target, _)| target).collect()
     }
 
     /// The hops of a call to a number.
     pub(crate) fn hops(&self, number: &str, now: i64) -> Vec<Hop> {
-        self.order(now)
-            .into_iter()
-            .map(|target| hop(target, number))
-            .collect()
+        self.order(now).into_iter().map(|target| hop(target, number)).collect()
     }
 
     /// A target did not answer, or is full.
@@ -102,27 +87,16 @@ impl Trunk {
     /// The domain of From and REGISTER.
     pub(crate) fn domain(&self) -> Option<String> {
         let target = self.config.targets.first()?;
-        Some(
-            self.config
-                .domain
-                .clone()
-                .unwrap_or_else(|| authority(target)),
-        )
+        Some(self.config.domain.clone().unwrap_or_else(|| authority(target)))
     }
 
     /// Whether a call from this address and these ports (its own, and what its Via says) is this
     /// trunk's. Beyond loopback the address is enough: carriers send from many ports.
     pub(crate) fn sends_from(&self, ip: IpAddr, ports: [u16; 2]) -> bool {
-        self.config
-            .targets
-            .iter()
-            .zip(&self.addresses)
-            .any(|(target, addresses)| {
-                let port = target
-                    .port
-                    .unwrap_or_else(|| target.transport.default_port());
-                addresses.contains(&ip) && (!ip.is_loopback() || ports.contains(&port))
-            })
+        self.config.targets.iter().zip(&self.addresses).any(|(target, addresses)| {
+            let port = target.port.unwrap_or_else(|| target.transport.default_port());
+            addresses.contains(&ip) && (!ip.is_loopback() || ports.contains(&port))
+        })
     }
 }
 
@@ -135,10 +109,7 @@ fn authority(target: &TrunkTarget) -> String {
 
 /// A target as a hop to a number; an empty number addresses the target itself.
 pub(crate) fn hop(target: &TrunkTarget, number: &str) -> Hop {
-    let port = target
-        .port
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
+    let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
     let transport = match target.transport {
         Transport::Udp => "",
         Transport::Tcp => ";transport=tcp",
@@ -146,17 +117,9 @@ pub(crate) fn hop(target: &TrunkTarget, number: &str) -> Hop {
     };
     let at = if number.is_empty() { "" } else { "@" };
     Hop {
-        uri: format!(
-            "sip:{}{at}{}{port}{transport}",
-            uri::escape_user(number),
-            authority(target)
-        ),
+        uri: format!("sip:{}{at}{}{port}{transport}", uri::escape_user(number), authority(target)),
         routes: Vec::new(),
-        to: HopAddress::Host {
-            host: target.host.clone(),
-            port: target.port,
-            transport: target.transport,
-        },
+        to: HopAddress::Host { host: target.host.clone(), port: target.port, transport: target.transport },
     }
 }
 
@@ -187,15 +150,7 @@ pub(crate) enum Registered {
 
 impl Registration {
     fn new(call_id: String, tag: String, login: Option<Login>, now: i64) -> Self {
-        Self {
-            call_id,
-            tag,
-            seq: 0,
-            login,
-            target: 0,
-            next_at: now,
-            failures: 0,
-        }
+        Self { call_id, tag, seq: 0, login, target: 0, next_at: now, failures: 0 }
     }
 
     /// The REGISTER to send along a path.
@@ -245,14 +200,7 @@ impl Registration {
                 self.next_at = now + i64::from(granted_s) * 1_000 * 5 / 6;
                 Registered::Now(TrunkState::Registered)
             }
-            401 | 407
-                if self
-                    .login
-                    .as_mut()
-                    .is_some_and(|login| login.challenged(response)) =>
-            {
-                Registered::Again
-            }
+            401 | 407 if self.login.as_mut().is_some_and(|login| login.challenged(response)) => Registered::Again,
             401 | 403 | 407 => {
                 if let Some(login) = self.login.as_mut() {
                     login.accepted(); // a new round next time
@@ -271,11 +219,7 @@ impl Registration {
         let round = self.failures / u32::try_from(targets.max(1)).unwrap_or(1);
         let first = self.target != 0;
         self.failures = self.failures.saturating_add(1);
-        let pause = if first {
-            0
-        } else {
-            (RETRY_MS << round.min(10)).min(LONGEST_RETRY_MS)
-        };
+        let pause = if first { 0 } else { (RETRY_MS << round.min(10)).min(LONGEST_RETRY_MS) };
         self.next_at = now + pause;
         TrunkState::Unreachable
     }
@@ -298,11 +242,7 @@ mod tests {
     use crate::ports::Secret;
 
     fn target(host: &str, port: Option<u16>) -> TrunkTarget {
-        TrunkTarget {
-            host: host.to_owned(),
-            port,
-            transport: Transport::Udp,
-        }
+        TrunkTarget { host: host.to_owned(), port, transport: Transport::Udp }
     }
 
     fn trunk() -> Trunk {
@@ -310,11 +250,7 @@ mod tests {
             id: "t".into(),
             org: "o".into(),
             name: "carrier".to_owned(),
-            targets: vec![
-                target("a.example", None),
-                target("192.0.2.9", Some(5080)),
-                target("2001:db8::1", None),
-            ],
+            targets: vec![target("a.example", None), target("192.0.2.9", Some(5080)), target("2001:db8::1", None)],
             username: Some("u".to_owned()),
             password: Some(Secret::new("p")),
             domain: None,
@@ -332,43 +268,19 @@ mod tests {
     #[test]
     fn a_target_that_failed_comes_last_for_a_while() {
         let mut trunk = trunk();
-        let hosts = |trunk: &Trunk, now| {
-            trunk
-                .order(now)
-                .iter()
-                .map(|target| target.host.clone())
-                .collect::<Vec<_>>()
-        };
+        let hosts = |trunk: &Trunk, now| trunk.order(now).iter().map(|target| target.host.clone()).collect::<Vec<_>>();
         assert_eq!(hosts(&trunk, 0), ["a.example", "192.0.2.9", "2001:db8::1"]);
         trunk.failed("A.example", None, 0);
         assert_eq!(hosts(&trunk, 1), ["192.0.2.9", "2001:db8::1", "a.example"]);
-        assert_eq!(
-            hosts(&trunk, DOWN_MS),
-            ["a.example", "192.0.2.9", "2001:db8::1"]
-        );
-        let uris: Vec<_> = trunk
-            .hops("+44 20", DOWN_MS)
-            .into_iter()
-            .map(|hop| hop.uri)
-            .collect();
-        assert_eq!(
-            uris,
-            [
-                "sip:+44%2020@a.example",
-                "sip:+44%2020@192.0.2.9:5080",
-                "sip:+44%2020@[2001:db8::1]"
-            ]
-        );
+        assert_eq!(hosts(&trunk, DOWN_MS), ["a.example", "192.0.2.9", "2001:db8::1"]);
+        let uris: Vec<_> = trunk.hops("+44 20", DOWN_MS).into_iter().map(|hop| hop.uri).collect();
+        assert_eq!(uris, ["sip:+44%2020@a.example", "sip:+44%2020@192.0.2.9:5080", "sip:+44%2020@[2001:db8::1]"]);
     }
 
     #[test]
     fn calls_are_recognised_by_address_and_on_loopback_by_port_too() {
         let mut trunk = trunk();
-        trunk.addresses = vec![
-            vec!["198.51.100.1".parse().unwrap()],
-            vec!["127.0.0.1".parse().unwrap()],
-            vec![],
-        ];
+        trunk.addresses = vec![vec!["198.51.100.1".parse().unwrap()], vec!["127.0.0.1".parse().unwrap()], vec![]];
         assert!(trunk.sends_from("198.51.100.1".parse().unwrap(), [40_000, 40_000]));
         assert!(!trunk.sends_from("198.51.100.2".parse().unwrap(), [5_060, 5_060]));
         assert!(trunk.sends_from("127.0.0.1".parse().unwrap(), [40_000, 5_080]));
@@ -379,29 +291,17 @@ mod tests {
     fn a_registration_is_signed_kept_and_moved_to_the_next_target() {
         let mut registration = trunk().registration.unwrap();
         let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
-        assert_eq!(
-            registration.response(&response(401, challenge), 3, 0),
-            Registered::Again
-        );
-        assert_eq!(
-            registration.response(&response(401, challenge), 3, 0),
-            Registered::Now(TrunkState::AuthFailed)
-        );
+        assert_eq!(registration.response(&response(401, challenge), 3, 0), Registered::Again);
+        assert_eq!(registration.response(&response(401, challenge), 3, 0), Registered::Now(TrunkState::AuthFailed));
         assert_eq!(registration.next_at, LONGEST_RETRY_MS);
         let ok = response(200, "Contact: <sip:u@h>;expires=120\r\nExpires: 600\r\n");
-        assert_eq!(
-            registration.response(&ok, 3, 0),
-            Registered::Now(TrunkState::Registered)
-        );
+        assert_eq!(registration.response(&ok, 3, 0), Registered::Now(TrunkState::Registered));
         assert_eq!(registration.next_at, 100_000);
         let mut attempts = Vec::new();
         for _ in 0..6 {
             registration.unanswered(3, 0);
             attempts.push((registration.target, registration.next_at));
         }
-        assert_eq!(
-            attempts,
-            [(1, 0), (2, 0), (0, 5_000), (1, 0), (2, 0), (0, 10_000)]
-        );
+        assert_eq!(attempts, [(1, 0), (2, 0), (0, 5_000), (1, 0), (2, 0), (0, 10_000)]);
     }
 }

@@ -56,14 +56,7 @@ impl<'a> Uri<'a> {
         let (scheme, rest) = text.trim().split_once(':')?;
         if scheme.eq_ignore_ascii_case("tel") {
             let (user, params) = rest.split_once(';').unwrap_or((rest, ""));
-            return (!user.is_empty()).then_some(Self {
-                scheme,
-                user,
-                host: "",
-                port: None,
-                params,
-                headers: "",
-            });
+            return (!user.is_empty()).then_some(Self { scheme, user, host: "", port: None, params, headers: "" });
         }
         if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
             return None;
@@ -73,20 +66,11 @@ impl<'a> Uri<'a> {
             Some(at) => (rest.get(..at)?, rest.get(at + 1..)?),
             None => ("", rest),
         };
-        let user = user_info
-            .split_once(':')
-            .map_or(user_info, |(user, _)| user);
+        let user = user_info.split_once(':').map_or(user_info, |(user, _)| user);
         let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
         let (host_port, params) = rest.split_once(';').unwrap_or((rest, ""));
         let (host, port) = split_host_port(host_port)?;
-        Some(Self {
-            scheme,
-            user,
-            host,
-            port,
-            params,
-            headers,
-        })
+        Some(Self { scheme, user, host, port, params, headers })
     }
 
     /// The user part without its parameters, percent-decoded: what a human calls the number.
@@ -116,10 +100,7 @@ impl<'a> Uri<'a> {
 
     /// Host and port as a socket address, when the host is an address.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        Some(SocketAddr::new(
-            self.ip()?,
-            self.port.unwrap_or_else(|| self.transport().default_port()),
-        ))
+        Some(SocketAddr::new(self.ip()?, self.port.unwrap_or_else(|| self.transport().default_port())))
     }
 
     /// Whether both name the same resource, as far as a registrar needs to know (RFC 3261 §19.1.4:
@@ -151,9 +132,7 @@ pub(crate) fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
         },
     };
     let host = host.trim();
-    if host.is_empty()
-        || host.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\",;@".contains(c))
-    {
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\",;@".contains(c)) {
         return None;
     }
     let port = match port {
@@ -191,22 +170,14 @@ impl<'a> NameAddr<'a> {
             // An addr-spec alone: what follows `;` belongs to the header (RFC 3261 §20.10).
             let (uri, params) = text.split_once(';').unwrap_or((text, ""));
             let uri = uri.trim();
-            return (!uri.is_empty()).then_some(Self {
-                display: "",
-                uri,
-                params,
-            });
+            return (!uri.is_empty()).then_some(Self { display: "", uri, params });
         };
         let display = text.get(..open)?.trim();
         let rest = text.get(open + 1..)?;
         let (uri, after) = rest.split_once('>')?;
         let params = after.trim_start().strip_prefix(';').unwrap_or("");
         let uri = uri.trim();
-        (!uri.is_empty()).then_some(Self {
-            display,
-            uri,
-            params,
-        })
+        (!uri.is_empty()).then_some(Self { display, uri, params })
     }
 
     /// The display name without quotes and escapes, when there is one.
@@ -263,24 +234,18 @@ fn find_unquoted(text: &str, wanted: char) -> Option<usize> {
 pub(crate) fn param<'a>(params: &'a str, name: &str) -> Option<&'a str> {
     split_unquoted(params, ';').find_map(|item| {
         let (key, value) = item.split_once('=').unwrap_or((item, ""));
-        key.trim()
-            .eq_ignore_ascii_case(name)
-            .then(|| unquote(value.trim()))
+        key.trim().eq_ignore_ascii_case(name).then(|| unquote(value.trim()))
     })
 }
 
 /// Strips one pair of quotes.
 pub(crate) fn unquote(text: &str) -> &str {
-    text.strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(text)
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
 }
 
 /// The elements of a comma-separated header value, quotes and angle brackets respected.
 pub(crate) fn list(value: &str) -> impl Iterator<Item = &str> {
-    split_unquoted(value, ',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
+    split_unquoted(value, ',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
@@ -339,13 +304,7 @@ impl<'a> Via<'a> {
         let transport = protocol.rsplit('/').next()?.trim();
         let (sent_by, params) = rest.split_once(';').unwrap_or((rest, ""));
         let (host, port) = split_host_port(sent_by)?;
-        Some(Self {
-            text,
-            host,
-            port,
-            transport,
-            params,
-        })
+        Some(Self { text, host, port, transport, params })
     }
 
     /// The branch parameter.
@@ -360,10 +319,7 @@ impl<'a> Via<'a> {
 
     /// Where the peer saw us come from, in a response to our request (RFC 3261 §18.2.1, RFC 3581).
     pub(crate) fn received(&self) -> Option<IpAddr> {
-        param(self.params, "received")?
-            .trim_matches(['[', ']'])
-            .parse()
-            .ok()
+        param(self.params, "received")?.trim_matches(['[', ']']).parse().ok()
     }
 }
 
@@ -374,13 +330,8 @@ mod tests {
 
     #[test]
     fn a_uri_of_the_wild_is_read() {
-        let uri =
-            Uri::parse("sip:+15551234;npdi;rn=+1555@gw.example:5062;transport=tcp;lr?Replaces=x")
-                .unwrap();
-        assert_eq!(
-            (uri.user, uri.host, uri.port),
-            ("+15551234;npdi;rn=+1555", "gw.example", Some(5062))
-        );
+        let uri = Uri::parse("sip:+15551234;npdi;rn=+1555@gw.example:5062;transport=tcp;lr?Replaces=x").unwrap();
+        assert_eq!((uri.user, uri.host, uri.port), ("+15551234;npdi;rn=+1555", "gw.example", Some(5062)));
         assert_eq!(uri.user_text(), "+15551234");
         assert_eq!(uri.transport(), Transport::Tcp);
         assert_eq!(uri.headers, "Replaces=x");
@@ -389,20 +340,8 @@ mod tests {
         assert_eq!(v6.user_text(), "bob b");
         assert_eq!(v6.address(), "[2001:db8::1]:5071".parse().ok());
         assert_eq!(v6.transport(), Transport::Tls);
-        assert_eq!(
-            Uri::parse("tel:+44;phone-context=x").unwrap().user_text(),
-            "+44"
-        );
-        for bad in [
-            "",
-            "sip:",
-            "sip:bob@",
-            "http://x",
-            "sip:a@b:port",
-            "sip:a@[::1",
-            "sip:a@b c",
-            "sip:a@b:70000",
-        ] {
+        assert_eq!(Uri::parse("tel:+44;phone-context=x").unwrap().user_text(), "+44");
+        for bad in ["", "sip:", "sip:bob@", "http://x", "sip:a@b:port", "sip:a@[::1", "sip:a@b c", "sip:a@b:70000"] {
             assert!(Uri::parse(bad).is_none(), "{bad:?}");
         }
     }
@@ -411,15 +350,9 @@ mod tests {
     fn name_addr_reads_quotes_brackets_and_parameters() {
         let named = NameAddr::parse(r#""A \"<q>\", B" <sip:a@h;x=1>;tag=abc;q="0.5""#).unwrap();
         assert_eq!(named.display().unwrap(), r#"A "<q>", B"#);
-        assert_eq!(
-            (named.uri, named.tag(), named.param("Q")),
-            ("sip:a@h;x=1", Some("abc"), Some("0.5"))
-        );
+        assert_eq!((named.uri, named.tag(), named.param("Q")), ("sip:a@h;x=1", Some("abc"), Some("0.5")));
         let bare = NameAddr::parse("sip:a@h;tag=t").unwrap();
-        assert_eq!(
-            (bare.uri, bare.tag(), bare.display()),
-            ("sip:a@h", Some("t"), None)
-        );
+        assert_eq!((bare.uri, bare.tag(), bare.display()), ("sip:a@h", Some("t"), None));
         assert!(NameAddr::parse("\"x\" <sip:a@h").is_none());
     }
 
@@ -431,29 +364,18 @@ mod tests {
 
     #[test]
     fn via_reads_spaced_and_compact_forms() {
-        let via = Via::parse("SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK1;received=192.0.2.1")
-            .unwrap();
-        assert_eq!(
-            (via.host, via.port, via.transport),
-            ("10.0.0.1", Some(5060), "UDP")
-        );
+        let via = Via::parse("SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK1;received=192.0.2.1").unwrap();
+        assert_eq!((via.host, via.port, via.transport), ("10.0.0.1", Some(5060), "UDP"));
         assert_eq!((via.branch(), via.wants_rport()), (Some("z9hG4bK1"), true));
         assert_eq!(via.received(), "192.0.2.1".parse().ok());
         let spaced = Via::parse("SIP / 2.0 / TCP [::1]:5060 ;branch=b").unwrap();
-        assert_eq!(
-            (spaced.host, spaced.transport, spaced.branch()),
-            ("::1", "TCP", Some("b"))
-        );
+        assert_eq!((spaced.host, spaced.transport, spaced.branch()), ("::1", "TCP", Some("b")));
         assert!(Via::parse("SIP/2.0/UDP").is_none());
     }
 
     #[test]
     fn the_same_resource_is_found_in_another_spelling() {
-        let same = |a, b| {
-            Uri::parse(a)
-                .unwrap()
-                .same_resource(&Uri::parse(b).unwrap())
-        };
+        let same = |a, b| Uri::parse(a).unwrap().same_resource(&Uri::parse(b).unwrap());
         assert!(same("sip:al%69ce@EXAMPLE.com;ob", "SIP:alice@example.com"));
         assert!(!same("sip:alice@h:5060", "sip:alice@h"));
         assert!(!same("sip:alice@h;transport=tcp", "sip:alice@h"));

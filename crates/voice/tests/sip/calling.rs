@@ -184,7 +184,8 @@ async fn we_refer_and_learn_how_it_went() {
     let refer = phone.expect_method("REFER").await;
     assert_eq!(refer.get("Refer-To"), "<sip:+4420@carrier.example>");
     phone.send(&phone.respond(&refer, "202 Accepted", "", "")).await;
-    let fields = "Event: refer\r\nSubscription-State: terminated;reason=noresource\r\nContent-Type: message/sipfrag\r\n";
+    let fields =
+        "Event: refer\r\nSubscription-State: terminated;reason=noresource\r\nContent-Type: message/sipfrag\r\n";
     let news = phone.inside_called("NOTIFY", &invite, 1, fields, "SIP/2.0 200 OK\r\n");
     phone.send(&news).await;
     phone.expect(200).await;

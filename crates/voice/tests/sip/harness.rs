@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use voice::leg::{Leg, LegEnd, LegEvent, LegId, LegSink};
 use voice::ports::{
-    Binding, BindingChange, BoxFuture, Credential, LineIdentity, PortResult, Ports, Secret, TrunkConfig,
-    TrunkState,
+    Binding, BindingChange, BoxFuture, Credential, LineIdentity, PortResult, Ports, Secret, TrunkConfig, TrunkState,
 };
 use voice::{CallerId, Incoming, Originate, SipLimits, Target, Voice, VoiceConfig};
 
@@ -169,16 +168,10 @@ impl Server {
         let ports = Arc::new(ports);
         let stop = CancellationToken::new();
         let ids = Ids::os();
-        let (voice, incoming) = Voice::start(
-            config,
-            ports.clone(),
-            Clock::system(),
-            ids.clone(),
-            TaskTracker::new(),
-            stop.clone(),
-        )
-        .await
-        .expect("voice starts");
+        let (voice, incoming) =
+            Voice::start(config, ports.clone(), Clock::system(), ids.clone(), TaskTracker::new(), stop.clone())
+                .await
+                .expect("voice starts");
         let sip = voice.local_sip()[0];
         Self { voice, incoming, ports, sip, ids, stop }
     }
@@ -196,15 +189,8 @@ impl Server {
         let (sink, events) = Events::new();
         let leg: LegId = self.ids.new("leg", 0).into();
         let from = CallerId { number: "2000".to_owned(), display: Some("Tan \"D\" em".to_owned()), anonymous: false };
-        let order = Originate {
-            leg,
-            target,
-            from,
-            to_user: "1001".to_owned(),
-            near: None,
-            prefer: None,
-            ring_timeout_ms,
-        };
+        let order =
+            Originate { leg, target, from, to_user: "1001".to_owned(), near: None, prefer: None, ring_timeout_ms };
         (self.voice.originate(order, sink), events)
     }
 
@@ -331,16 +317,7 @@ impl Phone {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let call_id = format!("call-{}", addr.port());
-        Self {
-            socket,
-            server,
-            user: user.to_owned(),
-            addr,
-            call_id,
-            tag: "phonetag".to_owned(),
-            seq: 0,
-            branches: 0,
-        }
+        Self { socket, server, user: user.to_owned(), addr, call_id, tag: "phonetag".to_owned(), seq: 0, branches: 0 }
     }
 
     pub(crate) fn branch(&mut self) -> String {
@@ -403,9 +380,7 @@ impl Phone {
     pub(crate) fn answer(&self, challenge: &Msg, method: &str, uri: &str, count: u32) -> String {
         let all = challenge.all("WWW-Authenticate");
         let value = all.iter().find(|value| value.contains("algorithm=MD5")).expect("an MD5 challenge");
-        let get = |name: &str| {
-            value.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
-        };
+        let get = |name: &str| value.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
         let (realm, nonce) = (get("realm"), get("nonce"));
         let ha1 = ha1_md5(&self.user, &realm, &format!("pw-{}", self.user));
         let ha2 = md5_hex(&format!("{method}:{uri}"));
@@ -437,13 +412,17 @@ impl Phone {
         let uri = "sip:127.0.0.1";
         let call_id = std::mem::replace(&mut self.call_id, format!("reg-{}", self.addr.port()));
         let first = self.request("REGISTER", uri, fields, "");
-        self.send(&first.replace(&format!("Contact: <sip:{}@{}>", self.user, self.addr), &format!("Contact: {contact}")))
-            .await;
+        self.send(
+            &first.replace(&format!("Contact: <sip:{}@{}>", self.user, self.addr), &format!("Contact: {contact}")),
+        )
+        .await;
         let challenge = self.expect(401).await;
         let signed = format!("{fields}{}", self.answer(&challenge, "REGISTER", uri, 1));
         let second = self.request("REGISTER", uri, &signed, "");
-        self.send(&second.replace(&format!("Contact: <sip:{}@{}>", self.user, self.addr), &format!("Contact: {contact}")))
-            .await;
+        self.send(
+            &second.replace(&format!("Contact: <sip:{}@{}>", self.user, self.addr), &format!("Contact: {contact}")),
+        )
+        .await;
         self.call_id = call_id;
         self.response().await
     }
@@ -452,7 +431,8 @@ impl Phone {
     pub(crate) fn inside(&mut self, method: &str, answer: &Msg, seq: u32, fields: &str, body: &str) -> String {
         let branch = self.branch();
         let (addr, call_id, user) = (self.addr, &self.call_id, &self.user);
-        let kind = if body.is_empty() || fields.contains("Content-Type") { "" } else { "Content-Type: application/sdp\r\n" };
+        let kind =
+            if body.is_empty() || fields.contains("Content-Type") { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
             "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {addr};rport;branch={branch}\r\nMax-Forwards: 70\r\nFrom: {}\r\n\
              To: {}\r\nCall-ID: {call_id}\r\nCSeq: {seq} {method}\r\nContact: <sip:{user}@{addr}>\r\n{fields}{kind}\
@@ -486,7 +466,8 @@ impl Phone {
     pub(crate) fn inside_called(&mut self, method: &str, invite: &Msg, seq: u32, fields: &str, body: &str) -> String {
         let branch = self.branch();
         let to = format!("{};tag=callee", invite.get("To"));
-        let kind = if body.is_empty() || fields.contains("Content-Type") { "" } else { "Content-Type: application/sdp\r\n" };
+        let kind =
+            if body.is_empty() || fields.contains("Content-Type") { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
             "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {};rport;branch={branch}\r\nMax-Forwards: 70\r\nFrom: {to}\r\nTo: {}\r\n\
              Call-ID: {}\r\nCSeq: {seq} {method}\r\nContact: <sip:{}@{}>\r\n{fields}{kind}Content-Length: {}\r\n\r\n{body}",

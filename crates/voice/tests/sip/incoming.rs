@@ -1,13 +1,17 @@
 //! Calls that come in.
 
+use voice::Source;
 use voice::cause::Cause;
 use voice::leg::{EndedBy, LegEvent};
-use voice::Source;
 
 use crate::harness::{Msg, Phone, Server, ack_failure, cancel, sdp};
 
 /// A call that is up: the server's leg and events, the phone's INVITE text and the 200.
-async fn established(server: &mut Server, phone: &mut Phone, fields: &str) -> (voice::Incoming, crate::harness::Events, Msg) {
+async fn established(
+    server: &mut Server,
+    phone: &mut Phone,
+    fields: &str,
+) -> (voice::Incoming, crate::harness::Events, Msg) {
     phone.authorised("INVITE", "sip:2000@127.0.0.1", fields, &sdp(40_000, "")).await;
     let (incoming, mut events) = server.next_call().await;
     incoming.leg.ring();
@@ -219,7 +223,11 @@ async fn a_phone_asks_for_a_transfer_and_hears_how_it_went() {
     phone.send(&refer).await;
     phone.expect(202).await;
     let news = phone.expect_method("NOTIFY").await;
-    assert!(news.body().starts_with("SIP/2.0 100") && news.get("Subscription-State").starts_with("active"), "{}", news.text);
+    assert!(
+        news.body().starts_with("SIP/2.0 100") && news.get("Subscription-State").starts_with("active"),
+        "{}",
+        news.text
+    );
     assert_eq!(news.get("Event"), "refer;id=10");
     phone.send(&phone.respond(&news, "200 OK", "", "")).await;
     match events.next().await {
@@ -237,7 +245,8 @@ async fn a_phone_asks_for_a_transfer_and_hears_how_it_went() {
 async fn unknown_dialogs_are_481_and_an_attended_transfer_names_our_leg() {
     let mut server = Server::start().await;
     let mut phone = server.phone("1001").await;
-    let bye = phone.request("BYE", "sip:127.0.0.1", "", "").replace("To: <sip:127.0.0.1>", "To: <sip:x@127.0.0.1>;tag=1.2");
+    let bye =
+        phone.request("BYE", "sip:127.0.0.1", "", "").replace("To: <sip:127.0.0.1>", "To: <sip:x@127.0.0.1>;tag=1.2");
     phone.send(&bye).await;
     phone.expect(481).await;
 

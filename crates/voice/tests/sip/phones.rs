@@ -113,12 +113,8 @@ async fn answered(events: &mut crate::harness::Events) -> CodecKind {
 fn loudest(file: &Path, candidates: &[f64]) -> (f64, f64) {
     let mut reader = hound::WavReader::open(file).unwrap();
     let spec = reader.spec();
-    let samples: Vec<f64> = reader
-        .samples::<i16>()
-        .filter_map(Result::ok)
-        .step_by(usize::from(spec.channels))
-        .map(f64::from)
-        .collect();
+    let samples: Vec<f64> =
+        reader.samples::<i16>().filter_map(Result::ok).step_by(usize::from(spec.channels)).map(f64::from).collect();
     assert!(samples.len() > 4_000, "{} samples in {}", samples.len(), file.display());
     let tail = &samples[samples.len() / 2..];
     let power = |frequency: f64| {
@@ -129,11 +125,7 @@ fn loudest(file: &Path, candidates: &[f64]) -> (f64, f64) {
         });
         sine.hypot(cosine) / tail.len() as f64
     };
-    candidates
-        .iter()
-        .map(|frequency| (*frequency, power(*frequency)))
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap()
+    candidates.iter().map(|frequency| (*frequency, power(*frequency))).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +186,11 @@ async fn baresip_calls_by_each_transport_with_and_without_srtp() {
         let recording = phone.dir.path().join("ours.wav");
         incoming.leg.answer();
         assert_eq!(answered(&mut events).await, CodecKind::Pcma, "{transport} {}", phone.log());
-        incoming.leg.record(voice::leg::RecordCommand::Start { id: "rec_1".into(), path: recording.clone(), rate: 8_000 });
+        incoming.leg.record(voice::leg::RecordCommand::Start {
+            id: "rec_1".into(),
+            path: recording.clone(),
+            rate: 8_000,
+        });
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         incoming.leg.hangup(Cause::Normal);
         loop {
@@ -205,7 +201,11 @@ async fn baresip_calls_by_each_transport_with_and_without_srtp() {
             }
         }
         let (frequency, power) = loudest(&recording, &[600.0, 300.0, 1_200.0]);
-        assert!(power > 100.0 && frequency == 600.0, "{transport} srtp={srtp}: {frequency} Hz at {power}\n{}", phone.log());
+        assert!(
+            power > 100.0 && frequency == 600.0,
+            "{transport} srtp={srtp}: {frequency} Hz at {power}\n{}",
+            phone.log()
+        );
         // The same phone is called back on the flow it registered by.
         let (leg, mut events) = server.dial(Target::Binding(phone.registered(&server).await), 10_000);
         answered(&mut events).await;

@@ -30,7 +30,8 @@ async fn brief_registrations_wrong_passwords_and_foreign_domains_are_refused() {
     let mut stranger = server.phone("6666").await;
     assert_eq!(stranger.register("<sip:6666@x>", "").await.code(), 403);
 
-    let request = phone.request("REGISTER", "sip:other.example", "", "").replace("sip:1001@127.0.0.1", "sip:1001@other.example");
+    let request =
+        phone.request("REGISTER", "sip:other.example", "", "").replace("sip:1001@127.0.0.1", "sip:1001@other.example");
     phone.send(&request).await;
     phone.expect(403).await;
 }

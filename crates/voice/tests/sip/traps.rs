@@ -170,7 +170,8 @@ async fn sip_trap_05_reliable_progress_unknown_extensions_timers_and_early_reque
     let unknown = phone.request("INVITE", "sip:2000@127.0.0.1", "Require: 100rel, teleport\r\n", &sdp(40_000, ""));
     phone.send(&unknown).await;
     assert_eq!(phone.expect(420).await.get("Unsupported"), "teleport");
-    let brief = phone.request("INVITE", "sip:2000@127.0.0.1", "Supported: timer\r\nSession-Expires: 60\r\n", &sdp(40_000, ""));
+    let brief =
+        phone.request("INVITE", "sip:2000@127.0.0.1", "Supported: timer\r\nSession-Expires: 60\r\n", &sdp(40_000, ""));
     phone.send(&brief).await;
     assert_eq!(phone.expect(422).await.get("Min-SE"), "90");
 
@@ -316,7 +317,8 @@ async fn sip_trap_09_a_phone_behind_nat_is_called_on_its_flow() {
     let invite = phone.expect_method("INVITE").await;
     assert_eq!((invite.uri(), invite.from), (contact, server.sip));
     // Its Contact leads nowhere from here either; ACK and BYE still reach it.
-    let ok = phone.respond(&invite, "200 OK", "", &sdp(40_010, "")).replace(&format!("sip:1001@{}", phone.addr), contact);
+    let ok =
+        phone.respond(&invite, "200 OK", "", &sdp(40_010, "")).replace(&format!("sip:1001@{}", phone.addr), contact);
     phone.send(&ok).await;
     assert_eq!(phone.expect_method("ACK").await.uri(), contact);
     assert!(matches!(events.next().await, LegEvent::Answered { .. }));
@@ -376,7 +378,8 @@ async fn sip_trap_11_a_trunk_fails_over_and_remembers() {
     let addrs = [&silent, &full, &good].map(|socket| socket.local_addr().unwrap());
     let server = server_with_trunk(trunk(&addrs)).await;
     let phone = |socket: UdpSocket, addr| {
-        let mut phone = futures_util::FutureExt::now_or_never(Phone::new("c", server.sip)).unwrap_or_else(|| panic!("at once"));
+        let mut phone =
+            futures_util::FutureExt::now_or_never(Phone::new("c", server.sip)).unwrap_or_else(|| panic!("at once"));
         (phone.socket, phone.addr) = (socket, addr);
         phone
     };
@@ -445,7 +448,8 @@ async fn ask_over_tls(addr: std::net::SocketAddr, trusted: &CertificateDer<'stat
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let stream = TcpStream::connect(addr).await?;
     let local = stream.local_addr()?;
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await?;
+    let mut stream =
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await?;
     stream.write_all(options(local, 1, "TLS").as_bytes()).await?;
     let mut answer = vec![0; 2_048];
     let length = timeout(Duration::from_secs(5), stream.read(&mut answer)).await??;
@@ -478,7 +482,8 @@ fn mutate(message: &str, rng: &mut Rng) -> Vec<u8> {
                 bytes.splice(at..at, copy);
             }
             4 => {
-                let odd: [&[u8]; 8] = [b"\r\n", b"\0", b"\xff\xfe", b";;;", b"<<>>", b"\"", b"%00%", b"99999999999999999999"];
+                let odd: [&[u8]; 8] =
+                    [b"\r\n", b"\0", b"\xff\xfe", b";;;", b"<<>>", b"\"", b"%00%", b"99999999999999999999"];
                 bytes.splice(at..at, odd[rng.below(odd.len())].iter().copied());
             }
             _ => {
@@ -500,7 +505,12 @@ async fn mutated_datagrams_and_streams_break_nothing() {
     let mut phone = server.phone("1001").await;
     let mut corpus = vec![
         options(phone.addr, 1, "UDP"),
-        phone.request("INVITE", "sip:2000@127.0.0.1", "Supported: 100rel, timer\r\nSession-Expires: 1800;refresher=uac\r\n", &sdp(4, "")),
+        phone.request(
+            "INVITE",
+            "sip:2000@127.0.0.1",
+            "Supported: 100rel, timer\r\nSession-Expires: 1800;refresher=uac\r\n",
+            &sdp(4, ""),
+        ),
         phone.request("REGISTER", "sip:127.0.0.1", "Expires: 60\r\nPath: <sip:p;lr>\r\n", ""),
         phone.request("REFER", "sip:127.0.0.1", "Refer-To: <sip:x@y?Replaces=a%3Bb>\r\n", ""),
         phone.request("PRACK", "sip:127.0.0.1", "RAck: 1 1 INVITE\r\n", ""),
@@ -515,7 +525,13 @@ async fn mutated_datagrams_and_streams_break_nothing() {
     phone.send(&ack).await;
     assert!(matches!(events.next().await, LegEvent::Answered { .. }));
     for (n, method) in (0_u32..).zip(["INVITE", "UPDATE", "INFO", "ACK"]) {
-        corpus.push(phone.inside(method, &ok, 100 + n, "Session-Expires: 90\r\n", &sdp(40_000, "a=sendonly\r\na=crypto:1 X inline:y\r\n")));
+        corpus.push(phone.inside(
+            method,
+            &ok,
+            100 + n,
+            "Session-Expires: 90\r\n",
+            &sdp(40_000, "a=sendonly\r\na=crypto:1 X inline:y\r\n"),
+        ));
     }
     corpus.push(ok.text.clone());
     let mut rng = Rng(0x5eed_1234_5678_9abc);
@@ -591,7 +607,8 @@ async fn a_trunk_registers_with_digest_and_refreshes() {
     assert!(matches!(events.next().await, LegEvent::Answered { .. }));
     leg.hangup(Cause::Normal);
     let bye = phone.expect_method("BYE").await;
-    let stale = challenge.replace("WWW", "Proxy").replace("qop", "stale=true, qop").replace("nonce=\"n\"", "nonce=\"m\"");
+    let stale =
+        challenge.replace("WWW", "Proxy").replace("qop", "stale=true, qop").replace("nonce=\"n\"", "nonce=\"m\"");
     phone.send(&phone.respond(&bye, "407 Again", &stale, "")).await;
     let bye = phone.expect_method("BYE").await;
     assert!(bye.get("Proxy-Authorization").contains("nonce=\"m\""));
@@ -609,7 +626,9 @@ async fn a_carrier_calls_in_and_the_account_s_number_is_in_to() {
     let mut server = server_with_trunk(config).await;
     let mut phone = server.phone("+4915112345").await;
     (phone.socket, phone.addr) = (carrier, addr);
-    let invite = phone.request("INVITE", "sip:acct@127.0.0.1", "", &sdp(40_000, "")).replace("To: <sip:acct@", "To: <sip:+442071838750@");
+    let invite = phone
+        .request("INVITE", "sip:acct@127.0.0.1", "", &sdp(40_000, ""))
+        .replace("To: <sip:acct@", "To: <sip:+442071838750@");
     phone.send(&invite).await;
     let (incoming, _events) = server.next_call().await;
     assert_eq!((incoming.to_user.as_str(), incoming.from.number.as_str()), ("+442071838750", "+4915112345"));
@@ -618,12 +637,24 @@ async fn a_carrier_calls_in_and_the_account_s_number_is_in_to() {
     let (_leg, mut events) = server.dial(Target::Trunk { trunk: "trunk_1".into(), number: "+4420".to_owned() }, 20_000);
     let first = phone.expect_method("INVITE").await;
     let moved = format!("Contact: <sip:+4430@{addr}>\r\n");
-    phone.send(&phone.respond(&first, "302 Moved", &moved, "").replacen(&format!("Contact: <sip:+4915112345@{addr}>\r\n"), "", 1)).await;
+    phone
+        .send(&phone.respond(&first, "302 Moved", &moved, "").replacen(
+            &format!("Contact: <sip:+4915112345@{addr}>\r\n"),
+            "",
+            1,
+        ))
+        .await;
     phone.expect_method("ACK").await;
     let second = phone.expect_method("INVITE").await;
     assert_eq!(second.uri(), format!("sip:+4430@{addr}"));
     let away = "Contact: <sip:+4430@192.0.2.66>\r\n";
-    phone.send(&phone.respond(&second, "302 Moved", away, "").replacen(&format!("Contact: <sip:+4915112345@{addr}>\r\n"), "", 1)).await;
+    phone
+        .send(&phone.respond(&second, "302 Moved", away, "").replacen(
+            &format!("Contact: <sip:+4915112345@{addr}>\r\n"),
+            "",
+            1,
+        ))
+        .await;
     phone.expect_method("ACK").await;
     assert_eq!(events.end().await.cause, Cause::NoRoute);
 }

@@ -110,30 +110,16 @@ pub(crate) async fn connect(
     let (ours, task_edge) = (flow.clone(), edge.clone());
     if transport == Transport::Tls {
         let stream = timeout(CONNECT_TIMEOUT, tls.connect(host, stream)).await??;
-        edge.tasks
-            .spawn(async move { serve(stream, ours, queue, &task_edge).await });
+        edge.tasks.spawn(async move { serve(stream, ours, queue, &task_edge).await });
     } else {
-        edge.tasks
-            .spawn(async move { serve(stream, ours, queue, &task_edge).await });
+        edge.tasks.spawn(async move { serve(stream, ours, queue, &task_edge).await });
     }
     Ok(flow)
 }
 
-fn flow(
-    transport: Transport,
-    local: SocketAddr,
-    remote: SocketAddr,
-) -> (Flow, mpsc::Receiver<Bytes>) {
+fn flow(transport: Transport, local: SocketAddr, remote: SocketAddr) -> (Flow, mpsc::Receiver<Bytes>) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    (
-        Flow {
-            transport,
-            local,
-            remote,
-            link: Link::Stream(sender),
-        },
-        queue,
-    )
+    (Flow { transport, local, remote, link: Link::Stream(sender) }, queue)
 }
 
 /// Runs one connection to its end.
@@ -166,11 +152,7 @@ where
     let mut buffer = BytesMut::new();
     let mut greeted = false;
     loop {
-        let patience = if greeted {
-            IDLE_TIMEOUT
-        } else {
-            GREETING_TIMEOUT
-        };
+        let patience = if greeted { IDLE_TIMEOUT } else { GREETING_TIMEOUT };
         if buffer.is_empty() {
             // An idle connection keeps no buffer.
             buffer = BytesMut::new();
@@ -222,11 +204,7 @@ async fn write<S: AsyncWrite + Unpin>(
 }
 
 /// Cuts whole messages off the buffer; answers pings.
-fn cut(
-    buffer: &mut BytesMut,
-    flow: &Flow,
-    edge: &Edge,
-) -> Result<Vec<(Message, Flow)>, &'static str> {
+fn cut(buffer: &mut BytesMut, flow: &Flow, edge: &Edge) -> Result<Vec<(Message, Flow)>, &'static str> {
     let mut messages = Vec::new();
     loop {
         match frame(buffer) {

@@ -15,11 +15,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::voice::{TlsConfig, VoiceError};
 
 /// Where Debian and others keep the authorities that the system trusts.
-const SYSTEM_AUTHORITIES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
+const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Names the one cryptography provider of the process; a second call changes nothing.
 pub(crate) fn install_provider() {
@@ -53,27 +50,19 @@ impl ServerTls {
 }
 
 fn bad(file: &Path, reason: impl ToString) -> VoiceError {
-    VoiceError::Certificate {
-        file: file.to_owned(),
-        reason: reason.to_string(),
-    }
+    VoiceError::Certificate { file: file.to_owned(), reason: reason.to_string() }
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, VoiceError> {
     let pem = fs::read(file).map_err(|error| bad(file, error))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|error| bad(file, error))?;
-    if chain.is_empty() {
-        Err(bad(file, "no certificate in it"))
-    } else {
-        Ok(chain)
-    }
+    if chain.is_empty() { Err(bad(file, "no certificate in it")) } else { Ok(chain) }
 }
 
 fn server_config(config: &TlsConfig) -> Result<ServerConfig, VoiceError> {
     let chain = certificates(&config.cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(&config.key_file)
-        .map_err(|error| bad(&config.key_file, error))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key_file).map_err(|error| bad(&config.key_file, error))?;
     ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
@@ -91,33 +80,20 @@ impl ClientTls {
     pub(crate) fn load(trust_file: Option<&Path>) -> Result<Self, VoiceError> {
         let mut roots = RootCertStore::empty();
         // A system without authorities trusts only the operator's.
-        if let Some(chain) = SYSTEM_AUTHORITIES
-            .iter()
-            .find_map(|file| certificates(Path::new(file)).ok())
-        {
+        if let Some(chain) = SYSTEM_AUTHORITIES.iter().find_map(|file| certificates(Path::new(file)).ok()) {
             roots.add_parsable_certificates(chain);
         }
         if let Some(file) = trust_file {
             roots.add_parsable_certificates(certificates(file)?);
         }
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self {
-            config: Arc::new(config),
-        })
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { config: Arc::new(config) })
     }
 
     /// Shakes hands as a client.
-    pub(crate) async fn connect(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        TlsConnector::from(Arc::clone(&self.config))
-            .connect(name, stream)
-            .await
+        TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
     }
 }

@@ -51,15 +51,7 @@ pub(crate) async fn read(reader: tokio::net::UdpSocket, socket: Arc<UdpSocket>, 
                     let data = buffer.get(..length).unwrap_or_default();
                     if let Some(message) = take(&socket, data, remote, &edge, now) {
                         let link = Link::Datagrams(Arc::clone(&socket));
-                        batch.push((
-                            message,
-                            Flow {
-                                transport: Transport::Udp,
-                                local,
-                                remote,
-                                link,
-                            },
-                        ));
+                        batch.push((message, Flow { transport: Transport::Udp, local, remote, link }));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -73,13 +65,7 @@ pub(crate) async fn read(reader: tokio::net::UdpSocket, socket: Arc<UdpSocket>, 
     }
 }
 
-fn take(
-    socket: &UdpSocket,
-    data: &[u8],
-    remote: SocketAddr,
-    edge: &Edge,
-    now: i64,
-) -> Option<Message> {
+fn take(socket: &UdpSocket, data: &[u8], remote: SocketAddr, edge: &Edge, now: i64) -> Option<Message> {
     if !edge.gate.admits(remote.ip(), now) {
         metrics::counter!("sip_refused_datagrams").increment(1);
         return None;

@@ -45,10 +45,7 @@ impl Callee {
     }
 
     pub(super) fn next(&self) -> i64 {
-        self.pending
-            .as_ref()
-            .map_or(NEVER, Pending::next)
-            .min(self.trying_at)
+        self.pending.as_ref().map_or(NEVER, Pending::next).min(self.trying_at)
     }
 }
 
@@ -63,11 +60,7 @@ impl SipLeg {
         mut session: Session,
         now: i64,
     ) -> Result<Self, SdpError> {
-        let answer = if invite.body_is(SDP) {
-            Some(session.answer(&invite.body)?)
-        } else {
-            None
-        };
+        let answer = if invite.body_is(SDP) { Some(session.answer(&invite.body)?) } else { None };
         let reliability = Reliability::of(&invite);
         let mut leg = Self::new(dialog, session, Phase::Offered);
         leg.peer_allows_update = invite.lists(Name::Allow, "UPDATE");
@@ -130,11 +123,7 @@ impl SipLeg {
         callee.trying_at = NEVER;
         let mut draft = self.opening(&callee, code, cx);
         let reliable = callee.reliability.applies(with_sdp);
-        let rseq = if reliable {
-            callee.reliability.next_rseq()
-        } else {
-            0
-        };
+        let rseq = if reliable { callee.reliability.next_rseq() } else { 0 };
         if reliable {
             draft = draft.field("Require", "100rel").field("RSeq", rseq);
             callee.described |= with_sdp;
@@ -150,11 +139,7 @@ impl SipLeg {
                 cx.now,
             ));
         }
-        cx.out.push(Action::Respond {
-            tx: callee.tx.clone(),
-            code,
-            bytes,
-        });
+        cx.out.push(Action::Respond { tx: callee.tx.clone(), code, bytes });
         self.callee = Some(callee);
     }
 
@@ -164,10 +149,7 @@ impl SipLeg {
         for route in callee.invite.fields(Name::RecordRoute) {
             draft = draft.field("Record-Route", route);
         }
-        draft
-            .field("Contact", self.dialog.contact())
-            .field("Allow", ALLOW)
-            .field("Supported", SUPPORTED.join(", "))
+        draft.field("Contact", self.dialog.contact()).field("Allow", ALLOW).field("Supported", SUPPORTED.join(", "))
     }
 
     pub(super) fn answer(&mut self, cx: &mut Cx<'_>) {
@@ -191,16 +173,10 @@ impl SipLeg {
         };
         let mut draft = self.opening(&callee, 200, cx);
         if let Some((expires, required)) = self.timer.accept(&callee.invite, cx.now) {
-            draft = draft
-                .field("Session-Expires", expires)
-                .maybe("Require", required.then_some("timer"));
+            draft = draft.field("Session-Expires", expires).maybe("Require", required.then_some("timer"));
         }
         let bytes = draft.finish_with(SDP, body.as_bytes());
-        cx.out.push(Action::Respond {
-            tx: callee.tx.clone(),
-            code: 200,
-            bytes,
-        });
+        cx.out.push(Action::Respond { tx: callee.tx.clone(), code: 200, bytes });
         if !callee.early
             && !offered_here
             && let Some(remote) = self.session.remote()
@@ -208,11 +184,7 @@ impl SipLeg {
             cx.out.push(Action::Media(Box::new(remote.clone())));
         }
         let seq = callee.invite.cseq().map_or(0, |(seq, _)| seq);
-        self.awaited = Some(AwaitedAck {
-            tx: callee.tx.clone(),
-            seq,
-            answer: offered_here,
-        });
+        self.awaited = Some(AwaitedAck { tx: callee.tx.clone(), seq, answer: offered_here });
         self.phase = Phase::Confirming;
     }
 
@@ -238,9 +210,7 @@ impl SipLeg {
         let Some(callee) = self.callee.take() else {
             return;
         };
-        let mut draft = self
-            .reply(&callee.invite, &callee.flow, code, cx)
-            .maybe("Reason", cause.map(reason));
+        let mut draft = self.reply(&callee.invite, &callee.flow, code, cx).maybe("Reason", cause.map(reason));
         if code == 503 {
             draft = draft.field("Retry-After", 5);
         }
@@ -251,24 +221,15 @@ impl SipLeg {
     pub(crate) fn cancelled(&mut self, cancel: &Message, cx: &mut Cx<'_>) {
         if self.phase == Phase::Offered {
             self.final_failure(487, None, cx);
-            self.end(
-                EndedBy::Remote,
-                Cause::Canceled,
-                Some(487),
-                q850(cancel),
-                cx,
-            );
+            self.end(EndedBy::Remote, Cause::Canceled, Some(487), q850(cancel), cx);
             self.phase = Phase::Over;
         }
     }
 
     /// The caller acknowledges a reliable provisional response (RFC 3262 §3).
     pub(super) fn prack(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
-        let matched = self.callee.as_mut().and_then(|callee| {
-            callee
-                .pending
-                .take_if(|pending| pending.is_acknowledged(request))
-        });
+        let matched =
+            self.callee.as_mut().and_then(|callee| callee.pending.take_if(|pending| pending.is_acknowledged(request)));
         let Some(pending) = matched else {
             return self.refuse(request, tx, flow, 481, cx);
         };
@@ -287,14 +248,8 @@ impl SipLeg {
             }
             self.media_changed(cx);
         }
-        let bytes = self
-            .reply(request, flow, 200, cx)
-            .finish_with(SDP, body.as_bytes());
-        cx.out.push(Action::Respond {
-            tx: tx.clone(),
-            code: 200,
-            bytes,
-        });
+        let bytes = self.reply(request, flow, 200, cx).finish_with(SDP, body.as_bytes());
+        cx.out.push(Action::Respond { tx: tx.clone(), code: 200, bytes });
         let Some(callee) = self.callee.as_mut() else {
             return;
         };
@@ -312,11 +267,7 @@ impl SipLeg {
         if cx.now >= callee.trying_at {
             callee.trying_at = NEVER;
             let bytes = Draft::response(&callee.invite, callee.flow.remote, 100, None).finish();
-            cx.out.push(Action::Respond {
-                tx: callee.tx.clone(),
-                code: 100,
-                bytes,
-            });
+            cx.out.push(Action::Respond { tx: callee.tx.clone(), code: 100, bytes });
         }
         let Some(pending) = callee.pending.as_mut() else {
             return;
@@ -327,10 +278,7 @@ impl SipLeg {
             self.end(EndedBy::Remote, Cause::Unreachable, Some(504), None, cx);
             self.phase = Phase::Over;
         } else if let Some(bytes) = pending.repeat(cx.now) {
-            cx.out.push(Action::Send {
-                bytes,
-                flow: callee.flow.clone(),
-            });
+            cx.out.push(Action::Send { bytes, flow: callee.flow.clone() });
         }
     }
 
@@ -344,11 +292,7 @@ impl SipLeg {
         let held = self.session.is_held();
         if held != self.held {
             self.held = held;
-            cx.event(if held {
-                LegEvent::Held
-            } else {
-                LegEvent::Resumed
-            });
+            cx.event(if held { LegEvent::Held } else { LegEvent::Resumed });
         }
     }
 }

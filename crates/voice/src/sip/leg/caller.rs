@@ -40,17 +40,9 @@ pub(crate) struct Hop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HopAddress {
     /// On the flow of a registration; its Contact's address when that flow is a stream that is gone.
-    Registered {
-        transport: Transport,
-        source: SocketAddr,
-        local: SocketAddr,
-    },
+    Registered { transport: Transport, source: SocketAddr, local: SocketAddr },
     /// By name or address.
-    Host {
-        host: String,
-        port: Option<u16>,
-        transport: Transport,
-    },
+    Host { host: String, port: Option<u16>, transport: Transport },
 }
 
 /// What is kept of our INVITE until its final answer, and a while longer for late ones.
@@ -81,11 +73,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(
-        hops: Vec<Hop>,
-        identity: Vec<(&'static str, String)>,
-        ring_until: i64,
-    ) -> Self {
+    pub(crate) fn new(hops: Vec<Hop>, identity: Vec<(&'static str, String)>, ring_until: i64) -> Self {
         Self {
             hops: hops.into(),
             hop: None,
@@ -113,12 +101,7 @@ impl Caller {
 
 impl SipLeg {
     /// A leg that is to call; nothing is sent before [`SipLeg::start`].
-    pub(crate) fn calling(
-        dialog: Dialog,
-        session: Session,
-        caller: Caller,
-        login: Option<Login>,
-    ) -> Self {
+    pub(crate) fn calling(dialog: Dialog, session: Session, caller: Caller, login: Option<Login>) -> Self {
         let mut leg = Self::new(dialog, session, Phase::Calling);
         leg.caller = Some(Box::new(caller));
         leg.login = login;
@@ -139,17 +122,9 @@ impl SipLeg {
             cx.out.push(Action::Dial(hop));
             return;
         }
-        let (code, q850) = caller
-            .failure
-            .map_or((None, None), |(code, q850)| (Some(code), q850));
+        let (code, q850) = caller.failure.map_or((None, None), |(code, q850)| (Some(code), q850));
         self.phase = Phase::Over;
-        self.end(
-            EndedBy::Remote,
-            code.map_or(Cause::Unreachable, Cause::from_sip),
-            code,
-            q850,
-            cx,
-        );
+        self.end(EndedBy::Remote, code.map_or(Cause::Unreachable, Cause::from_sip), code, q850, cx);
     }
 
     /// The hop is of no use: the next one, and the others know.
@@ -207,52 +182,25 @@ impl SipLeg {
         let sdp = self.session.offer();
         if let Some(login) = self.login.as_mut() {
             let cnonce = format!("{:016x}", u64::from_le_bytes(cx.ids.bytes()));
-            draft = login.sign(
-                draft,
-                Method::Invite,
-                &self.dialog.target,
-                sdp.as_bytes(),
-                &cnonce,
-            );
+            draft = login.sign(draft, Method::Invite, &self.dialog.target, sdp.as_bytes(), &cnonce);
         }
         let bytes = draft.finish_with(SDP, sdp.as_bytes());
         // The first request of a dialog goes where the hop is, not where its URI points.
         let flow = self.dialog.path.flow.clone();
-        cx.out.push(Action::Request {
-            method: Method::Invite,
-            branch,
-            bytes,
-            flow,
-            purpose: Purpose::Invite,
-        });
+        cx.out.push(Action::Request { method: Method::Invite, branch, bytes, flow, purpose: Purpose::Invite });
     }
 
     /// A response to our INVITE.
-    pub(super) fn invite_response(
-        &mut self,
-        branch: &str,
-        response: &Message,
-        flow: &Flow,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(super) fn invite_response(&mut self, branch: &str, response: &Message, flow: &Flow, cx: &mut Cx<'_>) {
         let code = response.code();
-        let ours = self
-            .caller
-            .as_ref()
-            .is_some_and(|caller| caller.branch == branch);
+        let ours = self.caller.as_ref().is_some_and(|caller| caller.branch == branch);
         if (200..300).contains(&code) {
-            return if ours {
-                self.picked_up(response, flow, cx)
-            } else {
-                self.hang_up_stray(response, flow, cx)
-            };
+            return if ours { self.picked_up(response, flow, cx) } else { self.hang_up_stray(response, flow, cx) };
         }
         if !ours {
             // A hop that was left has woken up.
             if code < 200 {
-                cx.out.push(Action::Cancel {
-                    branch: branch.to_owned(),
-                });
+                cx.out.push(Action::Cancel { branch: branch.to_owned() });
             }
             return;
         }
@@ -274,9 +222,7 @@ impl SipLeg {
         let Some(caller) = self.caller.as_mut() else {
             return;
         };
-        let rseq = response
-            .number(Name::RSeq)
-            .filter(|_| response.lists(Name::Require, "100rel"));
+        let rseq = response.number(Name::RSeq).filter(|_| response.lists(Name::Require, "100rel"));
         if let Some(rseq) = rseq {
             // Out of order or repeated: not ours to acknowledge (RFC 3262 §4).
             if caller.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
@@ -319,10 +265,7 @@ impl SipLeg {
         if let Some((ack, to)) = &caller.ack {
             let (ack, to) = (ack.clone(), to.clone());
             if response.to_tag() == Some(self.dialog.remote_tag.as_str()) {
-                cx.out.push(Action::Send {
-                    bytes: ack,
-                    flow: to,
-                });
+                cx.out.push(Action::Send { bytes: ack, flow: to });
             } else {
                 self.hang_up_stray(response, flow, cx);
             }
@@ -341,27 +284,17 @@ impl SipLeg {
             login.accepted();
         }
         let branch = cx.branch();
-        let ack = self
-            .dialog
-            .request_numbered(Method::Ack, &branch, seq)
-            .field("User-Agent", cx.agent)
-            .finish();
+        let ack = self.dialog.request_numbered(Method::Ack, &branch, seq).field("User-Agent", cx.agent).finish();
         let to = self.dialog.destination();
         if let Some(caller) = self.caller.as_mut() {
             caller.ack = Some((ack.clone(), to.clone()));
             // Late repetitions and forks come until timer M; then the rest of the caller can go.
             caller.ring_until = cx.now + TIMEOUT_MS;
         }
-        cx.out.push(Action::Send {
-            bytes: ack,
-            flow: to,
-        });
+        cx.out.push(Action::Send { bytes: ack, flow: to });
         let fresh = response.body_is(SDP) && !self.session.is_repeated(&response.body);
-        let agreed = if fresh {
-            self.session.accept_answer(&response.body).is_ok()
-        } else {
-            self.session.remote().is_some()
-        };
+        let agreed =
+            if fresh { self.session.accept_answer(&response.body).is_ok() } else { self.session.remote().is_some() };
         self.phase = Phase::Talking;
         if agreed {
             self.established(fresh, cx);
@@ -411,13 +344,8 @@ impl SipLeg {
         if caller.redirects > MAX_REDIRECTS {
             return;
         }
-        let own_host = Uri::parse(&hop.uri)
-            .map(|uri| uri.host.to_owned())
-            .unwrap_or_default();
-        let uris = response
-            .elements(Name::Contact)
-            .filter_map(NameAddr::parse)
-            .map(|contact| contact.uri);
+        let own_host = Uri::parse(&hop.uri).map(|uri| uri.host.to_owned()).unwrap_or_default();
+        let uris = response.elements(Name::Contact).filter_map(NameAddr::parse).map(|contact| contact.uri);
         for uri in uris {
             let Some(target) = Uri::parse(uri).filter(|target| !target.user.is_empty()) else {
                 continue;
@@ -426,33 +354,19 @@ impl SipLeg {
             let same_trunk = matches!(&hop.to, HopAddress::Host { host, .. } if host.eq_ignore_ascii_case(target.host));
             if inside || same_trunk {
                 let to = match &hop.to {
-                    HopAddress::Host {
-                        host,
-                        port,
-                        transport,
-                    } => HopAddress::Host {
-                        host: host.clone(),
-                        port: target.port.or(*port),
-                        transport: *transport,
-                    },
+                    HopAddress::Host { host, port, transport } => {
+                        HopAddress::Host { host: host.clone(), port: target.port.or(*port), transport: *transport }
+                    }
                     registered => registered.clone(),
                 };
-                caller.hops.push_back(Hop {
-                    uri: uri.to_owned(),
-                    routes: hop.routes.clone(),
-                    to,
-                });
+                caller.hops.push_back(Hop { uri: uri.to_owned(), routes: hop.routes.clone(), to });
             }
         }
     }
 
     /// The INVITE was not answered at all, or could not be sent.
     pub(super) fn invite_unanswered(&mut self, branch: &str, cx: &mut Cx<'_>) {
-        if self
-            .caller
-            .as_ref()
-            .is_none_or(|caller| caller.branch != branch)
-        {
+        if self.caller.as_ref().is_none_or(|caller| caller.branch != branch) {
             return;
         }
         match self.phase {
@@ -481,19 +395,14 @@ impl SipLeg {
         if let Some(caller) = self.caller.as_mut()
             && !std::mem::replace(&mut caller.cancelled, true)
         {
-            cx.out.push(Action::Cancel {
-                branch: caller.branch.clone(),
-            });
+            cx.out.push(Action::Cancel { branch: caller.branch.clone() });
         }
     }
 
     /// A 2xx that nobody wants: acknowledge it and hang up.
     fn hang_up_stray(&mut self, response: &Message, flow: &Flow, cx: &mut Cx<'_>) {
         let (ack, bye, branch, to) = stray(response, &self.dialog, flow, cx);
-        cx.out.push(Action::Send {
-            bytes: ack,
-            flow: to.clone(),
-        });
+        cx.out.push(Action::Send { bytes: ack, flow: to.clone() });
         cx.out.push(Action::Request {
             method: Method::Bye,
             branch,
@@ -523,22 +432,13 @@ impl SipLeg {
 }
 
 /// ACK and BYE for a 2xx outside the leg's own dialog, the BYE's branch, and where both go.
-pub(crate) fn stray(
-    response: &Message,
-    like: &Dialog,
-    flow: &Flow,
-    cx: &Cx<'_>,
-) -> (Bytes, Bytes, String, Flow) {
+pub(crate) fn stray(response: &Message, like: &Dialog, flow: &Flow, cx: &Cx<'_>) -> (Bytes, Bytes, String, Flow) {
     let mut dialog = like.clone();
     dialog.path.flow = flow.clone();
     dialog.answered(response);
     let seq = response.cseq().map_or(0, |(seq, _)| seq);
-    let ack = dialog
-        .request_numbered(Method::Ack, &cx.branch(), seq)
-        .finish();
+    let ack = dialog.request_numbered(Method::Ack, &cx.branch(), seq).finish();
     let branch = cx.branch();
-    let bye = dialog
-        .request_numbered(Method::Bye, &branch, seq + 1)
-        .finish();
+    let bye = dialog.request_numbered(Method::Bye, &branch, seq + 1).finish();
     (ack, bye, branch, dialog.destination())
 }

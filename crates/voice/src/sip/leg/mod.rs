@@ -31,8 +31,7 @@ pub(crate) use callee::Callee;
 pub(crate) use caller::{Caller, Hop, HopAddress, stray};
 
 /// The methods we take (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str =
-    "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, REGISTER";
 /// The extensions we know (RFC 3262, 3891, 4028).
 pub(crate) const SUPPORTED: [&str; 3] = ["100rel", "replaces", "timer"];
 /// SDP's type.
@@ -47,21 +46,11 @@ pub(crate) enum Action {
     /// Find a way to this hop, then call [`SipLeg::dial`] or [`SipLeg::undialable`].
     Dial(Hop),
     /// Send a request in a new client transaction.
-    Request {
-        method: Method,
-        branch: String,
-        bytes: Bytes,
-        flow: Flow,
-        purpose: Purpose,
-    },
+    Request { method: Method, branch: String, bytes: Bytes, flow: Flow, purpose: Purpose },
     /// Send an ACK.
     Send { bytes: Bytes, flow: Flow },
     /// Answer a server transaction.
-    Respond {
-        tx: Arc<str>,
-        code: u16,
-        bytes: Bytes,
-    },
+    Respond { tx: Arc<str>, code: u16, bytes: Bytes },
     /// The ACK of a 2xx came: stop repeating it.
     Acknowledged { tx: Arc<str> },
     /// Send the CANCEL of our INVITE.
@@ -178,23 +167,13 @@ pub(crate) struct Login {
 impl Login {
     /// Credentials that have not been asked for.
     pub(crate) fn new(user: String, password: Secret) -> Self {
-        Self {
-            user,
-            password,
-            challenge: None,
-            count: 0,
-            tries: 0,
-        }
+        Self { user, password, challenge: None, count: 0, tries: 0 }
     }
 
     /// Takes a 401 or 407; false when there is nothing to answer it with, or it has been answered before.
     pub(crate) fn challenged(&mut self, response: &Message) -> bool {
         let proxy = response.code() == 407;
-        let name = if proxy {
-            Name::ProxyAuthenticate
-        } else {
-            Name::WwwAuthenticate
-        };
+        let name = if proxy { Name::ProxyAuthenticate } else { Name::WwwAuthenticate };
         let Some(challenge) = Challenge::choose(response.fields(name)) else {
             return false;
         };
@@ -212,30 +191,13 @@ impl Login {
     }
 
     /// Adds the answer to the last challenge, if there was one.
-    pub(crate) fn sign(
-        &mut self,
-        draft: Draft,
-        method: Method,
-        uri: &str,
-        body: &[u8],
-        cnonce: &str,
-    ) -> Draft {
+    pub(crate) fn sign(&mut self, draft: Draft, method: Method, uri: &str, body: &[u8], cnonce: &str) -> Draft {
         let Some((challenge, proxy)) = &self.challenge else {
             return draft;
         };
         self.count += 1;
-        let request = Answering {
-            method: method.as_str(),
-            uri,
-            body,
-            count: self.count,
-            cnonce,
-        };
-        let name = if *proxy {
-            "Proxy-Authorization"
-        } else {
-            "Authorization"
-        };
+        let request = Answering { method: method.as_str(), uri, body, count: self.count, cnonce };
+        let name = if *proxy { "Proxy-Authorization" } else { "Authorization" };
         draft.field(name, challenge.answer(&self.user, &self.password, &request))
     }
 }
@@ -293,9 +255,7 @@ impl SipLeg {
 
     /// Whether the peer's INVITE still waits for its first sign from us.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.callee
-            .as_ref()
-            .is_some_and(|callee| callee.is_untouched())
+        self.callee.as_ref().is_some_and(|callee| callee.is_untouched())
     }
 
     /// A command of the call.
@@ -323,11 +283,7 @@ impl SipLeg {
                 self.end(EndedBy::Local, cause, None, None, cx);
             }
             Phase::Talking => {
-                self.phase = if self.login.is_some() {
-                    Phase::Closing
-                } else {
-                    Phase::Over
-                };
+                self.phase = if self.login.is_some() { Phase::Closing } else { Phase::Over };
                 self.send(Purpose::Bye(cause), cx);
                 self.end(EndedBy::Local, cause, None, None, cx);
             }
@@ -336,32 +292,14 @@ impl SipLeg {
     }
 
     /// Tells the end, once.
-    fn end(
-        &mut self,
-        by: EndedBy,
-        cause: Cause,
-        sip_code: Option<u16>,
-        q850: Option<u8>,
-        cx: &mut Cx<'_>,
-    ) {
+    fn end(&mut self, by: EndedBy, cause: Cause, sip_code: Option<u16>, q850: Option<u8>, cx: &mut Cx<'_>) {
         if !std::mem::replace(&mut self.told, true) {
-            cx.out.push(Action::Ended(LegEnd {
-                cause,
-                by,
-                sip_code,
-                q850,
-            }));
+            cx.out.push(Action::Ended(LegEnd { cause, by, sip_code, q850 }));
         }
     }
 
     /// A request of the peer inside the dialog, other than ACK and CANCEL.
-    pub(crate) fn request(
-        &mut self,
-        request: &Message,
-        tx: &Arc<str>,
-        flow: &Flow,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(crate) fn request(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
         if !self.dialog.take_seq(request) {
             return self.refuse(request, tx, flow, 500, cx);
         }
@@ -370,9 +308,7 @@ impl SipLeg {
         }
         let unknown = unknown_extensions(request);
         if !unknown.is_empty() {
-            let draft = self
-                .reply(request, flow, 420, cx)
-                .field("Unsupported", unknown);
+            let draft = self.reply(request, flow, 420, cx).field("Unsupported", unknown);
             return respond(tx, 420, draft, cx);
         }
         match request.method() {
@@ -384,10 +320,7 @@ impl SipLeg {
             Some(Method::Refer) => self.referred(request, tx, flow, cx),
             Some(Method::Notify) => self.notified(request, tx, flow, cx),
             Some(Method::Options) => {
-                let draft = self
-                    .reply(request, flow, 200, cx)
-                    .field("Allow", ALLOW)
-                    .field("Accept", SDP);
+                let draft = self.reply(request, flow, 200, cx).field("Allow", ALLOW).field("Accept", SDP);
                 respond(tx, 200, draft, cx);
             }
             _ => {
@@ -445,9 +378,7 @@ impl SipLeg {
             Purpose::Bye(_) if code >= 200 => self.phase = Phase::Over,
             Purpose::Refer(_) => self.refer_response(code, cx),
             // A PRACK or NOTIFY that is refused changes nothing; a dialog that is gone ends the leg.
-            Purpose::Prack(_) | Purpose::Notify(..) if matches!(code, 408 | 481) => {
-                self.lost(code, cx)
-            }
+            Purpose::Prack(_) | Purpose::Notify(..) if matches!(code, 408 | 481) => self.lost(code, cx),
             Purpose::Bye(_) | Purpose::Prack(_) | Purpose::Notify(..) => {}
         }
     }
@@ -457,11 +388,7 @@ impl SipLeg {
         match purpose {
             Purpose::Invite => self.invite_unanswered(branch, cx),
             Purpose::Bye(_) => self.phase = Phase::Over,
-            Purpose::Reinvite
-            | Purpose::Update
-            | Purpose::Prack(_)
-            | Purpose::Refer(_)
-            | Purpose::Notify(..) => {
+            Purpose::Reinvite | Purpose::Update | Purpose::Prack(_) | Purpose::Refer(_) | Purpose::Notify(..) => {
                 self.refreshing = false;
                 self.lost(408, cx);
             }
@@ -493,13 +420,7 @@ impl SipLeg {
             _ if !agreed => {
                 self.phase = Phase::Over;
                 self.send(Purpose::Bye(Cause::MediaIncompatible), cx);
-                self.end(
-                    EndedBy::Local,
-                    Cause::MediaIncompatible,
-                    Some(488),
-                    None,
-                    cx,
-                );
+                self.end(EndedBy::Local, Cause::MediaIncompatible, Some(488), None, cx);
             }
             Phase::Confirming => {
                 self.callee = None;
@@ -537,9 +458,7 @@ impl SipLeg {
     /// When to call [`SipLeg::due`].
     pub(crate) fn next(&self) -> i64 {
         let talking = if self.phase == Phase::Talking {
-            self.retry_at
-                .min(self.timer.refresh_at())
-                .min(self.timer.dead_at())
+            self.retry_at.min(self.timer.refresh_at()).min(self.timer.dead_at())
         } else {
             NEVER
         };
@@ -561,10 +480,7 @@ impl SipLeg {
     fn send(&mut self, purpose: Purpose, cx: &mut Cx<'_>) {
         let method = purpose.method();
         let branch = cx.branch();
-        let draft = self
-            .dialog
-            .request(method, &branch)
-            .field("User-Agent", cx.agent);
+        let draft = self.dialog.request(method, &branch).field("User-Agent", cx.agent);
         let mut body = (String::new(), String::new());
         let mut draft = match &purpose {
             Purpose::Invite | Purpose::Reinvite => {
@@ -588,31 +504,16 @@ impl SipLeg {
                     .field("Referred-By", by)
             }
             Purpose::Notify(code, last) => {
-                body = (
-                    "message/sipfrag;version=2.0".to_owned(),
-                    transfer::fragment(*code),
-                );
+                body = ("message/sipfrag;version=2.0".to_owned(), transfer::fragment(*code));
                 self.notifying(draft, *last)
             }
         };
         if let Some(login) = self.login.as_mut() {
             let cnonce = format!("{:016x}", u64::from_le_bytes(cx.ids.bytes()));
-            draft = login.sign(
-                draft,
-                method,
-                &self.dialog.target,
-                body.1.as_bytes(),
-                &cnonce,
-            );
+            draft = login.sign(draft, method, &self.dialog.target, body.1.as_bytes(), &cnonce);
         }
         let bytes = draft.finish_with(&body.0, body.1.as_bytes());
-        cx.out.push(Action::Request {
-            method,
-            branch,
-            bytes,
-            flow: self.dialog.destination(),
-            purpose,
-        });
+        cx.out.push(Action::Request { method, branch, bytes, flow: self.dialog.destination(), purpose });
     }
 
     /// The fields of an INVITE or UPDATE inside the dialog.
@@ -627,8 +528,7 @@ impl SipLeg {
 
     /// Begins a response inside the dialog.
     fn reply(&self, request: &Message, flow: &Flow, code: u16, cx: &Cx<'_>) -> Draft {
-        Draft::response(request, flow.remote, code, Some(&self.dialog.local_tag))
-            .field("Server", cx.agent)
+        Draft::response(request, flow.remote, code, Some(&self.dialog.local_tag)).field("Server", cx.agent)
     }
 
     fn refuse(&self, request: &Message, tx: &Arc<str>, flow: &Flow, code: u16, cx: &mut Cx<'_>) {
@@ -638,22 +538,14 @@ impl SipLeg {
 }
 
 fn respond(tx: &Arc<str>, code: u16, draft: Draft, cx: &mut Cx<'_>) {
-    cx.out.push(Action::Respond {
-        tx: tx.clone(),
-        code,
-        bytes: draft.finish(),
-    });
+    cx.out.push(Action::Respond { tx: tx.clone(), code, bytes: draft.finish() });
 }
 
 /// The extensions a request requires that we do not know, as an Unsupported value (RFC 3261 §8.2.2.3).
 pub(crate) fn unknown_extensions(request: &Message) -> String {
     let unknown: Vec<_> = request
         .elements(Name::Require)
-        .filter(|wanted| {
-            !SUPPORTED
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(wanted))
-        })
+        .filter(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)))
         .collect();
     unknown.join(", ")
 }
@@ -667,12 +559,7 @@ fn reason(cause: Cause) -> String {
 fn q850(message: &Message) -> Option<u8> {
     message
         .elements(Name::Reason)
-        .find(|reason| {
-            reason
-                .split(';')
-                .next()
-                .is_some_and(|protocol| protocol.trim().eq_ignore_ascii_case("Q.850"))
-        })
+        .find(|reason| reason.split(';').next().is_some_and(|protocol| protocol.trim().eq_ignore_ascii_case("Q.850")))
         .and_then(|reason| super::uri::param(reason, "cause")?.parse().ok())
 }
 

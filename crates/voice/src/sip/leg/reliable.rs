@@ -62,31 +62,15 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(rseq: u32, invite_seq: u32, bytes: Bytes, offered: bool, now: i64) -> Self {
-        Self {
-            rseq,
-            invite_seq,
-            bytes,
-            offered,
-            interval_ms: T1_MS,
-            resend_at: now + T1_MS,
-            lost_at: now + TIMEOUT_MS,
-        }
+        Self { rseq, invite_seq, bytes, offered, interval_ms: T1_MS, resend_at: now + T1_MS, lost_at: now + TIMEOUT_MS }
     }
 
     /// Whether a PRACK's RAck names it: `RSeq CSeq-number method`.
     pub(super) fn is_acknowledged(&self, prack: &Message) -> bool {
-        let mut words = prack
-            .field(Name::RAck)
-            .unwrap_or_default()
-            .split_ascii_whitespace();
+        let mut words = prack.field(Name::RAck).unwrap_or_default().split_ascii_whitespace();
         let rseq = words.next().and_then(|word| word.parse().ok());
         let seq = words.next().and_then(|word| word.parse().ok());
-        (rseq, seq, words.next())
-            == (
-                Some(self.rseq),
-                Some(self.invite_seq),
-                Some(Method::Invite.as_str()),
-            )
+        (rseq, seq, words.next()) == (Some(self.rseq), Some(self.invite_seq), Some(Method::Invite.as_str()))
     }
 
     pub(super) fn next(&self) -> i64 {

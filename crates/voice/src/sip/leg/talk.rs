@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    ALLOW, Action, AwaitedAck, Cx, GLARE_OTHER_MS, GLARE_OWNER_MS, Phase, Purpose, SDP, SUPPORTED,
-    SipLeg, respond,
+    ALLOW, Action, AwaitedAck, Cx, GLARE_OTHER_MS, GLARE_OWNER_MS, Phase, Purpose, SDP, SUPPORTED, SipLeg, respond,
 };
 use crate::cause::Cause;
 use crate::leg::EndedBy;
@@ -21,22 +20,14 @@ impl SipLeg {
     pub(super) fn hold(&mut self, on: bool, cx: &mut Cx<'_>) {
         self.session.hold(on);
         match self.phase {
-            Phase::Talking if !self.refreshing && self.awaited.is_none() => {
-                self.send(Purpose::Reinvite, cx)
-            }
+            Phase::Talking if !self.refreshing && self.awaited.is_none() => self.send(Purpose::Reinvite, cx),
             Phase::Talking => self.retry_at = cx.now,
             _ => {}
         }
     }
 
     /// The peer's INVITE inside the dialog.
-    pub(super) fn reinvite(
-        &mut self,
-        request: &Message,
-        tx: &Arc<str>,
-        flow: &Flow,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(super) fn reinvite(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
         if self.awaited.is_some() || self.phase != Phase::Talking {
             // One at a time (RFC 3261 §14.2).
             let draft = self.reply(request, flow, 500, cx).field("Retry-After", 1);
@@ -49,26 +40,12 @@ impl SipLeg {
             return;
         };
         let seq = request.cseq().map_or(0, |(seq, _)| seq);
-        self.awaited = Some(AwaitedAck {
-            tx: tx.clone(),
-            seq,
-            answer: offered,
-        });
-        cx.out.push(Action::Respond {
-            tx: tx.clone(),
-            code: 200,
-            bytes: draft.finish_with(SDP, body.as_bytes()),
-        });
+        self.awaited = Some(AwaitedAck { tx: tx.clone(), seq, answer: offered });
+        cx.out.push(Action::Respond { tx: tx.clone(), code: 200, bytes: draft.finish_with(SDP, body.as_bytes()) });
     }
 
     /// The peer's UPDATE (RFC 3311): an offer, or a refresh without one.
-    pub(super) fn update(
-        &mut self,
-        request: &Message,
-        tx: &Arc<str>,
-        flow: &Flow,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(super) fn update(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
         let offers = request.body_is(SDP);
         if offers && self.refreshing {
             return self.refuse(request, tx, flow, 491, cx);
@@ -81,11 +58,7 @@ impl SipLeg {
         let Some((draft, body, _)) = self.renegotiate(request, tx, flow, cx) else {
             return;
         };
-        cx.out.push(Action::Respond {
-            tx: tx.clone(),
-            code: 200,
-            bytes: draft.finish_with(SDP, body.as_bytes()),
-        });
+        cx.out.push(Action::Respond { tx: tx.clone(), code: 200, bytes: draft.finish_with(SDP, body.as_bytes()) });
     }
 
     /// Answers an offer, or makes one for an INVITE without: the 2xx, its body, and whether that is
@@ -98,9 +71,7 @@ impl SipLeg {
         cx: &mut Cx<'_>,
     ) -> Option<(Draft, String, bool)> {
         if SessionTimer::is_too_small(request) {
-            let draft = self
-                .reply(request, flow, 422, cx)
-                .field("Min-SE", MIN_INTERVAL_S);
+            let draft = self.reply(request, flow, 422, cx).field("Min-SE", MIN_INTERVAL_S);
             respond(tx, 422, draft, cx);
             return None;
         }
@@ -129,9 +100,7 @@ impl SipLeg {
             .field("Allow", ALLOW)
             .field("Supported", SUPPORTED.join(", "));
         if let Some((expires, required)) = self.timer.accept(request, cx.now) {
-            draft = draft
-                .field("Session-Expires", expires)
-                .maybe("Require", required.then_some("timer"));
+            draft = draft.field("Session-Expires", expires).maybe("Require", required.then_some("timer"));
         }
         if !offered && !body.is_empty() {
             self.media_changed(cx);
@@ -160,20 +129,11 @@ impl SipLeg {
             let seq = response.cseq().map_or(0, |(seq, _)| seq);
             self.dialog.retarget(response);
             let branch = cx.branch();
-            let ack = self
-                .dialog
-                .request_numbered(Method::Ack, &branch, seq)
-                .field("User-Agent", cx.agent);
-            cx.out.push(Action::Send {
-                bytes: ack.finish(),
-                flow: self.dialog.destination(),
-            });
+            let ack = self.dialog.request_numbered(Method::Ack, &branch, seq).field("User-Agent", cx.agent);
+            cx.out.push(Action::Send { bytes: ack.finish(), flow: self.dialog.destination() });
         }
         self.refreshed(response, cx);
-        if (200..300).contains(&code)
-            && response.body_is(SDP)
-            && self.session.accept_answer(&response.body).is_ok()
-        {
+        if (200..300).contains(&code) && response.body_is(SDP) && self.session.accept_answer(&response.body).is_ok() {
             self.media_changed(cx);
         }
     }
@@ -197,11 +157,7 @@ impl SipLeg {
             }
             491 => {
                 // We own the Call-ID if we made the call (RFC 3261 §14.1).
-                let (least, span) = if self.owner {
-                    GLARE_OWNER_MS
-                } else {
-                    GLARE_OTHER_MS
-                };
+                let (least, span) = if self.owner { GLARE_OWNER_MS } else { GLARE_OTHER_MS };
                 self.retry_at = cx.now + least + i64::try_from(cx.ids.below(span)).unwrap_or(0);
             }
             // Refused: the session goes on as it was (RFC 3261 §14.1).
@@ -219,11 +175,7 @@ impl SipLeg {
         }
         let busy = self.refreshing || self.awaited.is_some();
         if cx.now >= self.retry_at {
-            self.retry_at = if busy {
-                cx.now + GLARE_OWNER_MS.0
-            } else {
-                NEVER
-            };
+            self.retry_at = if busy { cx.now + GLARE_OWNER_MS.0 } else { NEVER };
             if !busy {
                 return self.send(Purpose::Reinvite, cx);
             }
@@ -232,14 +184,7 @@ impl SipLeg {
             if busy {
                 self.timer.refreshing(cx.now);
             } else {
-                self.send(
-                    if self.peer_allows_update {
-                        Purpose::Update
-                    } else {
-                        Purpose::Reinvite
-                    },
-                    cx,
-                );
+                self.send(if self.peer_allows_update { Purpose::Update } else { Purpose::Reinvite }, cx);
             }
         }
     }
@@ -250,10 +195,9 @@ impl SipLeg {
         if !relay && !request.body_is("application/dtmf") {
             // An empty INFO only asks whether we are there (RFC 2976 §2.2).
             let code = if request.body.is_empty() { 200 } else { 415 };
-            let draft = self.reply(request, flow, code, cx).maybe(
-                "Accept",
-                (code == 415).then_some("application/dtmf-relay, application/dtmf"),
-            );
+            let draft = self
+                .reply(request, flow, code, cx)
+                .maybe("Accept", (code == 415).then_some("application/dtmf-relay, application/dtmf"));
             return respond(tx, code, draft, cx);
         }
         let text = String::from_utf8_lossy(&request.body);
@@ -261,10 +205,7 @@ impl SipLeg {
             Some((symbol, duration_ms)) => {
                 self.refuse(request, tx, flow, 200, cx);
                 if self.phase == Phase::Talking {
-                    cx.out.push(Action::Digit {
-                        symbol,
-                        duration_ms,
-                    });
+                    cx.out.push(Action::Digit { symbol, duration_ms });
                 }
             }
             None => self.refuse(request, tx, flow, 400, cx),
@@ -285,14 +226,8 @@ fn digit(text: &str, relay: bool) -> Option<(char, u32)> {
     let symbol = match symbol {
         "10" => '*',
         "11" => '#',
-        _ => symbol
-            .chars()
-            .next()
-            .filter(|_| symbol.chars().count() == 1)?
-            .to_ascii_uppercase(),
+        _ => symbol.chars().next().filter(|_| symbol.chars().count() == 1)?.to_ascii_uppercase(),
     };
-    let duration_ms = value("Duration")
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(INFO_DIGIT_MS);
+    let duration_ms = value("Duration").and_then(|value| value.parse().ok()).unwrap_or(INFO_DIGIT_MS);
     matches!(symbol, '0'..='9' | 'A'..='D' | '*' | '#').then_some((symbol, duration_ms))
 }

@@ -16,17 +16,8 @@ const NEWS_S: u32 = 60;
 
 impl SipLeg {
     /// The peer asks to be connected elsewhere.
-    pub(super) fn referred(
-        &mut self,
-        request: &Message,
-        tx: &Arc<str>,
-        flow: &Flow,
-        cx: &mut Cx<'_>,
-    ) {
-        let target = request
-            .field(Name::ReferTo)
-            .and_then(NameAddr::parse)
-            .filter(|to| Uri::parse(to.uri).is_some());
+    pub(super) fn referred(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
+        let target = request.field(Name::ReferTo).and_then(NameAddr::parse).filter(|to| Uri::parse(to.uri).is_some());
         let Some(target) = target else {
             return self.refuse(request, tx, flow, 400, cx);
         };
@@ -41,16 +32,11 @@ impl SipLeg {
             let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
             name.eq_ignore_ascii_case("Replaces").then_some(value)
         });
-        let draft = self
-            .reply(request, flow, 202, cx)
-            .field("Contact", self.dialog.contact());
+        let draft = self.reply(request, flow, 202, cx).field("Contact", self.dialog.contact());
         respond(tx, 202, draft, cx);
         self.subscription = Some(request.cseq().map_or(0, |(seq, _)| seq));
         self.send(Purpose::Notify(100, false), cx);
-        cx.event(LegEvent::TransferRequested {
-            to: to.to_owned(),
-            replaces,
-        });
+        cx.event(LegEvent::TransferRequested { to: to.to_owned(), replaces });
     }
 
     /// The call's verdict on the transfer that the peer asked for.
@@ -63,17 +49,10 @@ impl SipLeg {
 
     /// The fields of a NOTIFY about the peer's REFER.
     pub(super) fn notifying(&self, draft: Draft, last: bool) -> Draft {
-        let state = if last {
-            "terminated;reason=noresource".to_owned()
-        } else {
-            format!("active;expires={NEWS_S}")
-        };
+        let state = if last { "terminated;reason=noresource".to_owned() } else { format!("active;expires={NEWS_S}") };
         draft
             .field("Contact", self.dialog.contact())
-            .field(
-                "Event",
-                format_args!("refer;id={}", self.subscription.unwrap_or(0)),
-            )
+            .field("Event", format_args!("refer;id={}", self.subscription.unwrap_or(0)))
             .field("Subscription-State", state)
     }
 
@@ -94,26 +73,14 @@ impl SipLeg {
     }
 
     /// News of the transfer that we asked for: the last word ends our leg when it is a good one.
-    pub(super) fn notified(
-        &mut self,
-        request: &Message,
-        tx: &Arc<str>,
-        flow: &Flow,
-        cx: &mut Cx<'_>,
-    ) {
-        let about = request
-            .field(Name::Event)
-            .and_then(|event| event.split(';').next())
-            .unwrap_or_default()
-            .trim();
+    pub(super) fn notified(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
+        let about = request.field(Name::Event).and_then(|event| event.split(';').next()).unwrap_or_default().trim();
         if !about.eq_ignore_ascii_case("refer") {
             return self.refuse(request, tx, flow, 489, cx);
         }
         self.refuse(request, tx, flow, 200, cx);
         let text = String::from_utf8_lossy(&request.body);
-        let code: Option<u16> = text
-            .strip_prefix("SIP/2.0 ")
-            .and_then(|rest| rest.get(..3)?.parse().ok());
+        let code: Option<u16> = text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse().ok());
         if let Some(code) = code.filter(|code| *code >= 200 && self.phase == Phase::Talking) {
             cx.event(LegEvent::TransferEnded { sip_code: code });
             if code < 300 {

@@ -1,0 +1,194 @@
+//! The legs that the endpoint holds: their commands, what they ask for, and what they tell.
+
+use std::collections::VecDeque;
+
+use super::endpoint::{Endpoint, LegKey, Owner, Reminder};
+use super::leg::{Action, Cx, SipLeg};
+use super::message::Method;
+use super::transaction::{self, NEVER};
+use crate::cause::Cause;
+use crate::leg::{LegEvent, LegEvents, Signal, Signals};
+use crate::ports::TrunkId;
+use crate::runner::MediaLeg;
+
+/// A full sink is tried again after this, ms.
+const SINK_RETRY_MS: i64 = 20;
+
+/// A leg, its media and its way to the call.
+pub(crate) struct Held {
+    pub(crate) leg: SipLeg,
+    pub(crate) media: MediaLeg,
+    pub(crate) events: LegEvents,
+    /// Events that found the sink full.
+    unsent: VecDeque<LegEvent>,
+    /// The reminder that is set.
+    reminded: i64,
+    /// Its trunk, for what its targets' failures teach.
+    pub(crate) trunk: Option<TrunkId>,
+    /// Counted among the calls that the floors above have not touched yet.
+    pub(crate) untouched: bool,
+}
+
+impl Held {
+    /// Sends an event now, or keeps it behind those that wait.
+    fn send(&mut self, event: LegEvent) {
+        let droppable = matches!(event, LegEvent::Dtmf { .. });
+        if !self.unsent.is_empty() {
+            if !droppable {
+                self.unsent.push_back(event);
+            }
+            return;
+        }
+        if let Err(event) = self.events.offer(event)
+            && !droppable
+        {
+            self.unsent.push_back(event);
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(event) = self.unsent.pop_front() {
+            if let Err(event) = self.events.offer(event) {
+                self.unsent.push_front(event);
+                return;
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    /// Takes a new leg in.
+    pub(crate) fn hold(
+        &mut self,
+        key: LegKey,
+        leg: SipLeg,
+        media: MediaLeg,
+        events: LegEvents,
+        signals: Signals,
+        trunk: Option<TrunkId>,
+    ) {
+        let untouched = leg.is_untouched();
+        self.untouched += usize::from(untouched);
+        let unsent = VecDeque::new();
+        self.legs.insert(key, Held { leg, media, events, unsent, reminded: NEVER, trunk, untouched });
+        self.listen(key, signals);
+        self.settle(key);
+    }
+
+    fn listen(&mut self, key: LegKey, mut signals: Signals) {
+        self.signals.push(Box::pin(async move {
+            let signal = signals.recv().await;
+            (key, signal, signals)
+        }));
+    }
+
+    pub(super) fn signalled(&mut self, key: LegKey, signal: Option<Signal>, signals: Signals) {
+        match signal {
+            Some(signal) => {
+                self.step(key, |leg, cx| leg.signal(signal, cx));
+                if self.legs.contains_key(&key) {
+                    self.listen(key, signals);
+                }
+            }
+            // Nobody holds the leg's handle any more.
+            None => self.step(key, |leg, cx| leg.hangup(Cause::FlowError, cx)),
+        }
+        self.mend();
+    }
+
+    /// Lets a leg do something, and does what it asks for.
+    pub(crate) fn step(&mut self, key: LegKey, act: impl FnOnce(&mut SipLeg, &mut Cx<'_>)) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let Some(held) = self.legs.get_mut(&key) else {
+            self.actions = actions;
+            return;
+        };
+        let mut cx = Cx { now: self.now, ids: &self.ids, agent: &self.config.user_agent, out: &mut actions };
+        act(&mut held.leg, &mut cx);
+        for action in actions.drain(..) {
+            self.perform(key, action);
+        }
+        self.actions = actions;
+        self.settle(key);
+    }
+
+    fn perform(&mut self, key: LegKey, action: Action) {
+        match action {
+            Action::Dial(hop) => self.dial(key, hop),
+            Action::HopFailed(hop) => self.hop_failed(key, &hop),
+            Action::Request { method, branch, bytes, flow, purpose } => {
+                self.send_request(method, &branch, bytes, flow, Owner::Leg(key, purpose));
+            }
+            Action::Send { bytes, flow } => {
+                flow.send(&bytes);
+            }
+            Action::Respond { tx, code, bytes } => self.respond(&tx, code, &bytes),
+            Action::Acknowledged { tx } => {
+                if let Some(entry) = self.servers.get_mut(&tx) {
+                    entry.tx.acknowledged(self.now);
+                }
+                self.remind_server(&tx);
+            }
+            Action::Cancel { branch } => self.send_cancel(&branch),
+            Action::Abandon { branch } => {
+                let key = transaction::client_key(&branch, Method::Invite);
+                if let Some(entry) = self.clients.get_mut(&key) {
+                    entry.tx.abandoned(self.now);
+                }
+                self.remind_client(&key);
+            }
+            other => self.tell(key, other),
+        }
+    }
+
+    /// What concerns the leg's media and its call.
+    fn tell(&mut self, key: LegKey, action: Action) {
+        let Some(held) = self.legs.get_mut(&key) else {
+            return;
+        };
+        match action {
+            Action::Media(remote) => held.media.set_remote(*remote),
+            Action::Established => held.media.established(),
+            Action::Digit { symbol, duration_ms } => {
+                held.media.relay_digit(symbol, duration_ms);
+                held.send(LegEvent::Dtmf { symbol, duration_ms });
+            }
+            Action::Event(event) => held.send(event),
+            Action::Ended(end) => {
+                held.media.close();
+                held.send(LegEvent::Ended(end));
+            }
+            _ => {}
+        }
+    }
+
+    /// After a leg has acted: forget it when it is over, else remind of what comes next.
+    fn settle(&mut self, key: LegKey) {
+        let Some(held) = self.legs.get_mut(&key) else {
+            return;
+        };
+        if held.untouched && !held.leg.is_untouched() {
+            held.untouched = false;
+            self.untouched -= 1;
+        }
+        if held.leg.is_over() && held.unsent.is_empty() {
+            self.legs.remove(&key);
+            return;
+        }
+        let retry = if held.unsent.is_empty() { NEVER } else { self.now + SINK_RETRY_MS };
+        let next = held.leg.next().min(retry);
+        if next < held.reminded {
+            held.reminded = next;
+            self.timers.set(next, Reminder::Leg(key));
+        }
+    }
+
+    /// Something about a leg may be due.
+    pub(super) fn leg_due(&mut self, key: LegKey) {
+        if let Some(held) = self.legs.get_mut(&key) {
+            held.reminded = NEVER;
+            held.flush();
+            self.step(key, SipLeg::due);
+        }
+    }
+}

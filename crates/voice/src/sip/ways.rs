@@ -1,0 +1,158 @@
+//! Ways to peers, and our own name on each of them: sockets, streams, the routing table, names.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::edge::stream;
+use super::endpoint::Endpoint;
+use super::flow::{Flow, Link, Path};
+use crate::ports::Transport;
+
+/// How long a local address or a name's addresses are remembered, ms.
+const ROUTE_LIFE_MS: i64 = 60_000;
+/// Most of them remembered.
+const MAX_ROUTES: usize = 4_096;
+/// What the routing table and the resolver said lately.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    local: HashMap<IpAddr, (IpAddr, i64)>,
+    names: HashMap<(String, u16), (Vec<SocketAddr>, i64)>,
+}
+
+impl Routes {
+    /// The local address of the route to a peer.
+    pub(crate) fn local_ip(&mut self, remote: IpAddr, now: i64) -> IpAddr {
+        if let Some((local, until)) = self.local.get(&remote)
+            && now < *until
+        {
+            return *local;
+        }
+        let local = route_to(remote).unwrap_or_else(|| any_loopback(remote));
+        if self.local.len() >= MAX_ROUTES {
+            self.local.clear();
+        }
+        self.local.insert(remote, (local, now + ROUTE_LIFE_MS));
+        local
+    }
+
+    pub(crate) fn addresses(&self, host: &str, port: u16, now: i64) -> Option<&[SocketAddr]> {
+        let (addresses, until) = self.names.get(&(host.to_owned(), port))?;
+        (now < *until).then_some(addresses)
+    }
+
+    pub(crate) fn learn(&mut self, host: String, port: u16, addresses: Vec<SocketAddr>, now: i64) {
+        if self.names.len() >= MAX_ROUTES {
+            self.names.clear();
+        }
+        self.names.insert((host, port), (addresses, now + ROUTE_LIFE_MS));
+    }
+
+    pub(crate) fn sweep(&mut self, now: i64) {
+        self.local.retain(|_, (_, until)| now < *until);
+        self.names.retain(|_, (_, until)| now < *until);
+    }
+}
+
+/// Asks the routing table by connecting a socket, which sends nothing.
+fn route_to(remote: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((any_address(remote), 0)).ok()?;
+    socket.connect((remote, 9)).ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip())
+}
+
+/// The unspecified address of an address's family.
+pub(crate) fn any_address(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
+fn any_loopback(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
+}
+
+impl Endpoint {
+    /// A flow and our own name on it.
+    pub(crate) fn path(&mut self, flow: Flow) -> Path {
+        let listening = self.sockets.iter().find(|listening| listening.addr.is_ipv4() == flow.remote.is_ipv4());
+        let port = match flow.transport {
+            Transport::Tls => self.tls_port.unwrap_or_else(|| flow.local.port()),
+            Transport::Tcp => listening.map_or_else(|| flow.local.port(), |listening| listening.addr.port()),
+            Transport::Udp => flow.local.port(),
+        };
+        let ip = self.own_ip(flow.local.ip(), flow.remote.ip());
+        Path { flow, own: SocketAddr::new(ip, port) }
+    }
+
+    /// Our address as a peer can reach it.
+    pub(crate) fn own_ip(&mut self, local: IpAddr, remote: IpAddr) -> IpAddr {
+        match self.config.public_ip {
+            Some(public) if public.is_ipv4() == remote.is_ipv4() => public,
+            _ if local.is_unspecified() => self.routes.local_ip(remote, self.now),
+            _ => local,
+        }
+    }
+
+    /// A flow to an address by datagrams, from the socket that fits best.
+    pub(crate) fn datagrams(&self, remote: SocketAddr, local: Option<SocketAddr>) -> Option<Flow> {
+        let same_family = || self.sockets.iter().filter(|listening| listening.addr.is_ipv4() == remote.is_ipv4());
+        let listening = same_family()
+            .find(|listening| Some(listening.addr) == local)
+            .or_else(|| same_family().find(|listening| listening.addr.ip().is_loopback() == remote.ip().is_loopback()))
+            .or_else(|| same_family().find(|listening| listening.addr.ip().is_unspecified()))
+            .or_else(|| same_family().next())?;
+        let link = Link::Datagrams(Arc::clone(&listening.socket));
+        Some(Flow { transport: Transport::Udp, local: listening.addr, remote, link })
+    }
+
+    /// An open stream to an address.
+    pub(crate) fn stream(&self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
+        self.streams.get(&(transport, remote)).filter(|flow| flow.is_open()).cloned()
+    }
+
+    /// A path that leads nowhere yet: a leg has one before its first hop is found.
+    pub(super) fn nowhere(&self) -> Option<Path> {
+        let listening = self.sockets.first()?;
+        let link = Link::Datagrams(Arc::clone(&listening.socket));
+        let flow = Flow { transport: Transport::Udp, local: listening.addr, remote: listening.addr, link };
+        Some(Path { flow, own: listening.addr })
+    }
+
+    /// Looks a name up and connects.
+    pub(crate) fn reach(
+        &self,
+        transport: Transport,
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = Option<Flow>> + use<> {
+        let (edge, tls) = (self.edge.clone(), self.client_tls.clone());
+        let sockets: Vec<_> =
+            self.sockets.iter().map(|listening| (Arc::clone(&listening.socket), listening.addr)).collect();
+        async move {
+            let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+            let addresses: Vec<SocketAddr> = match found {
+                Ok(addresses) => addresses.collect(),
+                Err(error) => {
+                    debug!(host, %error, "a name has no address");
+                    return None;
+                }
+            };
+            for address in addresses {
+                if transport == Transport::Udp {
+                    let socket = sockets.iter().find(|(_, local)| local.is_ipv4() == address.is_ipv4());
+                    if let Some((socket, local)) = socket {
+                        let link = Link::Datagrams(Arc::clone(socket));
+                        return Some(Flow { transport, local: *local, remote: address, link });
+                    }
+                } else {
+                    match stream::connect(transport, address, &host, &tls, &edge).await {
+                        Ok(flow) => return Some(flow),
+                        Err(error) => debug!(host, %address, %error, "a connection failed"),
+                    }
+                }
+            }
+            None
+        }
+    }
+}
