@@ -26,12 +26,12 @@ const MUST_NOT_DEPEND_ON: &[(&str, &[&str], &str)] = &[
     ),
     (
         "calls",
-        &["axum", "utoipa-axum", "rsipstack"],
+        &["axum", "utoipa-axum"],
         "calls has no HTTP routes and knows legs, not SIP",
     ),
     (
         "tandem",
-        &["sqlx", "rsipstack"],
+        &["sqlx"],
         "SQL goes through kernel::db, SIP through voice",
     ),
 ];

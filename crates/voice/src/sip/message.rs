@@ -591,8 +591,7 @@ mod tests {
         let response = Message::parse(&bytes).unwrap();
         assert_eq!((response.code(), response.to_tag(), response.from_tag()), (180, Some("mine"), "19"));
         let via = response.top_via().unwrap();
-        assert_eq!(via.received(), "192.0.2.7".parse().ok());
-        assert!(via.text.contains(";rport=4000"), "{}", via.text);
+        assert!(via.text.contains(";rport=4000") && via.text.contains(";received=192.0.2.7"), "{}", via.text);
         assert_eq!(response.elements(Name::Via).nth(1).unwrap(), "SIP/2.0/TCP up.example;branch=z9hG4bK1");
         assert_eq!(response.field(Name::Contact).unwrap(), "<sip:x@y>  Evil: 1");
     }

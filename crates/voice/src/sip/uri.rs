@@ -316,11 +316,6 @@ impl<'a> Via<'a> {
     pub(crate) fn wants_rport(&self) -> bool {
         param(self.params, "rport").is_some()
     }
-
-    /// Where the peer saw us come from, in a response to our request (RFC 3261 §18.2.1, RFC 3581).
-    pub(crate) fn received(&self) -> Option<IpAddr> {
-        param(self.params, "received")?.trim_matches(['[', ']']).parse().ok()
-    }
 }
 
 #[cfg(test)]
@@ -367,7 +362,6 @@ mod tests {
         let via = Via::parse("SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK1;received=192.0.2.1").unwrap();
         assert_eq!((via.host, via.port, via.transport), ("10.0.0.1", Some(5060), "UDP"));
         assert_eq!((via.branch(), via.wants_rport()), (Some("z9hG4bK1"), true));
-        assert_eq!(via.received(), "192.0.2.1".parse().ok());
         let spaced = Via::parse("SIP / 2.0 / TCP [::1]:5060 ;branch=b").unwrap();
         assert_eq!((spaced.host, spaced.transport, spaced.branch()), ("::1", "TCP", Some("b")));
         assert!(Via::parse("SIP/2.0/UDP").is_none());
