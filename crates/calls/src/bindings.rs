@@ -64,7 +64,13 @@ impl Bindings {
     }
 
     /// Carries out what a REGISTER changes; durable on return.
-    pub(crate) async fn change(&self, org: &str, extension: &str, change: BindingChange, now_ms: i64) -> Result<(), DbError> {
+    pub(crate) async fn change(
+        &self,
+        org: &str,
+        extension: &str,
+        change: BindingChange,
+        now_ms: i64,
+    ) -> Result<(), DbError> {
         let mut after = self.of(org, extension, now_ms);
         let mut gone: Vec<String> = change.remove;
         after.retain(|binding| !gone.contains(&binding.contact));

@@ -28,11 +28,7 @@ pub struct Call {
 
 impl Call {
     pub(crate) fn new(live: Live) -> Self {
-        Self {
-            id: live.model.id.clone(),
-            org: live.model.org.clone(),
-            live: Some(Box::new(live)),
-        }
+        Self { id: live.model.id.clone(), org: live.model.org.clone(), live: Some(Box::new(live)) }
     }
 
     /// What is known of it now.

@@ -220,15 +220,7 @@ impl Machine {
     pub fn new(rules: Rules, targets: &[TargetShape]) -> Self {
         let queue = (0..targets.len()).collect();
         let targets = targets.iter().copied().map(Target::new).collect();
-        Self {
-            rules,
-            targets,
-            queue,
-            ring_until_ms: i64::MAX,
-            bridged: None,
-            talk_until_ms: None,
-            done: false,
-        }
+        Self { rules, targets, queue, ring_until_ms: i64::MAX, bridged: None, talk_until_ms: None, done: false }
     }
 
     /// When [`Input::Tick`] is due next, in the clock's milliseconds.
@@ -318,10 +310,7 @@ impl Machine {
     }
 
     fn device_answered(&mut self, device: Device, now_ms: i64, effects: &mut Vec<Effect>) {
-        let rings = matches!(
-            self.state(device),
-            Some(DeviceState::Dialled | DeviceState::Ringing)
-        );
+        let rings = matches!(self.state(device), Some(DeviceState::Dialled | DeviceState::Ringing));
         if !rings || self.bridged.is_some() {
             return;
         }
@@ -351,14 +340,7 @@ impl Machine {
         effects.push(Effect::Bridge(device));
     }
 
-    fn device_ended(
-        &mut self,
-        device: Device,
-        cause: Cause,
-        everywhere: bool,
-        now_ms: i64,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn device_ended(&mut self, device: Device, cause: Cause, everywhere: bool, now_ms: i64, effects: &mut Vec<Effect>) {
         let Some(before) = self.state(device) else { return };
         if matches!(before, DeviceState::Ended | DeviceState::Idle) {
             return;
@@ -393,16 +375,13 @@ impl Machine {
         }
         let silent: Vec<Device> = self
             .states()
-            .filter(|(_, state)| {
-                matches!(state, DeviceState::Offered { until_ms } if *until_ms <= now_ms)
-            })
+            .filter(|(_, state)| matches!(state, DeviceState::Offered { until_ms } if *until_ms <= now_ms))
             .map(|(device, _)| device)
             .collect();
         let rung_out: Vec<Device> = self
             .states()
             .filter(|(_, state)| {
-                self.ring_until_ms <= now_ms
-                    && matches!(state, DeviceState::Dialled | DeviceState::Ringing)
+                self.ring_until_ms <= now_ms && matches!(state, DeviceState::Dialled | DeviceState::Ringing)
             })
             .map(|(device, _)| device)
             .collect();
@@ -504,8 +483,7 @@ impl Machine {
     }
 
     fn anyone_pending(&self) -> bool {
-        self.states()
-            .any(|(_, state)| matches!(state, DeviceState::Dialled | DeviceState::Ringing))
+        self.states().any(|(_, state)| matches!(state, DeviceState::Dialled | DeviceState::Ringing))
     }
 
     fn anyone_offered(&self) -> bool {
@@ -517,10 +495,7 @@ impl Machine {
     }
 
     fn set(&mut self, device: Device, state: DeviceState) {
-        if let Some(slot) = self
-            .targets
-            .get_mut(device.target)
-            .and_then(|target| target.devices.get_mut(device.device))
+        if let Some(slot) = self.targets.get_mut(device.target).and_then(|target| target.devices.get_mut(device.device))
         {
             *slot = state;
         }

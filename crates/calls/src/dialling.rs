@@ -121,15 +121,8 @@ impl Live {
         self.parties.iter_mut().for_each(|party| party.device = None);
         let timeout_ms = rules.timeout_ms;
         let machine = Machine::new(rules, &shapes);
-        self.dialling = Some(Dialling {
-            purpose,
-            role,
-            timeout_ms,
-            targets,
-            machine,
-            last_end: None,
-            bridged_at_ms: None,
-        });
+        self.dialling =
+            Some(Dialling { purpose, role, timeout_ms, targets, machine, last_end: None, bridged_at_ms: None });
         self.dial_step(Input::Start);
     }
 
@@ -197,15 +190,7 @@ impl Live {
         };
         let busy = extension.map(|extension| self.calls.busy().enter(&self.model.org, &extension));
         let leg = self.calls.dialer().originate(order, self.sink.clone());
-        let party = Party {
-            leg,
-            role,
-            device: Some(device),
-            whisper: None,
-            answered: false,
-            codec: None,
-            _busy: busy,
-        };
+        let party = Party { leg, role, device: Some(device), whisper: None, answered: false, codec: None, _busy: busy };
         self.add_party(party, number);
     }
 
@@ -294,7 +279,7 @@ impl Live {
     fn dialling_ended(&mut self, status: ConnectStatus, cause: Cause, tell: bool) {
         let Some(dialling) = self.dialling.take() else { return };
         match dialling.purpose {
-            Purpose::First => self.first_failed(cause, dialling.last_end),
+            Purpose::First => self.first_failed(cause, dialling.role, dialling.last_end),
             Purpose::Target { ref connect, then_end } => {
                 let talk_ms = dialling.bridged_at_ms.map_or(0, |at| self.now_ms() - at);
                 let data = json!({
@@ -323,13 +308,13 @@ impl Live {
 
     /// The call's first party was not reached: the call is over, unless an end is under way that
     /// waits for its legs.
-    fn first_failed(&mut self, cause: Cause, last_end: Option<LegEnd>) {
+    fn first_failed(&mut self, cause: Cause, role: LegRole, last_end: Option<LegEnd>) {
         if self.is_ending() {
             return;
         }
         let end = match last_end.filter(|end| end.cause == cause) {
             Some(end) => {
-                let by = if end.by == Side::Remote { EndedBy::Customer } else { EndedBy::System };
+                let by = if end.by == Side::Remote { role.into() } else { EndedBy::System };
                 CallEnd::of_leg(&end, by)
             }
             None => CallEnd::local(cause, EndedBy::System),

@@ -338,7 +338,12 @@ impl Directory {
         self.bindings.of(org, extension, self.kernel.clock.now_ms())
     }
 
-    pub(crate) async fn change_bindings(&self, org: &str, extension: &str, change: BindingChange) -> Result<(), DbError> {
+    pub(crate) async fn change_bindings(
+        &self,
+        org: &str,
+        extension: &str,
+        change: BindingChange,
+    ) -> Result<(), DbError> {
         self.bindings.change(org, extension, change, self.kernel.clock.now_ms()).await
     }
 
@@ -346,9 +351,8 @@ impl Directory {
     pub(crate) async fn trunk(&self, org: &str) -> Result<Option<Arc<str>>, ResolveError> {
         let plan = self.plan(org).await?;
         let states = self.trunk_states.lock().unwrap_or_else(PoisonError::into_inner);
-        let works = |trunk: &&Arc<str>| {
-            !matches!(states.get(&**trunk), Some(TrunkState::AuthFailed | TrunkState::Unreachable))
-        };
+        let works =
+            |trunk: &&Arc<str>| !matches!(states.get(&**trunk), Some(TrunkState::AuthFailed | TrunkState::Unreachable));
         Ok(plan.trunks.iter().find(works).or(plan.trunks.first()).cloned())
     }
 

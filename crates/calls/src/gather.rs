@@ -94,14 +94,7 @@ impl Machine {
     /// A machine that has not begun.
     pub fn new(rules: Rules) -> Self {
         let tries_left = rules.tries.max(1);
-        Self {
-            rules,
-            phase: Phase::Idle,
-            tries_left,
-            digits: String::new(),
-            finished: false,
-            deadline_ms: None,
-        }
+        Self { rules, phase: Phase::Idle, tries_left, digits: String::new(), finished: false, deadline_ms: None }
     }
 
     /// When [`Input::Tick`] is due next, in the clock's milliseconds.
@@ -157,11 +150,8 @@ impl Machine {
         if self.finished || self.digits.len() >= self.rules.count {
             return self.complete(now_ms, effects);
         }
-        let wait_ms = if self.digits.is_empty() {
-            self.rules.first_timeout_ms
-        } else {
-            self.rules.inter_digit_timeout_ms
-        };
+        let wait_ms =
+            if self.digits.is_empty() { self.rules.first_timeout_ms } else { self.rules.inter_digit_timeout_ms };
         self.deadline_ms = Some(now_ms + wait_ms);
     }
 

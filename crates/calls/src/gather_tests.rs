@@ -1,5 +1,4 @@
 //! The digits machine, key by key, and over random keys.
-#![expect(clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 

@@ -5,8 +5,8 @@
 //! A leg records one file at a time, so a message interrupts the call's recording, which goes on in
 //! a second file.
 
-use kernel::{Kernel, Shelf, args};
 use kernel::db::Write;
+use kernel::{Kernel, Shelf, args};
 use serde_json::json;
 use voice::leg::{PlayId, Playable, RecordCommand, RecordingId};
 
@@ -89,7 +89,9 @@ impl Keeping {
         self.until_ms = Some(until_ms);
         self.once_answered = false;
         match self.message.take() {
-            Some(Message { wish, stage: Stage::Taking { id, spoken, .. } | Stage::Completing { id, spoken }, .. }) => {
+            Some(Message {
+                wish, stage: Stage::Taking { id, spoken, .. } | Stage::Completing { id, spoken }, ..
+            }) => {
                 let stage = Stage::Completing { id, spoken };
                 self.message = Some(Message { wish, stage, resume_recording: false });
             }
@@ -343,10 +345,7 @@ impl Live {
         }
         let Some(message) = self.keeping.message.take() else { return };
         let now_ms = self.now_ms();
-        self.journal.row(Write::new(
-            store::VOICEMAIL_LEFT,
-            args![&**id, &self.model.org, seconds, sha256, now_ms],
-        ));
+        self.journal.row(Write::new(store::VOICEMAIL_LEFT, args![&**id, &self.model.org, seconds, sha256, now_ms]));
         let from = self.model.shown(&self.model.from);
         let left = records::LeftMessage { id, extension: &message.wish.extension, from: &from, seconds, sha256 };
         let data = left.data(self.calls.kernel(), now_ms);

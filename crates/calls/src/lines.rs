@@ -4,8 +4,8 @@
 //! (organisation, number) lead to one extension. Source: docs/contracts/platform.md, "device
 //! credential"; RFC 8760 for SHA-256.
 
-use kernel::person::NewPerson;
 use kernel::db::{DbError, Write};
+use kernel::person::NewPerson;
 use kernel::{Kernel, Org, RecordError, Role, Secret, args};
 use md5::{Digest, Md5};
 use sha2::Sha256;
@@ -110,10 +110,9 @@ pub async fn create_user(kernel: &Kernel, org: &Org, new: NewUser) -> Result<Cre
         sip = Some(line.account);
     }
     kernel.db.writer().commit(draft.writes).await.map_err(|error| match error {
-        DbError::Duplicate(_) => RecordError::Taken {
-            field: "extension",
-            value: extension.clone().unwrap_or_default(),
-        },
+        DbError::Duplicate(_) => {
+            RecordError::Taken { field: "extension", value: extension.clone().unwrap_or_default() }
+        }
         other => RecordError::Db(other),
     })?;
     directory::changed(kernel);

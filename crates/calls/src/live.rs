@@ -20,8 +20,8 @@ use crate::dialling::{Dialling, Wanted};
 use crate::driver::{CallEvent, Connect};
 use crate::journal::{Journal, Step};
 use crate::keeping::Keeping;
-use crate::presence::Busy;
 use crate::model::{CallEnd, CallModel, Change, EndedBy, LegRecord, LegRole, LegState};
+use crate::presence::Busy;
 use crate::registry::Ticket;
 use crate::store;
 
@@ -103,7 +103,13 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(calls: Calls, model: CallModel, ticket: Ticket, time_limit_ms: i64, publish: Option<Target>) -> Self {
+    pub(crate) fn new(
+        calls: Calls,
+        model: CallModel,
+        ticket: Ticket,
+        time_limit_ms: i64,
+        publish: Option<Target>,
+    ) -> Self {
         let (sink, inbox) = mpsc::channel(LEG_EVENTS);
         let journal = Journal::new(calls.kernel().clone(), 0, publish);
         Self {
@@ -294,16 +300,10 @@ impl Live {
                 self.leg_answered(id, codec);
                 self.call_answered(id);
             }
-            LegEvent::PlayEnded { play } => {
-                if !self.beep_ended(play) {
-                    self.tell(CallEvent::PlayEnded { play });
-                }
-            }
-            LegEvent::Silence => {
-                if !self.message_ended() {
-                    self.tell(CallEvent::Silence);
-                }
-            }
+            LegEvent::PlayEnded { play } if self.beep_ended(play) => {}
+            LegEvent::PlayEnded { play } => self.tell(CallEvent::PlayEnded { play }),
+            LegEvent::Silence if self.message_ended() => {}
+            LegEvent::Silence => self.tell(CallEvent::Silence),
             LegEvent::Voice => self.keeping.heard_voice(),
             _ => {}
         }

@@ -68,9 +68,7 @@ impl CallState {
 
     /// Reads what [`CallState::as_str`] writes.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Initiated, Self::Ringing, Self::Answered, Self::Completed]
-            .into_iter()
-            .find(|it| it.as_str() == text)
+        [Self::Initiated, Self::Ringing, Self::Answered, Self::Completed].into_iter().find(|it| it.as_str() == text)
     }
 }
 
@@ -325,9 +323,8 @@ impl CallModel {
     }
 
     fn leg_answered(&mut self, id: &LegId, codec: String) -> bool {
-        let unanswered = |leg: &&mut LegRecord| {
-            leg.id == *id && matches!(leg.state, LegState::Initiated | LegState::Ringing)
-        };
+        let unanswered =
+            |leg: &&mut LegRecord| leg.id == *id && matches!(leg.state, LegState::Initiated | LegState::Ringing);
         match self.legs.iter_mut().find(unanswered) {
             Some(leg) => {
                 leg.state = LegState::Answered;

@@ -12,20 +12,18 @@ const E164_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 /// Emergency and other life-line numbers: never sent to a trunk, whatever the dial plan says,
 /// because a server does not know where its caller stands.
 const EMERGENCY: &[&str] = &[
-    "000", "061", "100", "101", "102", "103", "104", "105", "106", "107", "108", "110", "111",
-    "112", "113", "114", "115", "116", "117", "118", "119", "120", "122", "123", "133", "144",
-    "190", "191", "192", "193", "194", "195", "197", "198", "199", "911", "990", "991", "992",
-    "993", "995", "996", "997", "998", "999",
+    "000", "061", "100", "101", "102", "103", "104", "105", "106", "107", "108", "110", "111", "112", "113", "114",
+    "115", "116", "117", "118", "119", "120", "122", "123", "133", "144", "190", "191", "192", "193", "194", "195",
+    "197", "198", "199", "911", "990", "991", "992", "993", "995", "996", "997", "998", "999",
 ];
 
 /// Prefixes that cost the caller a premium (national rate-sharing and international ranges), denied
 /// unless an entry of the dial plan's allow list lies inside the range.
 const PREMIUM: &[&str] = &[
-    "+1900", "+1976", "+31900", "+31906", "+31909", "+3290", "+3389", "+34803", "+34806",
-    "+34807", "+39892", "+39894", "+39895", "+39899", "+40900", "+41900", "+41901", "+41906",
-    "+420900", "+420906", "+420909", "+43900", "+43901", "+43930", "+43931", "+4470", "+44871",
-    "+44872", "+44873", "+449", "+4590", "+46900", "+46939", "+46944", "+4782", "+4870",
-    "+49137", "+49900", "+611900", "+64900", "+870", "+878", "+881", "+882", "+883", "+979",
+    "+1900", "+1976", "+31900", "+31906", "+31909", "+3290", "+3389", "+34803", "+34806", "+34807", "+39892", "+39894",
+    "+39895", "+39899", "+40900", "+41900", "+41901", "+41906", "+420900", "+420906", "+420909", "+43900", "+43901",
+    "+43930", "+43931", "+4470", "+44871", "+44872", "+44873", "+449", "+4590", "+46900", "+46939", "+46944", "+4782",
+    "+4870", "+49137", "+49900", "+611900", "+64900", "+870", "+878", "+881", "+882", "+883", "+979",
 ];
 
 /// Why a number cannot be called.
@@ -68,8 +66,7 @@ pub fn read(text: &str) -> Result<Dialled, NumberError> {
     if text.starts_with("sip:") || text.starts_with("sips:") {
         return Ok(Dialled::Sip(text.to_owned()));
     }
-    let dialled: String =
-        text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
+    let dialled: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
     let bare = dialled.strip_prefix('+').unwrap_or(&dialled);
     let is_number = bare.chars().all(|c| matches!(c, '0'..='9' | '*' | '#'));
     if !is_number || bare.len() < 2 || dialled.len() > MAX_DIALLED {
@@ -86,8 +83,7 @@ pub fn read(text: &str) -> Result<Dialled, NumberError> {
 pub fn e164(number: &str) -> Option<String> {
     let bare = number.strip_prefix('+').or_else(|| number.strip_prefix("00")).unwrap_or(number);
     let digits = bare.bytes().all(|b| b.is_ascii_digit());
-    (digits && E164_DIGITS.contains(&bare.len()) && !bare.starts_with('0'))
-        .then(|| format!("+{bare}"))
+    (digits && E164_DIGITS.contains(&bare.len()) && !bare.starts_with('0')).then(|| format!("+{bare}"))
 }
 
 /// The number is an emergency number somewhere.
@@ -154,9 +150,9 @@ pub struct ChosenCallerId {
 pub fn choose_caller_id(facts: CallerIdFacts<'_>) -> ChosenCallerId {
     let wanted = facts.wanted.map(|number| e164(number).unwrap_or_else(|| number.to_owned()));
     if let Some(wanted) = &wanted {
-        let is_customer = facts.customer.is_some_and(|customer| {
-            customer == wanted || e164(customer).as_deref() == Some(wanted.as_str())
-        });
+        let is_customer = facts
+            .customer
+            .is_some_and(|customer| customer == wanted || e164(customer).as_deref() == Some(wanted.as_str()));
         if facts.owned || (is_customer && !facts.outside) {
             return ChosenCallerId { number: Some(wanted.clone()), replaced: false };
         }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use kernel::db::{DbError, Write};
 use kernel::{Shelf, args};
-use sha2::{Digest, Sha256};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use voice::cause::Cause;
 
 use crate::journal::Journal;

@@ -9,18 +9,16 @@ use tokio::sync::mpsc;
 use voice::cause::Cause;
 use voice::{Incoming, Source};
 
+use crate::ResolveError;
 use crate::call::Call;
-use crate::directory::{Destination, PersonEntry};
-use crate::driver::{
-    CallEvent, Connect, ConnectEvent, LeaveVoicemail, RING_MS, TIME_LIMIT_MS, VoicemailEvent,
-};
 use crate::connect::ConnectStatus;
+use crate::directory::{Destination, PersonEntry};
+use crate::driver::{CallEvent, Connect, ConnectEvent, LeaveVoicemail, RING_MS, TIME_LIMIT_MS, VoicemailEvent};
 use crate::live::{Live, Party};
 use crate::model::{CallModel, CallState, Direction, EndedBy, LegRole};
 use crate::numbers::{self, NumberError};
 use crate::registry::Ticket;
 use crate::service::{Calls, InboundNumber};
-use crate::ResolveError;
 
 /// SIP status for a call beyond a limit (RFC 3261, 21.5.4).
 const UNAVAILABLE: u16 = 503;

@@ -153,11 +153,8 @@ pub(crate) fn update_call(call: &CallModel) -> Write {
 /// Legs as they are stored: numbers of a masked call are masked here already, so that no reader of
 /// the row can forget to.
 fn legs_json(call: &CallModel) -> String {
-    let legs: Vec<LegRecord> = call
-        .legs
-        .iter()
-        .map(|leg| LegRecord { to: call.shown(&leg.to), ..leg.clone() })
-        .collect();
+    let legs: Vec<LegRecord> =
+        call.legs.iter().map(|leg| LegRecord { to: call.shown(&leg.to), ..leg.clone() }).collect();
     serde_json::to_string(&legs).unwrap_or_else(|_| "[]".to_owned())
 }
 
@@ -167,12 +164,7 @@ pub(crate) async fn call(db: &Db, org: &str, id: &str) -> Result<Option<CallView
 }
 
 /// A page of an organisation's calls, newest first.
-pub(crate) async fn calls(
-    db: &Db,
-    org: &str,
-    filter: &CallFilter,
-    limit: u32,
-) -> Result<CallPage, DbError> {
+pub(crate) async fn calls(db: &Db, org: &str, filter: &CallFilter, limit: u32) -> Result<CallPage, DbError> {
     let rows = db
         .all(
             CALL_LIST,

@@ -88,9 +88,7 @@ pub async fn create_team(kernel: &Kernel, org: &str, new: NewTeam) -> Result<Str
         Write::new(TEAM_INSERT, args![&id, org, &new.number, name, strategy, now_ms]),
     ];
     let members = new.members.iter().zip(0i64..);
-    writes.extend(
-        members.map(|(member, position)| Write::new(MEMBER_INSERT, args![org, &id, member, position])),
-    );
+    writes.extend(members.map(|(member, position)| Write::new(MEMBER_INSERT, args![org, &id, member, position])));
     writes.push(directory::bump());
     kernel.db.writer().commit(writes).await.map_err(|error| match error {
         DbError::Duplicate(_) => RecordError::Taken { field: "number", value: new.number.clone() },

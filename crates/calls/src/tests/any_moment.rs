@@ -312,12 +312,9 @@ fn act(call: &mut Call, verb: &Verb) {
         Verb::Transfer => call.transfer("1003"),
         Verb::Record(action) => call.record(*action),
         Verb::Sensitive(on) => call.sensitive(*on),
-        Verb::Voicemail => call.voicemail(LeaveVoicemail {
-            extension: "1001".into(),
-            max_ms: 30_000,
-            silence_ms: 5_000,
-            beep: true,
-        }),
+        Verb::Voicemail => {
+            call.voicemail(LeaveVoicemail { extension: "1001".into(), max_ms: 30_000, silence_ms: 5_000, beep: true })
+        }
         Verb::SendDtmf => drop(call.send_dtmf("12#")),
         Verb::Emit => call.emit("step.started", Some(("1", "play")), json!({})),
         Verb::Hangup => call.hangup(Cause::Normal, EndedBy::System),
@@ -344,15 +341,17 @@ async fn begin<'a>(stage: &'a mut Stage, way: Way, to_test: &mut mpsc::Receiver<
     };
     let id = match &call {
         Some(call) => call.id.to_string(),
-        None => within(async {
-            loop {
-                match stage.newest_call().await {
-                    Some(id) if Some(&id) != before.as_ref() => break id,
-                    _ => tokio::time::sleep(Duration::from_micros(200)).await,
+        None => {
+            within(async {
+                loop {
+                    match stage.newest_call().await {
+                        Some(id) if Some(&id) != before.as_ref() => break id,
+                        _ => tokio::time::sleep(Duration::from_micros(200)).await,
+                    }
                 }
-            }
-        })
-        .await,
+            })
+            .await
+        }
     };
     let mut case = Case { stage, call, id, legs };
     case.moment().await;
@@ -369,7 +368,12 @@ fn exactly_one_call_completed_whatever_happens() {
         stage.person("1002", 1).await;
         stage.person("1003", 2).await;
         stage.trunk("+442071838751").await;
-        let team = NewTeam { name: "Help".into(), number: "5263".into(), members: vec!["1002".into(), "1003".into()], ..NewTeam::default() };
+        let team = NewTeam {
+            name: "Help".into(),
+            number: "5263".into(),
+            members: vec!["1002".into(), "1003".into()],
+            ..NewTeam::default()
+        };
         create_team(&stage.kernel, &stage.org.id, team).await.unwrap();
         bind_number(&stage.kernel, &stage.org.id, FLOW_NUMBER, &Bound::Flow("flow_1".into())).await.unwrap();
         set_voicemail(&stage.kernel, &stage.org.id, "1002", true).await.unwrap();
@@ -407,7 +411,8 @@ fn exactly_one_call_completed_whatever_happens() {
             prop_assert!(after.iter().all(|kind| kind.starts_with("recording.")), "{:?}", kinds);
             prop_assert_eq!(kinds[0].as_str(), "call.initiated");
             let started = kinds.iter().filter(|kind| *kind == "recording.started").count();
-            let told = kinds.iter().filter(|kind| ["recording.ready", "recording.failed"].contains(&kind.as_str())).count();
+            let told =
+                kinds.iter().filter(|kind| ["recording.ready", "recording.failed"].contains(&kind.as_str())).count();
             prop_assert_eq!(started, told, "every recording has a fate: {:?}", kinds);
             let view = stage.view(&id).await;
             prop_assert_eq!(view.state, CallState::Completed);

@@ -94,7 +94,14 @@ async fn a_change_by_another_process_is_seen_within_a_quarter_of_a_second() {
     assert_eq!(resolved(&stage, "+14155550100").await, Ok(Destination::Outside("+14155550100".into())));
     // Another process: the same store, another bus.
     let config = kernel::Config { data: stage.data(), ..kernel::Config::default() };
-    let other = Kernel::assemble(config, stage.kernel.db.clone(), kernel::Bus::local(), stage.kernel.clock.clone(), kernel::Ids::os()).unwrap();
+    let other = Kernel::assemble(
+        config,
+        stage.kernel.db.clone(),
+        kernel::Bus::local(),
+        stage.kernel.clock.clone(),
+        kernel::Ids::os(),
+    )
+    .unwrap();
     bind_number(&other, &stage.org.id, "+14155550100", &Bound::Flow("f".into())).await.unwrap();
     let new = NewTrunk { name: "b".into(), targets: vec!["192.0.2.9".into()], ..NewTrunk::default() };
     create_trunk(&other, &stage.org.id, new).await.unwrap();
@@ -211,7 +218,10 @@ async fn a_trunk_is_read_back_as_voice_needs_it() {
         Ports::trunk_state(&*stage.directory, &stage.org.id, &id, voice::ports::TrunkState::AuthFailed).await.unwrap();
         assert_eq!(trunks(&stage.kernel, &stage.org.id).await.unwrap()[0].state, "auth_failed");
         let bare = NewTrunk { name: "x".into(), targets: vec!["h".into()], register: true, ..NewTrunk::default() };
-        assert!(matches!(create_trunk(&stage.kernel, &stage.org.id, bare).await, Err(RecordError::Invalid { field: "register", .. })));
+        assert!(matches!(
+            create_trunk(&stage.kernel, &stage.org.id, bare).await,
+            Err(RecordError::Invalid { field: "register", .. })
+        ));
     }
 }
 

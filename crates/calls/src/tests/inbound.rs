@@ -21,8 +21,11 @@ async fn a_phone_calls_a_phone_and_they_talk() {
     stage.person("1001", 1).await;
     stage.person("1002", 1).await;
     let mut caller = stage.phone_calls("1001", "1002").await;
-    let mut callee = stage.dialled().await;
-    assert_eq!((callee.order.from.number.as_str(), callee.order.from.display.as_deref()), ("1001", Some("Person 1001")));
+    let callee = stage.dialled().await;
+    assert_eq!(
+        (callee.order.from.number.as_str(), callee.order.from.display.as_deref()),
+        ("1001", Some("Person 1001"))
+    );
     assert!(stage.calls.presence(&stage.org.id, "1002").busy && stage.calls.presence(&stage.org.id, "1001").busy);
     callee.far.tell(LegEvent::Ringing);
     asked_signal(&mut caller, Signal::Ring).await;
@@ -39,14 +42,24 @@ async fn a_phone_calls_a_phone_and_they_talk() {
     stage.quiet().await;
     let kinds = stage.kinds(&id).await;
     let expected = [
-        "call.initiated", "connect.ringing", "call.ringing", "connect.answered", "call.answered", "call.held",
-        "call.resumed", "connect.ended", "call.completed",
+        "call.initiated",
+        "connect.ringing",
+        "call.ringing",
+        "connect.answered",
+        "call.answered",
+        "call.held",
+        "call.resumed",
+        "connect.ended",
+        "call.completed",
     ];
     assert_eq!(kinds, expected);
     let completed = stage.event(&id, "call.completed").await;
     assert_eq!((&completed["data"]["cause"], &completed["data"]["ended_by"]), (&json!("normal"), &json!("target")));
     let view = stage.view(&id).await;
-    assert_eq!((view.direction, view.from.as_str(), view.to.as_str(), view.legs.len()), (Direction::Inbound, "1001", "1002", 2));
+    assert_eq!(
+        (view.direction, view.from.as_str(), view.to.as_str(), view.legs.len()),
+        (Direction::Inbound, "1001", "1002", 2)
+    );
     assert!(!stage.calls.presence(&stage.org.id, "1002").busy);
     assert!(stage.calls.presence(&stage.org.id, "1002").registered);
 }

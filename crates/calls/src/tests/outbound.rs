@@ -34,10 +34,7 @@ async fn a_call_is_told_row_by_row_and_event_by_event() {
     far.tell(remote_end(Cause::Normal, None));
     assert_eq!(next(&mut call).await, CallEvent::Ended { cause: Cause::Normal, by: EndedBy::Customer });
     drop(call);
-    assert_eq!(
-        stage.kinds(&id).await,
-        ["call.initiated", "call.ringing", "call.answered", "call.completed"]
-    );
+    assert_eq!(stage.kinds(&id).await, ["call.initiated", "call.ringing", "call.answered", "call.completed"]);
     let completed = stage.event(&id, "call.completed").await;
     assert_eq!(
         completed["data"],
@@ -176,7 +173,7 @@ async fn a_dropped_call_is_ended_for_its_driver() {
 
 #[tokio::test]
 async fn limits_refuse_and_leave_no_trace() {
-    let mut stage = Stage::new().await;
+    let stage = Stage::new().await;
     stage.person("1001", 1).await;
     let limit = stage.kernel.config.limits.calls_per_second;
     let mut kept = Vec::new();
@@ -198,10 +195,7 @@ async fn rows_of_the_driver_are_committed_with_the_call() {
     let mut stage = Stage::new().await;
     stage.person("1001", 1).await;
     let row = |name: &str| {
-        kernel::Write::new(
-            "insert into setting (org, name, value) values ($1, $2, 'x')",
-            kernel::args!["org_x", name],
-        )
+        kernel::Write::new("insert into setting (org, name, value) values ($1, $2, 'x')", kernel::args!["org_x", name])
     };
     let mut new = stage.new_call("1001");
     new.writes = vec![row("first")];
@@ -319,13 +313,7 @@ async fn whisper_accept_key_music_and_recording_of_a_connect() {
 }
 
 fn ready(id: &str, seconds: f64) -> LegEvent {
-    LegEvent::RecordingReady {
-        id: id.into(),
-        seconds,
-        channels: 2,
-        sha256: "00".repeat(32),
-        path: "/nowhere".into(),
-    }
+    LegEvent::RecordingReady { id: id.into(), seconds, channels: 2, sha256: "00".repeat(32), path: "/nowhere".into() }
 }
 
 #[tokio::test]
@@ -377,7 +365,12 @@ async fn secrets_pause_the_recording_and_leave_no_digit_in_events() {
         .map(|text| text.split(' ').next().unwrap().to_owned())
         .collect();
     assert_eq!(commands, ["Start", "Pause", "Resume", "Pause", "Resume", "Stop"]);
-    let waits = tokio::time::timeout(std::time::Duration::from_millis(5), async { loop { call.next().await; } }).await;
+    let waits = tokio::time::timeout(std::time::Duration::from_millis(5), async {
+        loop {
+            call.next().await;
+        }
+    })
+    .await;
     assert!(waits.is_err());
     assert_eq!(stage.event(&call.id, "dtmf").await["data"]["digit"], "redacted");
     drop(call);
@@ -389,7 +382,8 @@ async fn a_message_is_left_in_a_box_fetched_and_deleted() {
     let (mut call, mut far) = up(&mut stage).await;
     let wish = LeaveVoicemail { extension: "1001".into(), max_ms: 60_000, silence_ms: 5_000, beep: true };
     call.voicemail(wish.clone());
-    let Asked::Play(beep, ..) = asked(&mut far, |asked| matches!(asked, Asked::Play(_, Playable::Beep, _))).await else {
+    let Asked::Play(beep, ..) = asked(&mut far, |asked| matches!(asked, Asked::Play(_, Playable::Beep, _))).await
+    else {
         panic!("a beep")
     };
     far.tell(LegEvent::PlayEnded { play: beep });
@@ -432,11 +426,12 @@ async fn a_phone_hands_the_customer_on() {
     stage.person("1002", 1).await;
     stage.person("1003", 1).await;
     call.connect(Connect::to("1002"));
-    let (_, mut target) = tokio::join!(until(&mut call, |e| matches!(e, CallEvent::Connect(ConnectEvent::Answered { .. }))), async {
-        let far = stage.dialled().await.far;
-        far.tell(answered());
-        far
-    });
+    let (_, mut target) =
+        tokio::join!(until(&mut call, |e| matches!(e, CallEvent::Connect(ConnectEvent::Answered { .. }))), async {
+            let far = stage.dialled().await.far;
+            far.tell(answered());
+            far
+        });
     target.tell(LegEvent::TransferRequested { to: "sip:1003@127.0.0.1".into(), replaces: None });
     let (event, third) = tokio::join!(until(&mut call, |e| matches!(e, CallEvent::Connect(_))), async {
         let far = stage.dialled().await.far;

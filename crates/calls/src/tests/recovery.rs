@@ -32,7 +32,7 @@ async fn crash(db: TestDb) -> Crashed {
     stage.person("1001", 1).await;
     let mut new = stage.new_call("1001");
     new.run = Some("run_1".into());
-    let hook = NewWebhook { url: "https://receiver.example/x".parse().unwrap(), method: "POST".into(), events: Vec::new() };
+    let hook = NewWebhook { url: "https://receiver.example/x".parse().unwrap(), method: "POST", events: Vec::new() };
     let (target, writes) = stage.kernel.outbox.run_target(&stage.org.id, "run_1", &hook, None).unwrap();
     new.publish = Some(target);
     new.writes = writes;
@@ -46,13 +46,8 @@ async fn crash(db: TestDb) -> Crashed {
     let ring = stage.dialled().await.far;
     ring.tell(LegEvent::Ringing);
     stage.kernel.db.writer().flush().await.unwrap();
-    let crashed = Crashed {
-        db,
-        call: call.id.to_string(),
-        ringing: ringing.id.to_string(),
-        recording,
-        _far: vec![far, ring],
-    };
+    let crashed =
+        Crashed { db, call: call.id.to_string(), ringing: ringing.id.to_string(), recording, _far: vec![far, ring] };
     // kill -9: nothing of the process runs on.
     std::mem::forget((call, ringing));
     crashed
@@ -79,7 +74,10 @@ async fn every_interrupted_call_is_completed_once() {
             ["call.initiated", "call.answered", "recording.started", "call.completed", "recording.ready"]
         );
         let completed = stage.event(&crashed.call, "call.completed").await;
-        assert_eq!((&completed["data"]["cause"], &completed["data"]["ended_by"]), (&json!("server_restart"), &json!("system")));
+        assert_eq!(
+            (&completed["data"]["cause"], &completed["data"]["ended_by"]),
+            (&json!("server_restart"), &json!("system"))
+        );
         assert_eq!(completed["data"]["talk_s"], 10.0);
         assert_eq!(stage.kinds(&crashed.ringing).await, ["call.initiated", "call.completed"]);
         let view = stage.view(&crashed.call).await;

@@ -31,14 +31,14 @@ pub(super) struct Dialled {
 #[derive(Clone)]
 pub(super) struct FakeVoice {
     script: Script,
-    dialled: mpsc::UnboundedSender<Dialled>,
+    dialled: mpsc::Sender<Dialled>,
     reloads: Arc<Mutex<usize>>,
 }
 
 impl Dialer for FakeVoice {
     fn originate(&self, order: Originate, events: LegSink) -> Leg {
         let (leg, far) = self.script.leg(order.leg.clone(), Some(events));
-        let _gone = self.dialled.send(Dialled { order, far });
+        let _gone = self.dialled.try_send(Dialled { order, far });
         leg
     }
 
@@ -56,7 +56,7 @@ pub(super) struct Stage {
     pub(super) hand: ClockHand,
     pub(super) org: Org,
     script: Script,
-    dialled: mpsc::UnboundedReceiver<Dialled>,
+    dialled: mpsc::Receiver<Dialled>,
     incoming: mpsc::Sender<Incoming>,
     reloads: Arc<Mutex<usize>>,
     data: PathBuf,
@@ -87,7 +87,7 @@ impl Stage {
         let kernel = Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock, Ids::os()).unwrap();
         let directory = Directory::open(kernel.clone()).await.unwrap();
         let script = Script::new().unwrap();
-        let (sender, dialled) = mpsc::unbounded_channel();
+        let (sender, dialled) = mpsc::channel(1_000);
         let reloads = Arc::default();
         let voice = FakeVoice { script: script.clone(), dialled: sender, reloads: Arc::clone(&reloads) };
         let (incoming, receiver) = mpsc::channel(16);
@@ -113,7 +113,8 @@ impl Stage {
 
     /// A person with an extension and so many registered phones.
     pub(super) async fn person(&self, extension: &str, phones: usize) {
-        let new = NewUser { name: format!("Person {extension}"), extension: Some(extension.into()), ..NewUser::default() };
+        let new =
+            NewUser { name: format!("Person {extension}"), extension: Some(extension.into()), ..NewUser::default() };
         create_user(&self.kernel, &self.org, new).await.unwrap();
         for phone in 0..phones {
             self.register(extension, phone).await;
@@ -192,12 +193,7 @@ impl Stage {
 
     /// A call of a registered phone.
     pub(super) async fn phone_calls(&self, extension: &str, to: &str) -> ScriptedLeg {
-        let line = LineIdentity {
-            org: self.org(),
-            extension: extension.into(),
-            person: None,
-            line: "line_1".into(),
-        };
+        let line = LineIdentity { org: self.org(), extension: extension.into(), person: None, line: "line_1".into() };
         self.comes_in(extension, to, Source::Line(line)).await
     }
 
