@@ -30,46 +30,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     db.run(sql, kernel::args![&org]).await?;
     let egress = kernel::Egress::new(&kernel::Config::default().egress)?;
     let secrets = Secrets::from_key(&[0; 32]);
-    let outbox = Outbox::new(
-        db.clone(),
-        bus,
-        clock.clone(),
-        ids.clone(),
-        secrets,
-        Arc::new(egress),
-    );
-    let new = NewWebhook {
-        url: "https://receiver.example/".parse()?,
-        method: "POST",
-        events: vec![],
-    };
+    let outbox = Outbox::new(db.clone(), bus, clock.clone(), ids.clone(), secrets, Arc::new(egress));
+    let new = NewWebhook { url: "https://receiver.example/".parse()?, method: "POST", events: vec![] };
     let (target, writes) = outbox.run_target(&org, "run_1", &new, None)?;
     db.writer().commit(writes).await?;
 
-    println!(
-        "{}: CPU us an event, and an event with one delivery",
-        db.engine_name()
-    );
+    println!("{}: CPU us an event, and an event with one delivery", db.engine_name());
     for rows_a_commit in [1, 10, 100, 500] {
         let alone = cost(&db, &ids, &clock, &org, &[], rows_a_commit).await?;
-        let owed = cost(
-            &db,
-            &ids,
-            &clock,
-            &org,
-            std::slice::from_ref(&target),
-            rows_a_commit,
-        )
-        .await?;
+        let owed = cost(&db, &ids, &clock, &org, std::slice::from_ref(&target), rows_a_commit).await?;
         println!("{rows_a_commit:>4} a commit  {alone:7.1}  {owed:7.1}");
     }
     let wall = std::time::Duration::from_millis(500);
     let before = cpu_us()?;
     tokio::time::sleep(wall).await;
-    println!(
-        "idle: {:.1} us a second",
-        (cpu_us()? - before) / wall.as_secs_f64()
-    );
+    println!("idle: {:.1} us a second", (cpu_us()? - before) / wall.as_secs_f64());
     db.close().await;
     Ok(())
 }
@@ -94,14 +69,7 @@ async fn cost(
     Ok((cpu_us()? - before) / events as f64)
 }
 
-fn writes(
-    ids: &Ids,
-    clock: &Clock,
-    org: &str,
-    key: &str,
-    seq: i64,
-    targets: &[Target],
-) -> Vec<Write> {
+fn writes(ids: &Ids, clock: &Clock, org: &str, key: &str, seq: i64, targets: &[Target]) -> Vec<Write> {
     let now_ms = clock.now_ms();
     let event = Event {
         id: ids.new("evt", now_ms),
@@ -125,11 +93,7 @@ fn cpu_us() -> std::io::Result<f64> {
     let mut nanoseconds = 0.0;
     for task in std::fs::read_dir("/proc/self/task")? {
         let line = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        nanoseconds += line
-            .split(' ')
-            .next()
-            .and_then(|first| first.parse::<f64>().ok())
-            .unwrap_or(0.0);
+        nanoseconds += line.split(' ').next().and_then(|first| first.parse::<f64>().ok()).unwrap_or(0.0);
     }
     Ok(nanoseconds / 1_000.0)
 }

@@ -99,28 +99,14 @@ struct End {
 ///
 /// # Errors
 /// [`BackupError::Io`], [`BackupError::Db`].
-pub async fn backup(
-    db: &Db,
-    data: &Path,
-    target: &Path,
-    clock: &Clock,
-) -> Result<Contents, BackupError> {
+pub async fn backup(db: &Db, data: &Path, target: &Path, clock: &Clock) -> Result<Contents, BackupError> {
     let part = beside(target, ".part");
-    let file = fs::File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&part)
-        .map_err(at(&part))?;
-    let written = write(db, data, Writer::new(file), clock)
-        .await
-        .and_then(|(contents, file)| {
-            file.sync_all()
-                .and_then(|()| fs::rename(&part, target))
-                .map_err(at(target))?;
-            Ok(contents)
-        });
+    let file =
+        fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&part).map_err(at(&part))?;
+    let written = write(db, data, Writer::new(file), clock).await.and_then(|(contents, file)| {
+        file.sync_all().and_then(|()| fs::rename(&part, target)).map_err(at(target))?;
+        Ok(contents)
+    });
     if written.is_err() {
         // What is left of it would only be taken for a backup.
         let _gone = fs::remove_file(&part);
@@ -134,16 +120,9 @@ async fn write(
     mut out: Writer<fs::File>,
     clock: &Clock,
 ) -> Result<(Contents, fs::File), BackupError> {
-    let in_archive = |source| BackupError::Io {
-        path: "the backup".into(),
-        source,
-    };
+    let in_archive = |source| BackupError::Io { path: "the backup".into(), source };
     let schema = schema_version();
-    let head = Head {
-        tandem_backup: FORMAT,
-        schema,
-        made_at: rfc3339(clock.now_ms()),
-    };
+    let head = Head { tandem_backup: FORMAT, schema, made_at: rfc3339(clock.now_ms()) };
     out.line(&head).map_err(in_archive)?;
     let mut contents = Contents { rows: 0, files: 0 };
     let mut snapshot = db.snapshot().await?;
@@ -152,15 +131,9 @@ async fn write(
         snapshot
             .rows(table, |values| {
                 if std::mem::take(&mut columns) {
-                    let columns = values
-                        .iter()
-                        .filter_map(Value::as_str)
-                        .map(str::to_owned)
-                        .collect();
+                    let columns = values.iter().filter_map(Value::as_str).map(str::to_owned).collect();
                     let table = table.to_owned();
-                    return out
-                        .line(&Line::Table { table, columns })
-                        .map_err(in_archive);
+                    return out.line(&Line::Table { table, columns }).map_err(in_archive);
                 }
                 contents.rows += 1;
                 out.line(&Line::Row(values)).map_err(in_archive)
@@ -179,19 +152,12 @@ async fn write(
         };
         let bytes = file.metadata().map_err(at(&full))?.len();
         let Some(name) = path.to_str() else { continue };
-        out.line(&Line::File {
-            file: name.to_owned(),
-            bytes,
-        })
-        .and_then(|()| out.content(file, bytes))
-        .map_err(at(&full))?;
+        out.line(&Line::File { file: name.to_owned(), bytes })
+            .and_then(|()| out.content(file, bytes))
+            .map_err(at(&full))?;
         contents.files += 1;
     }
-    let end = End {
-        rows: contents.rows,
-        files: contents.files,
-        sha256: out.sha256(),
-    };
+    let end = End { rows: contents.rows, files: contents.files, sha256: out.sha256() };
     out.line(&Line::End { end }).map_err(in_archive)?;
     Ok((contents, out.finish().map_err(in_archive)?))
 }
@@ -202,9 +168,7 @@ fn list(data: &Path, folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Back
     if folder == Path::new(CACHE_FOLDER) || !full.exists() {
         return Ok(());
     }
-    let mut entries = fs::read_dir(&full)
-        .and_then(Iterator::collect::<io::Result<Vec<_>>>)
-        .map_err(at(&full))?;
+    let mut entries = fs::read_dir(&full).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(at(&full))?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = folder.join(entry.file_name());
@@ -246,26 +210,18 @@ pub async fn restore(url: &str, data: &Path, source: &Path) -> Result<Contents, 
 }
 
 /// Reads the archive to its end: rows into the open transaction, files beside their places.
-async fn load(
-    archive: &mut Reader<fs::File>,
-    loader: &mut Loader,
-    incoming: &Path,
-) -> Result<Contents, BackupError> {
+async fn load(archive: &mut Reader<fs::File>, loader: &mut Loader, incoming: &Path) -> Result<Contents, BackupError> {
     let mut contents = Contents { rows: 0, files: 0 };
     let mut insert = None;
     loop {
         let before = archive.sha256();
         match archive.line()? {
             Line::Table { table, columns } => {
-                let statement = loader
-                    .insert(&table, &columns)
-                    .ok_or_else(|| damaged("an unknown table"))?;
+                let statement = loader.insert(&table, &columns).ok_or_else(|| damaged("an unknown table"))?;
                 insert = Some((statement, columns.len()));
             }
             Line::Row(values) => {
-                let (statement, width) = insert
-                    .as_ref()
-                    .ok_or_else(|| damaged("a row without a table"))?;
+                let (statement, width) = insert.as_ref().ok_or_else(|| damaged("a row without a table"))?;
                 if values.len() != *width {
                     return Err(damaged("a row of another width"));
                 }
@@ -277,11 +233,7 @@ async fn load(
                 if let Some(folder) = path.parent() {
                     fs::create_dir_all(folder).map_err(at(folder))?;
                 }
-                let target = fs::File::options()
-                    .create_new(true)
-                    .write(true)
-                    .mode(0o600)
-                    .open(&path);
+                let target = fs::File::options().create_new(true).write(true).mode(0o600).open(&path);
                 archive.content(target.map_err(at(&path))?, bytes)?;
                 contents.files += 1;
             }
@@ -298,9 +250,7 @@ async fn load(
 /// A path of a backup, if it stays inside the data directory and is one that backups have.
 fn safe(file: &str) -> Result<PathBuf, BackupError> {
     let path = PathBuf::from(file);
-    let plain = path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if plain && (file == KEY_FILE || path.starts_with(FILES_FOLDER)) {
         Ok(path)
     } else {
@@ -346,8 +296,5 @@ fn damaged(why: &str) -> BackupError {
 
 fn at(path: &Path) -> impl Fn(io::Error) -> BackupError + use<> {
     let path = path.to_owned();
-    move |source| BackupError::Io {
-        path: path.clone(),
-        source,
-    }
+    move |source| BackupError::Io { path: path.clone(), source }
 }

@@ -77,10 +77,7 @@ impl Bus {
     /// Tells all present subscribers of `subject`. Costs one look-up when there are none.
     pub fn publish(&self, subject: &str, body: impl Into<Bytes>) {
         let Self::Local(local) = self;
-        let subjects = local
-            .subjects
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let subjects = local.subjects.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = subjects.get(subject) {
             // An error only says that the last subscriber has just gone.
             let _nobody = sender.send(body.into());
@@ -91,18 +88,11 @@ impl Bus {
     #[must_use]
     pub fn subscribe(&self, subject: &str) -> Subscription {
         let Self::Local(local) = self;
-        let mut subjects = local
-            .subjects
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut subjects = local.subjects.write().unwrap_or_else(PoisonError::into_inner);
         // Subjects end with their organisations' taps: those nobody listens to any more are swept here.
         subjects.retain(|name, sender| name == subject || sender.receiver_count() > 0);
-        let sender = subjects
-            .entry(subject.to_owned())
-            .or_insert_with(|| broadcast::channel(SUBSCRIPTION_MESSAGES).0);
-        Subscription {
-            receiver: sender.subscribe(),
-        }
+        let sender = subjects.entry(subject.to_owned()).or_insert_with(|| broadcast::channel(SUBSCRIPTION_MESSAGES).0);
+        Subscription { receiver: sender.subscribe() }
     }
 
     /// Becomes the one that answers `subject`; the last one to do so wins. Serves until the receiver is dropped.
@@ -110,11 +100,7 @@ impl Bus {
     pub fn serve(&self, subject: &str) -> mpsc::Receiver<Request> {
         let Self::Local(local) = self;
         let (sender, receiver) = mpsc::channel(SERVER_REQUESTS);
-        local
-            .servers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(subject.to_owned(), sender);
+        local.servers.write().unwrap_or_else(PoisonError::into_inner).insert(subject.to_owned(), sender);
         receiver
     }
 
@@ -122,27 +108,12 @@ impl Bus {
     ///
     /// # Errors
     /// [`AskError`] when there is none, it is overloaded, or `timeout` passes.
-    pub async fn ask(
-        &self,
-        subject: &str,
-        body: impl Into<Bytes>,
-        timeout: Duration,
-    ) -> Result<Bytes, AskError> {
+    pub async fn ask(&self, subject: &str, body: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
         let Self::Local(local) = self;
-        let server = local
-            .servers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(subject)
-            .cloned();
+        let server = local.servers.read().unwrap_or_else(PoisonError::into_inner).get(subject).cloned();
         let server = server.ok_or_else(|| AskError::NoServer(subject.to_owned()))?;
         let (answer, waiter) = oneshot::channel();
-        server
-            .try_send(Request {
-                body: body.into(),
-                answer,
-            })
-            .map_err(|_| AskError::Dropped(subject.to_owned()))?;
+        server.try_send(Request { body: body.into(), answer }).map_err(|_| AskError::Dropped(subject.to_owned()))?;
         tokio::time::timeout(timeout, waiter)
             .await
             .map_err(|_| AskError::TimedOut(subject.to_owned()))?
@@ -187,10 +158,7 @@ mod tests {
         bus.publish("calls", "before");
         let (mut calls, mut rooms) = (bus.subscribe("calls"), bus.subscribe("rooms"));
         bus.publish("calls", "now");
-        assert_eq!(
-            calls.next().await,
-            Some(Message::Published(Bytes::from("now")))
-        );
+        assert_eq!(calls.next().await, Some(Message::Published(Bytes::from("now"))));
         assert_eq!(rooms.try_next(), None);
     }
 
@@ -202,20 +170,14 @@ mod tests {
             bus.publish("calls", "x");
         }
         assert_eq!(slow.next().await, Some(Message::Lagged));
-        assert_eq!(
-            slow.next().await,
-            Some(Message::Published(Bytes::from("x")))
-        );
+        assert_eq!(slow.next().await, Some(Message::Published(Bytes::from("x"))));
     }
 
     #[tokio::test]
     async fn a_question_is_answered_or_says_why_not() {
         let bus = Bus::local();
         let second = Duration::from_secs(1);
-        assert_eq!(
-            bus.ask("call.1", "hang up", second).await,
-            Err(AskError::NoServer("call.1".into()))
-        );
+        assert_eq!(bus.ask("call.1", "hang up", second).await, Err(AskError::NoServer("call.1".into())));
         let mut server = bus.serve("call.1");
         let (answer, ()) = tokio::join!(bus.ask("call.1", "hang up", second), async {
             let request = server.recv().await.expect("a request");
@@ -224,9 +186,6 @@ mod tests {
         });
         assert_eq!(answer, Ok(Bytes::from("done")));
         drop(server);
-        assert_eq!(
-            bus.ask("call.1", "again", second).await,
-            Err(AskError::Dropped("call.1".into()))
-        );
+        assert_eq!(bus.ask("call.1", "again", second).await, Err(AskError::Dropped("call.1".into())));
     }
 }

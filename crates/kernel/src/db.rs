@@ -23,7 +23,7 @@ pub use row::Row;
 pub use session::Tx;
 pub use writer::{Writer, WriterStats};
 
-use sqlx::{PgPool, SqlitePool};
+use sqlx::PgPool;
 
 use crate::bus::Bus;
 
@@ -67,14 +67,38 @@ pub enum DbError {
     /// The server is stopping and takes no more writes.
     #[error("the store is closed")]
     Closed,
-    /// Anything else the engine says.
-    #[error(transparent)]
-    Engine(#[from] sqlx::Error),
+    /// The file system.
+    #[error("the database's files: {0}")]
+    Io(#[from] std::io::Error),
+    /// Anything else that SQLite says.
+    #[error("sqlite: {0}")]
+    Sqlite(rusqlite::Error),
+    /// Anything else that PostgreSQL or the way to it says.
+    #[error("postgres: {0}")]
+    Postgres(sqlx::Error),
 }
 
-impl DbError {
+impl From<rusqlite::Error> for DbError {
     /// Names the violations that callers react to; the rest stays as the engine said it.
-    fn from_engine(error: sqlx::Error) -> Self {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ffi;
+        match &error {
+            rusqlite::Error::SqliteFailure(failure, message) => {
+                let message = || message.clone().unwrap_or_else(|| failure.to_string());
+                match failure.extended_code {
+                    ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => Self::Duplicate(message()),
+                    ffi::SQLITE_CONSTRAINT_FOREIGNKEY => Self::Reference(message()),
+                    _ => Self::Sqlite(error),
+                }
+            }
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    /// As for SQLite.
+    fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) if database.is_unique_violation() => {
                 Self::Duplicate(database.message().to_owned())
@@ -82,33 +106,30 @@ impl DbError {
             sqlx::Error::Database(database) if database.is_foreign_key_violation() => {
                 Self::Reference(database.message().to_owned())
             }
-            _ => Self::Engine(error),
+            sqlx::Error::PoolClosed => Self::Closed,
+            _ => Self::Postgres(error),
         }
     }
+}
 
+impl DbError {
     /// Whether the same transaction may succeed when it is simply run again: a lock held by another process,
     /// a deadlock, a serialisation failure, a lost connection.
     #[must_use]
     pub fn is_transient(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
         match self {
-            Self::Engine(sqlx::Error::Database(database)) => match database.code().as_deref() {
-                // SQLite's primary codes 5 (BUSY) and 6 (LOCKED) stand in the low byte of its extended ones.
-                Some(code) if code.len() <= 4 => code
-                    .parse::<u32>()
-                    .is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
-                // PostgreSQL: 40xxx transaction rollback, 08xxx connection, 57Pxx shutdown, 53300 too many clients.
-                Some(code) => {
-                    code.starts_with("40")
-                        || code.starts_with("08")
-                        || code.starts_with("57P")
-                        || code == "53300"
-                }
-                None => false,
-            },
-            Self::Engine(error) => matches!(
-                error,
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed
-            ),
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+            }
+            Self::Postgres(sqlx::Error::Database(database)) => {
+                // 40xxx transaction rollback, 08xxx connection, 57Pxx shutdown, 53300 too many clients.
+                let code = database.code().unwrap_or_default();
+                ["40", "08", "57P", "53300"].iter().any(|class| code.starts_with(class))
+            }
+            Self::Postgres(error) => {
+                matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+            }
             _ => false,
         }
     }
@@ -121,23 +142,21 @@ pub struct Db {
     writer: Writer,
 }
 
-/// The two engines. One match in `session.rs` is all that the rest sees of them.
+/// The two engines. `session.rs` is where they are told apart.
 #[derive(Clone, Debug)]
 enum Engine {
-    /// `write` holds one connection: waiting for it is the process's write lock.
-    Sqlite {
-        read: SqlitePool,
-        write: SqlitePool,
-    },
+    Sqlite(sqlite::Sqlite),
     Postgres(PgPool),
 }
 
 impl Engine {
     async fn open(url: &str) -> Result<Self, DbError> {
         if url.starts_with("sqlite:") {
-            sqlite::open(url).await
+            let url = url.to_owned();
+            let opened = tokio::task::spawn_blocking(move || sqlite::open(&url)).await;
+            Ok(Self::Sqlite(opened.map_err(|_| DbError::Closed)??))
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            postgres::open(url).await
+            Ok(Self::Postgres(postgres::open(url).await?))
         } else {
             Err(DbError::Url(url.to_owned()))
         }
@@ -145,10 +164,7 @@ impl Engine {
 
     async fn close(&self) {
         match self {
-            Self::Sqlite { read, write } => {
-                read.close().await;
-                write.close().await;
-            }
+            Self::Sqlite(sqlite) => sqlite.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -162,10 +178,7 @@ impl Db {
     pub async fn open(url: &str, bus: Bus) -> Result<Self, DbError> {
         let engine = Engine::open(url).await?;
         migrate::apply(&engine, MIGRATIONS).await?;
-        Ok(Self {
-            writer: Writer::start(engine.clone(), bus),
-            engine,
-        })
+        Ok(Self { writer: Writer::start(engine.clone(), bus), engine })
     }
 
     /// All rows of a query. The statement carries its own limit.
@@ -173,15 +186,16 @@ impl Db {
     /// # Errors
     /// What the engine says.
     pub async fn all(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<Row>, DbError> {
-        self.engine.read(sql, &args).await
+        self.engine.read(sql, args, false).await
     }
 
-    /// The first row of a query.
+    /// The first row of a query: for look-ups by key. On SQLite they are answered on the calling thread, in
+    /// microseconds; what has to search belongs into [`Db::all`].
     ///
     /// # Errors
     /// What the engine says.
     pub async fn one(&self, sql: &'static str, args: Vec<Arg>) -> Result<Option<Row>, DbError> {
-        Ok(self.all(sql, args).await?.into_iter().next())
+        Ok(self.engine.read(sql, args, true).await?.into_iter().next())
     }
 
     /// One durable write; returns the number of rows it touched.
@@ -242,7 +256,7 @@ impl Db {
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
         match &self.engine {
-            Engine::Sqlite { .. } => "sqlite",
+            Engine::Sqlite(_) => "sqlite",
             Engine::Postgres(_) => "postgres",
         }
     }

@@ -56,33 +56,11 @@ pub struct Event {
 #[must_use]
 pub fn event_write(event: &Event) -> Write {
     let body = event.body.to_string();
-    let Event {
-        org,
-        id,
-        kind,
-        key,
-        time_ms,
-        ..
-    } = event;
+    let Event { org, id, kind, key, time_ms, .. } = event;
     let write = if event.seq == NEXT_SEQ {
-        Write::new(
-            APPEND,
-            args![org, Arg::NextPosition, id, kind, key, *time_ms, body],
-        )
+        Write::new(APPEND, args![org, Arg::NextPosition, id, kind, key, *time_ms, body])
     } else {
-        Write::new(
-            INSERT,
-            args![
-                org,
-                Arg::NextPosition,
-                id,
-                kind,
-                key,
-                event.seq,
-                *time_ms,
-                body
-            ],
-        )
+        Write::new(INSERT, args![org, Arg::NextPosition, id, kind, key, event.seq, *time_ms, body])
     };
     write.waking(Wake::Events(Arc::from(event.org.as_str())))
 }
@@ -115,12 +93,7 @@ impl Logged {
             seq: row.int("seq")?,
             envelope: String::new(),
         };
-        logged.envelope = envelope(
-            &logged,
-            &row.text("org")?,
-            row.int("time_at")?,
-            &row.text("body")?,
-        );
+        logged.envelope = envelope(&logged, &row.text("org")?, row.int("time_at")?, &row.text("body")?);
         Ok(logged)
     }
 }
@@ -168,29 +141,16 @@ impl Events {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn after(
-        &self,
-        org: &str,
-        position: i64,
-        limit: u32,
-    ) -> Result<Vec<Logged>, DbError> {
-        self.read(AFTER, args![org, position, limit.min(MAX_PAGE)])
-            .await
+    pub async fn after(&self, org: &str, position: i64, limit: u32) -> Result<Vec<Logged>, DbError> {
+        self.read(AFTER, args![org, position, limit.min(MAX_PAGE)]).await
     }
 
     /// The events of one key after a number, in order.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn of_key(
-        &self,
-        org: &str,
-        key: &str,
-        after_seq: i64,
-        limit: u32,
-    ) -> Result<Vec<Logged>, DbError> {
-        self.read(OF_KEY, args![org, key, after_seq, limit.min(MAX_PAGE)])
-            .await
+    pub async fn of_key(&self, org: &str, key: &str, after_seq: i64, limit: u32) -> Result<Vec<Logged>, DbError> {
+        self.read(OF_KEY, args![org, key, after_seq, limit.min(MAX_PAGE)]).await
     }
 
     /// The number of the key's newest event, 0 when it has none.
@@ -198,10 +158,7 @@ impl Events {
     /// # Errors
     /// What the store says.
     pub async fn last_seq(&self, org: &str, key: &str) -> Result<i64, DbError> {
-        self.db
-            .one(LAST_SEQ, args![org, key])
-            .await?
-            .map_or(Ok(0), |row| row.int("seq"))
+        self.db.one(LAST_SEQ, args![org, key]).await?.map_or(Ok(0), |row| row.int("seq"))
     }
 
     /// The cursor after the organisation's newest event.
@@ -209,31 +166,18 @@ impl Events {
     /// # Errors
     /// What the store says.
     pub async fn head(&self, org: &str) -> Result<i64, DbError> {
-        self.db
-            .one(HEAD, args![org])
-            .await?
-            .map_or(Ok(0), |row| row.int("position"))
+        self.db.one(HEAD, args![org]).await?.map_or(Ok(0), |row| row.int("position"))
     }
 
     /// Follows an organisation's log from a cursor on.
     #[must_use]
     pub fn tap(&self, org: &str, position: i64) -> Tap {
         let news = self.bus.subscribe(&format!("events.{org}"));
-        Tap {
-            events: self.clone(),
-            org: org.to_owned(),
-            position,
-            news,
-        }
+        Tap { events: self.clone(), org: org.to_owned(), position, news }
     }
 
     async fn read(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<Logged>, DbError> {
-        self.db
-            .all(sql, args)
-            .await?
-            .iter()
-            .map(Logged::from_row)
-            .collect()
+        self.db.all(sql, args).await?.iter().map(Logged::from_row).collect()
     }
 }
 
@@ -255,10 +199,7 @@ impl Tap {
         loop {
             // One look serves all wake-ups that came before it.
             while self.news.try_next().is_some() {}
-            let page = self
-                .events
-                .after(&self.org, self.position, MAX_PAGE)
-                .await?;
+            let page = self.events.after(&self.org, self.position, MAX_PAGE).await?;
             if let Some(last) = page.last() {
                 self.position = last.position;
                 return Ok(Some(page));
@@ -293,34 +234,12 @@ mod tests {
         for test in TestDb::each().await {
             assert_eq!(test.unpreparable(&[ALL]).await, Vec::<String>::new());
             let events = Events::new(test.db.clone(), test.bus.clone());
-            let writes = [
-                event("a", 1),
-                event("b", 1),
-                event("a", 2),
-                event("a", NEXT_SEQ),
-                event("c", NEXT_SEQ),
-            ];
-            test.db
-                .writer()
-                .commit(writes.iter().map(event_write).collect())
-                .await
-                .unwrap();
+            let writes = [event("a", 1), event("b", 1), event("a", 2), event("a", NEXT_SEQ), event("c", NEXT_SEQ)];
+            test.db.writer().commit(writes.iter().map(event_write).collect()).await.unwrap();
 
             let all = events.after("org_1", 0, 10).await.unwrap();
-            let seen: Vec<_> = all
-                .iter()
-                .map(|e| (e.position, e.key.as_str(), e.seq))
-                .collect();
-            assert_eq!(
-                seen,
-                [
-                    (1, "a", 1),
-                    (2, "b", 1),
-                    (3, "a", 2),
-                    (4, "a", 3),
-                    (5, "c", 1)
-                ]
-            );
+            let seen: Vec<_> = all.iter().map(|e| (e.position, e.key.as_str(), e.seq)).collect();
+            assert_eq!(seen, [(1, "a", 1), (2, "b", 1), (3, "a", 2), (4, "a", 3), (5, "c", 1)]);
             assert_eq!(events.after("org_1", 2, 2).await.unwrap(), all[2..4]);
             assert_eq!(events.after("org_2", 0, 10).await.unwrap(), []);
             let of_a = events.of_key("org_1", "a", 1, 10).await.unwrap();
@@ -328,11 +247,7 @@ mod tests {
             assert_eq!(events.last_seq("org_1", "a").await.unwrap(), 3);
             assert_eq!(events.head("org_1").await.unwrap(), 5);
 
-            let twice = test
-                .db
-                .writer()
-                .commit(vec![event_write(&event("a", 2))])
-                .await;
+            let twice = test.db.writer().commit(vec![event_write(&event("a", 2))]).await;
             assert!(matches!(twice, Err(DbError::Duplicate(_))), "{twice:?}");
         }
     }
@@ -340,58 +255,34 @@ mod tests {
     #[tokio::test]
     async fn the_envelope_keeps_the_order_and_the_text_of_its_body() {
         let test = TestDb::sqlite().await;
-        test.db
-            .writer()
-            .commit(vec![event_write(&event("a", 1))])
-            .await
-            .unwrap();
-        let logged = Events::new(test.db, test.bus)
-            .after("org_1", 0, 1)
-            .await
-            .unwrap();
+        test.db.writer().commit(vec![event_write(&event("a", 1))]).await.unwrap();
+        let logged = Events::new(test.db, test.bus).after("org_1", 0, 1).await.unwrap();
         assert_eq!(
             logged[0].envelope,
             "{\"id\":\"evt_a_1\",\"type\":\"call.ringing\",\"version\":1,\"time\":\"2026-11-21T11:39:00.123Z\",\"seq\":1,\
              \"org\":\"org_1\",\"key\":\"a\",\"call\":{\"id\":\"a\"},\"data\":{\"z\":1,\"a\":\"ü\\u0001\"}}"
         );
         let empty = envelope(&logged[0], "o\"1", 0, "{}");
-        assert_eq!(
-            serde_json::from_str::<Value>(&empty).unwrap()["org"],
-            "o\"1"
-        );
+        assert_eq!(serde_json::from_str::<Value>(&empty).unwrap()["org"], "o\"1");
     }
 
     #[tokio::test]
     async fn a_tap_sees_each_event_once_whether_it_came_before_or_after() {
         for test in TestDb::each().await {
             let events = Events::new(test.db.clone(), test.bus.clone());
-            test.db
-                .writer()
-                .commit(vec![event_write(&event("a", 1))])
-                .await
-                .unwrap();
+            test.db.writer().commit(vec![event_write(&event("a", 1))]).await.unwrap();
             let mut tap = events.tap("org_1", 0);
             assert_eq!(tap.next().await.unwrap().unwrap().len(), 1);
             let writer = test.db.writer().clone();
             let later = async {
                 for seq in 2..=50 {
-                    writer
-                        .submit(vec![event_write(&event("a", seq))])
-                        .await
-                        .unwrap();
+                    writer.submit(vec![event_write(&event("a", seq))]).await.unwrap();
                 }
             };
             let mut seen = Vec::new();
             let watch = async {
                 while seen.len() < 49 {
-                    seen.extend(
-                        tap.next()
-                            .await
-                            .unwrap()
-                            .unwrap()
-                            .into_iter()
-                            .map(|event| event.seq),
-                    );
+                    seen.extend(tap.next().await.unwrap().unwrap().into_iter().map(|event| event.seq));
                 }
             };
             tokio::join!(later, watch);

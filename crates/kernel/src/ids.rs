@@ -21,10 +21,7 @@ pub struct Ids {
 
 enum Source {
     /// The operating system's generator, read ahead in blocks.
-    Os {
-        pool: Box<[u8; POOL_BYTES]>,
-        used: usize,
-    },
+    Os { pool: Box<[u8; POOL_BYTES]>, used: usize },
     /// SplitMix64, for tests only.
     Seeded(u64),
 }
@@ -39,10 +36,7 @@ impl Ids {
     /// Ids from the operating system's randomness.
     #[must_use]
     pub fn os() -> Self {
-        Self::from_source(Source::Os {
-            pool: Box::new([0; POOL_BYTES]),
-            used: POOL_BYTES,
-        })
+        Self::from_source(Source::Os { pool: Box::new([0; POOL_BYTES]), used: POOL_BYTES })
     }
 
     /// Ids that repeat for the same seed. For tests: its tokens can be guessed.
@@ -52,9 +46,7 @@ impl Ids {
     }
 
     fn from_source(source: Source) -> Self {
-        Self {
-            source: Arc::new(Mutex::new(source)),
-        }
+        Self { source: Arc::new(Mutex::new(source)) }
     }
 
     /// `call_01jd…`: the prefix, ten characters of time, sixteen of chance. Characters `[A-Za-z0-9_]`.
@@ -106,19 +98,14 @@ impl Ids {
     #[must_use]
     pub fn below(&self, bound: u64) -> u64 {
         // The bias of the remainder is under 2^-32 for every bound that a delay has.
-        u64::from_le_bytes(self.bytes())
-            .checked_rem(bound)
-            .unwrap_or(0)
+        u64::from_le_bytes(self.bytes()).checked_rem(bound).unwrap_or(0)
     }
 
     /// `N` random bytes.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
-        self.source
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .fill(&mut out);
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut out);
         out
     }
 }
@@ -150,10 +137,7 @@ impl Source {
     }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "a machine without randomness cannot make secrets: stop at once"
-)]
+#[expect(clippy::expect_used, reason = "a machine without randomness cannot make secrets: stop at once")]
 fn refill(pool: &mut [u8]) {
     getrandom::fill(pool).expect("the operating system gives random bytes");
 }
@@ -170,10 +154,7 @@ fn split_mix(state: &mut u64) -> u64 {
 fn push_base32(out: &mut String, value: u128, width: u32) {
     for index in (0..width).rev() {
         let digit = (value >> (5 * index)) & 31;
-        if let Some(&letter) = usize::try_from(digit)
-            .ok()
-            .and_then(|digit| ALPHABET.get(digit))
-        {
+        if let Some(&letter) = usize::try_from(digit).ok().and_then(|digit| ALPHABET.get(digit)) {
             out.push(char::from(letter));
         }
     }

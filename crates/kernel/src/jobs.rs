@@ -107,15 +107,7 @@ impl Job {
     #[must_use]
     pub fn new(org: &str, kind: &str, key: &str, due_ms: i64, payload: Value) -> Self {
         let (org, kind, key) = (org.to_owned(), kind.to_owned(), key.to_owned());
-        Self {
-            kind,
-            key,
-            org,
-            due_ms,
-            payload,
-            attempt: 0,
-            claim: String::new(),
-        }
+        Self { kind, key, org, due_ms, payload, attempt: 0, claim: String::new() }
     }
 
     /// Schedules it, replacing the one of the same kind and key, even if that runs just now.
@@ -131,11 +123,7 @@ impl Job {
     }
 
     fn insert(&self, sql: &'static str) -> Write {
-        Write::new(
-            sql,
-            args![&self.kind, &self.key, &self.org, self.due_ms, &self.payload],
-        )
-        .waking(Wake::Jobs)
+        Write::new(sql, args![&self.kind, &self.key, &self.org, self.due_ms, &self.payload]).waking(Wake::Jobs)
     }
 
     /// Ends it in the handler's own commit: with this guard the commit fails with a conflict if the job was cancelled,
@@ -185,22 +173,12 @@ impl Jobs {
     /// The runner of `node`; [`Jobs::start`] sets it to work.
     #[must_use]
     pub fn new(db: Db, bus: Bus, clock: Clock, ids: Ids, node: &str) -> Self {
-        Self {
-            db,
-            bus,
-            clock,
-            ids,
-            node: node.into(),
-            handlers: Arc::default(),
-        }
+        Self { db, bus, clock, ids, node: node.into(), handlers: Arc::default() }
     }
 
     /// Says who runs the jobs of a kind. Jobs of kinds that nobody registered wait.
     pub fn register(&self, kind: &'static str, handler: Arc<dyn JobHandler>) {
-        self.handlers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(kind, handler);
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, handler);
         self.wake();
     }
 
@@ -214,23 +192,12 @@ impl Jobs {
     /// # Errors
     /// What the store says.
     pub async fn get(&self, org: &str, kind: &str, key: &str) -> Result<Option<Job>, DbError> {
-        self.db
-            .one(ONE, args![org, kind, key])
-            .await?
-            .map(|row| Job::from_row(&row))
-            .transpose()
+        self.db.one(ONE, args![org, kind, key]).await?.map(|row| Job::from_row(&row)).transpose()
     }
 
     /// Runs jobs until `stop`. What this node held when it died is free at once.
     pub fn start(&self, tasks: &TaskTracker, stop: CancellationToken) {
-        tasks.spawn(
-            Runner {
-                jobs: self.clone(),
-                running: HashMap::new(),
-                tasks: JoinSet::new(),
-            }
-            .run(stop),
-        );
+        tasks.spawn(Runner { jobs: self.clone(), running: HashMap::new(), tasks: JoinSet::new() }.run(stop));
     }
 }
 
@@ -293,21 +260,10 @@ impl Runner {
         let now_ms = self.jobs.clock.now_ms();
         self.renew(now_ms).await?;
         let handlers: Vec<_> = {
-            let handlers = self
-                .jobs
-                .handlers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            handlers
-                .iter()
-                .map(|(kind, handler)| (*kind, Arc::clone(handler)))
-                .collect()
+            let handlers = self.jobs.handlers.lock().unwrap_or_else(PoisonError::into_inner);
+            handlers.iter().map(|(kind, handler)| (*kind, Arc::clone(handler))).collect()
         };
-        let mut next_ms = self
-            .running
-            .values()
-            .copied()
-            .fold(now_ms + LOOK_EVERY_MS, i64::min);
+        let mut next_ms = self.running.values().copied().fold(now_ms + LOOK_EVERY_MS, i64::min);
         for (kind, handler) in handlers {
             if self.running.len() >= MAX_RUNNING {
                 // The end of a running job brings us back here.
@@ -327,66 +283,39 @@ impl Runner {
         Ok(next_ms)
     }
 
-    async fn next_due(
-        &self,
-        sql: &'static str,
-        kind: &'static str,
-    ) -> Result<Option<i64>, DbError> {
+    async fn next_due(&self, sql: &'static str, kind: &'static str) -> Result<Option<i64>, DbError> {
         let row = self.jobs.db.one(sql, args![kind]).await?;
         row.map_or(Ok(None), |row| row.opt_int("due_at"))
     }
 
     async fn renew(&mut self, now_ms: i64) -> Result<(), DbError> {
-        let due: Vec<_> = self
-            .running
-            .iter()
-            .filter(|(_, at)| **at <= now_ms)
-            .map(|(claim, _)| claim.clone())
-            .collect();
+        let due: Vec<_> =
+            self.running.iter().filter(|(_, at)| **at <= now_ms).map(|(claim, _)| claim.clone()).collect();
         if due.is_empty() {
             return Ok(());
         }
-        let renew =
-            |claim: &String| Write::new(RENEW, args![&self.jobs.node, claim, now_ms + LEASE_MS]);
-        self.jobs
-            .db
-            .writer()
-            .commit(due.iter().map(renew).collect())
-            .await?;
-        self.running
-            .extend(due.into_iter().map(|claim| (claim, now_ms + RENEW_MS)));
+        let renew = |claim: &String| Write::new(RENEW, args![&self.jobs.node, claim, now_ms + LEASE_MS]);
+        self.jobs.db.writer().commit(due.iter().map(renew).collect()).await?;
+        self.running.extend(due.into_iter().map(|claim| (claim, now_ms + RENEW_MS)));
         Ok(())
     }
 
     /// Claims due jobs of a kind and starts them. True when there may be more.
-    async fn claim(
-        &mut self,
-        kind: &'static str,
-        handler: &Arc<dyn JobHandler>,
-        now_ms: i64,
-    ) -> Result<bool, DbError> {
+    async fn claim(&mut self, kind: &'static str, handler: &Arc<dyn JobHandler>, now_ms: i64) -> Result<bool, DbError> {
         let free = MAX_RUNNING.saturating_sub(self.running.len());
         let mut found = 0;
         // One claim a job: each has a name of its own.
         while found < free {
             let claim = self.jobs.ids.new("claim", now_ms);
             let mut tx = self.jobs.db.begin().await?;
-            let args = args![
-                kind,
-                now_ms,
-                self.jobs.node.as_ref(),
-                &claim,
-                now_ms + LEASE_MS,
-                1_i64
-            ];
+            let args = args![kind, now_ms, self.jobs.node.as_ref(), &claim, now_ms + LEASE_MS, 1_i64];
             let Some(row) = tx.one(CLAIM, args).await? else {
                 return Ok(false);
             };
             let job = Job::from_row(&row)?;
             tx.commit().await?;
             self.running.insert(claim, now_ms + RENEW_MS);
-            self.tasks
-                .spawn(run_job(self.jobs.clone(), Arc::clone(handler), job));
+            self.tasks.spawn(run_job(self.jobs.clone(), Arc::clone(handler), job));
             found += 1;
         }
         Ok(true)
@@ -419,7 +348,5 @@ async fn run_job(jobs: Jobs, handler: Arc<dyn JobHandler>, job: Job) -> String {
 /// The wait after the `attempt`-th failure.
 fn backoff_ms(attempt: i64) -> i64 {
     let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(20);
-    FIRST_BACKOFF_MS
-        .saturating_mul(1_i64 << doublings)
-        .min(LONGEST_BACKOFF_MS)
+    FIRST_BACKOFF_MS.saturating_mul(1_i64 << doublings).min(LONGEST_BACKOFF_MS)
 }

@@ -110,21 +110,11 @@ impl Post for Egress {
             };
             match self.send(request).await {
                 Ok(response) => {
-                    let retry_after_ms = response
-                        .header("retry-after")
-                        .and_then(|value| parse_retry_after(value, now_ms));
-                    Reply {
-                        answer: Answer::Status {
-                            code: response.status,
-                            retry_after_ms,
-                        },
-                        error: None,
-                    }
+                    let retry_after_ms =
+                        response.header("retry-after").and_then(|value| parse_retry_after(value, now_ms));
+                    Reply { answer: Answer::Status { code: response.status, retry_after_ms }, error: None }
                 }
-                Err(error) => Reply {
-                    answer: Answer::Nothing,
-                    error: Some(error.to_string()),
-                },
+                Err(error) => Reply { answer: Answer::Nothing, error: Some(error.to_string()) },
             }
         })
     }
@@ -204,23 +194,8 @@ impl Delivery {
 impl Outbox {
     /// The outbox of a store; [`Outbox::start`] sets it to work.
     #[must_use]
-    pub fn new(
-        db: Db,
-        bus: Bus,
-        clock: Clock,
-        ids: Ids,
-        secrets: Secrets,
-        post: Arc<dyn Post>,
-    ) -> Self {
-        Self {
-            db,
-            bus,
-            clock,
-            ids,
-            secrets,
-            post,
-            remembered: Arc::default(),
-        }
+    pub fn new(db: Db, bus: Bus, clock: Clock, ids: Ids, secrets: Secrets, post: Arc<dyn Post>) -> Self {
+        Self { db, bus, clock, ids, secrets, post, remembered: Arc::default() }
     }
 
     /// Sets the outbox to work until `stop`: what is owed from before goes out too.
@@ -235,48 +210,27 @@ impl Outbox {
     pub async fn targets(&self, org: &str) -> Result<Arc<[Target]>, DbError> {
         let now_ms = self.clock.now_ms();
         {
-            let remembered = self
-                .remembered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = remembered
-                .get(org)
-                .filter(|known| now_ms - known.since_ms < TARGETS_FRESH_MS)
-            {
+            let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = remembered.get(org).filter(|known| now_ms - known.since_ms < TARGETS_FRESH_MS) {
                 return Ok(Arc::clone(&known.targets));
             }
         }
         let targets = target::load_targets(self, org).await?;
-        let mut remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED_ORGS {
             remembered.clear();
         }
-        remembered.insert(
-            org.to_owned(),
-            Remembered {
-                targets: Arc::clone(&targets),
-                since_ms: now_ms,
-            },
-        );
+        remembered.insert(org.to_owned(), Remembered { targets: Arc::clone(&targets), since_ms: now_ms });
         Ok(targets)
     }
 
     fn forget_targets(&self, org: &str) {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(org);
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).remove(org);
     }
 
     /// The writes that log an event and owe it to those of `targets` that want it: for one group, in this order.
     #[must_use]
-    pub fn event_writes<'a>(
-        event: &Event,
-        targets: impl IntoIterator<Item = &'a Target>,
-    ) -> Vec<Write> {
+    pub fn event_writes<'a>(event: &Event, targets: impl IntoIterator<Item = &'a Target>) -> Vec<Write> {
         let mut writes = vec![event_write(event)];
         writes.extend(Self::delivery_writes(event, targets));
         writes
@@ -288,30 +242,12 @@ impl Outbox {
         targets: impl IntoIterator<Item = &'a Target>,
     ) -> impl Iterator<Item = Write> {
         let expires_ms = event.time_ms.saturating_add(lifetime_ms(&event.kind));
-        targets
-            .into_iter()
-            .filter(|target| target.wants(&event.kind))
-            .map(move |target| {
-                let Event {
-                    org,
-                    key,
-                    kind,
-                    time_ms,
-                    ..
-                } = event;
-                let (id, host) = (&target.id, &target.host);
-                let args = args![
-                    id,
-                    Arg::SamePosition,
-                    org,
-                    key,
-                    kind,
-                    host,
-                    *time_ms,
-                    expires_ms
-                ];
-                Write::new(DELIVER, args).waking(Wake::Outbox(Arc::clone(host)))
-            })
+        targets.into_iter().filter(|target| target.wants(&event.kind)).map(move |target| {
+            let Event { org, key, kind, time_ms, .. } = event;
+            let (id, host) = (&target.id, &target.host);
+            let args = args![id, Arg::SamePosition, org, key, kind, host, *time_ms, expires_ms];
+            Write::new(DELIVER, args).waking(Wake::Outbox(Arc::clone(host)))
+        })
     }
 
     /// Deliveries to a webhook, newest first, before a position (`None`: from the newest).
@@ -325,18 +261,8 @@ impl Outbox {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<Delivery>, DbError> {
-        let args = args![
-            org,
-            webhook,
-            before.unwrap_or(i64::MAX),
-            limit.min(MAX_PAGE)
-        ];
-        self.db
-            .all(OF_WEBHOOK, args)
-            .await?
-            .iter()
-            .map(Delivery::from_row)
-            .collect()
+        let args = args![org, webhook, before.unwrap_or(i64::MAX), limit.min(MAX_PAGE)];
+        self.db.all(OF_WEBHOOK, args).await?.iter().map(Delivery::from_row).collect()
     }
 
     /// Sends a delivery again, whatever became of it; the order of its key does not wait for it. False when there is
@@ -349,11 +275,8 @@ impl Outbox {
             return Ok(false);
         };
         let now_ms = self.clock.now_ms();
-        let again = Write::new(
-            REPLAY,
-            args![org, webhook, position, now_ms, now_ms + REPLAY_LIFE_MS],
-        )
-        .waking(Wake::Outbox(row.text("host")?.into()));
+        let again = Write::new(REPLAY, args![org, webhook, position, now_ms, now_ms + REPLAY_LIFE_MS])
+            .waking(Wake::Outbox(row.text("host")?.into()));
         let counts = self.db.writer().commit(vec![again]).await?;
         Ok(counts.first().is_some_and(|&count| count > 0))
     }

@@ -60,31 +60,23 @@ impl Retention {
     /// # Errors
     /// What the store says.
     pub async fn start(kernel: &Kernel, sweeps: Vec<Arc<dyn Sweep>>) -> Result<(), DbError> {
-        let chore = Self {
-            kernel: kernel.clone(),
-            sweeps,
-        };
+        let chore = Self { kernel: kernel.clone(), sweeps };
         kernel.jobs.register(KIND, Arc::new(chore));
         let first = Job::new("", KIND, KEY, kernel.clock.now_ms() + DAY_MS, Value::Null);
-        kernel
-            .db
-            .writer()
-            .commit(vec![first.schedule_once_write()])
-            .await
-            .map(drop)
+        kernel.db.writer().commit(vec![first.schedule_once_write()]).await.map(drop)
     }
 
     async fn run_once(&self, now_ms: i64) -> Result<(), DbError> {
-        let orgs = self.kernel.orgs().await.map_err(|error| DbError::Column {
-            column: "org".to_owned(),
-            reason: error.to_string(),
-        })?;
+        let orgs = self
+            .kernel
+            .orgs()
+            .await
+            .map_err(|error| DbError::Column { column: "org".to_owned(), reason: error.to_string() })?;
         for org in orgs {
             for (kind, days) in &org.settings.retention_days {
                 let before_ms = now_ms - i64::from(*days) * DAY_MS;
                 let gone = if kind == EVENTS {
-                    self.forget_events(&org.id, before_ms.min(now_ms - LEAST_EVENT_DAYS * DAY_MS))
-                        .await?
+                    self.forget_events(&org.id, before_ms.min(now_ms - LEAST_EVENT_DAYS * DAY_MS)).await?
                 } else if let Some(sweep) = self.sweeps.iter().find(|sweep| sweep.kind() == kind) {
                     sweep.sweep(&org.id, before_ms).await?
                 } else {
@@ -93,26 +85,16 @@ impl Retention {
                 tracing::info!(org = org.id, kind, days, gone, "retention");
             }
         }
-        self.forget_deliveries(now_ms - DELIVERY_DAYS * DAY_MS)
-            .await?;
+        self.forget_deliveries(now_ms - DELIVERY_DAYS * DAY_MS).await?;
         let expired = [FORGET_ANSWERS, FORGET_SESSIONS].map(|sql| Write::new(sql, args![now_ms]));
-        self.kernel
-            .db
-            .writer()
-            .commit(expired.into())
-            .await
-            .map(drop)
+        self.kernel.db.writer().commit(expired.into()).await.map(drop)
     }
 
     /// The head of the log up to a time. Positions grow with time but for the odd millisecond.
     async fn forget_events(&self, org: &str, before_ms: i64) -> Result<u64, DbError> {
         let mut gone = 0;
         loop {
-            let oldest = self
-                .kernel
-                .db
-                .all(OLDEST_EVENTS, args![org, PORTION])
-                .await?;
+            let oldest = self.kernel.db.all(OLDEST_EVENTS, args![org, PORTION]).await?;
             let old = prefix(&oldest, |row| Ok(row.int("time_at")? < before_ms))?;
             let Some(last) = old else { return Ok(gone) };
             gone += self.kernel.db.run(FORGET_EVENTS, args![org, last]).await?;
@@ -125,11 +107,7 @@ impl Retention {
         let newest = self.kernel.ids.new("wh", before_ms);
         let mut after = String::new();
         loop {
-            let webhooks = self
-                .kernel
-                .db
-                .all(OLD_WEBHOOKS, args![&after, &newest, PORTION])
-                .await?;
+            let webhooks = self.kernel.db.all(OLD_WEBHOOKS, args![&after, &newest, PORTION]).await?;
             let Some(last) = webhooks.last() else {
                 return Ok(());
             };
@@ -138,10 +116,8 @@ impl Retention {
                 let (id, org) = (webhook.text("id")?, webhook.text("org")?);
                 let all_gone = self.forget_deliveries_to(&id, before_ms).await?;
                 if all_gone && !webhook.text("run")?.is_empty() {
-                    let writes = vec![
-                        Write::new(FORGET_WEBHOOK, args![&org, &id]),
-                        Write::new(FORGET_KEYS, args![&org, &id]),
-                    ];
+                    let writes =
+                        vec![Write::new(FORGET_WEBHOOK, args![&org, &id]), Write::new(FORGET_KEYS, args![&org, &id])];
                     self.kernel.db.writer().commit(writes).await?;
                 }
             }
@@ -151,11 +127,7 @@ impl Retention {
     /// True when none is left.
     async fn forget_deliveries_to(&self, webhook: &str, before_ms: i64) -> Result<bool, DbError> {
         loop {
-            let oldest = self
-                .kernel
-                .db
-                .all(OLDEST_DELIVERIES, args![webhook, PORTION])
-                .await?;
+            let oldest = self.kernel.db.all(OLDEST_DELIVERIES, args![webhook, PORTION]).await?;
             let done = |row: &Row| {
                 let state = row.text("state")?;
                 Ok(state != "fast" && state != "slow" && row.int("expires_at")? < before_ms)
@@ -163,19 +135,13 @@ impl Retention {
             let Some(last) = prefix(&oldest, done)? else {
                 return Ok(oldest.is_empty());
             };
-            self.kernel
-                .db
-                .run(FORGET_DELIVERIES, args![webhook, last])
-                .await?;
+            self.kernel.db.run(FORGET_DELIVERIES, args![webhook, last]).await?;
         }
     }
 }
 
 /// The position of the last row before the first that is not `old`.
-fn prefix(
-    rows: &[Row],
-    old: impl Fn(&Row) -> Result<bool, DbError>,
-) -> Result<Option<i64>, DbError> {
+fn prefix(rows: &[Row], old: impl Fn(&Row) -> Result<bool, DbError>) -> Result<Option<i64>, DbError> {
     let mut last = None;
     for row in rows {
         if !old(row)? {
@@ -191,9 +157,7 @@ impl JobHandler for Retention {
         Box::pin(async move {
             let now_ms = self.kernel.clock.now_ms();
             match self.run_once(now_ms).await {
-                Ok(()) => JobOutcome::Again {
-                    at_ms: now_ms + DAY_MS,
-                },
+                Ok(()) => JobOutcome::Again { at_ms: now_ms + DAY_MS },
                 Err(error) => JobOutcome::Failed(error.to_string()),
             }
         })
@@ -216,48 +180,24 @@ mod tests {
         fn kind(&self) -> &'static str {
             "recordings"
         }
-        fn sweep<'a>(
-            &'a self,
-            org: &'a str,
-            before_ms: i64,
-        ) -> BoxFuture<'a, Result<u64, DbError>> {
+        fn sweep<'a>(&'a self, org: &'a str, before_ms: i64) -> BoxFuture<'a, Result<u64, DbError>> {
             self.0.lock().unwrap().push((org.to_owned(), before_ms));
             Box::pin(async { Ok(0) })
         }
     }
 
     async fn org(kernel: &Kernel, name: &str, retention: &[(&str, u32)]) -> Org {
-        let new = NewOrg {
-            name: name.to_owned(),
-            ..NewOrg::default()
-        };
+        let new = NewOrg { name: name.to_owned(), ..NewOrg::default() };
         let org = kernel.create_org(new).await.unwrap();
         let mut settings = org.settings.clone();
-        settings.retention_days = retention
-            .iter()
-            .map(|(kind, days)| ((*kind).to_owned(), *days))
-            .collect();
+        settings.retention_days = retention.iter().map(|(kind, days)| ((*kind).to_owned(), *days)).collect();
         let sql = "update org set settings = $2 where id = $1";
-        kernel
-            .db
-            .run(
-                sql,
-                args![&org.id, serde_json::to_string(&settings).unwrap()],
-            )
-            .await
-            .unwrap();
+        kernel.db.run(sql, args![&org.id, serde_json::to_string(&settings).unwrap()]).await.unwrap();
         org
     }
 
     async fn count(kernel: &Kernel, sql: &'static str) -> i64 {
-        kernel
-            .db
-            .one(sql, args![])
-            .await
-            .unwrap()
-            .unwrap()
-            .int("n")
-            .unwrap()
+        kernel.db.one(sql, args![]).await.unwrap().unwrap().int("n").unwrap()
     }
 
     #[tokio::test]
@@ -267,16 +207,9 @@ mod tests {
             let keeps = org(kernel, "Keeps", &[("recordings", 30), ("unknown", 1)]).await;
             let forgets = org(kernel, "Forgets", &[("events", 10)]).await;
             for (org, run) in [(&keeps, "run_1"), (&forgets, "run_2")] {
-                let new = NewWebhook {
-                    url: "https://a.example/".parse().unwrap(),
-                    method: "POST",
-                    events: vec![],
-                };
+                let new = NewWebhook { url: "https://a.example/".parse().unwrap(), method: "POST", events: vec![] };
                 let key = crate::webhook::SigningKey::random(&kernel.ids);
-                let (target, mut writes) = kernel
-                    .outbox
-                    .run_target(&org.id, run, &new, Some(&key))
-                    .unwrap();
+                let (target, mut writes) = kernel.outbox.run_target(&org.id, run, &new, Some(&key)).unwrap();
                 for (seq, days) in (1..=1_200).zip((0..1_200).map(|n| i64::from(n / 60))) {
                     let event = Event {
                         id: format!("{run}{seq}"),
@@ -297,35 +230,17 @@ mod tests {
 
             let swept = Swept::default();
             let sweeps: Vec<Arc<dyn Sweep>> = vec![Arc::new(Recordings(Arc::clone(&swept)))];
-            let chore = Retention {
-                kernel: kernel.clone(),
-                sweeps,
-            };
+            let chore = Retention { kernel: kernel.clone(), sweeps };
             let now_ms = START_MS + 20 * DAY_MS;
             chore.run_once(now_ms).await.unwrap();
-            assert_eq!(
-                *swept.lock().unwrap(),
-                [(keeps.id.clone(), now_ms - 30 * DAY_MS)]
-            );
-            assert_eq!(
-                count(kernel, "select count(*) as n from event").await,
-                1_200 + 600
-            );
+            assert_eq!(*swept.lock().unwrap(), [(keeps.id.clone(), now_ms - 30 * DAY_MS)]);
+            assert_eq!(count(kernel, "select count(*) as n from event").await, 1_200 + 600);
             // Deliveries older than seven days are gone, except behind the one that is owed.
-            assert_eq!(
-                count(kernel, "select count(*) as n from delivery").await,
-                7 * 60 + 1_200
-            );
+            assert_eq!(count(kernel, "select count(*) as n from delivery").await, 7 * 60 + 1_200);
             chore.run_once(START_MS + 60 * DAY_MS).await.unwrap();
             assert_eq!(count(kernel, "select count(*) as n from webhook").await, 1);
-            assert_eq!(
-                count(kernel, "select count(*) as n from signing_secret").await,
-                1
-            );
-            assert_eq!(
-                count(kernel, "select count(*) as n from event").await,
-                1_200
-            );
+            assert_eq!(count(kernel, "select count(*) as n from signing_secret").await, 1);
+            assert_eq!(count(kernel, "select count(*) as n from event").await, 1_200);
         }
     }
 
@@ -336,9 +251,7 @@ mod tests {
             org(kernel, "A", &[("recordings", 1)]).await;
             let swept = Swept::default();
             for _ in 0..2 {
-                Retention::start(kernel, vec![Arc::new(Recordings(Arc::clone(&swept)))])
-                    .await
-                    .unwrap();
+                Retention::start(kernel, vec![Arc::new(Recordings(Arc::clone(&swept)))]).await.unwrap();
             }
             kernel.start();
             for day in 1..=3 {

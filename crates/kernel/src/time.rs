@@ -40,12 +40,7 @@ impl Clock {
     #[must_use]
     pub fn fake(start_ms: i64) -> (Self, ClockHand) {
         let (now, watcher) = watch::channel(start_ms);
-        (
-            Self {
-                kind: Kind::Fake(watcher),
-            },
-            ClockHand { now: Arc::new(now) },
-        )
+        (Self { kind: Kind::Fake(watcher) }, ClockHand { now: Arc::new(now) })
     }
 
     /// UTC milliseconds since 1970.
@@ -68,10 +63,7 @@ impl Clock {
                 }
             }
             Kind::System => {
-                while let Some(left_ms) = u64::try_from(at_ms - system_now_ms())
-                    .ok()
-                    .filter(|&left| left > 0)
-                {
+                while let Some(left_ms) = u64::try_from(at_ms - system_now_ms()).ok().filter(|&left| left > 0) {
                     tokio::time::sleep(Duration::from_millis(left_ms.min(LONGEST_NAP_MS))).await;
                 }
             }
@@ -97,10 +89,7 @@ impl ClockHand {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that asks the machine"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
 fn system_now_ms() -> i64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -119,9 +108,7 @@ pub fn rfc3339(ms: i64) -> String {
 /// The milliseconds of an RFC 3339 time, with any offset; `None` when it is none.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    text.parse::<jiff::Timestamp>()
-        .ok()
-        .map(jiff::Timestamp::as_millisecond)
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
 }
 
 #[cfg(test)]
@@ -132,10 +119,7 @@ mod tests {
     fn times_are_written_in_utc_with_milliseconds() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_795_261_140_123), "2026-11-21T11:39:00.123Z");
-        assert_eq!(
-            parse_rfc3339("2026-11-21T12:39:00.123+01:00"),
-            Some(1_795_261_140_123)
-        );
+        assert_eq!(parse_rfc3339("2026-11-21T12:39:00.123+01:00"), Some(1_795_261_140_123));
         assert_eq!(parse_rfc3339("tomorrow"), None);
     }
 

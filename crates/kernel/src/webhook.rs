@@ -25,17 +25,8 @@ const PROGRESS_LIFE_MS: i64 = 5 * 60_000;
 /// How long everything else is.
 const LASTING_LIFE_MS: i64 = 24 * 3_600_000;
 /// Kinds that are stale when the call has moved on.
-const PROGRESS: [&str; 9] = [
-    "call.",
-    "step.",
-    "dtmf",
-    "input.",
-    "http.",
-    "connect.",
-    "queue.",
-    "conference.",
-    "stream.",
-];
+const PROGRESS: [&str; 9] =
+    ["call.", "step.", "dtmf", "input.", "http.", "connect.", "queue.", "conference.", "stream."];
 /// Length of the secrets we make, in bytes.
 const SECRET_BYTES: usize = 24;
 /// Lengths we accept.
@@ -46,11 +37,7 @@ const SECRET_PREFIX: &str = "whsec_";
 #[must_use]
 pub fn lifetime_ms(kind: &str) -> i64 {
     let progress = PROGRESS.iter().any(|start| kind.starts_with(start)) && kind != "call.completed";
-    if progress {
-        PROGRESS_LIFE_MS
-    } else {
-        LASTING_LIFE_MS
-    }
+    if progress { PROGRESS_LIFE_MS } else { LASTING_LIFE_MS }
 }
 
 /// A signing secret, `whsec_` and base64. Its text is only ever shown on purpose.
@@ -82,11 +69,7 @@ impl SigningKey {
     pub fn parse(text: &str) -> Result<Self, BadSigningKey> {
         let encoded = text.strip_prefix(SECRET_PREFIX).ok_or(BadSigningKey)?;
         let key = STANDARD.decode(encoded).map_err(|_| BadSigningKey)?;
-        if SECRET_LENGTHS.contains(&key.len()) {
-            Ok(Self(key))
-        } else {
-            Err(BadSigningKey)
-        }
+        if SECRET_LENGTHS.contains(&key.len()) { Ok(Self(key)) } else { Err(BadSigningKey) }
     }
 
     /// The text that the receiver is given.
@@ -109,10 +92,7 @@ impl SigningKey {
 /// The header `webhook-signature`: one signature for each secret that is live, separated by spaces.
 #[must_use]
 pub fn signature_header(keys: &[SigningKey], id: &str, timestamp_s: i64, body: &[u8]) -> String {
-    keys.iter()
-        .map(|key| key.sign(id, timestamp_s, body))
-        .collect::<Vec<_>>()
-        .join(" ")
+    keys.iter().map(|key| key.sign(id, timestamp_s, body)).collect::<Vec<_>>().join(" ")
 }
 
 /// What came back.
@@ -164,17 +144,10 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(answer: Answer, attempt: usize, now_ms: i64, expires_ms: i64, jitter: f64) -> Verdict {
     let asked_ms = match answer {
-        Answer::Status {
-            code: 200..=299, ..
-        } => return Verdict::Delivered,
+        Answer::Status { code: 200..=299, .. } => return Verdict::Delivered,
         Answer::Status { code: 410, .. } => return Verdict::Gone,
-        Answer::Status {
-            code: 429 | 503,
-            retry_after_ms,
-        } => retry_after_ms,
-        Answer::Status {
-            code: 400..=499, ..
-        } => return Verdict::Refused,
+        Answer::Status { code: 429 | 503, retry_after_ms } => retry_after_ms,
+        Answer::Status { code: 400..=499, .. } => return Verdict::Refused,
         Answer::Status { .. } | Answer::Nothing => None,
     };
     let (wait_ms, lane) = wait_after(attempt, jitter);
@@ -184,16 +157,8 @@ pub fn judge(answer: Answer, attempt: usize, now_ms: i64, expires_ms: i64, jitte
     if at_ms >= expires_ms {
         return Verdict::Expired;
     }
-    let lane = if wait_ms > LONGEST_HOLD_MS {
-        Lane::Slow
-    } else {
-        lane
-    };
-    Verdict::Retry {
-        at_ms,
-        lane,
-        pause: asked_ms.is_some(),
-    }
+    let lane = if wait_ms > LONGEST_HOLD_MS { Lane::Slow } else { lane };
+    Verdict::Retry { at_ms, lane, pause: asked_ms.is_some() }
 }
 
 /// The wait after the `attempt`-th try, and where it is spent.
@@ -204,11 +169,7 @@ fn wait_after(attempt: usize, jitter: f64) -> (i64, Lane) {
     }
     let rung = (failures - 1 - FAST_WAITS_MS.len()).min(SLOW_WAITS_MS.len() - 1);
     let wait_ms = SLOW_WAITS_MS.get(rung).copied().unwrap_or(0);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "at most hours in milliseconds"
-    )]
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "at most hours in milliseconds")]
     let spread_ms = (wait_ms as f64 * JITTER_SHARE * jitter.clamp(0.0, 1.0)) as i64;
     (wait_ms + spread_ms, Lane::Slow)
 }
@@ -231,10 +192,7 @@ mod tests {
     const DAY: i64 = 24 * 3_600_000;
 
     fn status(code: u16) -> Answer {
-        Answer::Status {
-            code,
-            retry_after_ms: None,
-        }
+        Answer::Status { code, retry_after_ms: None }
     }
 
     /// The waits of a delivery that always fails, until its end.
@@ -266,22 +224,10 @@ mod tests {
     fn progress_is_dropped_after_five_minutes_and_ends_are_kept_a_day() {
         let (progress, end) = waits(Answer::Nothing, lifetime_ms("call.ringing"));
         assert_eq!((progress.len(), end), (4, Verdict::Expired));
-        for lasting in [
-            "call.completed",
-            "recording.ready",
-            "callback.missed",
-            "message.created",
-            "meeting.ended",
-        ] {
+        for lasting in ["call.completed", "recording.ready", "callback.missed", "message.created", "meeting.ended"] {
             assert_eq!(lifetime_ms(lasting), DAY, "{lasting}");
         }
-        for progress in [
-            "call.answered",
-            "step.started",
-            "dtmf",
-            "connect.ended",
-            "stream.stopped",
-        ] {
+        for progress in ["call.answered", "step.started", "dtmf", "connect.ended", "stream.stopped"] {
             assert_eq!(lifetime_ms(progress), 300_000, "{progress}");
         }
     }
@@ -297,81 +243,21 @@ mod tests {
         }
         assert_eq!(judge(410), Verdict::Gone);
         for again in [301, 302, 304, 307, 429, 500, 502, 503, 504, 599, 100] {
-            assert_eq!(
-                judge(again),
-                Verdict::Retry {
-                    at_ms: 1_000,
-                    lane: Lane::Fast,
-                    pause: false
-                },
-                "{again}"
-            );
+            assert_eq!(judge(again), Verdict::Retry { at_ms: 1_000, lane: Lane::Fast, pause: false }, "{again}");
         }
     }
 
     #[test]
     fn retry_after_is_honoured_and_gives_up_the_order_when_it_is_long() {
-        let asked = |code, ms| {
-            judge(
-                Answer::Status {
-                    code,
-                    retry_after_ms: Some(ms),
-                },
-                1,
-                0,
-                DAY,
-                0.0,
-            )
-        };
-        assert_eq!(
-            asked(429, 7_000),
-            Verdict::Retry {
-                at_ms: 7_000,
-                lane: Lane::Fast,
-                pause: true
-            }
-        );
-        assert_eq!(
-            asked(503, 60_000),
-            Verdict::Retry {
-                at_ms: 60_000,
-                lane: Lane::Slow,
-                pause: true
-            }
-        );
-        assert_eq!(
-            asked(503, 0),
-            Verdict::Retry {
-                at_ms: 1_000,
-                lane: Lane::Fast,
-                pause: true
-            }
-        );
-        assert_eq!(
-            asked(503, i64::MAX),
-            Verdict::Retry {
-                at_ms: 21_600_000,
-                lane: Lane::Slow,
-                pause: true
-            }
-        );
-        assert_eq!(
-            asked(500, 60_000),
-            Verdict::Retry {
-                at_ms: 1_000,
-                lane: Lane::Fast,
-                pause: false
-            }
-        );
+        let asked = |code, ms| judge(Answer::Status { code, retry_after_ms: Some(ms) }, 1, 0, DAY, 0.0);
+        assert_eq!(asked(429, 7_000), Verdict::Retry { at_ms: 7_000, lane: Lane::Fast, pause: true });
+        assert_eq!(asked(503, 60_000), Verdict::Retry { at_ms: 60_000, lane: Lane::Slow, pause: true });
+        assert_eq!(asked(503, 0), Verdict::Retry { at_ms: 1_000, lane: Lane::Fast, pause: true });
+        assert_eq!(asked(503, i64::MAX), Verdict::Retry { at_ms: 21_600_000, lane: Lane::Slow, pause: true });
+        assert_eq!(asked(500, 60_000), Verdict::Retry { at_ms: 1_000, lane: Lane::Fast, pause: false });
         assert_eq!(parse_retry_after("120", 0), Some(120_000));
-        assert_eq!(
-            parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 10_000),
-            Some(50_000)
-        );
-        assert_eq!(
-            parse_retry_after("Thu, 01 Jan 1970 00:00:01 GMT", 10_000),
-            Some(0)
-        );
+        assert_eq!(parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 10_000), Some(50_000));
+        assert_eq!(parse_retry_after("Thu, 01 Jan 1970 00:00:01 GMT", 10_000), Some(0));
         assert_eq!(parse_retry_after("soon", 0), None);
         assert_eq!(parse_retry_after("-5", 0), None);
     }
@@ -383,40 +269,21 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(at(1, 0.99), 1_000);
-        assert_eq!(
-            (at(3, 0.0), at(3, 0.5), at(3, 1.0)),
-            (30_000, 33_000, 36_000)
-        );
+        assert_eq!((at(3, 0.0), at(3, 0.5), at(3, 1.0)), (30_000, 33_000, 36_000));
     }
 
     /// The example of the Standard Webhooks specification and its reference libraries.
     #[test]
     fn signatures_are_those_of_standard_webhooks() {
         let key = SigningKey::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signature = key.sign(
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            1_614_265_330,
-            br#"{"test": 2432232314}"#,
-        );
+        let signature = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         let other = SigningKey::random(&Ids::seeded(1));
-        let both = signature_header(
-            &[other.clone(), key],
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            1_614_265_330,
-            b"{}",
-        );
+        let both = signature_header(&[other.clone(), key], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b"{}");
         assert_eq!(both.split(' ').count(), 2);
         assert_eq!(SigningKey::parse(&other.expose()), Ok(other.clone()));
         assert_eq!(format!("{other:?}"), "SigningKey(…)");
-        for bad in [
-            "",
-            "whsec_",
-            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            "whsec_short",
-            "whsec_AAAA",
-            "whsec_ü",
-        ] {
+        for bad in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_short", "whsec_AAAA", "whsec_ü"] {
             assert_eq!(SigningKey::parse(bad), Err(BadSigningKey), "{bad}");
         }
     }

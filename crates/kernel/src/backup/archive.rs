@@ -22,10 +22,7 @@ pub(super) struct Writer<W: Write> {
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(out: W) -> Self {
-        Self {
-            out: BufWriter::with_capacity(COPY_BYTES, out),
-            hash: Sha256::new(),
-        }
+        Self { out: BufWriter::with_capacity(COPY_BYTES, out), hash: Sha256::new() }
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -68,9 +65,7 @@ impl<W: Write> Writer<W> {
     }
 
     pub(super) fn finish(self) -> io::Result<W> {
-        self.out
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
+        self.out.into_inner().map_err(io::IntoInnerError::into_error)
     }
 }
 
@@ -82,17 +77,12 @@ pub(super) struct Reader<R: Read> {
 
 impl<R: Read> Reader<R> {
     pub(super) fn new(from: R) -> Self {
-        Self {
-            from: BufReader::with_capacity(COPY_BYTES, from),
-            hash: Sha256::new(),
-        }
+        Self { from: BufReader::with_capacity(COPY_BYTES, from), hash: Sha256::new() }
     }
 
     pub(super) fn line<T: DeserializeOwned>(&mut self) -> Result<T, BackupError> {
         let mut line = Vec::new();
-        let read = (&mut self.from)
-            .take(MAX_LINE_BYTES)
-            .read_until(b'\n', &mut line);
+        let read = (&mut self.from).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
         read.map_err(|error| damaged(&error.to_string()))?;
         if line.last() != Some(&b'\n') {
             return Err(damaged("it stops in the middle"));
@@ -106,16 +96,11 @@ impl<R: Read> Reader<R> {
         let mut buffer = vec![0; COPY_BYTES];
         let mut left = length;
         while left > 0 {
-            let got = from
-                .read(&mut buffer)
-                .map_err(|error| damaged(&error.to_string()))?;
+            let got = from.read(&mut buffer).map_err(|error| damaged(&error.to_string()))?;
             let part = buffer.get(..got).filter(|part| !part.is_empty());
             let part = part.ok_or_else(|| damaged("it stops in the middle"))?;
             self.hash.update(part);
-            to.write_all(part).map_err(|source| BackupError::Io {
-                path: "a restored file".into(),
-                source,
-            })?;
+            to.write_all(part).map_err(|source| BackupError::Io { path: "a restored file".into(), source })?;
             left -= part.len() as u64;
         }
         Ok(())
@@ -127,9 +112,5 @@ impl<R: Read> Reader<R> {
 }
 
 fn hex(hash: &Sha256) -> String {
-    hash.clone()
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,10 +15,7 @@ const TWIN: &str = "insert into setting (org, name, value) values ('org_1', $1, 
 async fn fill(db: &Db, names: impl IntoIterator<Item = String>) {
     for name in names {
         let event = Write::new(EVENT, vec![crate::Arg::NextPosition, name.clone().into()]);
-        db.writer()
-            .submit(vec![event, Write::new(TWIN, args![name])])
-            .await
-            .unwrap();
+        db.writer().submit(vec![event, Write::new(TWIN, args![name])]).await.unwrap();
     }
     db.writer().flush().await.unwrap();
 }
@@ -40,7 +37,8 @@ async fn content(db: &Db) -> Vec<String> {
 async fn org(db: &Db) {
     let sql = "insert into org (id, slug, name, cloud_sid, zone, created_at) values ('org_1', 'a', 'A', 'c', 'UTC', 5)";
     db.run(sql, args![]).await.unwrap();
-    let sql = "insert into person (id, org, name, email, role, created_at) values ('p', 'org_1', 'P', null, 'owner', 5)";
+    let sql =
+        "insert into person (id, org, name, email, role, created_at) values ('p', 'org_1', 'P', null, 'owner', 5)";
     db.run(sql, args![]).await.unwrap();
 }
 
@@ -68,18 +66,9 @@ async fn a_backup_of_either_engine_is_restored_into_either() {
         let data = data_folder();
         let file = data.path().join("backup");
         let saved = backup(&from.db, data.path(), &file, &clock).await.unwrap();
-        assert_eq!(
-            saved,
-            Contents {
-                rows: 1_403,
-                files: 3
-            }
-        );
+        assert_eq!(saved, Contents { rows: 1_403, files: 3 });
         use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
         for to in TestDb::each().await {
             fill(&to.db, ["older".to_owned()]).await;
@@ -93,33 +82,14 @@ async fn a_backup_of_either_engine_is_restored_into_either() {
             assert_eq!(content(&db).await, content(&from.db).await);
             let read = |path: &str| fs::read_to_string(target.path().join(path)).ok();
             assert_eq!(read("secret.key").as_deref(), Some("the key"));
-            assert_eq!(
-                read("files/recordings/org_1/a.wav").as_deref(),
-                Some("RIFF")
-            );
+            assert_eq!(read("files/recordings/org_1/a.wav").as_deref(), Some("RIFF"));
             assert_eq!(read("files/voicemail/org_1/empty").as_deref(), Some(""));
-            assert_eq!(
-                (
-                    read("files/cache/org_1/b"),
-                    read("files/recordings/old/x.wav")
-                ),
-                (None, None)
-            );
-            assert!(
-                !target.path().join(INCOMING).exists() && !target.path().join(OUTGOING).exists()
-            );
+            assert_eq!((read("files/cache/org_1/b"), read("files/recordings/old/x.wav")), (None, None));
+            assert!(!target.path().join(INCOMING).exists() && !target.path().join(OUTGOING).exists());
             // Positions go on where the backup stood.
             fill(&db, ["later".to_owned()]).await;
             let newest = "select max(position) as position from event";
-            assert_eq!(
-                db.one(newest, args![])
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .int("position")
-                    .unwrap(),
-                701
-            );
+            assert_eq!(db.one(newest, args![]).await.unwrap().unwrap().int("position").unwrap(), 701);
             db.close().await;
         }
     }
@@ -143,26 +113,10 @@ async fn a_backup_beside_a_busy_writer_is_one_moment() {
         let db = Db::open(&test.url, Bus::local()).await.unwrap();
         let alone = "select count(*) as n from event e full join setting s on e.id = s.name \
             where e.id is null or s.name is null";
-        assert_eq!(
-            db.one(alone, args![])
-                .await
-                .unwrap()
-                .unwrap()
-                .int("n")
-                .unwrap(),
-            0
-        );
+        assert_eq!(db.one(alone, args![]).await.unwrap().unwrap().int("n").unwrap(), 0);
         let lost = "select count(*) as n from counter c where c.kind = 'event' \
             and c.value <> (select coalesce(max(position), 0) from event)";
-        assert_eq!(
-            db.one(lost, args![])
-                .await
-                .unwrap()
-                .unwrap()
-                .int("n")
-                .unwrap(),
-            0
-        );
+        assert_eq!(db.one(lost, args![]).await.unwrap().unwrap().int("n").unwrap(), 0);
         db.close().await;
     }
 }
@@ -172,16 +126,11 @@ async fn a_running_server_refuses_a_restore_and_a_second_server() {
     for test in TestDb::each().await {
         let data = data_folder();
         let file = data.path().join("backup");
-        backup(&test.db, data.path(), &file, &Clock::fake(0).0)
-            .await
-            .unwrap();
+        backup(&test.db, data.path(), &file, &Clock::fake(0).0).await.unwrap();
         let lock = test.db.lock().await.unwrap();
         assert!(matches!(test.db.lock().await, Err(DbError::InUse)));
         let refused = restore(&test.url, data.path(), &file).await;
-        assert!(
-            matches!(refused, Err(BackupError::Db(DbError::InUse))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(BackupError::Db(DbError::InUse))), "{refused:?}");
         drop(lock);
         test.db.close().await;
         restore(&test.url, data.path(), &file).await.unwrap();
@@ -195,44 +144,25 @@ async fn a_damaged_backup_changes_nothing() {
         fill(&test.db, (0..20).map(|n| n.to_string())).await;
         let data = data_folder();
         let file = data.path().join("backup");
-        backup(&test.db, data.path(), &file, &Clock::fake(0).0)
-            .await
-            .unwrap();
+        backup(&test.db, data.path(), &file, &Clock::fake(0).0).await.unwrap();
         fill(&test.db, ["after".to_owned()]).await;
         let before = content(&test.db).await;
         let whole = fs::read(&file).unwrap();
         let text = String::from_utf8(whole.clone()).unwrap();
-        let mut broken: Vec<Vec<u8>> = [0, 1, 40, whole.len() / 2, whole.len() - 1]
-            .map(|n| whole[..n].to_vec())
-            .into();
+        let mut broken: Vec<Vec<u8>> = [0, 1, 40, whole.len() / 2, whole.len() - 1].map(|n| whole[..n].to_vec()).into();
         broken.push(text.replace("the key", "the kex").into_bytes());
-        broken.push(
-            text.replacen("\"table\":\"org\"", "\"table\":\"org; drop table org\"", 1)
-                .into_bytes(),
-        );
-        broken.push(
-            text.replacen("\"cloud_sid\"", "\"cloud_sid) --\"", 1)
-                .into_bytes(),
-        );
-        broken.push(
-            text.replace("files/recordings/org_1/a.wav", "files/../../../org_1/a.wav")
-                .into_bytes(),
-        );
+        broken.push(text.replacen("\"table\":\"org\"", "\"table\":\"org; drop table org\"", 1).into_bytes());
+        broken.push(text.replacen("\"cloud_sid\"", "\"cloud_sid) --\"", 1).into_bytes());
+        broken.push(text.replace("files/recordings/org_1/a.wav", "files/../../../org_1/a.wav").into_bytes());
         broken.push(text.replacen("\"schema\":", "\"schema\":9", 1).into_bytes());
-        broken.push(
-            text.replacen("\"tandem_backup\":1", "\"tandem_backup\":2", 1)
-                .into_bytes(),
-        );
+        broken.push(text.replacen("\"tandem_backup\":1", "\"tandem_backup\":2", 1).into_bytes());
         for (n, broken) in broken.into_iter().enumerate() {
             let path = data.path().join("broken");
             fs::write(&path, broken).unwrap();
             let refused = restore(&test.url, data.path(), &path).await;
             assert!(refused.is_err(), "{n}: {refused:?}");
             assert_eq!(content(&test.db).await, before, "{n}");
-            assert_eq!(
-                fs::read_to_string(data.path().join("secret.key")).unwrap(),
-                "the key"
-            );
+            assert_eq!(fs::read_to_string(data.path().join("secret.key")).unwrap(), "the key");
         }
     }
 }

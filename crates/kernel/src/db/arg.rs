@@ -54,21 +54,13 @@ impl Write {
     /// A write that may match any number of rows.
     #[must_use]
     pub fn new(sql: &'static str, args: Vec<Arg>) -> Self {
-        Self {
-            sql,
-            args,
-            guard: false,
-            wake: Wake::Nobody,
-        }
+        Self { sql, args, guard: false, wake: Wake::Nobody }
     }
 
     /// A write that must match a row, or its whole group is rolled back.
     #[must_use]
     pub fn guarded(sql: &'static str, args: Vec<Arg>) -> Self {
-        Self {
-            guard: true,
-            ..Self::new(sql, args)
-        }
+        Self { guard: true, ..Self::new(sql, args) }
     }
 
     /// The same write, waking somebody after its commit.

@@ -29,10 +29,7 @@ impl Engine {
     /// Takes the store's lock.
     pub(super) async fn lock(&self) -> Result<ServerLock, DbError> {
         let held = match self {
-            Self::Sqlite { write, .. } => {
-                let options = write.connect_options();
-                Held::File(lock_file(options.get_filename())?)
-            }
+            Self::Sqlite(sqlite) => Held::File(lock_file(sqlite.path())?),
             Self::Postgres(pool) => {
                 // A session of its own: it ends with this process, and the lock with it.
                 let mut session = PgConnection::connect_with(&pool.connect_options()).await?;
@@ -50,16 +47,10 @@ impl Engine {
 fn lock_file(database: &Path) -> Result<File, DbError> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
-    let io = |error| DbError::Engine(sqlx::Error::Io(error));
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(io)?;
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DbError::InUse),
-        Err(TryLockError::Error(error)) => Err(io(error)),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }

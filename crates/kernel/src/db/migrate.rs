@@ -20,19 +20,13 @@ pub struct Migration {
 /// A numbered file of `migrations/`.
 macro_rules! migration {
     ($version:literal, $file:literal) => {
-        Migration {
-            version: $version,
-            sql: include_str!(concat!("../../../../migrations/", $file)),
-        }
+        Migration { version: $version, sql: include_str!(concat!("../../../../migrations/", $file)) }
     };
 }
 
 /// All migrations. A test compares this list with the folder.
-pub const MIGRATIONS: &[Migration] = &[
-    migration!(1, "0001_kernel.sql"),
-    migration!(2, "0002_calls.sql"),
-    migration!(3, "0003_flows.sql"),
-];
+pub const MIGRATIONS: &[Migration] =
+    &[migration!(1, "0001_kernel.sql"), migration!(2, "0002_calls.sql"), migration!(3, "0003_flows.sql")];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \
     (version bigint not null primary key, sha256 text not null)";
@@ -50,9 +44,7 @@ pub(super) async fn apply(engine: &Engine, migrations: &[Migration]) -> Result<(
     let mut tx = engine.begin().await?;
     prepare(engine, &mut tx).await?;
     let applied = applied(&mut tx, migrations).await?;
-    let missing = migrations
-        .iter()
-        .position(|migration| migration.version > applied);
+    let missing = migrations.iter().position(|migration| migration.version > applied);
     if let Some(missing) = missing.and_then(|first| migrations.get(first..)) {
         run(engine, &mut tx, missing).await?;
     }
@@ -66,15 +58,10 @@ pub(super) async fn present(engine: &Engine, tx: &mut Tx) -> Result<i64, DbError
 }
 
 /// Runs and records migrations.
-pub(super) async fn run(
-    engine: &Engine,
-    tx: &mut Tx,
-    migrations: &[Migration],
-) -> Result<(), DbError> {
+pub(super) async fn run(engine: &Engine, tx: &mut Tx, migrations: &[Migration]) -> Result<(), DbError> {
     for migration in migrations {
         tx.script(dialect(engine, migration.sql)).await?;
-        tx.run(RECORD, args![migration.version, fingerprint(migration.sql)])
-            .await?;
+        tx.run(RECORD, args![migration.version, fingerprint(migration.sql)]).await?;
         tracing::info!(version = migration.version, "schema migrated");
     }
     Ok(())
@@ -97,9 +84,7 @@ async fn applied(tx: &mut Tx, migrations: &[Migration]) -> Result<i64, DbError> 
         if found > ours {
             return Err(DbError::NewerSchema { found, ours });
         }
-        let known = migrations
-            .iter()
-            .find(|migration| migration.version == found);
+        let known = migrations.iter().find(|migration| migration.version == found);
         if known.is_none_or(|known| row.text("sha256").ok() != Some(fingerprint(known.sql))) {
             return Err(DbError::ForeignMigration(found));
         }
@@ -112,16 +97,13 @@ async fn applied(tx: &mut Tx, migrations: &[Migration]) -> Result<i64, DbError> 
 /// numbers there, without that gain.
 fn dialect(engine: &Engine, sql: &str) -> String {
     match engine {
-        Engine::Sqlite { .. } => sql.replace(" bigint", " integer"),
+        Engine::Sqlite(_) => sql.replace(" bigint", " integer"),
         Engine::Postgres(_) => sql.to_owned(),
     }
 }
 
 fn fingerprint(sql: &str) -> String {
-    Sha256::digest(sql)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(sql).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -141,14 +123,8 @@ mod tests {
         for ((file, migration), number) in files.iter().zip(MIGRATIONS).zip(1..) {
             let name = file.file_name().unwrap().to_str().unwrap();
             assert_eq!(migration.version, number);
-            assert!(
-                name.starts_with(&format!("{number:04}_")) && name.ends_with(".sql"),
-                "{name}"
-            );
-            assert!(
-                std::fs::read_to_string(file).unwrap() == migration.sql,
-                "{name}"
-            );
+            assert!(name.starts_with(&format!("{number:04}_")) && name.ends_with(".sql"), "{name}");
+            assert!(std::fs::read_to_string(file).unwrap() == migration.sql, "{name}");
         }
     }
 
@@ -159,39 +135,24 @@ mod tests {
             let again = Db::open(&test.url, Bus::local()).await;
             assert!(again.is_ok(), "{:?}", again.err());
 
-            let next = Migration {
-                version: 99,
-                sql: "create table later (id bigint not null primary key)",
-            };
+            let next = Migration { version: 99, sql: "create table later (id bigint not null primary key)" };
             let more: Vec<_> = MIGRATIONS.iter().copied().chain([next]).collect();
             apply(&test.db.engine, &more).await.unwrap();
             test.db.prepare("select id from later").await.unwrap();
             let newer = Db::open(&test.url, Bus::local()).await;
-            assert!(
-                matches!(newer, Err(DbError::NewerSchema { found: 99, .. })),
-                "{newer:?}"
-            );
+            assert!(matches!(newer, Err(DbError::NewerSchema { found: 99, .. })), "{newer:?}");
 
-            let changed = Migration {
-                sql: "select 1",
-                ..next
-            };
+            let changed = Migration { sql: "select 1", ..next };
             let more: Vec<_> = MIGRATIONS.iter().copied().chain([changed]).collect();
             let foreign = apply(&test.db.engine, &more).await;
-            assert!(
-                matches!(foreign, Err(DbError::ForeignMigration(99))),
-                "{foreign:?}"
-            );
+            assert!(matches!(foreign, Err(DbError::ForeignMigration(99))), "{foreign:?}");
         }
     }
 
     #[tokio::test]
     async fn a_broken_migration_leaves_nothing_behind() {
         for test in TestDb::each().await {
-            let broken = Migration {
-                version: 99,
-                sql: "create table half (id bigint); create table",
-            };
+            let broken = Migration { version: 99, sql: "create table half (id bigint); create table" };
             let more: Vec<_> = MIGRATIONS.iter().copied().chain([broken]).collect();
             assert!(apply(&test.db.engine, &more).await.is_err());
             assert!(test.db.prepare("select id from half").await.is_err());

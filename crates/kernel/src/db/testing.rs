@@ -60,9 +60,7 @@ impl TestDb {
             let admin = sqlx::PgPool::connect(&server).await;
             assert!(admin.is_ok(), "{SERVER_VARIABLE}: {:?}", admin.err());
             if let Ok(admin) = admin {
-                let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create schema {schema}")))
-                    .execute(&admin)
-                    .await;
+                let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create schema {schema}"))).execute(&admin).await;
                 assert!(made.is_ok(), "a schema for the test: {made:?}");
                 admin.close().await;
             }
@@ -76,20 +74,9 @@ impl TestDb {
     async fn open(url: String, folder: Folder) -> Self {
         let bus = Bus::local();
         let opened = Db::open(&url, bus.clone()).await;
-        assert!(
-            opened.is_ok(),
-            "the test database {url}: {:?}",
-            opened.err()
-        );
-        let Ok(db) = opened else {
-            std::process::abort()
-        };
-        Self {
-            db,
-            bus,
-            url,
-            _folder: Arc::new(folder),
-        }
+        assert!(opened.is_ok(), "the test database {url}: {:?}", opened.err());
+        let Ok(db) = opened else { std::process::abort() };
+        Self { db, bus, url, _folder: Arc::new(folder) }
     }
 
     /// Whether a part of the statements of `stores` cannot be prepared on this engine: names with the engine's words.

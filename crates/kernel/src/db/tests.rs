@@ -29,72 +29,35 @@ async fn get(db: &Db, name: &str) -> Option<String> {
 }
 
 async fn count(db: &Db) -> i64 {
-    db.one(COUNT, args![])
-        .await
-        .unwrap()
-        .unwrap()
-        .int("n")
-        .unwrap()
+    db.one(COUNT, args![]).await.unwrap().unwrap().int("n").unwrap()
 }
 
 #[tokio::test]
 async fn every_type_comes_back_as_it_went_and_null_fits_everywhere() {
     for test in TestDb::each().await {
         let mut tx = test.db.begin().await.unwrap();
-        tx.script("create table sample (id bigint not null primary key, t text, i bigint, b boolean, r double precision)".into())
-            .await
-            .unwrap();
+        tx.script(
+            "create table sample (id bigint not null primary key, t text, i bigint, b boolean, r double precision)"
+                .into(),
+        )
+        .await
+        .unwrap();
         tx.commit().await.unwrap();
         let insert = "insert into sample (id, t, i, b, r) values ($1, $2, $3, $4, $5)";
-        test.db
-            .run(insert, args![1_i64, "ü'\n", i64::MIN, true, -0.25])
-            .await
-            .unwrap();
-        let none = args![
-            2_i64,
-            None::<String>,
-            None::<i64>,
-            None::<bool>,
-            None::<f64>
-        ];
+        test.db.run(insert, args![1_i64, "ü'\n", i64::MIN, true, -0.25]).await.unwrap();
+        let none = args![2_i64, None::<String>, None::<i64>, None::<bool>, None::<f64>];
         test.db.run(insert, none).await.unwrap();
-        test.db
-            .run(insert, args![3_i64, "", 0_i64, false, f64::MAX])
-            .await
-            .unwrap();
+        test.db.run(insert, args![3_i64, "", 0_i64, false, f64::MAX]).await.unwrap();
         let select = "select id, t, i, b, r from sample where (t = $1 or $1 is null) order by id";
         let rows = test.db.all(select, args![None::<String>]).await.unwrap();
         assert_eq!(rows.len(), 3);
-        let first = (
-            rows[0].text("t").unwrap(),
-            rows[0].int("i").unwrap(),
-            rows[0].bool("b").unwrap(),
-        );
+        let first = (rows[0].text("t").unwrap(), rows[0].int("i").unwrap(), rows[0].bool("b").unwrap());
         assert_eq!(first, ("ü'\n".to_owned(), i64::MIN, true));
-        assert_eq!(
-            (rows[0].real("r").unwrap(), rows[2].real("r").unwrap()),
-            (-0.25, f64::MAX)
-        );
-        assert_eq!(
-            (
-                rows[1].opt_text("t").unwrap(),
-                rows[1].opt_int("i").unwrap()
-            ),
-            (None, None)
-        );
-        assert_eq!(
-            (
-                rows[1].opt_bool("b").unwrap(),
-                rows[1].opt_real("r").unwrap()
-            ),
-            (None, None)
-        );
+        assert_eq!((rows[0].real("r").unwrap(), rows[2].real("r").unwrap()), (-0.25, f64::MAX));
+        assert_eq!((rows[1].opt_text("t").unwrap(), rows[1].opt_int("i").unwrap()), (None, None));
+        assert_eq!((rows[1].opt_bool("b").unwrap(), rows[1].opt_real("r").unwrap()), (None, None));
         assert!(!rows[2].bool("b").unwrap());
-        for wrong in [
-            rows[1].text("t").map(drop),
-            rows[0].int("t").map(drop),
-            rows[0].text("nowhere").map(drop),
-        ] {
+        for wrong in [rows[1].text("t").map(drop), rows[0].int("t").map(drop), rows[0].text("nowhere").map(drop)] {
             assert!(matches!(wrong, Err(DbError::Column { .. })), "{wrong:?}");
         }
         assert_eq!(test.db.all(select, args![""]).await.unwrap().len(), 1);
@@ -112,21 +75,8 @@ async fn a_dropped_transaction_leaves_nothing_and_the_next_one_goes_on() {
         assert_eq!(count(&test.db).await, 0);
         test.db.run(PUT, args!["o", "a", "2"]).await.unwrap();
         let mut tx = test.db.begin().await.unwrap();
-        tx.lock_row(
-            "update setting set org = org where org = $1 and name = $2",
-            args!["o", "a"],
-        )
-        .await
-        .unwrap();
-        assert_eq!(
-            tx.one(GET, args!["o", "a"])
-                .await
-                .unwrap()
-                .unwrap()
-                .text("value")
-                .unwrap(),
-            "2"
-        );
+        tx.lock_row("update setting set org = org where org = $1 and name = $2", args!["o", "a"]).await.unwrap();
+        assert_eq!(tx.one(GET, args!["o", "a"]).await.unwrap().unwrap().text("value").unwrap(), "2");
         tx.commit().await.unwrap();
     }
 }
@@ -141,10 +91,7 @@ async fn violations_are_named() {
         let orphan = test.db.run(orphan, args![]).await;
         assert!(matches!(orphan, Err(DbError::Reference(_))), "{orphan:?}");
         let nonsense = test.db.run("update nowhere set x = 1", args![]).await;
-        assert!(
-            matches!(&nonsense, Err(error) if !error.is_transient()),
-            "{nonsense:?}"
-        );
+        assert!(matches!(&nonsense, Err(error) if !error.is_transient()), "{nonsense:?}");
     }
 }
 
@@ -157,17 +104,11 @@ async fn a_group_is_whole_or_not_at_all_and_only_the_guilty_fails() {
             writer.commit(vec![change("a", "1"), put("b", "1")]),
             writer.commit(vec![put("c", "1"), change("nobody", "1")]),
             writer.commit(vec![put("d", "1"), put("a", "2")]),
-            writer.commit(vec![
-                put("e", "1"),
-                Write::new(CHANGE, args!["o", "nobody", "1"])
-            ]),
+            writer.commit(vec![put("e", "1"), Write::new(CHANGE, args!["o", "nobody", "1"])]),
         );
         assert_eq!(good.unwrap(), [1, 1]);
         assert!(matches!(conflict, Err(DbError::Conflict)), "{conflict:?}");
-        assert!(
-            matches!(duplicate, Err(DbError::Duplicate(_))),
-            "{duplicate:?}"
-        );
+        assert!(matches!(duplicate, Err(DbError::Duplicate(_))), "{duplicate:?}");
         assert_eq!(after.unwrap(), [1, 0]);
         let mut left = BTreeSet::new();
         for name in ["a", "b", "c", "d", "e"] {
@@ -187,20 +128,14 @@ async fn many_writes_share_few_commits_and_keep_their_order() {
         writer.commit(vec![put("a", "0")]).await.unwrap();
         let before = writer.stats();
         for n in 1..=2_000 {
-            writer
-                .submit(vec![Write::new(CHANGE, args!["o", "a", n.to_string()])])
-                .await
-                .unwrap();
+            writer.submit(vec![Write::new(CHANGE, args!["o", "a", n.to_string()])]).await.unwrap();
         }
         writer.flush().await.unwrap();
         let after = writer.stats();
         assert_eq!(get(&test.db, "a").await.as_deref(), Some("2000"));
         assert_eq!(after.writes - before.writes, 2_000);
         let commits = after.commits - before.commits;
-        assert!(
-            (4..=200).contains(&commits),
-            "{commits} commits of 2000 writes"
-        );
+        assert!((4..=200).contains(&commits), "{commits} commits of 2000 writes");
         assert_eq!(after.retries, 0);
     }
 }
@@ -210,17 +145,11 @@ async fn a_caller_that_waits_for_durability_is_not_kept_waiting_for_company() {
     let test = TestDb::sqlite().await;
     let rounds = async {
         for n in 0..40 {
-            test.db
-                .writer()
-                .commit(vec![put(&n.to_string(), "")])
-                .await
-                .unwrap();
+            test.db.writer().commit(vec![put(&n.to_string(), "")]).await.unwrap();
         }
     };
     // Forty gatherings of 8 ms would take 320 ms.
-    tokio::time::timeout(Duration::from_millis(300), rounds)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_millis(300), rounds).await.unwrap();
 }
 
 #[tokio::test]
@@ -234,16 +163,8 @@ async fn submit_from_takes_nothing_from_a_caller_that_gives_up() {
             test.db.writer().submit(vec![]).await.unwrap();
         }
     };
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), fill)
-            .await
-            .is_err()
-    );
-    let full = tokio::time::timeout(
-        Duration::from_millis(20),
-        test.db.writer().submit_from(&mut pending),
-    )
-    .await;
+    assert!(tokio::time::timeout(Duration::from_millis(100), fill).await.is_err());
+    let full = tokio::time::timeout(Duration::from_millis(20), test.db.writer().submit_from(&mut pending)).await;
     assert!(full.is_err() || pending.is_empty());
     drop(tx);
     test.db.writer().submit_from(&mut pending).await.unwrap();
@@ -255,21 +176,11 @@ async fn submit_from_takes_nothing_from_a_caller_that_gives_up() {
 async fn closing_writes_what_is_queued_and_refuses_what_comes_later() {
     for test in TestDb::each().await {
         for n in 0..300 {
-            test.db
-                .writer()
-                .submit(vec![put(&n.to_string(), "")])
-                .await
-                .unwrap();
+            test.db.writer().submit(vec![put(&n.to_string(), "")]).await.unwrap();
         }
         test.db.close().await;
-        assert!(matches!(
-            test.db.writer().submit(vec![put("late", "")]).await,
-            Err(DbError::Closed)
-        ));
-        assert!(matches!(
-            test.db.writer().commit(vec![put("late", "")]).await,
-            Err(DbError::Closed)
-        ));
+        assert!(matches!(test.db.writer().submit(vec![put("late", "")]).await, Err(DbError::Closed)));
+        assert!(matches!(test.db.writer().commit(vec![put("late", "")]).await, Err(DbError::Closed)));
         let again = Db::open(&test.url, Bus::local()).await.unwrap();
         assert_eq!(count(&again).await, 300);
         again.close().await;
@@ -285,15 +196,10 @@ async fn two_processes_write_side_by_side() {
             for n in 0..60 {
                 if n % 3 == 0 {
                     let mut tx = db.begin().await.unwrap();
-                    tx.run(PUT, args!["o", format!("{who}{n}"), ""])
-                        .await
-                        .unwrap();
+                    tx.run(PUT, args!["o", format!("{who}{n}"), ""]).await.unwrap();
                     tx.commit().await.unwrap();
                 } else {
-                    db.writer()
-                        .commit(vec![put(&format!("{who}{n}"), "")])
-                        .await
-                        .unwrap();
+                    db.writer().commit(vec![put(&format!("{who}{n}"), "")]).await.unwrap();
                 }
             }
         };
@@ -335,12 +241,7 @@ async fn positions_grow_in_the_order_of_commits_over_writers_and_transactions() 
                     last = row.int("position").unwrap();
                     assert!(all.insert(last));
                 }
-                let row = test
-                    .db
-                    .one("select count(*) as n from event", args![])
-                    .await
-                    .unwrap()
-                    .unwrap();
+                let row = test.db.one("select count(*) as n from event", args![]).await.unwrap().unwrap();
                 assert!(row.int("n").unwrap() >= i64::try_from(all.len()).unwrap());
             }
         };
@@ -353,17 +254,12 @@ async fn positions_grow_in_the_order_of_commits_over_writers_and_transactions() 
                     tokio::time::sleep(Duration::from_millis(1)).await;
                     tx.commit().await.unwrap();
                 } else {
-                    db.writer()
-                        .submit(vec![Write::new(insert, args)])
-                        .await
-                        .unwrap();
+                    db.writer().submit(vec![Write::new(insert, args)]).await.unwrap();
                 }
             }
         };
         let all = async { tokio::join!(work(&test.db, "a"), work(&other, "b"), seen_in_order) };
-        tokio::time::timeout(Duration::from_secs(20), all)
-            .await
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
         other.close().await;
     }
 }
@@ -378,16 +274,7 @@ async fn a_group_names_the_position_of_its_own_event() {
         }
         let same = "select count(*) as n from setting o join setting p on o.name = p.name and o.value = p.value \
             where o.org = 'o' and p.org = 'p'";
-        assert_eq!(
-            test.db
-                .one(same, args![])
-                .await
-                .unwrap()
-                .unwrap()
-                .int("n")
-                .unwrap(),
-            2
-        );
+        assert_eq!(test.db.one(same, args![]).await.unwrap().unwrap().int("n").unwrap(), 2);
     }
 }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::{Arg, DbError, Engine, Tx, Wake, Write};
+use super::session::{Link, Session, at_once};
+use super::{Arg, DbError, Engine, Wake, Write, sqlite};
 use crate::bus::Bus;
 
 /// Writes in one commit, at most (a group is never split).
@@ -60,9 +61,11 @@ enum Order {
 }
 
 /// The writes of one caller: atomic.
+type Writes = Vec<Write>;
+
 #[derive(Debug)]
 struct Group {
-    writes: Vec<Write>,
+    writes: Writes,
     reply: Option<oneshot::Sender<Outcome>>,
 }
 
@@ -74,21 +77,9 @@ impl Writer {
         let (queue, orders) = mpsc::channel(QUEUE_GROUPS);
         let stats = Arc::<Stats>::default();
         let tasks = TaskTracker::new();
-        tasks.spawn(
-            Task {
-                engine,
-                bus,
-                stats: Arc::clone(&stats),
-                orders,
-            }
-            .run(),
-        );
+        tasks.spawn(Task { engine, bus, stats: Arc::clone(&stats), orders }.run());
         tasks.close();
-        Self {
-            queue,
-            stats,
-            tasks,
-        }
+        Self { queue, stats, tasks }
     }
 
     /// Queues a group and returns. It is durable some milliseconds later; when it fails then, that is logged: use this
@@ -97,13 +88,7 @@ impl Writer {
     /// # Errors
     /// [`DbError::Closed`] when the server is stopping.
     pub async fn submit(&self, writes: Vec<Write>) -> Result<(), DbError> {
-        self.queue
-            .send(Order::Commit(Group {
-                writes,
-                reply: None,
-            }))
-            .await
-            .map_err(|_| DbError::Closed)
+        self.queue.send(Order::Commit(Group { writes, reply: None })).await.map_err(|_| DbError::Closed)
     }
 
     /// As [`Writer::submit`], but takes the writes only once there is a place for them: a caller that stops waiting
@@ -114,10 +99,7 @@ impl Writer {
     pub async fn submit_from(&self, pending: &mut Vec<Write>) -> Result<(), DbError> {
         if !pending.is_empty() {
             let place = self.queue.reserve().await.map_err(|_| DbError::Closed)?;
-            place.send(Order::Commit(Group {
-                writes: std::mem::take(pending),
-                reply: None,
-            }));
+            place.send(Order::Commit(Group { writes: std::mem::take(pending), reply: None }));
         }
         Ok(())
     }
@@ -129,10 +111,7 @@ impl Writer {
     /// [`DbError::Closed`]; nothing of the group was written then.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<Vec<u64>, DbError> {
         let (reply, outcome) = oneshot::channel();
-        let order = Order::Commit(Group {
-            writes,
-            reply: Some(reply),
-        });
+        let order = Order::Commit(Group { writes, reply: Some(reply) });
         self.queue.send(order).await.map_err(|_| DbError::Closed)?;
         outcome.await.map_err(|_| DbError::Closed)?
     }
@@ -224,108 +203,45 @@ impl Task {
     /// Commits a batch, however often that takes. The common case runs without savepoints; only a batch in which
     /// something failed is run again with one around each group, so that the guilty fail alone.
     async fn write(&self, batch: Vec<Group>) {
+        let (groups, replies): (Vec<Writes>, Vec<_>) =
+            batch.into_iter().map(|group| (group.writes, group.reply)).unzip();
+        let groups = Arc::new(groups);
         let mut pause = FIRST_PAUSE;
-        let mut suspicious = false;
+        let mut care = Care::None;
         let mut tries = 0;
         let outcomes = loop {
-            let result = if suspicious {
-                self.with_savepoints(&batch, tries < GROUP_TRIES).await
-            } else {
-                self.at_once(&batch).await
-            };
-            match result {
+            match self.engine.write(Arc::clone(&groups), care).await {
                 Ok(outcomes) => break outcomes,
+                Err(DbError::Closed) => {
+                    tracing::error!(groups = groups.len(), "the store was closed before its writes were made");
+                    return;
+                }
                 Err(error) => {
                     self.stats.retries.fetch_add(1, Ordering::Relaxed);
-                    if matches!(error, DbError::Engine(sqlx::Error::PoolClosed)) {
-                        tracing::error!(
-                            groups = batch.len(),
-                            "the store was closed before its writes were made"
-                        );
-                        return;
-                    }
-                    if suspicious || error.is_transient() {
+                    if care != Care::None || error.is_transient() {
                         tries += 1;
-                        tracing::warn!(%error, tries, groups = batch.len(), "commit failed, trying again");
+                        tracing::warn!(%error, tries, groups = groups.len(), "commit failed, trying again");
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
                     // A lost connection may have committed: from now on a group that is there already fails alone.
-                    suspicious = true;
+                    care = if tries < GROUP_TRIES { Care::EachGroup } else { Care::EachGroupForGood };
                 }
             }
         };
-        self.announce(batch, outcomes);
-    }
-
-    async fn begin(&self, batch: &[Group]) -> Result<Tx, DbError> {
-        let mut tx = self.engine.begin().await?;
-        let events = batch
-            .iter()
-            .flat_map(|group| &group.writes)
-            .flat_map(|write| &write.args)
-            .filter(|arg| matches!(arg, Arg::NextPosition))
-            .count();
-        if let Some(events) = i64::try_from(events).ok().filter(|&events| events > 0) {
-            tx.take_positions(events).await?;
-        }
-        Ok(tx)
-    }
-
-    async fn at_once(&self, batch: &[Group]) -> Result<Vec<Outcome>, DbError> {
-        if batch.iter().all(|group| group.writes.is_empty()) {
-            return Ok(batch.iter().map(|_| Ok(Vec::new())).collect());
-        }
-        let mut tx = self.begin(batch).await?;
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for group in batch {
-            match run_group(&mut tx, group).await {
-                Ok(counts) => outcomes.push(Ok(counts)),
-                Err(error) => {
-                    tx.rollback().await?;
-                    return Err(error);
-                }
-            }
-        }
-        tx.commit().await?;
-        Ok(outcomes)
-    }
-
-    async fn with_savepoints(&self, batch: &[Group], again: bool) -> Result<Vec<Outcome>, DbError> {
-        let mut tx = self.begin(batch).await?;
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for group in batch {
-            tx.script("savepoint one_group".to_owned()).await?;
-            let outcome = run_group(&mut tx, group).await;
-            match &outcome {
-                // A lock or a lost connection is nobody's fault: all of it is run again.
-                Err(error) if again && error.is_transient() => {
-                    return outcome.map(|_| Vec::new());
-                }
-                Err(_) => {
-                    tx.script(
-                        "rollback to savepoint one_group; release savepoint one_group".to_owned(),
-                    )
-                    .await?
-                }
-                Ok(_) => tx.script("release savepoint one_group".to_owned()).await?,
-            }
-            outcomes.push(outcome);
-        }
-        tx.commit().await?;
-        Ok(outcomes)
+        self.announce(&groups, replies, outcomes);
     }
 
     /// Tells the callers, and wakes those who look at the new rows.
-    fn announce(&self, batch: Vec<Group>, outcomes: Vec<Outcome>) {
+    fn announce(&self, groups: &[Writes], replies: Vec<Option<oneshot::Sender<Outcome>>>, outcomes: Vec<Outcome>) {
         let mut wakes = BTreeSet::new();
         let mut writes = 0;
-        for (group, outcome) in batch.into_iter().zip(outcomes) {
+        for ((group, reply), outcome) in groups.iter().zip(replies).zip(outcomes) {
             if outcome.is_ok() {
-                writes += group.writes.len();
-                wakes.extend(group.writes.into_iter().map(|write| write.wake));
+                writes += group.len();
+                wakes.extend(group.iter().map(|write| &write.wake));
             }
-            match (group.reply, outcome) {
+            match (reply, outcome) {
                 // Whoever asked may have gone meanwhile (a closed request): the rows stay.
                 (Some(reply), outcome) => drop(reply.send(outcome)),
                 (None, Err(error)) => tracing::error!(%error, "queued rows could not be written"),
@@ -334,9 +250,7 @@ impl Task {
         }
         if writes > 0 {
             self.stats.commits.fetch_add(1, Ordering::Relaxed);
-            self.stats
-                .writes
-                .fetch_add(writes as u64, Ordering::Relaxed);
+            self.stats.writes.fetch_add(writes as u64, Ordering::Relaxed);
         }
         for wake in wakes {
             match wake {
@@ -349,10 +263,89 @@ impl Task {
     }
 }
 
-async fn run_group(tx: &mut Tx, group: &Group) -> Outcome {
-    let mut counts = Vec::with_capacity(group.writes.len());
-    for write in &group.writes {
-        let count = tx.run_borrowed(write.sql, &write.args).await?;
+/// How carefully a batch is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// As one: any failure undoes all of it.
+    None,
+    /// A savepoint around each group; a transient failure undoes all of it.
+    EachGroup,
+    /// The same, but a group fails alone of a transient failure too.
+    EachGroupForGood,
+}
+
+impl Engine {
+    /// One transaction with all groups. An error says that nothing was written, or that the connection was lost.
+    async fn write(&self, groups: Arc<Vec<Writes>>, care: Care) -> Result<Vec<Outcome>, DbError> {
+        if groups.iter().all(Vec::is_empty) {
+            return Ok(groups.iter().map(|_| Ok(Vec::new())).collect());
+        }
+        match self {
+            Self::Sqlite(engine) => {
+                let _lock = engine.lock().await?;
+                let run = move |connection: &mut rusqlite::Connection| {
+                    sqlite::begin(connection)?;
+                    let outcomes = at_once(run_groups(sqlite::session(connection), &groups, care));
+                    let committed = outcomes.and_then(|outcomes| {
+                        sqlite::commit(connection)?;
+                        Ok(outcomes)
+                    });
+                    sqlite::rollback(connection);
+                    committed
+                };
+                engine.visit(run).await?
+            }
+            Self::Postgres(pool) => {
+                let mut tx = pool.begin().await?;
+                let outcomes = run_groups(Session::new(Link::Postgres(&mut tx)), &groups, care).await;
+                match outcomes {
+                    Ok(outcomes) => {
+                        tx.commit().await?;
+                        Ok(outcomes)
+                    }
+                    Err(error) => {
+                        tx.rollback().await?;
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn run_groups(mut session: Session<'_>, groups: &[Writes], care: Care) -> Result<Vec<Outcome>, DbError> {
+    let args = groups.iter().flatten().flat_map(|write| &write.args);
+    let events = args.filter(|arg| matches!(arg, Arg::NextPosition)).count();
+    if let Some(events) = i64::try_from(events).ok().filter(|&events| events > 0) {
+        session.take_positions(events).await?;
+    }
+    let mut outcomes = Vec::with_capacity(groups.len());
+    for group in groups {
+        let outcome = match care {
+            Care::None => Ok(run_group(&mut session, group).await?),
+            Care::EachGroup | Care::EachGroupForGood => run_alone(&mut session, group, care).await?,
+        };
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+async fn run_alone(session: &mut Session<'_>, group: &Writes, care: Care) -> Result<Outcome, DbError> {
+    session.script("savepoint one_group").await?;
+    let outcome = run_group(session, group).await;
+    match &outcome {
+        // A lock or a lost connection is nobody's fault: all of it is run again.
+        Err(error) if care == Care::EachGroup && error.is_transient() => return outcome.map(Ok),
+        Err(_) => session.script("rollback to savepoint one_group; release savepoint one_group").await?,
+        Ok(_) => session.script("release savepoint one_group").await?,
+    }
+    Ok(outcome)
+}
+
+async fn run_group(session: &mut Session<'_>, group: &Writes) -> Outcome {
+    let mut counts = Vec::with_capacity(group.len());
+    for write in group {
+        let count = session.run(write.sql, &write.args).await?;
         if write.guard && count == 0 {
             return Err(DbError::Conflict);
         }

@@ -93,20 +93,8 @@ struct Attempted {
 }
 
 impl Courier {
-    pub(super) fn new(
-        outbox: Outbox,
-        host: Arc<str>,
-        places: Arc<Semaphore>,
-        woken: Arc<Notify>,
-    ) -> Self {
-        Self {
-            outbox,
-            host,
-            places,
-            woken,
-            recipients: HashMap::new(),
-            at_once: MOST_AT_ONCE,
-        }
+    pub(super) fn new(outbox: Outbox, host: Arc<str>, places: Arc<Semaphore>, woken: Arc<Notify>) -> Self {
+        Self { outbox, host, places, woken, recipients: HashMap::new(), at_once: MOST_AT_ONCE }
     }
 
     /// Works until nothing is due, and says when something is.
@@ -148,8 +136,7 @@ impl Courier {
         attempted: Result<Attempted, tokio::task::JoinError>,
         under_way: &mut HashSet<Name>,
     ) -> Result<(), DbError> {
-        let attempted = attempted
-            .map_err(|error| DbError::Engine(sqlx::Error::Io(std::io::Error::other(error))))?;
+        let attempted = attempted.map_err(|error| DbError::Io(std::io::Error::other(error)))?;
         under_way.remove(&attempted.name);
         if attempted.changed {
             self.recipients.remove(&attempted.name.0);
@@ -164,47 +151,24 @@ impl Courier {
 
     async fn due(&self, now_ms: i64, limit: usize) -> Result<Vec<Due>, DbError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self
-            .outbox
-            .db
-            .all(DUE, args![&self.host, now_ms, limit])
-            .await?;
+        let rows = self.outbox.db.all(DUE, args![&self.host, now_ms, limit]).await?;
         let due: Vec<Due> = rows.iter().map(Due::from_row).collect::<Result<_, _>>()?;
         if due.iter().all(|due| due.expires_ms > now_ms) {
             return Ok(due);
         }
         // A backlog that is stale goes in one write; what it held up is seen by the second look.
-        self.outbox
-            .db
-            .run(EXPIRE, args![&self.host, now_ms])
-            .await?;
-        let rows = self
-            .outbox
-            .db
-            .all(DUE, args![&self.host, now_ms, limit])
-            .await?;
+        self.outbox.db.run(EXPIRE, args![&self.host, now_ms]).await?;
+        let rows = self.outbox.db.all(DUE, args![&self.host, now_ms, limit]).await?;
         rows.iter().map(Due::from_row).collect()
     }
 
     async fn next_due(&self) -> Result<Option<i64>, DbError> {
-        self.outbox
-            .db
-            .one(NEXT_DUE, args![&self.host])
-            .await?
-            .map(|row| row.int("due_at"))
-            .transpose()
+        self.outbox.db.one(NEXT_DUE, args![&self.host]).await?.map(|row| row.int("due_at")).transpose()
     }
 
     /// The webhook of a delivery that can be tried now. If it cannot, the row is settled here.
-    async fn recipient_of(
-        &mut self,
-        due: &Due,
-        now_ms: i64,
-    ) -> Result<Option<Arc<Recipient>>, DbError> {
-        let known = self
-            .recipients
-            .get(&due.webhook)
-            .filter(|known| now_ms - known.read_ms < RECIPIENT_FRESH_MS);
+    async fn recipient_of(&mut self, due: &Due, now_ms: i64) -> Result<Option<Arc<Recipient>>, DbError> {
+        let known = self.recipients.get(&due.webhook).filter(|known| now_ms - known.read_ms < RECIPIENT_FRESH_MS);
         let recipient = match known {
             Some(known) => Arc::clone(known),
             None => match self.outbox.recipient(due, now_ms).await {
@@ -213,8 +177,7 @@ impl Courier {
                     if self.recipients.len() >= REMEMBERED_RECIPIENTS {
                         self.recipients.clear();
                     }
-                    self.recipients
-                        .insert(due.webhook.clone(), Arc::clone(&read));
+                    self.recipients.insert(due.webhook.clone(), Arc::clone(&read));
                     read
                 }
                 Ok(None) => {
@@ -231,21 +194,13 @@ impl Courier {
             },
         };
         if recipient.paused_until_ms > now_ms {
-            self.outbox
-                .db
-                .run(SHIFT, args![&due.webhook, recipient.paused_until_ms])
-                .await?;
+            self.outbox.db.run(SHIFT, args![&due.webhook, recipient.paused_until_ms]).await?;
             return Ok(None);
         }
         Ok(Some(recipient))
     }
 
-    async fn settle_untried(
-        &self,
-        due: &Due,
-        state: &'static str,
-        at_ms: i64,
-    ) -> Result<(), DbError> {
+    async fn settle_untried(&self, due: &Due, state: &'static str, at_ms: i64) -> Result<(), DbError> {
         let attempts = serde_json::json!(due.attempts);
         let args = args![&due.webhook, due.event.position, state, at_ms, &attempts];
         self.outbox.db.run(SETTLE, args).await.map(drop)
@@ -268,11 +223,7 @@ impl Due {
 impl Outbox {
     /// Reads a webhook and its live secrets; `None` when it is gone or disabled.
     async fn recipient(&self, due: &Due, now_ms: i64) -> Result<Option<Recipient>, OutboxError> {
-        let Some(row) = self
-            .db
-            .one(RECIPIENT, args![&due.org, &due.webhook])
-            .await?
-        else {
+        let Some(row) = self.db.one(RECIPIENT, args![&due.org, &due.webhook]).await? else {
             return Ok(None);
         };
         let (Ok(url), None) = (Url::parse(&row.text("url")?), row.opt_int("disabled_at")?) else {
@@ -283,36 +234,18 @@ impl Outbox {
             self.org_secret(&due.org).await?;
             keys = self.live_keys(&due.org, &due.org).await?;
         }
-        let method = if row.text("method")? == "PUT" {
-            reqwest::Method::PUT
-        } else {
-            reqwest::Method::POST
-        };
+        let method = if row.text("method")? == "PUT" { reqwest::Method::PUT } else { reqwest::Method::POST };
         let paused_until_ms = row.int("paused_until_at")?;
-        Ok(Some(Recipient {
-            url,
-            method,
-            keys,
-            paused_until_ms,
-            read_ms: now_ms,
-        }))
+        Ok(Some(Recipient { url, method, keys, paused_until_ms, read_ms: now_ms }))
     }
 }
 
 /// One attempt: signed, sent, judged, and its outcome made durable.
-async fn attempt(
-    outbox: Outbox,
-    places: Arc<Semaphore>,
-    due: Due,
-    recipient: Arc<Recipient>,
-) -> Attempted {
+async fn attempt(outbox: Outbox, places: Arc<Semaphore>, due: Due, recipient: Arc<Recipient>) -> Attempted {
     // The semaphore is never closed; without a place the attempt would only be unlimited, not wrong.
     let _place = places.acquire().await.ok();
     let began_ms = outbox.clock.now_ms();
-    let reply = outbox
-        .post
-        .post(parcel(&due, &recipient, began_ms), began_ms)
-        .await;
+    let reply = outbox.post.post(parcel(&due, &recipient, began_ms), began_ms).await;
     let now_ms = outbox.clock.now_ms();
 
     let mut attempts = due.attempts;
@@ -320,12 +253,7 @@ async fn attempt(
         Answer::Status { code, .. } => Some(code),
         Answer::Nothing => None,
     };
-    attempts.push(Attempt {
-        at: began_ms,
-        ms: now_ms - began_ms,
-        status,
-        error: reply.error,
-    });
+    attempts.push(Attempt { at: began_ms, ms: now_ms - began_ms, status, error: reply.error });
     #[expect(clippy::cast_precision_loss, reason = "below a thousand")]
     let jitter = outbox.ids.below(1_000) as f64 / 1_000.0;
     let verdict = judge(reply.answer, attempts.len(), now_ms, due.expires_ms, jitter);
@@ -336,36 +264,19 @@ async fn attempt(
         Verdict::Refused => ("refused", now_ms),
         Verdict::Gone => ("dropped", now_ms),
         Verdict::Expired => ("expired", now_ms),
-        Verdict::Retry {
-            at_ms,
-            lane: Lane::Fast,
-            ..
-        } => ("fast", at_ms),
-        Verdict::Retry {
-            at_ms,
-            lane: Lane::Slow,
-            ..
-        } => ("slow", at_ms),
+        Verdict::Retry { at_ms, lane: Lane::Fast, .. } => ("fast", at_ms),
+        Verdict::Retry { at_ms, lane: Lane::Slow, .. } => ("slow", at_ms),
     };
     let name = (due.webhook, due.event.position);
-    let mut writes = vec![Write::new(
-        SETTLE,
-        args![&name.0, name.1, state, at_ms, &serde_json::json!(attempts)],
-    )];
+    let mut writes = vec![Write::new(SETTLE, args![&name.0, name.1, state, at_ms, &serde_json::json!(attempts)])];
     let changed = match verdict {
         Verdict::Gone => {
-            tracing::warn!(
-                webhook = name.0,
-                org = due.org,
-                "webhook answered 410 and is disabled"
-            );
+            tracing::warn!(webhook = name.0, org = due.org, "webhook answered 410 and is disabled");
             writes.extend(gone_writes(&due.org, &name.0, now_ms));
             outbox.forget_targets(&due.org);
             true
         }
-        Verdict::Retry {
-            at_ms, pause: true, ..
-        } => {
+        Verdict::Retry { at_ms, pause: true, .. } => {
             writes.push(Write::new(PAUSE, args![&due.org, &name.0, at_ms]));
             writes.push(Write::new(SHIFT, args![&name.0, at_ms]));
             true
@@ -376,28 +287,15 @@ async fn attempt(
     metrics::histogram!("tandem_webhook_lateness_ms").record(f64_ms(began_ms - due.due_ms));
     let outcome = outbox.db.writer().commit(writes).await.map(drop);
     let healthy = status.is_some_and(|code| code < 500);
-    Attempted {
-        name,
-        healthy,
-        changed,
-        outcome,
-    }
+    Attempted { name, healthy, changed, outcome }
 }
 
 fn parcel(due: &Due, recipient: &Recipient, now_ms: i64) -> Parcel {
     let (id, timestamp_s) = (&due.event.id, now_ms / 1_000);
-    let signature = signature_header(
-        &recipient.keys,
-        id,
-        timestamp_s,
-        due.event.envelope.as_bytes(),
-    );
+    let signature = signature_header(&recipient.keys, id, timestamp_s, due.event.envelope.as_bytes());
     let headers = [
         ("content-type", "application/json".to_owned()),
-        (
-            "user-agent",
-            concat!("Tandem-Webhooks/", env!("CARGO_PKG_VERSION")).to_owned(),
-        ),
+        ("user-agent", concat!("Tandem-Webhooks/", env!("CARGO_PKG_VERSION")).to_owned()),
         ("webhook-id", id.clone()),
         ("webhook-timestamp", timestamp_s.to_string()),
         ("webhook-signature", signature),
@@ -405,10 +303,7 @@ fn parcel(due: &Due, recipient: &Recipient, now_ms: i64) -> Parcel {
     Parcel {
         url: recipient.url.clone(),
         method: recipient.method.clone(),
-        headers: headers
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
+        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         body: due.event.envelope.clone().into(),
     }
 }

@@ -57,11 +57,7 @@ pub(super) async fn run(outbox: Outbox, stop: CancellationToken) {
             next_look_ms = now_ms + LOOK_EVERY_MS;
         }
         dispatch.employ_due(now_ms);
-        let next_ms = dispatch
-            .waiting
-            .values()
-            .copied()
-            .fold(next_look_ms, i64::min);
+        let next_ms = dispatch.waiting.values().copied().fold(next_look_ms, i64::min);
         tokio::select! {
             () = stop.cancelled() => return,
             () = clock.sleep_until(next_ms) => {}
@@ -109,12 +105,8 @@ impl Dispatch {
     }
 
     fn employ_due(&mut self, now_ms: i64) {
-        let due: Vec<_> = self
-            .waiting
-            .iter()
-            .filter(|(_, due)| **due <= now_ms)
-            .map(|(host, _)| host.clone())
-            .collect();
+        let due: Vec<_> =
+            self.waiting.iter().filter(|(_, due)| **due <= now_ms).map(|(host, _)| host.clone()).collect();
         for host in due {
             self.employ(host);
         }
@@ -124,27 +116,16 @@ impl Dispatch {
         self.waiting.remove(&host);
         let woken = Arc::new(Notify::new());
         self.working.insert(Arc::clone(&host), Arc::clone(&woken));
-        let courier = Courier::new(
-            self.outbox.clone(),
-            Arc::clone(&host),
-            Arc::clone(&self.places),
-            woken,
-        );
+        let courier = Courier::new(self.outbox.clone(), Arc::clone(&host), Arc::clone(&self.places), woken);
         let stop = self.stop.clone();
         self.couriers.spawn(async move {
-            let next_ms = stop
-                .run_until_cancelled_owned(courier.work())
-                .await
-                .unwrap_or(Ok(None));
+            let next_ms = stop.run_until_cancelled_owned(courier.work()).await.unwrap_or(Ok(None));
             (host, next_ms)
         });
     }
 
     /// A courier has nothing to do for now: until when?
-    fn retire(
-        &mut self,
-        ended: Result<(Arc<str>, Result<Option<i64>, DbError>), tokio::task::JoinError>,
-    ) {
+    fn retire(&mut self, ended: Result<(Arc<str>, Result<Option<i64>, DbError>), tokio::task::JoinError>) {
         let (host, result) = match ended {
             Ok(ended) => ended,
             Err(error) => {

@@ -116,16 +116,8 @@ impl Outbox {
     ///
     /// # Errors
     /// [`OutboxError::TooMany`] above [`MAX_WEBHOOKS`]; what the store says.
-    pub async fn add_webhook(
-        &self,
-        org: &str,
-        new: NewWebhook,
-    ) -> Result<(Webhook, SigningKey), OutboxError> {
-        let found = self
-            .db
-            .one(COUNT, args![org])
-            .await?
-            .map_or(Ok(0), |row| row.int("found"))?;
+    pub async fn add_webhook(&self, org: &str, new: NewWebhook) -> Result<(Webhook, SigningKey), OutboxError> {
+        let found = self.db.one(COUNT, args![org]).await?.map_or(Ok(0), |row| row.int("found"))?;
         if found >= MAX_WEBHOOKS {
             return Err(OutboxError::TooMany);
         }
@@ -133,10 +125,7 @@ impl Outbox {
         let (target, writes) = self.target_writes(org, "", &new, Some(&key))?;
         self.db.writer().commit(writes).await?;
         self.forget_targets(org);
-        let webhook = self
-            .webhook(org, &target.id)
-            .await?
-            .ok_or(OutboxError::NotFound)?;
+        let webhook = self.webhook(org, &target.id).await?.ok_or(OutboxError::NotFound)?;
         Ok((webhook, key))
     }
 
@@ -166,25 +155,12 @@ impl Outbox {
         let id = self.ids.new("wh", now_ms);
         let host = new.url.origin().ascii_serialization();
         let kinds = serde_json::json!(new.events);
-        let add = args![
-            &id,
-            org,
-            run,
-            new.url.as_str(),
-            &host,
-            new.method,
-            &kinds,
-            now_ms
-        ];
+        let add = args![&id, org, run, new.url.as_str(), &host, new.method, &kinds, now_ms];
         let mut writes = vec![Write::new(ADD, add)];
         if let Some(key) = key {
             writes.push(self.key_write(org, &id, key, now_ms)?);
         }
-        let target = Target {
-            id: id.into(),
-            host: host.into(),
-            kinds: new.events.clone().into(),
-        };
+        let target = Target { id: id.into(), host: host.into(), kinds: new.events.clone().into() };
         Ok((target, writes))
     }
 
@@ -193,12 +169,7 @@ impl Outbox {
     /// # Errors
     /// What the store says.
     pub async fn targets_of_run(&self, org: &str, run: &str) -> Result<Vec<Target>, DbError> {
-        self.db
-            .all(OF_RUN, args![org, run])
-            .await?
-            .iter()
-            .filter_map(|row| live_target(row).transpose())
-            .collect()
+        self.db.all(OF_RUN, args![org, run]).await?.iter().filter_map(|row| live_target(row).transpose()).collect()
     }
 
     /// The organisation's webhooks.
@@ -206,12 +177,7 @@ impl Outbox {
     /// # Errors
     /// What the store says.
     pub async fn webhooks(&self, org: &str) -> Result<Vec<Webhook>, DbError> {
-        self.db
-            .all(OF_RUN, args![org, ""])
-            .await?
-            .iter()
-            .map(Webhook::from_row)
-            .collect()
+        self.db.all(OF_RUN, args![org, ""]).await?.iter().map(Webhook::from_row).collect()
     }
 
     /// One webhook or publish URL.
@@ -219,11 +185,7 @@ impl Outbox {
     /// # Errors
     /// What the store says.
     pub async fn webhook(&self, org: &str, id: &str) -> Result<Option<Webhook>, DbError> {
-        self.db
-            .one(ONE, args![org, id])
-            .await?
-            .map(|row| Webhook::from_row(&row))
-            .transpose()
+        self.db.one(ONE, args![org, id]).await?.map(|row| Webhook::from_row(&row)).transpose()
     }
 
     /// Deletes a webhook; what was on its way to it is dropped. False when there is none.
@@ -258,9 +220,7 @@ impl Outbox {
     /// # Errors
     /// What the store says.
     pub async fn enable_webhook(&self, org: &str, id: &str) -> Result<bool, DbError> {
-        self.guarded(vec![Write::guarded(ENABLE, args![org, id])])
-            .await
-            .inspect(|_| self.forget_targets(org))
+        self.guarded(vec![Write::guarded(ENABLE, args![org, id])]).await.inspect(|_| self.forget_targets(org))
     }
 
     /// Gives a webhook (or, with the organisation's id as `owner`, the organisation) a new secret. The one before it
@@ -305,38 +265,19 @@ impl Outbox {
     }
 
     /// The secrets that sign for an owner now, newest first.
-    pub(super) async fn live_keys(
-        &self,
-        org: &str,
-        owner: &str,
-    ) -> Result<Vec<SigningKey>, OutboxError> {
-        let rows = self
-            .db
-            .all(LIVE_KEYS, args![org, owner, self.clock.now_ms()])
-            .await?;
+    pub(super) async fn live_keys(&self, org: &str, owner: &str) -> Result<Vec<SigningKey>, OutboxError> {
+        let rows = self.db.all(LIVE_KEYS, args![org, owner, self.clock.now_ms()]).await?;
         rows.iter().map(|row| self.open_key(row)).collect()
     }
 
     fn open_key(&self, row: &Row) -> Result<SigningKey, OutboxError> {
-        let text = self
-            .secrets
-            .open_sealed(SEAL_PURPOSE, &row.text("sealed")?)?;
-        SigningKey::parse(text.expose())
-            .map_err(|_| OutboxError::Secret(crate::secret::SecretError::Sealed))
+        let text = self.secrets.open_sealed(SEAL_PURPOSE, &row.text("sealed")?)?;
+        SigningKey::parse(text.expose()).map_err(|_| OutboxError::Secret(crate::secret::SecretError::Sealed))
     }
 
-    fn key_write(
-        &self,
-        org: &str,
-        owner: &str,
-        key: &SigningKey,
-        now_ms: i64,
-    ) -> Result<Write, OutboxError> {
+    fn key_write(&self, org: &str, owner: &str, key: &SigningKey, now_ms: i64) -> Result<Write, OutboxError> {
         let sealed = self.secrets.seal(SEAL_PURPOSE, &key.expose())?;
-        Ok(Write::new(
-            ADD_KEY,
-            args![self.ids.new("sec", now_ms), org, owner, sealed, now_ms],
-        ))
+        Ok(Write::new(ADD_KEY, args![self.ids.new("sec", now_ms), org, owner, sealed, now_ms]))
     }
 
     async fn guarded(&self, writes: Vec<Write>) -> Result<bool, DbError> {
@@ -354,30 +295,17 @@ pub(super) fn live_target(row: &Row) -> Result<Option<Target>, DbError> {
         return Ok(None);
     }
     let kinds: Vec<String> = row.json("events")?;
-    Ok(Some(Target {
-        id: row.text("id")?.into(),
-        host: row.text("host")?.into(),
-        kinds: kinds.into(),
-    }))
+    Ok(Some(Target { id: row.text("id")?.into(), host: row.text("host")?.into(), kinds: kinds.into() }))
 }
 
 /// The writes that end a webhook which answered 410.
 pub(super) fn gone_writes(org: &str, id: &str, now_ms: i64) -> Vec<Write> {
-    vec![
-        Write::new(DISABLE, args![org, id, now_ms]),
-        Write::new(DROP_OPEN, args![org, id]),
-    ]
+    vec![Write::new(DISABLE, args![org, id, now_ms]), Write::new(DROP_OPEN, args![org, id])]
 }
 
 /// The targets of an organisation's own webhooks.
 pub(super) async fn load_targets(outbox: &Outbox, org: &str) -> Result<Arc<[Target]>, DbError> {
-    let rows = outbox
-        .db
-        .all(OF_RUN, vec![Arg::from(org), Arg::from("")])
-        .await?;
-    let targets: Result<Vec<_>, _> = rows
-        .iter()
-        .filter_map(|row| live_target(row).transpose())
-        .collect();
+    let rows = outbox.db.all(OF_RUN, vec![Arg::from(org), Arg::from("")]).await?;
+    let targets: Result<Vec<_>, _> = rows.iter().filter_map(|row| live_target(row).transpose()).collect();
     Ok(targets?.into())
 }

@@ -45,18 +45,12 @@ struct Receivers {
 const OK: Option<Answer> = status(200);
 
 const fn status(code: u16) -> Option<Answer> {
-    Some(Answer::Status {
-        code,
-        retry_after_ms: None,
-    })
+    Some(Answer::Status { code, retry_after_ms: None })
 }
 
 impl Receivers {
     fn new(rule: impl Fn(&Got, usize) -> Option<Answer> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self {
-            rule: Mutex::new(Box::new(rule)),
-            got: Mutex::default(),
-        })
+        Arc::new(Self { rule: Mutex::new(Box::new(rule)), got: Mutex::default() })
     }
 
     fn turn(&self, rule: impl Fn(&Got, usize) -> Option<Answer> + Send + Sync + 'static) {
@@ -93,10 +87,7 @@ impl Post for Receivers {
             // A receiver takes its time, so that attempts overlap.
             tokio::task::yield_now().await;
             match answer {
-                Some(answer) => Reply {
-                    answer,
-                    error: None,
-                },
+                Some(answer) => Reply { answer, error: None },
                 None => std::future::pending().await,
             }
         })
@@ -176,11 +167,7 @@ impl Stage {
     }
 
     async fn all(&self, webhook: &Webhook) -> Vec<Delivery> {
-        let mut all = self
-            .outbox
-            .deliveries(ORG, &webhook.id, None, 200)
-            .await
-            .unwrap();
+        let mut all = self.outbox.deliveries(ORG, &webhook.id, None, 200).await.unwrap();
         all.reverse();
         all
     }
@@ -198,15 +185,8 @@ impl Stage {
     /// The states of all deliveries to a webhook once none is on its way.
     async fn settled(&self, webhook: &Webhook) -> Vec<String> {
         eventually(async || {
-            let states: Vec<_> = self
-                .all(webhook)
-                .await
-                .into_iter()
-                .map(|delivery| delivery.state)
-                .collect();
-            let open = states
-                .iter()
-                .any(|state| state == "fast" || state == "slow");
+            let states: Vec<_> = self.all(webhook).await.into_iter().map(|delivery| delivery.state).collect();
+            let open = states.iter().any(|state| state == "fast" || state == "slow");
             (!open).then_some(states)
         })
         .await
@@ -247,9 +227,7 @@ async fn subscribers_get_what_they_want_in_order_and_signed() {
     for test in TestDb::each().await {
         let stage = stage(&test, &Receivers::new(|_, _| OK)).await;
         let (all, key) = stage.webhook("all.example", &[]).await;
-        let (ends, _) = stage
-            .webhook("ends.example", &["call.completed", "recording.*"])
-            .await;
+        let (ends, _) = stage.webhook("ends.example", &["call.completed", "recording.*"]).await;
         stage.emit("c1", "call.ringing", 1..=3).await;
         stage.emit("c1", "call.completed", [4]).await;
         stage.emit("c1", "recording.ready", [5]).await;
@@ -257,22 +235,13 @@ async fn subscribers_get_what_they_want_in_order_and_signed() {
         assert_eq!(stage.settled(&all).await, ["done"; 6]);
         assert_eq!(stage.settled(&ends).await, ["done"; 3]);
         let got = stage.got(9).await;
-        let to_all: Vec<_> = got
-            .iter()
-            .filter(|got| got.host == "all.example" && got.key == "c1")
-            .collect();
-        assert_eq!(
-            to_all.iter().map(|got| got.seq).collect::<Vec<_>>(),
-            [1, 2, 3, 4, 5]
-        );
+        let to_all: Vec<_> = got.iter().filter(|got| got.host == "all.example" && got.key == "c1").collect();
+        assert_eq!(to_all.iter().map(|got| got.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         for got in to_all {
             assert_eq!(got.header("webhook-id"), got.id);
             let timestamp: i64 = got.header("webhook-timestamp").parse().unwrap();
             assert_eq!(timestamp, NOW / 1_000);
-            assert_eq!(
-                got.header("webhook-signature"),
-                key.sign(&got.id, timestamp, &got.body)
-            );
+            assert_eq!(got.header("webhook-signature"), key.sign(&got.id, timestamp, &got.body));
             assert_eq!(got.header("content-type"), "application/json");
         }
         stage.end().await;
@@ -284,12 +253,7 @@ async fn nobody_subscribed_means_no_rows() {
     let test = TestDb::sqlite().await;
     let stage = stage(&test, &Receivers::new(|_, _| OK)).await;
     stage.emit("c1", "call.ringing", 1..=3).await;
-    let row = test
-        .db
-        .one("select count(*) as n from delivery", args![])
-        .await
-        .unwrap()
-        .unwrap();
+    let row = test.db.one("select count(*) as n from delivery", args![]).await.unwrap().unwrap();
     assert_eq!(row.int("n").unwrap(), 0);
     stage.end().await;
 }
@@ -297,11 +261,7 @@ async fn nobody_subscribed_means_no_rows() {
 #[tokio::test]
 async fn a_failing_receiver_is_tried_along_the_ladder_and_holds_order_only_on_its_fast_part() {
     for test in TestDb::each().await {
-        let stage = stage(
-            &test,
-            &Receivers::new(|got, _| if got.seq == 1 { status(500) } else { OK }),
-        )
-        .await;
+        let stage = stage(&test, &Receivers::new(|got, _| if got.seq == 1 { status(500) } else { OK })).await;
         let (webhook, _) = stage.webhook("a.example", &[]).await;
         stage.emit("c1", "call.completed", 1..=2).await;
         let mut waits = Vec::new();
@@ -317,33 +277,17 @@ async fn a_failing_receiver_is_tried_along_the_ladder_and_holds_order_only_on_it
                 stage.hand.set(first.due_ms);
             }
         }
-        assert_eq!(
-            waits[..2],
-            [("fast".to_owned(), 1_000), ("fast".to_owned(), 3_000)]
-        );
-        assert!(
-            waits[2].0 == "slow" && (30_000..=36_000).contains(&waits[2].1),
-            "{waits:?}"
-        );
+        assert_eq!(waits[..2], [("fast".to_owned(), 1_000), ("fast".to_owned(), 3_000)]);
+        assert!(waits[2].0 == "slow" && (30_000..=36_000).contains(&waits[2].1), "{waits:?}");
         // Now the second passes.
         let both = stage.after_attempts(&webhook, 4).await;
-        assert_eq!(
-            (both[0].state.as_str(), both[1].state.as_str()),
-            ("slow", "done")
-        );
+        assert_eq!((both[0].state.as_str(), both[1].state.as_str()), ("slow", "done"));
         stage.receivers.turn(|_, _| OK);
         stage.hand.set(both[0].due_ms);
         assert_eq!(stage.settled(&webhook).await, ["done", "done"]);
         let got = stage.receivers.got();
-        assert_eq!(
-            got.iter().map(|got| got.seq).collect::<Vec<_>>(),
-            [1, 1, 1, 2, 1]
-        );
-        assert!(
-            got.iter()
-                .filter(|got| got.seq == 1)
-                .all(|got| got.body == stage.receivers.got()[0].body)
-        );
+        assert_eq!(got.iter().map(|got| got.seq).collect::<Vec<_>>(), [1, 1, 1, 2, 1]);
+        assert!(got.iter().filter(|got| got.seq == 1).all(|got| got.body == stage.receivers.got()[0].body));
         stage.end().await;
     }
 }
@@ -359,12 +303,7 @@ async fn refusals_end_a_delivery_and_410_ends_the_webhook() {
         stage.emit("c1", "call.completed", 3..=6).await;
         assert_eq!(stage.settled(&webhook).await[2..], ["dropped"; 4]);
         assert_eq!(stage.receivers.got().len(), 3);
-        let disabled = stage
-            .outbox
-            .webhook(ORG, &webhook.id)
-            .await
-            .unwrap()
-            .unwrap();
+        let disabled = stage.outbox.webhook(ORG, &webhook.id).await.unwrap().unwrap();
         assert_eq!(disabled.disabled_ms, Some(NOW));
         assert!(stage.outbox.targets(ORG).await.unwrap().is_empty());
         assert!(stage.outbox.enable_webhook(ORG, &webhook.id).await.unwrap());
@@ -376,10 +315,7 @@ async fn refusals_end_a_delivery_and_410_ends_the_webhook() {
 #[tokio::test]
 async fn retry_after_silences_the_whole_webhook_for_that_long() {
     for test in TestDb::each().await {
-        let busy = Answer::Status {
-            code: 503,
-            retry_after_ms: Some(60_000),
-        };
+        let busy = Answer::Status { code: 503, retry_after_ms: Some(60_000) };
         let stage = stage(&test, &Receivers::new(move |_, _| Some(busy))).await;
         let (webhook, _) = stage.webhook("a.example", &[]).await;
         stage.emit("c1", "call.completed", [1]).await;
@@ -410,12 +346,7 @@ async fn stale_progress_is_dropped_and_the_end_of_the_call_is_not() {
     a_moment().await;
     stage.hand.set(NOW + 300_000);
     let states = stage.settled(&webhook).await;
-    assert_eq!(
-        states,
-        [
-            "expired", "expired", "expired", "expired", "expired", "done"
-        ]
-    );
+    assert_eq!(states, ["expired", "expired", "expired", "expired", "expired", "done"]);
     stage.end().await;
 }
 
@@ -427,26 +358,13 @@ async fn a_receiver_that_hangs_holds_up_nobody_else() {
     let (slow, _) = stage.webhook("slow.example", &[]).await;
     let (quick, _) = stage.webhook("quick.example", &[]).await;
     for call in 0..100 {
-        stage
-            .emit(&format!("c{call}"), "call.completed", 1..=2)
-            .await;
+        stage.emit(&format!("c{call}"), "call.completed", 1..=2).await;
     }
     assert_eq!(stage.settled(&quick).await, ["done"; 200]);
-    let under_way: BTreeSet<_> = stage
-        .receivers
-        .got()
-        .into_iter()
-        .filter(|got| got.host == "slow.example")
-        .map(|got| got.id)
-        .collect();
+    let under_way: BTreeSet<_> =
+        stage.receivers.got().into_iter().filter(|got| got.host == "slow.example").map(|got| got.id).collect();
     assert_eq!(under_way.len(), 32);
-    assert!(
-        stage
-            .all(&slow)
-            .await
-            .iter()
-            .all(|delivery| delivery.state == "fast")
-    );
+    assert!(stage.all(&slow).await.iter().all(|delivery| delivery.state == "fast"));
     stage.end().await;
 }
 
@@ -458,8 +376,7 @@ async fn a_run_has_its_own_publish_url_signed_with_its_secret_or_the_organisatio
         let mut signed = Vec::new();
         for (run, key) in [("run_1", Some(&own)), ("run_2", None)] {
             let new = NewWebhook {
-                url: Url::parse(&format!("http://{}.example:8080/x", run.replace('_', "-")))
-                    .unwrap(),
+                url: Url::parse(&format!("http://{}.example:8080/x", run.replace('_', "-"))).unwrap(),
                 method: "PUT",
                 events: vec![],
             };
@@ -475,26 +392,17 @@ async fn a_run_has_its_own_publish_url_signed_with_its_secret_or_the_organisatio
             };
             writes.extend(Outbox::event_writes(&event, [&target]));
             test.db.writer().commit(writes).await.unwrap();
-            assert_eq!(
-                stage.outbox.targets_of_run(ORG, run).await.unwrap(),
-                [target]
-            );
+            assert_eq!(stage.outbox.targets_of_run(ORG, run).await.unwrap(), [target]);
             let expected = match key {
                 Some(key) => key.clone(),
                 None => stage.outbox.org_secret(ORG).await.unwrap(),
             };
             signed.push(expected);
         }
-        assert!(
-            stage.outbox.targets(ORG).await.unwrap().is_empty(),
-            "a run's URL is not the organisation's"
-        );
+        assert!(stage.outbox.targets(ORG).await.unwrap().is_empty(), "a run's URL is not the organisation's");
         for got in stage.got(2).await {
             let key = &signed[usize::from(got.key == "run_2")];
-            assert_eq!(
-                got.header("webhook-signature"),
-                key.sign(&got.id, NOW / 1_000, &got.body)
-            );
+            assert_eq!(got.header("webhook-signature"), key.sign(&got.id, NOW / 1_000, &got.body));
         }
         assert_eq!(stage.outbox.org_secret(ORG).await.unwrap(), signed[1]);
         stage.end().await;
@@ -511,23 +419,13 @@ async fn two_secrets_sign_during_a_rotation_and_one_a_day_later() {
         stage.emit("c1", "call.completed", [1]).await;
         let got = stage.got(1).await.remove(0);
         let at = NOW / 1_000 + 1;
-        let both = format!(
-            "{} {}",
-            new.sign(&got.id, at, &got.body),
-            old.sign(&got.id, at, &got.body)
-        );
+        let both = format!("{} {}", new.sign(&got.id, at, &got.body), old.sign(&got.id, at, &got.body));
         assert_eq!(got.header("webhook-signature"), both);
         stage.hand.advance(DAY);
         stage.emit("c1", "call.completed", [2]).await;
         let got = stage.got(2).await.remove(1);
-        assert_eq!(
-            got.header("webhook-signature"),
-            new.sign(&got.id, at + DAY / 1_000, &got.body)
-        );
-        assert!(matches!(
-            stage.outbox.rotate_secret(ORG, "wh_none").await,
-            Err(OutboxError::NotFound)
-        ));
+        assert_eq!(got.header("webhook-signature"), new.sign(&got.id, at + DAY / 1_000, &got.body));
+        assert!(matches!(stage.outbox.rotate_secret(ORG, "wh_none").await, Err(OutboxError::NotFound)));
         stage.end().await;
     }
 }
@@ -535,37 +433,17 @@ async fn two_secrets_sign_during_a_rotation_and_one_a_day_later() {
 #[tokio::test]
 async fn a_replay_goes_out_again_under_its_old_id() {
     for test in TestDb::each().await {
-        let stage = stage(
-            &test,
-            &Receivers::new(|_, before| if before == 0 { status(400) } else { OK }),
-        )
-        .await;
+        let stage = stage(&test, &Receivers::new(|_, before| if before == 0 { status(400) } else { OK })).await;
         let (webhook, _) = stage.webhook("a.example", &[]).await;
         stage.emit("c1", "call.completed", [1]).await;
         assert_eq!(stage.settled(&webhook).await, ["refused"]);
         let position = stage.all(&webhook).await[0].position;
-        assert!(
-            !stage
-                .outbox
-                .replay("org_2", &webhook.id, position)
-                .await
-                .unwrap()
-        );
-        assert!(
-            stage
-                .outbox
-                .replay(ORG, &webhook.id, position)
-                .await
-                .unwrap()
-        );
+        assert!(!stage.outbox.replay("org_2", &webhook.id, position).await.unwrap());
+        assert!(stage.outbox.replay(ORG, &webhook.id, position).await.unwrap());
         let got = stage.got(2).await;
         assert_eq!((&got[0].id, &got[0].body), (&got[1].id, &got[1].body));
         assert_eq!(stage.settled(&webhook).await, ["done"]);
-        let statuses: Vec<_> = stage.all(&webhook).await[0]
-            .attempts
-            .iter()
-            .map(|attempt| attempt.status)
-            .collect();
+        let statuses: Vec<_> = stage.all(&webhook).await[0].attempts.iter().map(|attempt| attempt.status).collect();
         assert_eq!(statuses, [Some(400), Some(200)]);
         stage.end().await;
     }
@@ -576,28 +454,9 @@ async fn a_deleted_webhook_gets_nothing_more_and_belongs_to_its_organisation_alo
     for test in TestDb::each().await {
         let stage = stage(&test, &Receivers::new(|_, _| status(500))).await;
         let (webhook, _) = stage.webhook("a.example", &[]).await;
-        assert!(
-            stage
-                .outbox
-                .webhook("org_2", &webhook.id)
-                .await
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            !stage
-                .outbox
-                .remove_webhook("org_2", &webhook.id)
-                .await
-                .unwrap()
-        );
-        assert!(
-            !stage
-                .outbox
-                .disable_webhook("org_2", &webhook.id)
-                .await
-                .unwrap()
-        );
+        assert!(stage.outbox.webhook("org_2", &webhook.id).await.unwrap().is_none());
+        assert!(!stage.outbox.remove_webhook("org_2", &webhook.id).await.unwrap());
+        assert!(!stage.outbox.disable_webhook("org_2", &webhook.id).await.unwrap());
         let stale = stage.outbox.targets(ORG).await.unwrap();
         stage.emit("c1", "call.completed", [1]).await;
         stage.after_attempts(&webhook, 1).await;
@@ -612,11 +471,7 @@ async fn a_deleted_webhook_gets_nothing_more_and_belongs_to_its_organisation_alo
             seq: 1,
             body: json!({}),
         };
-        test.db
-            .writer()
-            .commit(Outbox::event_writes(&event, stale.iter()))
-            .await
-            .unwrap();
+        test.db.writer().commit(Outbox::event_writes(&event, stale.iter())).await.unwrap();
         assert_eq!(stage.settled(&webhook).await, ["dropped", "dropped"]);
         stage.hand.advance(DAY / 2);
         a_moment().await;
@@ -635,13 +490,8 @@ async fn nothing_is_lost_and_order_holds_over_crashes() {
         let chance = Ids::seeded(seed);
         let flaky = chance.clone();
         // An event's first two arrivals may fail: the fast tries then still hold its key.
-        let receivers = Receivers::new(move |_, before| {
-            if before < 2 && flaky.below(3) == 0 {
-                status(500)
-            } else {
-                OK
-            }
-        });
+        let receivers =
+            Receivers::new(move |_, before| if before < 2 && flaky.below(3) == 0 { status(500) } else { OK });
         let mut sent: BTreeMap<String, i64> = BTreeMap::new();
         let mut now_ms = NOW;
         for life in 0..4 {
@@ -653,9 +503,7 @@ async fn nothing_is_lost_and_order_holds_over_crashes() {
                 let key = format!("c{}", chance.below(4));
                 let seq = sent.entry(key.clone()).or_default();
                 let more = i64::try_from(1 + chance.below(3)).unwrap();
-                stage
-                    .emit(&key, "call.completed", *seq + 1..=*seq + more)
-                    .await;
+                stage.emit(&key, "call.completed", *seq + 1..=*seq + more).await;
                 *seq += more;
                 stage.hand.advance(700);
             }
@@ -664,23 +512,12 @@ async fn nothing_is_lost_and_order_holds_over_crashes() {
                 let hand = stage.hand.clone();
                 let all_done = async {
                     let open = "select count(*) as n from delivery where state in ('fast', 'slow')";
-                    while test
-                        .db
-                        .one(open, args![])
-                        .await
-                        .unwrap()
-                        .unwrap()
-                        .int("n")
-                        .unwrap()
-                        > 0
-                    {
+                    while test.db.one(open, args![]).await.unwrap().unwrap().int("n").unwrap() > 0 {
                         hand.advance(500);
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                 };
-                tokio::time::timeout(Duration::from_secs(30), all_done)
-                    .await
-                    .unwrap();
+                tokio::time::timeout(Duration::from_secs(30), all_done).await.unwrap();
             } else {
                 tokio::time::sleep(Duration::from_micros(chance.below(15_000))).await;
             }
@@ -694,21 +531,11 @@ async fn nothing_is_lost_and_order_holds_over_crashes() {
             if got.accepted && !seqs.contains(&got.seq) {
                 seqs.push(got.seq);
             }
-            assert_eq!(
-                *bodies.entry(got.id).or_insert(got.body.clone()),
-                got.body,
-                "seed {seed}"
-            );
+            assert_eq!(*bodies.entry(got.id).or_insert(got.body.clone()), got.body, "seed {seed}");
         }
         for (key, last) in sent {
-            let seqs = first
-                .remove(&("a.example".to_owned(), key.clone()))
-                .unwrap_or_default();
-            assert_eq!(
-                seqs,
-                (1..=last).collect::<Vec<_>>(),
-                "seed {seed} key {key}"
-            );
+            let seqs = first.remove(&("a.example".to_owned(), key.clone())).unwrap_or_default();
+            assert_eq!(seqs, (1..=last).collect::<Vec<_>>(), "seed {seed} key {key}");
         }
     }
 }
