@@ -23,10 +23,7 @@ pub fn rms(pcm: &[i16]) -> u32 {
     if pcm.is_empty() {
         return 0;
     }
-    let energy: u64 = pcm
-        .iter()
-        .map(|&sample| u64::from(sample.unsigned_abs()).pow(2))
-        .sum();
+    let energy: u64 = pcm.iter().map(|&sample| u64::from(sample.unsigned_abs()).pow(2)).sum();
     (energy / pcm.len() as u64).isqrt() as u32
 }
 
@@ -46,11 +43,7 @@ impl Framer {
     pub fn new(rate: u32) -> Self {
         let frame = samples(rate);
         // 120 ms of packet on top of what a frame may have left over.
-        Self {
-            pcm: vec![0; frame * 7].into_boxed_slice(),
-            len: 0,
-            frame,
-        }
+        Self { pcm: vec![0; frame * 7].into_boxed_slice(), len: 0, frame }
     }
 
     /// Whether a whole frame waits.
@@ -86,5 +79,51 @@ impl Framer {
     /// Forgets what is left, after a source change.
     pub fn clear(&mut self) {
         self.len = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_of_a_sine_is_its_amplitude_over_root_two() {
+        let sine: Vec<i16> = (0..8_000).map(|n| (10_000.0 * (f64::from(n) * 0.1).sin()) as i16).collect();
+        assert!(rms(&sine).abs_diff(7_071) < 20, "{}", rms(&sine));
+        assert_eq!(rms(&[i16::MIN; 960]), 32_768);
+        assert_eq!(rms(&[]), 0);
+    }
+
+    #[test]
+    fn packets_of_thirty_milliseconds_become_frames_of_twenty() {
+        let mut framer = Framer::new(8_000);
+        let mut sample = 0_i16;
+        let mut taken = Vec::new();
+        let mut frame = [0; 160];
+        for _ in 0..20 {
+            while !framer.has_frame() {
+                for place in framer.space().iter_mut().take(240) {
+                    *place = sample;
+                    sample += 1;
+                }
+                framer.filled(240);
+            }
+            assert!(framer.take(&mut frame));
+            taken.extend_from_slice(&frame);
+        }
+        assert_eq!(taken, (0..3_200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_framer_always_has_room_for_the_longest_packet() {
+        let mut framer = Framer::new(48_000);
+        framer.filled(959);
+        assert!(!framer.has_frame());
+        assert!(framer.space().len() >= MAX_PACKET_SAMPLES);
+        framer.filled(1_000_000);
+        assert!(framer.space().is_empty());
+        framer.clear();
+        assert!(!framer.has_frame());
+        assert!(!framer.take(&mut [0; 960]));
     }
 }

@@ -49,12 +49,7 @@ impl Resampler {
         let filter = (from != to && from > 0 && to > 0).then(|| {
             let table = Table::shared(from, to);
             let window = vec![0.0; table.taps + CHUNK].into_boxed_slice();
-            Filter {
-                table,
-                window,
-                position: 0,
-                phase: 0,
-            }
+            Filter { table, window, position: 0, phase: 0 }
         });
         Self { filter }
     }
@@ -81,12 +76,7 @@ impl Resampler {
 
 impl Filter {
     fn process(&mut self, chunk: &[i16], out: &mut [i16]) -> usize {
-        let Self {
-            table,
-            window,
-            position,
-            phase,
-        } = self;
+        let Self { table, window, position, phase } = self;
         let taps = table.taps;
         for (place, &sample) in window.iter_mut().skip(taps).zip(chunk) {
             *place = f32::from(sample);
@@ -94,13 +84,8 @@ impl Filter {
         let mut out = out.iter_mut();
         let mut written = 0;
         while *position < chunk.len() {
-            let samples = window
-                .get(*position + 1..*position + 1 + taps)
-                .unwrap_or_default();
-            let coefficients = table
-                .coefficients
-                .get(*phase * taps..(*phase + 1) * taps)
-                .unwrap_or_default();
+            let samples = window.get(*position + 1..*position + 1 + taps).unwrap_or_default();
+            let coefficients = table.coefficients.get(*phase * taps..(*phase + 1) * taps).unwrap_or_default();
             if let Some(out) = out.next() {
                 // Saturates: `as` clamps.
                 *out = dot(samples, coefficients).round() as i16;
@@ -119,12 +104,7 @@ impl Filter {
 /// Sum of products, in eight independent sums that the compiler keeps in vector registers.
 fn dot(samples: &[f32], coefficients: &[f32]) -> f32 {
     let mut sums = [0f32; 8];
-    for (samples, coefficients) in samples
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .zip(coefficients.as_chunks::<8>().0)
-    {
+    for (samples, coefficients) in samples.as_chunks::<8>().0.iter().zip(coefficients.as_chunks::<8>().0) {
         for ((sum, sample), coefficient) in sums.iter_mut().zip(samples).zip(coefficients) {
             *sum += sample * coefficient;
         }
@@ -173,16 +153,8 @@ impl Table {
             let sum: f64 = phase.iter().sum();
             phase.iter_mut().for_each(|weight| *weight /= sum);
         }
-        let coefficients = coefficients
-            .into_iter()
-            .map(|weight| weight as f32)
-            .collect();
-        Self {
-            up,
-            down,
-            taps,
-            coefficients,
-        }
+        let coefficients = coefficients.into_iter().map(|weight| weight as f32).collect();
+        Self { up, down, taps, coefficients }
     }
 }
 
@@ -193,11 +165,7 @@ fn sinc(x: f64) -> f64 {
 
 /// The Kaiser window at `x` of its half width.
 fn kaiser(x: f64) -> f64 {
-    if x.abs() >= 1.0 {
-        0.0
-    } else {
-        bessel_i0(KAISER_BETA * (1.0 - x * x).sqrt()) / bessel_i0(KAISER_BETA)
-    }
+    if x.abs() >= 1.0 { 0.0 } else { bessel_i0(KAISER_BETA * (1.0 - x * x).sqrt()) / bessel_i0(KAISER_BETA) }
 }
 
 /// The modified Bessel function of order zero, by its power series.
@@ -211,11 +179,7 @@ fn bessel_i0(x: f64) -> f64 {
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]
@@ -227,9 +191,7 @@ mod tests {
 
     fn sine(frequency: f64, rate: u32, seconds: f64) -> Vec<i16> {
         let step = std::f64::consts::TAU * frequency / f64::from(rate);
-        (0..(seconds * f64::from(rate)) as usize)
-            .map(|n| (10_000.0 * (step * n as f64).sin()).round() as i16)
-            .collect()
+        (0..(seconds * f64::from(rate)) as usize).map(|n| (10_000.0 * (step * n as f64).sin()).round() as i16).collect()
     }
 
     fn resample(pcm: &[i16], from: u32, to: u32, chunk: usize) -> Vec<i16> {
@@ -267,14 +229,8 @@ mod tests {
                     let out = resample(&sine(frequency, from, 1.0), from, to, frame::samples(from));
                     let settled = &out[frame::samples(to) * 5..frame::samples(to) * 45];
                     let (level, rest) = spectrum(settled, frequency, to);
-                    assert!(
-                        (level / 10_000.0 - 1.0).abs() < 0.01,
-                        "{from} -> {to}, {frequency} Hz: {level}"
-                    );
-                    assert!(
-                        rest < 10.0,
-                        "{from} -> {to}, {frequency} Hz: {rest} beside the tone"
-                    );
+                    assert!((level / 10_000.0 - 1.0).abs() < 0.01, "{from} -> {to}, {frequency} Hz: {level}");
+                    assert!(rest < 10.0, "{from} -> {to}, {frequency} Hz: {rest} beside the tone");
                 }
             }
         }
@@ -302,27 +258,15 @@ mod tests {
             for to in RATES {
                 let pcm = sine(440.0, from, 0.5);
                 let whole = resample(&pcm, from, to, pcm.len());
-                assert_eq!(
-                    whole.len(),
-                    (pcm.len() * to as usize).div_ceil(from as usize),
-                    "{from} -> {to}"
-                );
+                assert_eq!(whole.len(), (pcm.len() * to as usize).div_ceil(from as usize), "{from} -> {to}");
                 for chunk in [1, 7, 160, 161, 2_000] {
-                    assert_eq!(
-                        resample(&pcm, from, to, chunk),
-                        whole,
-                        "{from} -> {to} by {chunk}"
-                    );
+                    assert_eq!(resample(&pcm, from, to, chunk), whole, "{from} -> {to} by {chunk}");
                 }
                 if RATES.contains(&from) {
                     let mut resampler = Resampler::new(from, to);
                     let mut out = vec![0; 961];
                     for frame in pcm.chunks_exact(frame::samples(from)) {
-                        assert_eq!(
-                            resampler.process(frame, &mut out),
-                            frame::samples(to),
-                            "{from} -> {to}"
-                        );
+                        assert_eq!(resampler.process(frame, &mut out), frame::samples(to), "{from} -> {to}");
                     }
                 }
             }
@@ -331,9 +275,7 @@ mod tests {
 
     #[test]
     fn full_scale_saturates_and_does_not_wrap() {
-        let square: Vec<i16> = (0..8_000)
-            .map(|n| if n / 20 % 2 == 0 { i16::MAX } else { i16::MIN })
-            .collect();
+        let square: Vec<i16> = (0..8_000).map(|n| if n / 20 % 2 == 0 { i16::MAX } else { i16::MIN }).collect();
         let out = resample(&square, 8_000, 48_000, 160);
         for (n, pair) in out.windows(2).enumerate() {
             let jump = i32::from(pair[1]) - i32::from(pair[0]);

@@ -76,9 +76,7 @@ impl ReportBlock {
             return None;
         }
         let now = (ntp >> 16) as u32;
-        let ticks = now
-            .wrapping_sub(self.last_report)
-            .wrapping_sub(self.delay_since_last_report);
+        let ticks = now.wrapping_sub(self.last_report).wrapping_sub(self.delay_since_last_report);
         // A clock that was set back, or a peer that reports nonsense, gives a huge number.
         (ticks < 1 << 22).then(|| u64::from(ticks) * 1_000_000 / 65_536)
     }
@@ -127,17 +125,8 @@ pub fn write_report(
     }
     let mut writer = Writer { out, len: 0 };
     let blocks = u8::from(block.is_some());
-    let report_words =
-        1 + if sender.is_some() { 5 } else { 0 } + if block.is_some() { 6 } else { 0 };
-    writer.header(
-        blocks,
-        if sender.is_some() {
-            SENDER_REPORT
-        } else {
-            RECEIVER_REPORT
-        },
-        report_words,
-    )?;
+    let report_words = 1 + if sender.is_some() { 5 } else { 0 } + if block.is_some() { 6 } else { 0 };
+    writer.header(blocks, if sender.is_some() { SENDER_REPORT } else { RECEIVER_REPORT }, report_words)?;
     writer.put(&ssrc.to_be_bytes())?;
     if let Some(info) = sender {
         writer.put(&info.ntp.to_be_bytes())?;
@@ -177,13 +166,9 @@ pub fn parse(datagram: &[u8], mut tell: impl FnMut(Told)) -> Result<(), RtcpErro
                     packets: report.packet_count(),
                     octets: report.octet_count(),
                 }));
-                report
-                    .report_blocks()
-                    .for_each(|block| tell(Told::Received(read_block(&block))));
+                report.report_blocks().for_each(|block| tell(Told::Received(read_block(&block))));
             }
-            Part::Rr(report) => report
-                .report_blocks()
-                .for_each(|block| tell(Told::Received(read_block(&block)))),
+            Part::Rr(report) => report.report_blocks().for_each(|block| tell(Told::Received(read_block(&block)))),
             Part::Bye(bye) => bye.ssrcs().for_each(|ssrc| tell(Told::Bye(ssrc))),
             _ => {}
         }
@@ -230,10 +215,7 @@ impl Writer<'_> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), RtcpError> {
         let end = self.len + bytes.len();
-        self.out
-            .get_mut(self.len..end)
-            .ok_or(RtcpError::BufferTooSmall)?
-            .copy_from_slice(bytes);
+        self.out.get_mut(self.len..end).ok_or(RtcpError::BufferTooSmall)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
@@ -244,13 +226,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const INFO: SenderInfo = SenderInfo {
-        ssrc: 7,
-        ntp: 0x0123_4567_89ab_cdef,
-        rtp_timestamp: 160_000,
-        packets: 1_000,
-        octets: 160_000,
-    };
+    const INFO: SenderInfo =
+        SenderInfo { ssrc: 7, ntp: 0x0123_4567_89ab_cdef, rtp_timestamp: 160_000, packets: 1_000, octets: 160_000 };
     const BLOCK: ReportBlock = ReportBlock {
         ssrc: 9,
         fraction_lost: 12,
@@ -271,26 +248,12 @@ mod tests {
         let mut out = [0; MAX_REPORT_BYTES];
         for cname in ["", "a", "ab", "abc", "abcd", &"x".repeat(MAX_CNAME_BYTES)] {
             let len = write_report(7, Some(&INFO), Some(&BLOCK), cname, true, &mut out).unwrap();
-            assert_eq!(
-                told(&out[..len]),
-                Ok(vec![
-                    Told::Sender(INFO),
-                    Told::Received(BLOCK),
-                    Told::Bye(7)
-                ])
-            );
+            assert_eq!(told(&out[..len]), Ok(vec![Told::Sender(INFO), Told::Received(BLOCK), Told::Bye(7)]));
             assert!(crate::rtp::is_rtcp(&out[..len]));
             let names: Vec<_> = Compound::parse(&out[..len])
                 .unwrap()
                 .filter_map(|part| match part.unwrap() {
-                    Part::Sdes(sdes) => Some(
-                        sdes.chunks()
-                            .next()?
-                            .items()
-                            .next()?
-                            .get_value_string()
-                            .unwrap(),
-                    ),
+                    Part::Sdes(sdes) => Some(sdes.chunks().next()?.items().next()?.get_value_string().unwrap()),
                     _ => None,
                 })
                 .collect();
@@ -312,20 +275,10 @@ mod tests {
         let mut out = [0; MAX_REPORT_BYTES];
         let len = write_report(7, Some(&INFO), Some(&BLOCK), "cname", true, &mut out).unwrap();
         for room in 0..len {
-            let result = write_report(
-                7,
-                Some(&INFO),
-                Some(&BLOCK),
-                "cname",
-                true,
-                &mut out[..room],
-            );
+            let result = write_report(7, Some(&INFO), Some(&BLOCK), "cname", true, &mut out[..room]);
             assert_eq!(result, Err(RtcpError::BufferTooSmall));
         }
-        assert_eq!(
-            write_report(7, None, None, &"x".repeat(65), false, &mut out),
-            Err(RtcpError::CnameTooLong)
-        );
+        assert_eq!(write_report(7, None, None, &"x".repeat(65), false, &mut out), Err(RtcpError::CnameTooLong));
     }
 
     #[test]
@@ -339,21 +292,10 @@ mod tests {
         // Our report went out at t, the peer kept it for 1 s, its answer came at t + 1.25 s.
         let sent = ntp_time(1_700_000_000_000_000);
         let back = ntp_time(1_700_000_001_250_000);
-        let block = ReportBlock {
-            last_report: (sent >> 16) as u32,
-            delay_since_last_report: 65_536,
-            ..BLOCK
-        };
+        let block = ReportBlock { last_report: (sent >> 16) as u32, delay_since_last_report: 65_536, ..BLOCK };
         let round_trip = block.round_trip_us(back).unwrap();
         assert!(round_trip.abs_diff(250_000) < 50, "{round_trip}");
-        assert_eq!(
-            ReportBlock {
-                last_report: 0,
-                ..block
-            }
-            .round_trip_us(back),
-            None
-        );
+        assert_eq!(ReportBlock { last_report: 0, ..block }.round_trip_us(back), None);
         assert_eq!(block.round_trip_us(sent), None, "nonsense of the peer");
     }
 

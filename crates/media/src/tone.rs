@@ -59,12 +59,7 @@ impl Generator {
             Tone::Busy => ([CALL_PROGRESS_HZ, 0], 500, 500, true),
             Tone::Beep => ([BEEP_HZ, 0], 250, 0, false),
             Tone::ComfortNoise => ([0, 0], ENDLESS_MS, 0, false),
-            Tone::Key(symbol) => (
-                tone_pair(symbol).map_or([0, 0], |(low, high)| [low, high]),
-                ENDLESS_MS,
-                0,
-                false,
-            ),
+            Tone::Key(symbol) => (tone_pair(symbol).map_or([0, 0], |(low, high)| [low, high]), ENDLESS_MS, 0, false),
         };
         let samples = |ms: u32| u64::from(ms) * u64::from(rate) / 1_000;
         Self {
@@ -92,11 +87,7 @@ impl Generator {
     }
 
     fn next(&mut self) -> i16 {
-        let at = if self.repeats {
-            self.position % self.period
-        } else {
-            self.position
-        };
+        let at = if self.repeats { self.position % self.period } else { self.position };
         self.position += 1;
         if at >= self.on {
             return 0;
@@ -105,9 +96,7 @@ impl Generator {
         let envelope = (at.min(self.on - at) as f64 / ramp as f64).min(1.0);
         let seconds = at as f64 / f64::from(self.rate);
         let waves = self.frequencies.iter().filter(|&&frequency| frequency > 0);
-        let sum: f64 = waves
-            .map(|&frequency| (TAU * f64::from(frequency) * seconds).sin())
-            .sum();
+        let sum: f64 = waves.map(|&frequency| (TAU * f64::from(frequency) * seconds).sin()).sum();
         (AMPLITUDE * envelope * sum) as i16
     }
 }
@@ -140,10 +129,7 @@ const BARS: [[i32; 7]; 8] = [
 #[must_use]
 pub fn hold_music() -> Sound {
     static MUSIC: OnceLock<Arc<[i16]>> = OnceLock::new();
-    Sound {
-        rate: MUSIC_RATE,
-        pcm: Arc::clone(MUSIC.get_or_init(render_music)),
-    }
+    Sound { rate: MUSIC_RATE, pcm: Arc::clone(MUSIC.get_or_init(render_music)) }
 }
 
 fn render_music() -> Arc<[i16]> {
@@ -153,13 +139,7 @@ fn render_music() -> Arc<[i16]> {
         let start = number * bar;
         strike(&mut music, start, *bass, 2_200.0, BAR_S);
         for (step, note) in notes.iter().enumerate() {
-            strike(
-                &mut music,
-                start + step * bar / notes.len(),
-                *note,
-                1_700.0,
-                1.6,
-            );
+            strike(&mut music, start + step * bar / notes.len(), *note, 1_700.0, 1.6);
         }
     }
     music.into_iter().map(|sample| sample as i16).collect()
@@ -199,9 +179,7 @@ mod tests {
     }
 
     fn zero_crossings(pcm: &[i16]) -> usize {
-        pcm.windows(2)
-            .filter(|pair| pair[0] < 0 && pair[1] >= 0)
-            .count()
+        pcm.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count()
     }
 
     #[test]
@@ -245,10 +223,7 @@ mod tests {
     fn tones_begin_and_end_softly() {
         for tone in [Tone::Beep, Tone::Busy, Tone::Key('1')] {
             let pcm = render(tone, 48_000, 2);
-            let steepest = pcm
-                .windows(2)
-                .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs())
-                .max();
+            let steepest = pcm.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs()).max();
             // At 48 kHz the steepest of these tones moves by 5000 * tau * 1633 / 48000 a sample.
             assert!(steepest < Some(2_000), "{tone:?} {steepest:?}");
         }
@@ -263,10 +238,7 @@ mod tests {
             assert!(rms(second) > 400, "{}", rms(second));
         }
         let seam = i32::from(pcm[0]) - i32::from(pcm[pcm.len() - 1]);
-        let steepest = pcm
-            .windows(2)
-            .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs())
-            .max();
+        let steepest = pcm.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs()).max();
         assert!(Some(seam.abs()) <= steepest);
         assert!(Arc::ptr_eq(&music.pcm, &hold_music().pcm), "rendered once");
     }

@@ -43,8 +43,7 @@ impl Concealer {
                 let made_up = i32::from(self.next_repeated());
                 let weight = step as i32 + 1;
                 let total = blend as i32 + 1;
-                *sample =
-                    ((made_up * (total - weight) + i32::from(*sample) * weight) / total) as i16;
+                *sample = ((made_up * (total - weight) + i32::from(*sample) * weight) / total) as i16;
             }
             self.lost_frames = 0;
         }
@@ -70,11 +69,7 @@ impl Concealer {
         let start = self.history.len() - self.period;
         let sample = self.history.get(start + self.phase).copied().unwrap_or(0);
         self.phase = (self.phase + 1) % self.period.max(1);
-        if self.lost_frames >= FADED_FRAMES {
-            0
-        } else {
-            sample
-        }
+        if self.lost_frames >= FADED_FRAMES { 0 } else { sample }
     }
 
     /// The lag at which the last stretch of history resembles itself most (normalised cross-correlation).
@@ -83,10 +78,7 @@ impl Concealer {
         let window = self.longest;
         let recent = self.history.get(len - window..).unwrap_or_default();
         let likeness = |lag: usize| {
-            let earlier = self
-                .history
-                .get(len - window - lag..len - lag)
-                .unwrap_or_default();
+            let earlier = self.history.get(len - window - lag..len - lag).unwrap_or_default();
             let (mut product, mut energy) = (0f32, 1f32);
             for (&now, &before) in recent.iter().zip(earlier) {
                 product += f32::from(now) * f32::from(before);

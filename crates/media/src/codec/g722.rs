@@ -18,9 +18,7 @@ impl Encoder {
 
     /// Encodes to two samples a byte; bytes written.
     pub(super) fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> Result<usize, CodecError> {
-        self.0
-            .encode_into(pcm, out)
-            .map_err(|_| CodecError::BufferTooSmall)
+        self.0.encode_into(pcm, out).map_err(|_| CodecError::BufferTooSmall)
     }
 }
 
@@ -38,8 +36,6 @@ impl Decoder {
         if pcm.len() < payload.len().saturating_mul(2) {
             return Err(CodecError::BufferTooSmall);
         }
-        self.0
-            .decode_into(payload, pcm)
-            .map_err(|_| CodecError::BufferTooSmall)
+        self.0.decode_into(payload, pcm).map_err(|_| CodecError::BufferTooSmall)
     }
 }

@@ -28,12 +28,7 @@ pub enum CodecKind {
 
 impl CodecKind {
     /// All of them, the widest band first: the order in which we offer.
-    pub const ALL: [CodecKind; 4] = [
-        CodecKind::Opus,
-        CodecKind::G722,
-        CodecKind::Pcmu,
-        CodecKind::Pcma,
-    ];
+    pub const ALL: [CodecKind; 4] = [CodecKind::Opus, CodecKind::G722, CodecKind::Pcmu, CodecKind::Pcma];
 
     /// The encoding name of an SDP `rtpmap` line.
     #[must_use]
@@ -49,9 +44,7 @@ impl CodecKind {
     /// The codec of an `rtpmap` encoding name, in any case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
     /// The codec that a static payload type stands for without an `rtpmap` (RFC 3551, table 4).
@@ -246,10 +239,13 @@ impl Decoder {
         };
         match &mut self.0 {
             DecoderState::Opus(codec) => codec.replace(next, frame),
-            DecoderState::Pcmu(concealer)
-            | DecoderState::Pcma(concealer)
-            | DecoderState::G722(_, concealer) => concealer.conceal(frame),
+            DecoderState::Pcmu(concealer) | DecoderState::Pcma(concealer) | DecoderState::G722(_, concealer) => {
+                concealer.conceal(frame)
+            }
         }
         samples
     }
 }
+
+#[cfg(test)]
+mod tests;

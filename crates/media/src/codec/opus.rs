@@ -46,9 +46,7 @@ pub(super) struct Decoder(ropus::Decoder);
 impl Decoder {
     /// A decoder that folds stereo to mono.
     pub(super) fn new() -> Result<Self, CodecError> {
-        ropus::Decoder::new(SAMPLE_RATE, Channels::Mono)
-            .map(Self)
-            .map_err(|_| CodecError::Setup)
+        ropus::Decoder::new(SAMPLE_RATE, Channels::Mono).map(Self).map_err(|_| CodecError::Setup)
     }
 
     /// Decodes one packet; samples written.
@@ -58,12 +56,10 @@ impl Decoder {
         }
         let room = pcm.len().min(MAX_PACKET_SAMPLES);
         let pcm = pcm.get_mut(..room).unwrap_or_default();
-        self.0
-            .decode(payload, pcm, DecodeMode::Normal)
-            .map_err(|error| match error {
-                ropus::DecodeError::BufferTooSmall => CodecError::BufferTooSmall,
-                _ => CodecError::Malformed,
-            })
+        self.0.decode(payload, pcm, DecodeMode::Normal).map_err(|error| match error {
+            ropus::DecodeError::BufferTooSmall => CodecError::BufferTooSmall,
+            _ => CodecError::Malformed,
+        })
     }
 
     /// Fills `frame` (20 ms) in place of a lost one: from the copy inside `next` when it carries one, else extrapolated.

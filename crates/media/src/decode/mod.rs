@@ -78,12 +78,7 @@ struct Tape {
 
 impl Tape {
     fn new(rate: u32) -> Self {
-        Self {
-            rate,
-            source: None,
-            pcm: Vec::new(),
-            room: Vec::new(),
-        }
+        Self { rate, source: None, pcm: Vec::new(), room: Vec::new() }
     }
 
     /// Appends mono samples of `rate`.
@@ -92,19 +87,15 @@ impl Tape {
             return Err(DecodeError::Damaged);
         }
         let wanted = self.rate;
-        let (current, resampler) = self
-            .source
-            .get_or_insert_with(|| (rate, Resampler::new(rate, wanted)));
+        let (current, resampler) = self.source.get_or_insert_with(|| (rate, Resampler::new(rate, wanted)));
         if *current != rate {
             (*current, *resampler) = (rate, Resampler::new(rate, wanted));
         }
         // In pieces of at most a second, so that a giant packet meets the limit early.
         for piece in mono.chunks(rate as usize) {
-            self.room
-                .resize(piece.len() * wanted as usize / rate as usize + 2, 0);
+            self.room.resize(piece.len() * wanted as usize / rate as usize + 2, 0);
             let written = resampler.process(piece, &mut self.room);
-            self.pcm
-                .extend_from_slice(self.room.get(..written).unwrap_or_default());
+            self.pcm.extend_from_slice(self.room.get(..written).unwrap_or_default());
             if self.pcm.len() / wanted.max(1) as usize >= MAX_SECONDS as usize {
                 return Err(DecodeError::TooLong);
             }
@@ -116,26 +107,14 @@ impl Tape {
         if self.pcm.is_empty() {
             return Err(DecodeError::Damaged);
         }
-        Ok(Sound {
-            rate: self.rate,
-            pcm: self.pcm.into(),
-        })
+        Ok(Sound { rate: self.rate, pcm: self.pcm.into() })
     }
 }
 
-fn decode_by_symphonia(
-    file: Bytes,
-    hint: Option<&str>,
-    tape: &mut Tape,
-) -> Result<(), DecodeError> {
+fn decode_by_symphonia(file: Bytes, hint: Option<&str>, tape: &mut Tape) -> Result<(), DecodeError> {
     let stream = MediaSourceStream::new(Box::new(Cursor::new(file)), Default::default());
     let mut format = symphonia::default::get_probe()
-        .probe(
-            &as_hint(hint),
-            stream,
-            FormatOptions::default(),
-            MetadataOptions::default(),
-        )
+        .probe(&as_hint(hint), stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|_| DecodeError::UnknownFormat)?;
     let (track, mut decoder) = open_track(&*format)?;
     let mut damaged = 0;
@@ -167,18 +146,10 @@ fn decode_by_symphonia(
 }
 
 fn open_track(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), DecodeError> {
-    let track = format
-        .default_track(TrackType::Audio)
-        .ok_or(DecodeError::UnknownFormat)?;
-    let parameters = track
-        .codec_params
-        .as_ref()
-        .and_then(|parameters| parameters.audio());
+    let track = format.default_track(TrackType::Audio).ok_or(DecodeError::UnknownFormat)?;
+    let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
     let decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(
-            parameters.ok_or(DecodeError::UnknownFormat)?,
-            &AudioDecoderOptions::default(),
-        )
+        .make_audio_decoder(parameters.ok_or(DecodeError::UnknownFormat)?, &AudioDecoderOptions::default())
         .map_err(|_| DecodeError::UnknownFormat)?;
     Ok((track.id, decoder))
 }

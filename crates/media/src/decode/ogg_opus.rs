@@ -16,10 +16,7 @@ const FIRST_PACKET_AT: usize = 28;
 
 /// Whether the file begins with an Opus stream.
 pub(super) fn is_ogg_opus(file: &[u8]) -> bool {
-    file.starts_with(b"OggS")
-        && file
-            .get(FIRST_PACKET_AT..)
-            .is_some_and(|packet| packet.starts_with(HEAD))
+    file.starts_with(b"OggS") && file.get(FIRST_PACKET_AT..).is_some_and(|packet| packet.starts_with(HEAD))
 }
 
 /// Decodes all of it; what breaks off plays up to there.
@@ -33,9 +30,7 @@ pub(super) fn decode(file: &[u8], tape: &mut Tape) -> Result<(), DecodeError> {
     while let Ok(Some(packet)) = packets.read_packet() {
         if packet.data.starts_with(HEAD) {
             let head = Head::read(&packet.data)?;
-            decoder
-                .set_gain(head.gain.into())
-                .map_err(|_| DecodeError::Damaged)?;
+            decoder.set_gain(head.gain.into()).map_err(|_| DecodeError::Damaged)?;
             skip = head.pre_skip.into();
             played = 0;
             continue;
@@ -48,11 +43,7 @@ pub(super) fn decode(file: &[u8], tape: &mut Tape) -> Result<(), DecodeError> {
         };
         played += samples as u64;
         // The last page's position says where the sound ends within its last packet (section 4.5).
-        let beyond = if packet.last_in_stream() {
-            played.saturating_sub(packet.absgp_page())
-        } else {
-            0
-        };
+        let beyond = if packet.last_in_stream() { played.saturating_sub(packet.absgp_page()) } else { 0 };
         let end = samples.saturating_sub(usize::try_from(beyond).unwrap_or(0));
         let start = skip.min(end);
         skip -= start;
@@ -72,31 +63,9 @@ impl Head {
     fn read(packet: &[u8]) -> Result<Self, DecodeError> {
         match packet {
             // Magic, version, channels, pre-skip, input rate, gain, mapping family 0: mono or stereo.
-            &[
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                version,
-                1..=2,
-                s0,
-                s1,
-                _,
-                _,
-                _,
-                _,
-                g0,
-                g1,
-                0,
-                ..,
-            ] if version >> 4 == 0 => Ok(Self {
-                pre_skip: u16::from_le_bytes([s0, s1]),
-                gain: i16::from_le_bytes([g0, g1]),
-            }),
+            &[_, _, _, _, _, _, _, _, version, 1..=2, s0, s1, _, _, _, _, g0, g1, 0, ..] if version >> 4 == 0 => {
+                Ok(Self { pre_skip: u16::from_le_bytes([s0, s1]), gain: i16::from_le_bytes([g0, g1]) })
+            }
             _ => Err(DecodeError::UnknownFormat),
         }
     }

@@ -6,84 +6,24 @@ use proptest::prelude::*;
 
 /// The files and their length in milliseconds; made with ffmpeg, `sine=frequency=440`.
 const FILES: [(&str, &[u8], u32); 14] = [
-    (
-        "mono.mp3",
-        include_bytes!("../../tests/tones/mono.mp3"),
-        1_000,
-    ),
-    (
-        "stereo.mp3",
-        include_bytes!("../../tests/tones/stereo.mp3"),
-        1_000,
-    ),
-    (
-        "vorbis.ogg",
-        include_bytes!("../../tests/tones/vorbis.ogg"),
-        1_000,
-    ),
-    (
-        "opus.ogg",
-        include_bytes!("../../tests/tones/opus.ogg"),
-        1_000,
-    ),
-    (
-        "stereo.opus",
-        include_bytes!("../../tests/tones/opus_stereo.opus"),
-        1_000,
-    ),
-    (
-        "mono.flac",
-        include_bytes!("../../tests/tones/mono.flac"),
-        1_000,
-    ),
-    (
-        "aac.m4a",
-        include_bytes!("../../tests/tones/aac.m4a"),
-        1_000,
-    ),
-    (
-        "adts.aac",
-        include_bytes!("../../tests/tones/adts.aac"),
-        1_000,
-    ),
-    (
-        "pcm16.wav",
-        include_bytes!("../../tests/tones/pcm16.wav"),
-        1_000,
-    ),
-    (
-        "pcm24.wav",
-        include_bytes!("../../tests/tones/pcm24_stereo.wav"),
-        250,
-    ),
-    (
-        "mulaw.wav",
-        include_bytes!("../../tests/tones/mulaw.wav"),
-        1_000,
-    ),
-    (
-        "alaw.wav",
-        include_bytes!("../../tests/tones/alaw.wav"),
-        1_000,
-    ),
-    (
-        "float.wav",
-        include_bytes!("../../tests/tones/float.wav"),
-        250,
-    ),
-    (
-        "odd_rate.wav",
-        include_bytes!("../../tests/tones/odd_rate.wav"),
-        1_000,
-    ),
+    ("mono.mp3", include_bytes!("../../tests/tones/mono.mp3"), 1_000),
+    ("stereo.mp3", include_bytes!("../../tests/tones/stereo.mp3"), 1_000),
+    ("vorbis.ogg", include_bytes!("../../tests/tones/vorbis.ogg"), 1_000),
+    ("opus.ogg", include_bytes!("../../tests/tones/opus.ogg"), 1_000),
+    ("stereo.opus", include_bytes!("../../tests/tones/opus_stereo.opus"), 1_000),
+    ("mono.flac", include_bytes!("../../tests/tones/mono.flac"), 1_000),
+    ("aac.m4a", include_bytes!("../../tests/tones/aac.m4a"), 1_000),
+    ("adts.aac", include_bytes!("../../tests/tones/adts.aac"), 1_000),
+    ("pcm16.wav", include_bytes!("../../tests/tones/pcm16.wav"), 1_000),
+    ("pcm24.wav", include_bytes!("../../tests/tones/pcm24_stereo.wav"), 250),
+    ("mulaw.wav", include_bytes!("../../tests/tones/mulaw.wav"), 1_000),
+    ("alaw.wav", include_bytes!("../../tests/tones/alaw.wav"), 1_000),
+    ("float.wav", include_bytes!("../../tests/tones/float.wav"), 250),
+    ("odd_rate.wav", include_bytes!("../../tests/tones/odd_rate.wav"), 1_000),
 ];
 
 fn frequency(sound: &Sound) -> f64 {
-    let crossings = sound
-        .pcm
-        .windows(2)
-        .filter(|pair| pair[0] < 0 && pair[1] >= 0)
-        .count();
+    let crossings = sound.pcm.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
     crossings as f64 * f64::from(sound.rate) / sound.pcm.len() as f64
 }
 
@@ -91,27 +31,16 @@ fn frequency(sound: &Sound) -> f64 {
 fn every_format_sounds_at_every_rate_without_a_hint() {
     for (name, file, length_ms) in FILES {
         for rate in [8_000, 16_000, 48_000] {
-            let sound = decode(Bytes::from_static(file), None, rate)
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let sound = decode(Bytes::from_static(file), None, rate).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(sound.rate, rate);
             let ms = sound.pcm.len() as u32 * 1_000 / rate;
             // AAC keeps its encoder's delay.
             assert!(ms.abs_diff(length_ms) <= 80, "{name} at {rate}: {ms} ms");
             let (start, end) = (sound.pcm.len() / 8, sound.pcm.len() * 7 / 8);
-            let middle = Sound {
-                rate,
-                pcm: sound.pcm[start..end].into(),
-            };
-            assert!(
-                (frequency(&middle) - 440.0).abs() < 8.0,
-                "{name} at {rate}: {} Hz",
-                frequency(&middle)
-            );
+            let middle = Sound { rate, pcm: sound.pcm[start..end].into() };
+            assert!((frequency(&middle) - 440.0).abs() < 8.0, "{name} at {rate}: {} Hz", frequency(&middle));
             let level = rms(&middle.pcm);
-            assert!(
-                (1_900..=3_100).contains(&level),
-                "{name} at {rate}: {level}"
-            );
+            assert!((1_900..=3_100).contains(&level), "{name} at {rate}: {level}");
         }
     }
 }
@@ -119,18 +48,8 @@ fn every_format_sounds_at_every_rate_without_a_hint() {
 #[test]
 fn hints_help_and_wrong_hints_do_no_harm() {
     for (name, file, _) in FILES {
-        for hint in [
-            "audio/mpeg; charset=binary",
-            "mp3",
-            ".wav",
-            "text/html",
-            "",
-            "/",
-        ] {
-            assert!(
-                decode(Bytes::from_static(file), Some(hint), 8_000).is_ok(),
-                "{name} as {hint}"
-            );
+        for hint in ["audio/mpeg; charset=binary", "mp3", ".wav", "text/html", "", "/"] {
+            assert!(decode(Bytes::from_static(file), Some(hint), 8_000).is_ok(), "{name} as {hint}");
         }
     }
 }
@@ -149,10 +68,7 @@ fn what_is_no_sound_is_an_error() {
         (Bytes::new(), DecodeError::UnknownFormat),
         (Bytes::from(page), DecodeError::UnknownFormat),
         (Bytes::from(vec![0; 10_000]), DecodeError::UnknownFormat),
-        (
-            Bytes::from(vec![0; MAX_FILE_BYTES + 1]),
-            DecodeError::TooLarge,
-        ),
+        (Bytes::from(vec![0; MAX_FILE_BYTES + 1]), DecodeError::TooLarge),
     ] {
         let len = file.len();
         assert_eq!(decode(file, None, 8_000).err(), Some(error), "{len} bytes");
@@ -167,10 +83,7 @@ fn a_sound_beyond_ten_minutes_is_refused() {
     file.extend(vec![0xff; samples as usize]);
     file[4..8].copy_from_slice(&(samples + 50).to_le_bytes());
     file[54..58].copy_from_slice(&samples.to_le_bytes());
-    assert_eq!(
-        decode(Bytes::from(file), None, 8_000).err(),
-        Some(DecodeError::TooLong)
-    );
+    assert_eq!(decode(Bytes::from(file), None, 8_000).err(), Some(DecodeError::TooLong));
 }
 
 #[test]

@@ -61,10 +61,7 @@ impl Detector {
     #[must_use]
     pub fn new(rate: u32) -> Self {
         let mut filters = [Goertzel::new(0); 8];
-        for (filter, hz) in filters
-            .iter_mut()
-            .zip(ROWS_HZ.into_iter().chain(COLUMNS_HZ))
-        {
+        for (filter, hz) in filters.iter_mut().zip(ROWS_HZ.into_iter().chain(COLUMNS_HZ)) {
             *filter = Goertzel::new(hz);
         }
         Self {
@@ -125,11 +122,7 @@ impl Detector {
     }
 
     fn follow(&mut self, heard: Option<char>) -> Option<Digit> {
-        self.running = if heard == self.heard {
-            self.running.saturating_add(1)
-        } else {
-            1
-        };
+        self.running = if heard == self.heard { self.running.saturating_add(1) } else { 1 };
         self.heard = heard;
         match &mut self.pressed {
             Some(press) if heard == Some(press.symbol) => {
@@ -140,16 +133,12 @@ impl Detector {
             None => {}
         }
         let over = |press: &mut Press| press.missed >= BLOCKS_TO_END;
-        let digit = self.pressed.take_if(over).map(|press| Digit {
-            symbol: press.symbol,
-            duration_ms: press.blocks * BLOCK as u32 * 1_000 / RATE,
-        });
+        let digit = self
+            .pressed
+            .take_if(over)
+            .map(|press| Digit { symbol: press.symbol, duration_ms: press.blocks * BLOCK as u32 * 1_000 / RATE });
         if self.pressed.is_none() && self.running >= BLOCKS_TO_BEGIN {
-            self.pressed = heard.map(|symbol| Press {
-                symbol,
-                blocks: self.running,
-                missed: 0,
-            });
+            self.pressed = heard.map(|symbol| Press { symbol, blocks: self.running, missed: 0 });
         }
         digit
     }
@@ -157,28 +146,16 @@ impl Detector {
 
 /// The loudest of a group and its energy, when it stands clear of the others.
 fn loudest_alone(energies: &[f32]) -> Option<(usize, f32)> {
-    let (index, &loudest) = energies
-        .iter()
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(b.1))?;
-    let others = energies
-        .iter()
-        .enumerate()
-        .filter(|(other, _)| *other != index);
-    let clear = others.fold(true, |clear, (_, &energy)| {
-        clear && energy * ABOVE_THE_REST < loudest
-    });
+    let (index, &loudest) = energies.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+    let others = energies.iter().enumerate().filter(|(other, _)| *other != index);
+    let clear = others.fold(true, |clear, (_, &energy)| clear && energy * ABOVE_THE_REST < loudest);
     clear.then_some((index, loudest))
 }
 
 impl Goertzel {
     fn new(hz: u16) -> Self {
         let angle = std::f32::consts::TAU * f32::from(hz) / RATE as f32;
-        Self {
-            coefficient: 2.0 * angle.cos(),
-            last: 0.0,
-            before: 0.0,
-        }
+        Self { coefficient: 2.0 * angle.cos(), last: 0.0, before: 0.0 }
     }
 
     fn feed(&mut self, sample: f32) {
@@ -189,8 +166,7 @@ impl Goertzel {
 
     /// The energy of this frequency in the block; begins the next block.
     fn take_energy(&mut self) -> f32 {
-        let energy = self.last * self.last + self.before * self.before
-            - self.coefficient * self.last * self.before;
+        let energy = self.last * self.last + self.before * self.before - self.coefficient * self.last * self.before;
         self.last = 0.0;
         self.before = 0.0;
         energy
@@ -214,10 +190,7 @@ mod tests {
 
     impl Dice {
         fn throw(&mut self) -> f64 {
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 33) as f64 / (1u64 << 31) as f64
         }
 
@@ -243,10 +216,7 @@ mod tests {
     fn play(symbol: char, stroke: &Stroke, dice: &mut Dice) -> Vec<i16> {
         let (low, high) = tone_pair(symbol).unwrap();
         let amplitude = 32_768.0 * db(stroke.level_db);
-        let (row, column) = (
-            amplitude * db(-stroke.twist_db / 2.0),
-            amplitude * db(stroke.twist_db / 2.0),
-        );
+        let (row, column) = (amplitude * db(-stroke.twist_db / 2.0), amplitude * db(stroke.twist_db / 2.0));
         let noise = amplitude * db(stroke.noise_db) * 3f64.sqrt();
         let on = (stroke.on_ms * 8.0) as usize;
         let total = on + (stroke.off_ms * 8.0) as usize;
@@ -254,11 +224,7 @@ mod tests {
         let mut sample = |n: usize| {
             let time = n as f64 / 8_000.0;
             let wave = |hz: u16| (TAU * (f64::from(hz) * stroke.mistuned * time + start)).sin();
-            let tones = if n < on {
-                row * wave(low) + column * wave(high)
-            } else {
-                0.0
-            };
+            let tones = if n < on { row * wave(low) + column * wave(high) } else { 0.0 };
             (tones + noise * dice.between(-1.0, 1.0)) as i16
         };
         (0..total).map(&mut sample).collect()
@@ -266,16 +232,11 @@ mod tests {
 
     fn listen(pcm: &[i16], rate: u32) -> Vec<Digit> {
         let mut detector = Detector::new(rate);
-        pcm.chunks(rate as usize / 50)
-            .filter_map(|frame| detector.listen(frame))
-            .collect()
+        pcm.chunks(rate as usize / 50).filter_map(|frame| detector.listen(frame)).collect()
     }
 
     fn symbols(pcm: &[i16]) -> String {
-        listen(pcm, 8_000)
-            .into_iter()
-            .map(|digit| digit.symbol)
-            .collect()
+        listen(pcm, 8_000).into_iter().map(|digit| digit.symbol).collect()
     }
 
     #[test]
@@ -297,10 +258,7 @@ mod tests {
             pcm.extend([0; 400]);
             let heard = symbols(&pcm);
             found += usize::from(heard == symbol.to_string());
-            assert!(
-                heard.is_empty() || heard == symbol.to_string(),
-                "{symbol} was heard as {heard}"
-            );
+            assert!(heard.is_empty() || heard == symbol.to_string(), "{symbol} was heard as {heard}");
         }
         assert!(found >= 198, "{found} of 200");
     }
@@ -309,8 +267,7 @@ mod tests {
     fn a_number_dialled_fast_is_found_in_every_codec_and_rate() {
         for kind in CodecKind::ALL {
             let rate = kind.sample_rate();
-            let (mut encoder, mut decoder) =
-                (Encoder::new(kind).unwrap(), Decoder::new(kind).unwrap());
+            let (mut encoder, mut decoder) = (Encoder::new(kind).unwrap(), Decoder::new(kind).unwrap());
             let mut detector = Detector::new(rate);
             let (mut heard, mut pcm, mut payload) = (Vec::new(), [0; 5_760], [0; 1_275]);
             for symbol in KEYS.chars() {
@@ -329,10 +286,7 @@ mod tests {
             let symbols: String = heard.iter().map(|digit| digit.symbol).collect();
             assert_eq!(symbols, KEYS, "{kind:?}");
             for digit in heard {
-                assert!(
-                    (60..=110).contains(&digit.duration_ms),
-                    "{kind:?} {digit:?}"
-                );
+                assert!((60..=110).contains(&digit.duration_ms), "{kind:?} {digit:?}");
             }
         }
     }
@@ -340,14 +294,8 @@ mod tests {
     #[test]
     fn a_held_key_is_one_digit_of_its_length() {
         let mut dice = Dice(1);
-        let stroke = Stroke {
-            level_db: -12.0,
-            twist_db: 0.0,
-            mistuned: 1.0,
-            noise_db: -40.0,
-            on_ms: 2_000.0,
-            off_ms: 100.0,
-        };
+        let stroke =
+            Stroke { level_db: -12.0, twist_db: 0.0, mistuned: 1.0, noise_db: -40.0, on_ms: 2_000.0, off_ms: 100.0 };
         let heard = listen(&play('5', &stroke, &mut dice), 8_000);
         assert_eq!(heard.len(), 1);
         assert!(heard[0].duration_ms.abs_diff(2_000) < 30, "{heard:?}");
@@ -356,14 +304,8 @@ mod tests {
     #[test]
     fn a_click_in_a_held_key_does_not_split_it() {
         let mut dice = Dice(1);
-        let stroke = Stroke {
-            level_db: -12.0,
-            twist_db: 0.0,
-            mistuned: 1.0,
-            noise_db: -40.0,
-            on_ms: 300.0,
-            off_ms: 100.0,
-        };
+        let stroke =
+            Stroke { level_db: -12.0, twist_db: 0.0, mistuned: 1.0, noise_db: -40.0, on_ms: 300.0, off_ms: 100.0 };
         let mut pcm = play('7', &stroke, &mut dice);
         pcm[1_025..1_100].fill(20_000);
         assert_eq!(symbols(&pcm), "7");
@@ -371,34 +313,12 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_no_digit() {
-        let too_short = Stroke {
-            level_db: -12.0,
-            twist_db: 0.0,
-            mistuned: 1.0,
-            noise_db: -60.0,
-            on_ms: 20.0,
-            off_ms: 100.0,
-        };
-        let too_twisted = Stroke {
-            twist_db: 14.0,
-            on_ms: 200.0,
-            ..too_short
-        };
-        let mistuned = Stroke {
-            twist_db: 0.0,
-            mistuned: 1.04,
-            ..too_twisted
-        };
-        let too_soft = Stroke {
-            mistuned: 1.0,
-            level_db: -45.0,
-            ..mistuned
-        };
-        let in_noise = Stroke {
-            level_db: -20.0,
-            noise_db: 0.0,
-            ..too_soft
-        };
+        let too_short =
+            Stroke { level_db: -12.0, twist_db: 0.0, mistuned: 1.0, noise_db: -60.0, on_ms: 20.0, off_ms: 100.0 };
+        let too_twisted = Stroke { twist_db: 14.0, on_ms: 200.0, ..too_short };
+        let mistuned = Stroke { twist_db: 0.0, mistuned: 1.04, ..too_twisted };
+        let too_soft = Stroke { mistuned: 1.0, level_db: -45.0, ..mistuned };
+        let in_noise = Stroke { level_db: -20.0, noise_db: 0.0, ..too_soft };
         for (name, stroke) in [
             ("short", too_short),
             ("twisted", too_twisted),
@@ -408,11 +328,7 @@ mod tests {
         ] {
             let mut dice = Dice(3);
             for symbol in KEYS.chars() {
-                assert_eq!(
-                    symbols(&play(symbol, &stroke, &mut dice)),
-                    "",
-                    "{symbol} too {name}"
-                );
+                assert_eq!(symbols(&play(symbol, &stroke, &mut dice)), "", "{symbol} too {name}");
             }
         }
     }
@@ -420,9 +336,7 @@ mod tests {
     #[test]
     fn noise_music_and_call_tones_are_no_digits() {
         let mut dice = Dice(9);
-        let noise: Vec<i16> = (0..80_000)
-            .map(|_| dice.between(-8_000.0, 8_000.0) as i16)
-            .collect();
+        let noise: Vec<i16> = (0..80_000).map(|_| dice.between(-8_000.0, 8_000.0) as i16).collect();
         assert_eq!(symbols(&noise), "");
         assert_eq!(listen(&hold_music().pcm, 16_000), []);
         for tone in [Tone::Ringback, Tone::Busy, Tone::Beep] {

@@ -20,27 +20,17 @@ pub struct Digit {
 }
 
 /// The sixteen keys in the order of their event codes (RFC 4733, table 3).
-const SYMBOLS: [char; 16] = [
-    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D',
-];
+const SYMBOLS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
 /// Tones of the keypad's rows and columns, in hertz (ITU-T Q.23).
 const ROWS_HZ: [u16; 4] = [697, 770, 852, 941];
 const COLUMNS_HZ: [u16; 4] = [1_209, 1_336, 1_477, 1_633];
-const KEYPAD: [[char; 4]; 4] = [
-    ['1', '2', '3', 'A'],
-    ['4', '5', '6', 'B'],
-    ['7', '8', '9', 'C'],
-    ['*', '0', '#', 'D'],
-];
+const KEYPAD: [[char; 4]; 4] = [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
 
 /// The event code of a key.
 #[must_use]
 pub fn event_code(symbol: char) -> Option<u8> {
     let symbol = symbol.to_ascii_uppercase();
-    SYMBOLS
-        .iter()
-        .position(|&known| known == symbol)
-        .map(|code| code as u8)
+    SYMBOLS.iter().position(|&known| known == symbol).map(|code| code as u8)
 }
 
 /// The key of an event code; None for events that are no keys (flash, tones).
@@ -56,7 +46,6 @@ pub fn tone_pair(symbol: char) -> Option<(u16, u16)> {
     let rows = KEYPAD.iter().zip(ROWS_HZ);
     rows.into_iter().find_map(|(row, low)| {
         let keys = row.iter().zip(COLUMNS_HZ);
-        keys.into_iter()
-            .find_map(|(&key, high)| (key == symbol).then_some((low, high)))
+        keys.into_iter().find_map(|(&key, high)| (key == symbol).then_some((low, high)))
     })
 }

@@ -37,12 +37,7 @@ impl EventReceiver {
     /// For `telephone-event/clock_rate`.
     #[must_use]
     pub fn new(clock_rate: u32) -> Self {
-        Self {
-            clock_rate: clock_rate.max(1),
-            current: None,
-            reported: None,
-            ready: None,
-        }
+        Self { clock_rate: clock_rate.max(1), current: None, reported: None, ready: None }
     }
 
     /// Takes one packet's payload; a digit when one is complete. Call [`EventReceiver::poll`] too, at least every 50 ms.
@@ -50,21 +45,14 @@ impl EventReceiver {
         if let &[event, flags, high, low, ..] = payload
             && let Some(symbol) = symbol(event)
         {
-            self.take(
-                now_us,
-                timestamp,
-                symbol,
-                flags & 0x80 != 0,
-                u32::from(u16::from_be_bytes([high, low])),
-            );
+            self.take(now_us, timestamp, symbol, flags & 0x80 != 0, u32::from(u16::from_be_bytes([high, low])));
         }
         self.poll(now_us)
     }
 
     /// A digit whose end packets were lost, or that waits.
     pub fn poll(&mut self, now_us: u64) -> Option<Digit> {
-        let over =
-            |press: &Press| press.over || now_us.saturating_sub(press.last_us) >= LOST_END_US;
+        let over = |press: &Press| press.over || now_us.saturating_sub(press.last_us) >= LOST_END_US;
         if self.ready.is_none() && self.current.as_ref().is_some_and(over) {
             self.finish();
         }
@@ -85,10 +73,7 @@ impl EventReceiver {
                 press.ticks = press.ticks.max(ticks);
                 press.last_us = now_us;
             }
-            Some(press)
-                if press.symbol == symbol
-                    && timestamp == press.timestamp.wrapping_add(SEGMENT_TICKS) =>
-            {
+            Some(press) if press.symbol == symbol && timestamp == press.timestamp.wrapping_add(SEGMENT_TICKS) => {
                 press.earlier_ticks += SEGMENT_TICKS;
                 press.timestamp = timestamp;
                 press.ticks = ticks;
@@ -99,14 +84,7 @@ impl EventReceiver {
             _ if is_repetition => return,
             _ => {
                 self.finish();
-                self.current = Some(Press {
-                    symbol,
-                    timestamp,
-                    earlier_ticks: 0,
-                    ticks,
-                    last_us: now_us,
-                    over: false,
-                });
+                self.current = Some(Press { symbol, timestamp, earlier_ticks: 0, ticks, last_us: now_us, over: false });
             }
         }
         if let Some(press) = &mut self.current {
@@ -130,10 +108,7 @@ impl EventReceiver {
         self.reported = Some(press.timestamp);
         let ticks = u64::from(press.earlier_ticks) + u64::from(press.ticks);
         let duration_ms = (ticks * 1_000 / u64::from(self.clock_rate)) as u32;
-        self.ready = Some(Digit {
-            symbol: press.symbol,
-            duration_ms,
-        });
+        self.ready = Some(Digit { symbol: press.symbol, duration_ms });
     }
 }
 
@@ -155,11 +130,8 @@ mod tests {
         let last_ms = packets.last().map_or(0, |packet| packet.0);
         let mut packets = packets.iter().peekable();
         for now_ms in (0..last_ms + 2_000).step_by(5) {
-            while let Some(&(_, timestamp, event, end, ticks)) =
-                packets.next_if(|packet| packet.0 <= now_ms)
-            {
-                let digit =
-                    receiver.receive(now_ms * 1_000, timestamp, &payload(event, end, ticks));
+            while let Some(&(_, timestamp, event, end, ticks)) = packets.next_if(|packet| packet.0 <= now_ms) {
+                let digit = receiver.receive(now_ms * 1_000, timestamp, &payload(event, end, ticks));
                 digits.extend(digit.map(|digit| (now_ms, digit)));
             }
             if now_ms % 20 == 0 {
@@ -170,10 +142,7 @@ mod tests {
     }
 
     fn symbols(packets: &[(u64, u32, u8, bool, u16)]) -> String {
-        heard(packets)
-            .into_iter()
-            .map(|(_, digit)| digit.symbol)
-            .collect()
+        heard(packets).into_iter().map(|(_, digit)| digit.symbol).collect()
     }
 
     #[test]
@@ -185,55 +154,24 @@ mod tests {
             (40, 1_000, 4, END, 480),
             (60, 1_000, 4, END, 480),
         ]);
-        assert_eq!(
-            digits,
-            [(
-                40,
-                Digit {
-                    symbol: '4',
-                    duration_ms: 60
-                }
-            )]
-        );
+        assert_eq!(digits, [(40, Digit { symbol: '4', duration_ms: 60 })]);
     }
 
     #[test]
     fn the_same_key_twice_is_two_digits() {
-        assert_eq!(
-            symbols(&[
-                (0, 1_000, 4, END, 480),
-                (200, 2_600, 4, END, 480),
-                (220, 2_600, 4, END, 480)
-            ]),
-            "44"
-        );
+        assert_eq!(symbols(&[(0, 1_000, 4, END, 480), (200, 2_600, 4, END, 480), (220, 2_600, 4, END, 480)]), "44");
     }
 
     #[test]
     fn lost_end_packets_delay_the_digit_and_do_not_lose_it() {
         let digits = heard(&[(0, 1_000, 9, false, 160), (20, 1_000, 9, false, 320)]);
-        assert_eq!(
-            digits,
-            [(
-                220,
-                Digit {
-                    symbol: '9',
-                    duration_ms: 40
-                }
-            )]
-        );
+        assert_eq!(digits, [(220, Digit { symbol: '9', duration_ms: 40 })]);
     }
 
     #[test]
     fn the_next_event_ends_one_whose_end_was_lost() {
         let digits = heard(&[(0, 1_000, 1, false, 160), (100, 1_800, 2, END, 480)]);
-        assert_eq!(
-            digits
-                .iter()
-                .map(|(_, digit)| digit.symbol)
-                .collect::<String>(),
-            "12"
-        );
+        assert_eq!(digits.iter().map(|(_, digit)| digit.symbol).collect::<String>(), "12");
     }
 
     #[test]
@@ -261,45 +199,21 @@ mod tests {
     fn a_press_of_ten_seconds_in_two_segments_is_one_digit() {
         let frames = |count: u64| (1..=count).map(|frame| (frame * 20, frame as u32 * 160));
         let first = frames(409).map(|(at_ms, ticks)| (at_ms, 1_000, 3, false, ticks as u16));
-        let second = frames(90).map(|(at_ms, ticks)| {
-            (
-                8_180 + at_ms,
-                1_000 + 0xffff,
-                3,
-                ticks == 90 * 160,
-                ticks as u16,
-            )
-        });
+        let second =
+            frames(90).map(|(at_ms, ticks)| (8_180 + at_ms, 1_000 + 0xffff, 3, ticks == 90 * 160, ticks as u16));
         let digits = heard(&first.chain(second).collect::<Vec<_>>());
-        assert_eq!(
-            digits,
-            [(
-                9_980,
-                Digit {
-                    symbol: '3',
-                    duration_ms: 8_191 + 1_800
-                }
-            )]
-        );
+        assert_eq!(digits, [(9_980, Digit { symbol: '3', duration_ms: 8_191 + 1_800 })]);
     }
 
     #[test]
     fn a_source_that_starts_anew_is_heard() {
-        assert_eq!(
-            symbols(&[(0, 900_000_000, 3, END, 800), (500, 1_000, 4, END, 800)]),
-            "34"
-        );
+        assert_eq!(symbols(&[(0, 900_000_000, 3, END, 800), (500, 1_000, 4, END, 800)]), "34");
     }
 
     #[test]
     fn flash_and_garbage_are_no_digits() {
         let mut receiver = EventReceiver::new(8_000);
-        for payload in [
-            &[16, 0x8a, 0, 160][..],
-            &[255, 0xff, 0xff, 0xff],
-            &[1, 0x8a],
-            &[],
-        ] {
+        for payload in [&[16, 0x8a, 0, 160][..], &[255, 0xff, 0xff, 0xff], &[1, 0x8a], &[]] {
             assert_eq!(receiver.receive(0, 1_000, payload), None);
         }
         assert_eq!(receiver.poll(1_000_000), None);

@@ -76,11 +76,7 @@ impl EventSender {
     /// For `telephone-event/clock_rate`.
     #[must_use]
     pub fn new(clock_rate: u32) -> Self {
-        Self {
-            ticks_per_frame: (clock_rate / 50).max(1),
-            queue: VecDeque::new(),
-            phase: Phase::Idle,
-        }
+        Self { ticks_per_frame: (clock_rate / 50).max(1), queue: VecDeque::new(), phase: Phase::Idle }
     }
 
     /// Queues a digit; false when it is no key or the queue is full.
@@ -88,19 +84,14 @@ impl EventSender {
         let Some(code) = event_code(digit.symbol) else {
             return false;
         };
-        let frames = digit
-            .duration_ms
-            .clamp(SHORTEST_MS, LONGEST_MS)
-            .div_ceil(FRAME_MS);
+        let frames = digit.duration_ms.clamp(SHORTEST_MS, LONGEST_MS).div_ceil(FRAME_MS);
         let frames = frames.min(MAX_TICKS / self.ticks_per_frame);
         self.enqueue(Queued::Key(Key { code, frames }))
     }
 
     /// Queues silence, in milliseconds; false when the queue is full.
     pub fn pause(&mut self, ms: u32) -> bool {
-        self.enqueue(Queued::Pause {
-            frames: ms.div_ceil(FRAME_MS),
-        })
+        self.enqueue(Queued::Pause { frames: ms.div_ceil(FRAME_MS) })
     }
 
     /// Whether nothing sounds and nothing waits.
@@ -119,13 +110,7 @@ impl EventSender {
     pub fn clear(&mut self) {
         self.queue.clear();
         self.phase = match self.phase {
-            Phase::Sounding { key, sent } => Phase::Ending {
-                key: Key {
-                    frames: sent.max(1),
-                    ..key
-                },
-                sent: 0,
-            },
+            Phase::Sounding { key, sent } => Phase::Ending { key: Key { frames: sent.max(1), ..key }, sent: 0 },
             ending @ Phase::Ending { .. } => ending,
             Phase::Idle | Phase::Gap { .. } => Phase::Idle,
         };
@@ -143,31 +128,19 @@ impl EventSender {
         match self.phase {
             Phase::Idle => None,
             Phase::Gap { frames } => {
-                self.phase = if frames <= 1 {
-                    Phase::Idle
-                } else {
-                    Phase::Gap { frames: frames - 1 }
-                };
+                self.phase = if frames <= 1 { Phase::Idle } else { Phase::Gap { frames: frames - 1 } };
                 None
             }
             Phase::Sounding { key, sent } => {
                 let sent = sent + 1;
                 let over = sent >= key.frames;
-                self.phase = if over {
-                    Phase::Ending { key, sent: 0 }
-                } else {
-                    Phase::Sounding { key, sent }
-                };
+                self.phase = if over { Phase::Ending { key, sent: 0 } } else { Phase::Sounding { key, sent } };
                 Some(self.packet(key.code, VOLUME, sent))
             }
             Phase::Ending { key, sent } => {
                 let sent = sent + 1;
                 let over = sent >= END_PACKETS;
-                self.phase = if over {
-                    Phase::Gap { frames: GAP_FRAMES }
-                } else {
-                    Phase::Ending { key, sent }
-                };
+                self.phase = if over { Phase::Gap { frames: GAP_FRAMES } } else { Phase::Ending { key, sent } };
                 Some(self.packet(key.code, END_BIT | VOLUME, key.frames))
             }
         }
@@ -176,10 +149,7 @@ impl EventSender {
     fn packet(&self, code: u8, flags: u8, frames: u32) -> EventPacket {
         let ticks = (frames * self.ticks_per_frame).min(MAX_TICKS) as u16;
         let [high, low] = ticks.to_be_bytes();
-        EventPacket {
-            first: flags & END_BIT == 0 && frames == 1,
-            payload: [code, flags, high, low],
-        }
+        EventPacket { first: flags & END_BIT == 0 && frames == 1, payload: [code, flags, high, low] }
     }
 
     fn enqueue(&mut self, item: Queued) -> bool {
@@ -196,10 +166,7 @@ mod tests {
     use super::*;
     use crate::dtmf::EventReceiver;
 
-    const DIGIT: Digit = Digit {
-        symbol: '5',
-        duration_ms: 100,
-    };
+    const DIGIT: Digit = Digit { symbol: '5', duration_ms: 100 };
 
     fn all_packets(sender: &mut EventSender) -> Vec<Option<EventPacket>> {
         let mut packets = Vec::new();
@@ -214,21 +181,12 @@ mod tests {
         let mut sender = EventSender::new(8_000);
         assert!(sender.push(DIGIT));
         let sent: Vec<_> = all_packets(&mut sender).into_iter().flatten().collect();
-        let durations: Vec<_> = sent
-            .iter()
-            .map(|p| u16::from_be_bytes([p.payload[2], p.payload[3]]))
-            .collect();
+        let durations: Vec<_> = sent.iter().map(|p| u16::from_be_bytes([p.payload[2], p.payload[3]])).collect();
         assert_eq!(durations, [160, 320, 480, 640, 800, 800, 800, 800]);
         assert_eq!(sent.iter().filter(|p| p.first).count(), 1);
         assert!(sent[0].first);
-        assert_eq!(
-            sent.iter().filter(|p| p.payload[1] & END_BIT != 0).count(),
-            3
-        );
-        assert!(
-            sent.iter()
-                .all(|p| p.payload[0] == 5 && p.payload[1] & 0x3f == VOLUME)
-        );
+        assert_eq!(sent.iter().filter(|p| p.payload[1] & END_BIT != 0).count(), 3);
+        assert!(sent.iter().all(|p| p.payload[0] == 5 && p.payload[1] & 0x3f == VOLUME));
     }
 
     #[test]
@@ -243,11 +201,7 @@ mod tests {
             .map(<[_]>::len)
             .filter(|&frames| frames > 0)
             .collect();
-        assert_eq!(
-            silences,
-            [3, 3 + 50, 3],
-            "frames of silence after each digit"
-        );
+        assert_eq!(silences, [3, 3 + 50, 3], "frames of silence after each digit");
     }
 
     #[test]
@@ -258,10 +212,7 @@ mod tests {
             let mut heard = String::new();
             let keys = "0123456789*#ABCD";
             for symbol in keys.chars() {
-                assert!(sender.push(Digit {
-                    symbol,
-                    duration_ms: 120
-                }));
+                assert!(sender.push(Digit { symbol, duration_ms: 120 }));
             }
             let (mut now_us, mut timestamp) = (0, 0);
             while !sender.is_idle() {
@@ -283,30 +234,20 @@ mod tests {
     #[test]
     fn clearing_ends_the_event_that_sounds() {
         let mut sender = EventSender::new(8_000);
-        sender.push(Digit {
-            symbol: '1',
-            duration_ms: 2_000,
-        });
+        sender.push(Digit { symbol: '1', duration_ms: 2_000 });
         sender.push(DIGIT);
         sender.tick();
         sender.tick();
         sender.clear();
         let rest: Vec<_> = all_packets(&mut sender).into_iter().flatten().collect();
         assert_eq!(rest.len(), 3);
-        assert!(
-            rest.iter()
-                .all(|p| p.payload == [1, END_BIT | VOLUME, 1, 64]),
-            "{rest:?}"
-        );
+        assert!(rest.iter().all(|p| p.payload == [1, END_BIT | VOLUME, 1, 64]), "{rest:?}");
     }
 
     #[test]
     fn what_is_no_key_or_too_much_is_refused() {
         let mut sender = EventSender::new(8_000);
-        assert!(!sender.push(Digit {
-            symbol: 'x',
-            duration_ms: 100
-        }));
+        assert!(!sender.push(Digit { symbol: 'x', duration_ms: 100 }));
         for _ in 0..MAX_QUEUED {
             assert!(sender.push(DIGIT));
         }
@@ -316,15 +257,9 @@ mod tests {
     #[test]
     fn a_long_press_at_48_khz_stays_within_one_packet() {
         let mut sender = EventSender::new(48_000);
-        sender.push(Digit {
-            symbol: '1',
-            duration_ms: 5_000,
-        });
+        sender.push(Digit { symbol: '1', duration_ms: 5_000 });
         let sent: Vec<_> = all_packets(&mut sender).into_iter().flatten().collect();
-        let durations: Vec<_> = sent
-            .iter()
-            .map(|p| u16::from_be_bytes([p.payload[2], p.payload[3]]))
-            .collect();
+        let durations: Vec<_> = sent.iter().map(|p| u16::from_be_bytes([p.payload[2], p.payload[3]])).collect();
         assert!(durations.is_sorted(), "{durations:?}");
         assert_eq!(durations.last(), Some(&(68 * 960)));
     }

@@ -43,11 +43,7 @@ impl SourceLock {
     /// Nothing heard yet; `expected` is the address in the party's SDP.
     #[must_use]
     pub fn new(expected: Option<SocketAddr>) -> Self {
-        Self {
-            expected,
-            locked: None,
-            candidate: None,
-        }
+        Self { expected, locked: None, candidate: None }
     }
 
     /// The party announced an address (anew): learn again.
@@ -80,31 +76,17 @@ impl SourceLock {
         let moved = self.destination() != Some(from);
         self.locked = Some((from, now_us));
         self.candidate = None;
-        if moved {
-            Verdict::Moved
-        } else {
-            Verdict::Accept
-        }
+        if moved { Verdict::Moved } else { Verdict::Accept }
     }
 
     fn passes_probation(&mut self, from: SocketAddr, packet: &Packet<'_>) -> bool {
         let follows = |candidate: &Candidate| {
-            candidate.from == from
-                && candidate.ssrc == packet.ssrc
-                && candidate.next_sequence == packet.sequence
+            candidate.from == from && candidate.ssrc == packet.ssrc && candidate.next_sequence == packet.sequence
         };
-        let packets = self
-            .candidate
-            .as_ref()
-            .filter(|candidate| follows(candidate))
-            .map_or(0, |candidate| candidate.packets)
-            + 1;
-        self.candidate = Some(Candidate {
-            from,
-            ssrc: packet.ssrc,
-            next_sequence: packet.sequence.wrapping_add(1),
-            packets,
-        });
+        let packets =
+            self.candidate.as_ref().filter(|candidate| follows(candidate)).map_or(0, |candidate| candidate.packets) + 1;
+        self.candidate =
+            Some(Candidate { from, ssrc: packet.ssrc, next_sequence: packet.sequence.wrapping_add(1), packets });
         packets >= PROBATION_PACKETS
     }
 }

@@ -69,9 +69,7 @@ impl<'a> Packet<'a> {
     pub fn write(&self, out: &mut [u8]) -> Result<usize, RtpError> {
         let len = HEADER_BYTES + self.payload.len();
         let out = out.get_mut(..len).ok_or(RtpError::BufferTooSmall)?;
-        let (header, payload) = out
-            .split_first_chunk_mut::<HEADER_BYTES>()
-            .ok_or(RtpError::BufferTooSmall)?;
+        let (header, payload) = out.split_first_chunk_mut::<HEADER_BYTES>().ok_or(RtpError::BufferTooSmall)?;
         payload.copy_from_slice(self.payload);
         // Version 2, no padding, no extension, no contributing sources.
         header[0] = 2 << 6;
@@ -81,9 +79,7 @@ impl<'a> Packet<'a> {
 
     /// Writes everything but the first byte of the header over a packet that is there.
     fn stamp(&self, packet: &mut [u8]) -> Result<(), RtpError> {
-        let header = packet
-            .first_chunk_mut::<HEADER_BYTES>()
-            .ok_or(RtpError::BufferTooSmall)?;
+        let header = packet.first_chunk_mut::<HEADER_BYTES>().ok_or(RtpError::BufferTooSmall)?;
         let [_, kind, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = header;
         *kind = (u8::from(self.marker) << 7) | (self.payload_type & 0x7f);
         [*s0, *s1] = self.sequence.to_be_bytes();
@@ -112,3 +108,6 @@ pub fn header_bytes(packet: &[u8]) -> Option<usize> {
 pub fn is_rtcp(datagram: &[u8]) -> bool {
     matches!(datagram, [first, 192..=223, ..] if first >> 6 == 2)
 }
+
+#[cfg(test)]
+mod tests;

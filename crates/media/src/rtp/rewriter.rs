@@ -50,16 +50,11 @@ impl Rewriter {
     ) -> Result<(), RtpError> {
         let packet = Packet::parse(datagram)?;
         let payload_len = packet.payload.len();
-        let fresh = !self
-            .anchor
-            .as_ref()
-            .is_some_and(|anchor| anchor.holds(sender, now_us, &packet));
+        let fresh = !self.anchor.as_ref().is_some_and(|anchor| anchor.holds(sender, now_us, &packet));
         if fresh {
             self.anchor = None;
         }
-        let anchor = self
-            .anchor
-            .get_or_insert_with(|| Anchor::at_the_end_of(sender, now_us, &packet));
+        let anchor = self.anchor.get_or_insert_with(|| Anchor::at_the_end_of(sender, now_us, &packet));
 
         let ahead = packet.sequence.wrapping_sub(anchor.expected).cast_signed();
         let sequence = sender.next_sequence().wrapping_add_signed(ahead);
@@ -81,12 +76,7 @@ impl Rewriter {
             anchor.last_timestamp = packet.timestamp;
             anchor.last_us = now_us;
             sender.skip(ahead.cast_unsigned());
-            sender.sent(
-                now_us,
-                numbers.timestamp,
-                sender.clock_rate() / 50,
-                payload_len,
-            );
+            sender.sent(now_us, numbers.timestamp, sender.clock_rate() / 50, payload_len);
         }
         numbers.stamp(datagram)
     }
@@ -97,10 +87,7 @@ impl Rewriter {
             return;
         };
         let ahead = packet.sequence.wrapping_sub(anchor.expected).cast_signed();
-        if anchor.ssrc == packet.ssrc
-            && anchor.turn == sender.speaker()
-            && (0..MAX_DROPOUT).contains(&ahead)
-        {
+        if anchor.ssrc == packet.ssrc && anchor.turn == sender.speaker() && (0..MAX_DROPOUT).contains(&ahead) {
             sender.skip(ahead.cast_unsigned());
             sender.settle();
             anchor.expected = packet.sequence.wrapping_add(1);
@@ -113,11 +100,7 @@ impl Anchor {
     fn at_the_end_of(sender: &mut Sender, now_us: u64, packet: &Packet<'_>) -> Self {
         let live = sender.live_timestamp(now_us);
         let next = sender.next_timestamp();
-        let place = if live.wrapping_sub(next).cast_signed() > 0 {
-            live
-        } else {
-            next
-        };
+        let place = if live.wrapping_sub(next).cast_signed() > 0 { live } else { next };
         Self {
             ssrc: packet.ssrc,
             expected: packet.sequence,
@@ -132,12 +115,7 @@ impl Anchor {
     fn holds(&self, sender: &Sender, now_us: u64, packet: &Packet<'_>) -> bool {
         let ahead = packet.sequence.wrapping_sub(self.expected).cast_signed();
         let real = sender.ticks(now_us.saturating_sub(self.last_us));
-        let slip = packet
-            .timestamp
-            .wrapping_sub(self.last_timestamp)
-            .wrapping_sub(real)
-            .cast_signed()
-            .unsigned_abs();
+        let slip = packet.timestamp.wrapping_sub(self.last_timestamp).wrapping_sub(real).cast_signed().unsigned_abs();
         self.ssrc == packet.ssrc
             && self.turn == sender.speaker()
             && (-MAX_MISORDER..MAX_DROPOUT).contains(&ahead)

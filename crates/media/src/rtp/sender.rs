@@ -65,17 +65,8 @@ impl Sender {
     /// Writes the header of one frame of our own in front of its payload: `packet` holds 12 bytes of room and then the coded audio.
     ///
     /// `ticks` is the frame's length on the codec's clock. After a pause the packet carries the marker bit and the pause shows in its timestamp.
-    pub fn frame(
-        &mut self,
-        now_us: u64,
-        payload_type: u8,
-        ticks: u32,
-        packet: &mut [u8],
-    ) -> Result<(), RtpError> {
-        let payload_len = packet
-            .len()
-            .checked_sub(HEADER_BYTES)
-            .ok_or(RtpError::BufferTooSmall)?;
+    pub fn frame(&mut self, now_us: u64, payload_type: u8, ticks: u32, packet: &mut [u8]) -> Result<(), RtpError> {
+        let payload_len = packet.len().checked_sub(HEADER_BYTES).ok_or(RtpError::BufferTooSmall)?;
         let live = self.live_timestamp(now_us);
         let behind = live.wrapping_sub(self.next_timestamp).cast_signed();
         let paused = i64::from(behind) > self.ticks(GAP_MS * 1_000).into();
@@ -104,11 +95,8 @@ impl Sender {
     ) -> Result<usize, RtpError> {
         let live = self.live_timestamp(now_us);
         if event.first {
-            self.event_timestamp = if live.wrapping_sub(self.next_timestamp).cast_signed() > 0 {
-                live
-            } else {
-                self.next_timestamp
-            };
+            self.event_timestamp =
+                if live.wrapping_sub(self.next_timestamp).cast_signed() > 0 { live } else { self.next_timestamp };
         }
         let packet = Packet {
             marker: event.first,
@@ -123,11 +111,7 @@ impl Sender {
         self.sent(now_us, live, 0, event.payload.len());
         self.settled = self.next_sequence;
         // Audio after the event must not carry a time before it.
-        self.next_timestamp = if live.wrapping_sub(next_timestamp).cast_signed() > 0 {
-            live
-        } else {
-            next_timestamp
-        };
+        self.next_timestamp = if live.wrapping_sub(next_timestamp).cast_signed() > 0 { live } else { next_timestamp };
         Ok(len)
     }
 
@@ -153,9 +137,7 @@ impl Sender {
     /// The media time of this very moment.
     pub(super) fn live_timestamp(&self, now_us: u64) -> u32 {
         match self.last {
-            Some((last_us, timestamp)) => {
-                timestamp.wrapping_add(self.ticks(now_us.saturating_sub(last_us)))
-            }
+            Some((last_us, timestamp)) => timestamp.wrapping_add(self.ticks(now_us.saturating_sub(last_us))),
             None => self.next_timestamp,
         }
     }

@@ -38,11 +38,7 @@ impl Source {
     /// For packets whose timestamps count `clock_rate` ticks per second.
     #[must_use]
     pub fn new(clock_rate: u32) -> Self {
-        Self {
-            clock_rate,
-            stream: None,
-            last_heard_us: None,
-        }
+        Self { clock_rate, stream: None, last_heard_us: None }
     }
 
     /// Counts a packet that was accepted.
@@ -58,11 +54,7 @@ impl Source {
     /// Notes a sender report of this stream, for the round-trip time that the other side computes.
     pub fn reported(&mut self, now_us: u64, info: &SenderInfo) {
         self.last_heard_us = Some(now_us);
-        if let Some(stream) = self
-            .stream
-            .as_mut()
-            .filter(|stream| stream.ssrc == info.ssrc)
-        {
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.ssrc == info.ssrc) {
             stream.last_report = Some((middle(info.ntp), now_us));
         }
     }
@@ -87,17 +79,15 @@ impl Source {
     /// Packets received and packets lost (never below zero) over the life of the stream.
     #[must_use]
     pub fn totals(&self) -> (u32, u32) {
-        self.stream.as_ref().map_or((0, 0), |stream| {
-            (stream.received, stream.lost().max(0).cast_unsigned())
-        })
+        self.stream.as_ref().map_or((0, 0), |stream| (stream.received, stream.lost().max(0).cast_unsigned()))
     }
 
     /// Interarrival jitter in microseconds.
     #[must_use]
     pub fn jitter_us(&self) -> u64 {
-        self.stream.as_ref().map_or(0, |stream| {
-            u64::from(stream.jitter_x16 >> 4) * 1_000_000 / u64::from(self.clock_rate.max(1))
-        })
+        self.stream
+            .as_ref()
+            .map_or(0, |stream| u64::from(stream.jitter_x16 >> 4) * 1_000_000 / u64::from(self.clock_rate.max(1)))
     }
 
     /// The report block for the next RTCP packet; begins the next interval of `fraction_lost`. None before the first packet.
@@ -132,10 +122,7 @@ impl Stream {
                 return;
             }
             let last_report = self.last_report;
-            *self = Self {
-                last_report,
-                ..Self::starting_with(packet, arrival)
-            };
+            *self = Self { last_report, ..Self::starting_with(packet, arrival) };
             return;
         }
         self.bad_sequence = None;
@@ -150,8 +137,7 @@ impl Stream {
             let difference = transit.wrapping_sub(before).cast_signed().unsigned_abs();
             // A new time line is not jitter.
             if difference < 1 << 20 {
-                self.jitter_x16 =
-                    (self.jitter_x16 + difference).saturating_sub((self.jitter_x16 + 8) >> 4);
+                self.jitter_x16 = (self.jitter_x16 + difference).saturating_sub((self.jitter_x16 + 8) >> 4);
             }
         }
     }

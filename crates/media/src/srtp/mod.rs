@@ -105,9 +105,7 @@ struct SessionKeys {
 
 impl fmt::Debug for Srtp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Srtp")
-            .field("tag_bytes", &self.tag_bytes)
-            .finish_non_exhaustive()
+        f.debug_struct("Srtp").field("tag_bytes", &self.tag_bytes).finish_non_exhaustive()
     }
 }
 
@@ -135,8 +133,7 @@ impl Srtp {
         let buffer = buffer.get_mut(..total).ok_or(SrtpError::BufferTooSmall)?;
         let (packet, tag) = buffer.split_at_mut(len);
         let index = self.rtp_streams.guess(ssrc, sequence);
-        self.rtp
-            .encrypt(ssrc, index, packet.get_mut(header..).unwrap_or_default());
+        self.rtp.encrypt(ssrc, index, packet.get_mut(header..).unwrap_or_default());
         let mac = self.rtp.sign(packet, &rollover_bytes(index));
         copy_truncated(tag, &mac.finalize().into_bytes());
         self.rtp_streams.accept(ssrc, index);
@@ -145,10 +142,7 @@ impl Srtp {
 
     /// Checks and decrypts an RTP packet in place; its new length.
     pub fn unprotect(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
-        let len = packet
-            .len()
-            .checked_sub(self.tag_bytes)
-            .ok_or(SrtpError::Malformed)?;
+        let len = packet.len().checked_sub(self.tag_bytes).ok_or(SrtpError::Malformed)?;
         let (packet, tag) = packet.split_at_mut(len);
         let (header, sequence, ssrc) = read_rtp(packet)?;
         let index = self.rtp_streams.guess(ssrc, sequence);
@@ -156,10 +150,8 @@ impl Srtp {
             return Err(SrtpError::Replay);
         }
         let mac = self.rtp.sign(packet, &rollover_bytes(index));
-        mac.verify_truncated_left(tag)
-            .map_err(|_| SrtpError::Authentication)?;
-        self.rtp
-            .encrypt(ssrc, index, packet.get_mut(header..).unwrap_or_default());
+        mac.verify_truncated_left(tag).map_err(|_| SrtpError::Authentication)?;
+        self.rtp.encrypt(ssrc, index, packet.get_mut(header..).unwrap_or_default());
         self.rtp_streams.accept(ssrc, index);
         Ok(len)
     }
@@ -184,17 +176,10 @@ impl Srtp {
 
     /// As [`Srtp::unprotect`], for a compound RTCP packet.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
-        let signed = packet
-            .len()
-            .checked_sub(LONG_TAG_BYTES)
-            .ok_or(SrtpError::Malformed)?;
-        let len = signed
-            .checked_sub(INDEX_BYTES)
-            .ok_or(SrtpError::Malformed)?;
+        let signed = packet.len().checked_sub(LONG_TAG_BYTES).ok_or(SrtpError::Malformed)?;
+        let len = signed.checked_sub(INDEX_BYTES).ok_or(SrtpError::Malformed)?;
         let (packet, tag) = packet.split_at_mut(signed);
-        let trailer = packet
-            .last_chunk::<INDEX_BYTES>()
-            .ok_or(SrtpError::Malformed)?;
+        let trailer = packet.last_chunk::<INDEX_BYTES>().ok_or(SrtpError::Malformed)?;
         let trailer = u32::from_be_bytes(*trailer);
         let index = u64::from(trailer & !ENCRYPTED_BIT);
         let ssrc = read_rtcp(packet.get(..len).unwrap_or_default())?;
@@ -202,8 +187,7 @@ impl Srtp {
             return Err(SrtpError::Replay);
         }
         let mac = self.rtcp.sign(packet, &[]);
-        mac.verify_truncated_left(tag)
-            .map_err(|_| SrtpError::Authentication)?;
+        mac.verify_truncated_left(tag).map_err(|_| SrtpError::Authentication)?;
         if trailer & ENCRYPTED_BIT != 0 {
             let body = packet.get_mut(RTCP_CLEAR_BYTES..len).unwrap_or_default();
             self.rtcp.encrypt(ssrc, index, body);
@@ -236,11 +220,7 @@ impl SessionKeys {
         for (place, byte) in block.iter_mut().zip(auth) {
             *place = byte;
         }
-        Self {
-            cipher: Aes128::new(&key.into()),
-            salt,
-            mac: Hmac::new(&block),
-        }
+        Self { cipher: Aes128::new(&key.into()), salt, mac: Hmac::new(&block) }
     }
 
     /// Encrypts, or decrypts: counter mode is its own inverse (section 4.1.1).
@@ -286,11 +266,9 @@ fn split(keying: &[u8; KEYING_BYTES]) -> ([u8; KEY_BYTES], [u8; SALT_BYTES]) {
 fn read_rtp(packet: &[u8]) -> Result<(usize, u16, u32), SrtpError> {
     let header = rtp::header_bytes(packet).ok_or(SrtpError::Malformed)?;
     match packet {
-        [_, _, s0, s1, _, _, _, _, c0, c1, c2, c3, ..] => Ok((
-            header,
-            u16::from_be_bytes([*s0, *s1]),
-            u32::from_be_bytes([*c0, *c1, *c2, *c3]),
-        )),
+        [_, _, s0, s1, _, _, _, _, c0, c1, c2, c3, ..] => {
+            Ok((header, u16::from_be_bytes([*s0, *s1]), u32::from_be_bytes([*c0, *c1, *c2, *c3])))
+        }
         _ => Err(SrtpError::Malformed),
     }
 }
@@ -298,9 +276,7 @@ fn read_rtp(packet: &[u8]) -> Result<(usize, u16, u32), SrtpError> {
 /// The SSRC of the first part.
 fn read_rtcp(packet: &[u8]) -> Result<u32, SrtpError> {
     match packet {
-        [first, _, _, _, c0, c1, c2, c3, ..] if first >> 6 == 2 => {
-            Ok(u32::from_be_bytes([*c0, *c1, *c2, *c3]))
-        }
+        [first, _, _, _, c0, c1, c2, c3, ..] if first >> 6 == 2 => Ok(u32::from_be_bytes([*c0, *c1, *c2, *c3])),
         _ => Err(SrtpError::Malformed),
     }
 }

@@ -33,10 +33,7 @@ impl Streams {
         };
         let ahead = sequence.wrapping_sub(stream.highest as u16).cast_signed();
         // Before the very first packet there is nothing: a stream begins with rollover zero.
-        stream
-            .highest
-            .checked_add_signed(ahead.into())
-            .unwrap_or(sequence.into())
+        stream.highest.checked_add_signed(ahead.into()).unwrap_or(sequence.into())
     }
 
     /// Whether the packet was accepted before, or is too old to know.
@@ -49,28 +46,16 @@ impl Streams {
 
     /// Remembers an authentic packet.
     pub(super) fn accept(&mut self, ssrc: u32, index: u64) {
-        let known = self
-            .streams
-            .iter_mut()
-            .flatten()
-            .find(|stream| stream.ssrc == ssrc);
+        let known = self.streams.iter_mut().flatten().find(|stream| stream.ssrc == ssrc);
         let Some(stream) = known else {
             if let Some(place) = self.streams.get_mut(self.turn) {
-                *place = Some(Stream {
-                    ssrc,
-                    highest: index,
-                    seen: 1,
-                });
+                *place = Some(Stream { ssrc, highest: index, seen: 1 });
             }
             self.turn = (self.turn + 1) % STREAMS;
             return;
         };
         if let Some(ahead) = index.checked_sub(stream.highest).filter(|&ahead| ahead > 0) {
-            stream.seen = if ahead < WINDOW {
-                stream.seen << ahead
-            } else {
-                0
-            } | 1;
+            stream.seen = if ahead < WINDOW { stream.seen << ahead } else { 0 } | 1;
             stream.highest = index;
         } else if stream.highest - index < WINDOW {
             stream.seen |= 1 << (stream.highest - index);
@@ -78,10 +63,7 @@ impl Streams {
     }
 
     fn find(&self, ssrc: u32) -> Option<&Stream> {
-        self.streams
-            .iter()
-            .flatten()
-            .find(|stream| stream.ssrc == ssrc)
+        self.streams.iter().flatten().find(|stream| stream.ssrc == ssrc)
     }
 }
 
@@ -92,10 +74,7 @@ mod tests {
     #[test]
     fn the_index_follows_the_sequence_number_over_its_wrap_both_ways() {
         let mut streams = Streams::default();
-        for index in (65_500..65_600_u64)
-            .chain(98_000..98_100)
-            .chain(130_800..131_200)
-        {
+        for index in (65_500..65_600_u64).chain(98_000..98_100).chain(130_800..131_200) {
             assert_eq!(streams.guess(1, index as u16), index);
             streams.accept(1, index);
             // A packet from before the wrap that comes late.
@@ -107,11 +86,7 @@ mod tests {
     fn a_late_packet_at_the_very_beginning_stays_in_range() {
         let mut streams = Streams::default();
         streams.accept(1, 3);
-        assert_eq!(
-            streams.guess(1, 65_534),
-            65_534,
-            "there is no index below zero"
-        );
+        assert_eq!(streams.guess(1, 65_534), 65_534, "there is no index below zero");
     }
 
     #[test]

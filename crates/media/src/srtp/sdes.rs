@@ -8,10 +8,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{KEYING_BYTES, Keys, SrtpError, Suite};
 
 /// The suites with their names in SDP.
-const SUITES: [(Suite, &str); 2] = [
-    (Suite::AesCm128HmacSha1_80, "AES_CM_128_HMAC_SHA1_80"),
-    (Suite::AesCm128HmacSha1_32, "AES_CM_128_HMAC_SHA1_32"),
-];
+const SUITES: [(Suite, &str); 2] =
+    [(Suite::AesCm128HmacSha1_80, "AES_CM_128_HMAC_SHA1_80"), (Suite::AesCm128HmacSha1_32, "AES_CM_128_HMAC_SHA1_32")];
 /// A tag has one to nine digits (RFC 4568, section 9.1).
 const MAX_TAG_DIGITS: usize = 9;
 
@@ -30,17 +28,10 @@ impl SdesLine {
     /// Reads the attribute's value: `1 AES_CM_128_HMAC_SHA1_80 inline:...`.
     pub fn parse(value: &str) -> Result<Self, SrtpError> {
         let mut words = value.split_ascii_whitespace();
-        let tag = words
-            .next()
-            .filter(|tag| tag.len() <= MAX_TAG_DIGITS)
-            .ok_or(SrtpError::Line)?;
+        let tag = words.next().filter(|tag| tag.len() <= MAX_TAG_DIGITS).ok_or(SrtpError::Line)?;
         let tag = tag.parse().map_err(|_| SrtpError::Line)?;
         let name = words.next().ok_or(SrtpError::Line)?;
-        let suite = SUITES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .ok_or(SrtpError::Line)?
-            .0;
+        let suite = SUITES.iter().find(|(_, known)| *known == name).ok_or(SrtpError::Line)?.0;
         let keys = parse_key(words.next().ok_or(SrtpError::Line)?)?;
         if !words.all(is_ignorable) {
             return Err(SrtpError::Line);
@@ -51,15 +42,8 @@ impl SdesLine {
     /// Writes the attribute's value. It holds the key: never log it.
     #[must_use]
     pub fn format(&self) -> String {
-        let name = SUITES
-            .iter()
-            .find(|(suite, _)| *suite == self.suite)
-            .map_or("", |(_, name)| name);
-        format!(
-            "{} {name} inline:{}",
-            self.tag,
-            STANDARD.encode(self.keys.0)
-        )
+        let name = SUITES.iter().find(|(suite, _)| *suite == self.suite).map_or("", |(_, name)| name);
+        format!("{} {name} inline:{}", self.tag, STANDARD.encode(self.keys.0))
     }
 }
 
@@ -97,26 +81,14 @@ mod tests {
     #[test]
     fn lines_of_real_phones_are_read() {
         for (value, tag, suite) in [
-            (
-                format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}"),
-                1,
-                Suite::AesCm128HmacSha1_80,
-            ),
-            (
-                format!("2 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^31"),
-                2,
-                Suite::AesCm128HmacSha1_32,
-            ),
+            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}"), 1, Suite::AesCm128HmacSha1_80),
+            (format!("2 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^31"), 2, Suite::AesCm128HmacSha1_32),
             (
                 format!("123456789 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20 WSH=64"),
                 123_456_789,
                 Suite::AesCm128HmacSha1_80,
             ),
-            (
-                format!("1  AES_CM_128_HMAC_SHA1_80\tINLINE:{KEY} -FOO=1"),
-                1,
-                Suite::AesCm128HmacSha1_80,
-            ),
+            (format!("1  AES_CM_128_HMAC_SHA1_80\tINLINE:{KEY} -FOO=1"), 1, Suite::AesCm128HmacSha1_80),
         ] {
             let line = SdesLine::parse(&value).unwrap();
             assert_eq!((line.tag, line.suite), (tag, suite));

@@ -19,7 +19,7 @@ const CALM_US: u64 = 20_000_000;
 const WATCH_US: u64 = 4_000_000;
 /// The same when far more waits than is wanted: after a burst.
 const HASTY_WATCH_US: u64 = 200_000;
-/// What is left of the shortest wait after a cut, in microseconds.
+/// What is left above the wanted delay after a cut, in microseconds.
 const MARGIN_US: u64 = 5_000;
 /// A pause longer than this is silence of the source, not lateness, in microseconds.
 const SILENCE_US: u64 = 200_000;
@@ -180,10 +180,7 @@ impl JitterBuffer {
             return;
         }
         if self.admit(now_us, packet, Content::Audio)
-            && let Some(place) = self
-                .bytes
-                .chunks_exact_mut(self.slot_bytes)
-                .nth(index(packet.sequence))
+            && let Some(place) = self.bytes.chunks_exact_mut(self.slot_bytes).nth(index(packet.sequence))
             && let Some(place) = place.get_mut(..packet.payload.len())
         {
             place.copy_from_slice(packet.payload);
@@ -200,13 +197,10 @@ impl JitterBuffer {
     /// until [`Popped::Empty`].
     pub fn pop(&mut self, now_us: u64) -> Popped<'_> {
         match self.choose(now_us) {
-            Choice::Play(sequence) => Popped::Packet {
-                payload_type: self.slot(sequence).payload_type,
-                payload: self.payload(sequence),
-            },
-            Choice::Conceal(next) => Popped::Lost {
-                next: next.map(|sequence| self.payload(sequence)),
-            },
+            Choice::Play(sequence) => {
+                Popped::Packet { payload_type: self.slot(sequence).payload_type, payload: self.payload(sequence) }
+            }
+            Choice::Conceal(next) => Popped::Lost { next: next.map(|sequence| self.payload(sequence)) },
             Choice::Wait => Popped::Empty,
         }
     }
@@ -239,18 +233,12 @@ impl JitterBuffer {
         let ahead = packet.sequence.wrapping_sub(stream.next).cast_signed();
         let stream = if ahead <= -MAX_MISORDER || ahead >= SLOTS.cast_signed() * 2 {
             if stream.restart_at != Some(packet.sequence) {
-                self.stream = Some(Stream {
-                    restart_at: Some(packet.sequence.wrapping_add(1)),
-                    ..stream
-                });
+                self.stream = Some(Stream { restart_at: Some(packet.sequence.wrapping_add(1)), ..stream });
                 return false;
             }
             self.begin(now_us, packet)
         } else {
-            Stream {
-                restart_at: None,
-                ..stream
-            }
+            Stream { restart_at: None, ..stream }
         };
         self.stream = Some(stream);
         if !self.make_room(now_us, packet.sequence) {
@@ -331,23 +319,16 @@ impl JitterBuffer {
 
     /// A packet comes after the buffer ran dry: silence of the source, or lateness?
     fn wake(&mut self, now_us: u64, packet: &Packet<'_>, content: Content) {
-        let (State::Dry { since_us }, Some(mut stream), Content::Audio) =
-            (self.state, self.stream, content)
-        else {
+        let (State::Dry { since_us }, Some(mut stream), Content::Audio) = (self.state, self.stream, content) else {
             return;
         };
         let dry_us = now_us.saturating_sub(since_us);
         let hole = packet.sequence.wrapping_sub(stream.next);
         let steps = packet.sequence.wrapping_sub(stream.newest.0);
         let ticks = packet.timestamp.wrapping_sub(stream.newest.1);
-        let contiguous = u64::from(ticks) * 1_000_000
-            <= u64::from(steps) * self.packet_us * u64::from(self.clock_rate);
+        let contiguous = u64::from(ticks) * 1_000_000 <= u64::from(steps) * self.packet_us * u64::from(self.clock_rate);
         // What was concealed while dry need not be concealed again.
-        let covered = if dry_us > SILENCE_US {
-            hole
-        } else {
-            hole.min((dry_us / self.packet_us) as u16)
-        };
+        let covered = if dry_us > SILENCE_US { hole } else { hole.min((dry_us / self.packet_us) as u16) };
         for _ in 0..covered {
             if self.slot(stream.next).content == Content::Nothing {
                 self.stats.lost += 1;
@@ -355,11 +336,7 @@ impl JitterBuffer {
             stream.next = stream.next.wrapping_add(1);
         }
         self.stream = Some(stream);
-        self.state = if dry_us > SILENCE_US {
-            State::Filling { since_us: now_us }
-        } else {
-            State::Playing
-        };
+        self.state = if dry_us > SILENCE_US { State::Filling { since_us: now_us } } else { State::Playing };
         if contiguous && dry_us <= SILENCE_US {
             self.ask_for_delay(now_us);
         }
@@ -391,16 +368,11 @@ impl JitterBuffer {
         if let State::Filling { since_us } = self.state {
             let waiting = stream.highest.wrapping_sub(stream.next).wrapping_add(1);
             let level_us = u64::from(waiting) * self.packet_us;
-            if now_us.saturating_sub(since_us) < self.target_us
-                && level_us <= self.target_us + self.packet_us
-            {
+            if now_us.saturating_sub(since_us) < self.target_us && level_us <= self.target_us + self.packet_us {
                 return Choice::Wait;
             }
             self.state = State::Playing;
-            self.watch = Watch {
-                since_us: now_us,
-                shortest_us: None,
-            };
+            self.watch = Watch { since_us: now_us, shortest_us: None };
         }
         if self.must_stretch(now_us) {
             return Choice::Wait;
@@ -445,9 +417,7 @@ impl JitterBuffer {
 
     /// Whether to let the consumer wait once, so that late packets find more delay.
     fn must_stretch(&mut self, now_us: u64) -> bool {
-        let due = self
-            .stretched_us
-            .is_none_or(|at_us| now_us.saturating_sub(at_us) >= STRETCH_PAUSE_US);
+        let due = self.stretched_us.is_none_or(|at_us| now_us.saturating_sub(at_us) >= STRETCH_PAUSE_US);
         let stretch = std::mem::take(&mut self.stretch) && due && self.state == State::Playing;
         if stretch {
             self.stretched_us = Some(now_us);
@@ -458,21 +428,15 @@ impl JitterBuffer {
     /// Whether this packet is dropped because even the tightest one of late waited too long.
     fn must_cut(&mut self, now_us: u64, sequence: u16) -> bool {
         let waited_us = now_us.saturating_sub(self.slot(sequence).arrived_us);
-        let shortest_us = self
-            .watch
-            .shortest_us
-            .map_or(waited_us, |shortest| shortest.min(waited_us));
+        let shortest_us = self.watch.shortest_us.map_or(waited_us, |shortest| shortest.min(waited_us));
         self.watch.shortest_us = Some(shortest_us);
-        let wanted_us = self.target_us - START_DELAY_US + self.packet_us + MARGIN_US;
-        let hasty = shortest_us > self.target_us + 2 * self.packet_us;
+        let wanted_us = self.target_us + self.packet_us + MARGIN_US;
+        let hasty = shortest_us > wanted_us + 2 * self.packet_us;
         let window_us = if hasty { HASTY_WATCH_US } else { WATCH_US };
         if now_us.saturating_sub(self.watch.since_us) < window_us {
             return false;
         }
-        self.watch = Watch {
-            since_us: now_us,
-            shortest_us: None,
-        };
+        self.watch = Watch { since_us: now_us, shortest_us: None };
         shortest_us > wanted_us
     }
 
@@ -490,25 +454,16 @@ impl JitterBuffer {
 
     fn payload(&self, sequence: u16) -> &[u8] {
         let len = usize::from(self.slot(sequence).len);
-        let place = self
-            .bytes
-            .chunks_exact(self.slot_bytes)
-            .nth(index(sequence));
+        let place = self.bytes.chunks_exact(self.slot_bytes).nth(index(sequence));
         place.and_then(|place| place.get(..len)).unwrap_or_default()
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "an index modulo the number of slots"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "an index modulo the number of slots")]
     fn slot(&self, sequence: u16) -> &Slot {
         &self.slots[index(sequence)]
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "an index modulo the number of slots"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "an index modulo the number of slots")]
     fn slot_mut(&mut self, sequence: u16) -> &mut Slot {
         &mut self.slots[index(sequence)]
     }
@@ -518,3 +473,6 @@ impl JitterBuffer {
 fn index(sequence: u16) -> usize {
     usize::from(sequence % SLOTS)
 }
+
+#[cfg(test)]
+mod tests;
