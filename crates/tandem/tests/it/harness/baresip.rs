@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::ear::Heard;
+use super::ear::{Heard, silence_file};
 use super::phone::{Account, PATIENCE, free_ports, need};
 
 /// A running baresip with one account.
@@ -30,9 +30,9 @@ pub(crate) struct Baresip {
 impl Baresip {
     /// Starts it and, when it has a registrar, waits until it is registered.
     pub(crate) async fn start(account: Account) -> Self {
-        let mut phone = Self::launch(account).await;
+        let phone = Self::launch(account).await;
         if phone.account.registers {
-            phone.expect("REGISTER_OK").await;
+            phone.is_registered().await;
         }
         phone
     }
@@ -67,6 +67,16 @@ impl Baresip {
         .await
         .expect("baresip opens its control socket");
         Self { account, folder, port, control, unread: Vec::new(), events: VecDeque::new(), _child: child }
+    }
+
+    /// Its first registration may be over before the control socket is open: the log tells of each.
+    async fn is_registered(&self) {
+        let registered = timeout(PATIENCE, async {
+            while !self.log().contains(" binding]") {
+                sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        assert!(registered.await.is_ok(), "{} is not registered\n{}", self.account.user, self.log_tail());
     }
 
     /// Says one command of baresip's menu, such as `dial` or `hold`.
@@ -164,27 +174,29 @@ impl Baresip {
         Heard::read(dumps.last().unwrap_or_else(|| panic!("{} heard nothing\n{}", self.account.user, self.log_tail())))
     }
 
+    fn log(&self) -> String {
+        let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// What it wrote lately, SIP messages included.
     pub(crate) fn log_tail(&self) -> String {
-        let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = self.log();
         let lines: Vec<&str> = log.lines().filter(|line| !line.contains("(bit/s)")).collect();
         lines[lines.len().saturating_sub(120)..].join("\n")
     }
 }
 
 fn config(account: &Account, folder: &tempfile::TempDir, port: u16, control_port: u16) -> String {
-    let folder = folder.path().display();
-    let source = match &account.speaks {
-        Some(wav) => format!("aufile,{}", wav.display()),
-        None => "aubridge,silence".to_owned(),
-    };
+    // Without a source it sends no RTP at all, not even digits: a phone that says nothing says silence.
+    let wav = account.speaks.clone().unwrap_or_else(|| silence_file(folder.path()));
+    let (wav, folder) = (wav.display(), folder.path().display());
     format!(
         "poll_method epoll\n\
          sip_listen 127.0.0.1:{port}\n\
          net_interface 127.0.0.1\n\
          rtp_ports 30000-39998\n\
-         audio_source {source}\n\
+         audio_source aufile,{wav}\n\
          audio_player aubridge,sink\n\
          audio_alert aubridge,alert\n\
          audio_buffer 20-160\n\

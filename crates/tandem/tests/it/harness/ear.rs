@@ -108,6 +108,13 @@ pub(crate) fn tone_file(folder: &Path, hertz: f64) -> PathBuf {
     path
 }
 
+/// Five minutes of silence at 8 kHz in a file of its own.
+pub(crate) fn silence_file(folder: &Path) -> PathBuf {
+    let path = folder.join("silence.wav");
+    write_wav(&path, 8000, &vec![0; 300 * 8000]);
+    path
+}
+
 /// The share of `spoken`'s words that are in `heard`, in their order (longest common subsequence).
 pub(crate) fn words_understood(spoken: &str, heard: &[String]) -> f64 {
     let spoken: Vec<String> = spoken

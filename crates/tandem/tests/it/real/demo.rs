@@ -34,16 +34,20 @@ async fn the_printed_curl_line_rings_the_printed_phone_and_leads_through_the_flo
     customer.expect("CALL_INCOMING").await;
     customer.accept().await;
     customer.expect("CALL_ESTABLISHED").await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    // Keys count from the digits step on; before it the voice speaks.
+    let token = curl.split("\"auth_token\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let client = running.client().bearing(token);
+    let path = format!("/v1/calls/{}", answer["call_id"].as_str().unwrap());
+    let asks = |page: &serde_json::Value| {
+        page["events"].as_array().unwrap().iter().any(|event| event["step"]["type"] == "digits")
+    };
+    client.until(&format!("{path}/events"), "the digits step", asks).await;
     customer.press("1234").await;
     agent.expect("CALL_ESTABLISHED").await;
     assert!(running.log().contains("/api/test/1234"), "{}", running.log());
     customer.hang_up().await;
     agent.expect("CALL_CLOSED").await;
 
-    let token = curl.split("\"auth_token\":\"").nth(1).unwrap().split('"').next().unwrap();
-    let client = running.client().bearing(token);
-    let path = format!("/v1/calls/{}", answer["call_id"].as_str().unwrap());
     let call = client.until(&path, "the call is over", |call| call["state"] == "completed").await;
     assert_eq!((&call["cause"], &call["ended_by"]), (&"normal".into(), &"customer".into()));
 

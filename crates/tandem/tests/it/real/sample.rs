@@ -56,7 +56,10 @@ async fn play_through(endpoint_status: u16) -> Vec<Value> {
     customer.expect("CALL_INCOMING").await;
     customer.accept().await;
     customer.expect("CALL_ESTABLISHED").await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let path = format!("/v1/calls/{}/events", answer["call_id"].as_str().unwrap());
+    // Keys count from the digits step on; before it the voice speaks.
+    let asks = |page: &Value| page["events"].as_array().unwrap().iter().any(|event| event["step"]["type"] == "digits");
+    dev.client().until(&path, "the digits step", asks).await;
     customer.press("1234").await;
     let asked = stub.request("/api/test/").await;
     assert_eq!(asked.target, "/api/test/1234");
@@ -66,7 +69,6 @@ async fn play_through(endpoint_status: u16) -> Vec<Value> {
     customer.expect("CALL_CLOSED").await;
     assert!(customer.heard().rms() > 100.0, "the customer heard the voice");
 
-    let path = format!("/v1/calls/{}/events", answer["call_id"].as_str().unwrap());
     let completed = |page: &Value| types(page["events"].as_array().unwrap()).contains(&"call.completed");
     let page = dev.client().until(&path, "call.completed", completed).await;
     let events = page["events"].as_array().unwrap().clone();
