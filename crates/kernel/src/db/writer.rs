@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::session::{Link, Session, at_once};
@@ -20,8 +21,12 @@ use crate::bus::Bus;
 const MAX_WRITES: usize = 500;
 /// Groups that wait for the writer before its callers do.
 const QUEUE_GROUPS: usize = 4096;
-/// How long a commit that nobody waits for gathers company. Whoever waits for durability ends the gathering.
-const GATHER: Duration = Duration::from_millis(8);
+/// How long a commit that nobody waits for gathers company.
+const GATHER: Duration = Duration::from_millis(20);
+/// Commits begin at least this far apart: on an idle server nobody waits, on a busy one its callers share.
+const PACE: Duration = Duration::from_millis(3);
+/// Free places in the queue below which nobody waits for company.
+const FEW_PLACES: usize = QUEUE_GROUPS / 2;
 /// Pause before a transaction is tried again after a transient failure; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -32,6 +37,8 @@ const GROUP_TRIES: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Order>,
+    /// Somebody waits for what is in the queue.
+    urgent: Arc<Notify>,
     stats: Arc<Stats>,
     tasks: TaskTracker,
 }
@@ -77,9 +84,11 @@ impl Writer {
         let (queue, orders) = mpsc::channel(QUEUE_GROUPS);
         let stats = Arc::<Stats>::default();
         let tasks = TaskTracker::new();
-        tasks.spawn(Task { engine, bus, stats: Arc::clone(&stats), orders }.run());
+        let urgent = Arc::<Notify>::default();
+        let task = Task { engine, bus, stats: Arc::clone(&stats), orders, urgent: Arc::clone(&urgent) };
+        tasks.spawn(task.run());
         tasks.close();
-        Self { queue, stats, tasks }
+        Self { queue, urgent, stats, tasks }
     }
 
     /// Queues a group and returns. It is durable some milliseconds later; when it fails then, that is logged: use this
@@ -87,19 +96,22 @@ impl Writer {
     ///
     /// # Errors
     /// [`DbError::Closed`] when the server is stopping.
-    pub async fn submit(&self, writes: Vec<Write>) -> Result<(), DbError> {
-        self.queue.send(Order::Commit(Group { writes, reply: None })).await.map_err(|_| DbError::Closed)
+    pub async fn submit(&self, mut writes: Vec<Write>) -> Result<(), DbError> {
+        self.submit_from(&mut writes).await
     }
 
     /// As [`Writer::submit`], but takes the writes only once there is a place for them: a caller that stops waiting
     /// (an arm of a `select!`) loses none. Nothing to do for an empty list.
     ///
     /// # Errors
-    /// [`DbError::Closed`] when the server is stopping.
+    /// [`DbError::Closed`] when the server is stopping; `pending` is untouched then.
     pub async fn submit_from(&self, pending: &mut Vec<Write>) -> Result<(), DbError> {
         if !pending.is_empty() {
             let place = self.queue.reserve().await.map_err(|_| DbError::Closed)?;
             place.send(Order::Commit(Group { writes: std::mem::take(pending), reply: None }));
+            if self.queue.capacity() < FEW_PLACES {
+                self.urgent.notify_one();
+            }
         }
         Ok(())
     }
@@ -113,6 +125,7 @@ impl Writer {
         let (reply, outcome) = oneshot::channel();
         let order = Order::Commit(Group { writes, reply: Some(reply) });
         self.queue.send(order).await.map_err(|_| DbError::Closed)?;
+        self.urgent.notify_one();
         outcome.await.map_err(|_| DbError::Closed)?
     }
 
@@ -128,6 +141,7 @@ impl Writer {
     pub(super) async fn close(&self) {
         // A full queue is waited for; a closed one has been closed before.
         let _closed = self.queue.send(Order::Close).await;
+        self.urgent.notify_one();
         self.tasks.wait().await;
     }
 
@@ -147,57 +161,52 @@ struct Task {
     bus: Bus,
     stats: Arc<Stats>,
     orders: mpsc::Receiver<Order>,
+    urgent: Arc<Notify>,
 }
 
 impl Task {
     async fn run(mut self) {
-        let mut open = true;
-        while open {
-            let Some(batch) = self.gather(&mut open).await else {
-                break;
-            };
-            self.write(batch).await;
+        let mut paced = Box::pin(tokio::time::sleep(Duration::ZERO));
+        while let Some(first) = self.orders.recv().await {
+            self.gather(&first).await;
+            paced.as_mut().await;
+            let batch = self.drain(first);
+            paced.set(tokio::time::sleep(PACE));
+            if !batch.is_empty() {
+                self.write(batch).await;
+            }
         }
     }
 
-    /// The next batch: everything that is queued, and what arrives in the next moments if nobody waits for it.
-    async fn gather(&mut self, open: &mut bool) -> Option<Vec<Group>> {
+    /// Lets company come, unless somebody waits. It does not look at each newcomer: that would cost a wake-up a write.
+    async fn gather(&self, first: &Order) {
+        if matches!(first, Order::Commit(Group { reply: None, .. })) {
+            tokio::select! {
+                () = tokio::time::sleep(GATHER) => {}
+                () = self.urgent.notified() => {}
+            }
+        }
+    }
+
+    /// Everything that is queued, up to a full commit.
+    fn drain(&mut self, first: Order) -> Vec<Group> {
+        // Those who called so far are in the queue, and so in this batch.
+        while self.urgent.notified().now_or_never().is_some() {}
         let mut batch = Vec::new();
         let mut writes = 0;
-        let mut order = self.orders.recv().await;
-        let gathered = tokio::time::sleep(GATHER);
-        tokio::pin!(gathered);
-        let mut awaited = false;
-        loop {
+        let mut next = Some(first);
+        while let Some(order) = next {
             match order {
-                Some(Order::Commit(group)) => {
+                Order::Commit(group) => {
                     writes += group.writes.len();
-                    awaited |= group.reply.is_some();
                     batch.push(group);
                 }
-                Some(Order::Close) => {
-                    // Those who were queued behind the closing word are still served.
-                    self.orders.close();
-                }
-                None => {
-                    *open = false;
-                    break;
-                }
+                // Those who were queued behind the closing word are still served.
+                Order::Close => self.orders.close(),
             }
-            if writes >= MAX_WRITES {
-                break;
-            }
-            order = match self.orders.try_recv() {
-                Ok(order) => Some(order),
-                Err(mpsc::error::TryRecvError::Disconnected) => None,
-                Err(mpsc::error::TryRecvError::Empty) if awaited => break,
-                Err(mpsc::error::TryRecvError::Empty) => tokio::select! {
-                    order = self.orders.recv() => order,
-                    () = &mut gathered => break,
-                },
-            };
+            next = if writes < MAX_WRITES { self.orders.try_recv().ok() } else { None };
         }
-        (!batch.is_empty()).then_some(batch)
+        batch
     }
 
     /// Commits a batch, however often that takes. The common case runs without savepoints; only a batch in which
