@@ -503,3 +503,6 @@ fn formats(media: &Media) -> (Vec<Format<CodecKind>>, Vec<Format<u32>>) {
     }
     (codecs, events)
 }
+
+#[cfg(test)]
+mod tests;

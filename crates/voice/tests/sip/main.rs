@@ -6,4 +6,5 @@ mod harness;
 mod incoming;
 mod phones;
 mod registering;
+mod sipp;
 mod traps;

@@ -231,20 +231,20 @@ impl SipLeg {
         let matched =
             self.callee.as_mut().and_then(|callee| callee.pending.take_if(|pending| pending.is_acknowledged(request)));
         let Some(pending) = matched else {
-            return self.refuse(request, tx, flow, 481, cx);
+            return self.status(request, tx, flow, 481, cx);
         };
         let mut body = String::new();
         if pending.offered {
             // Our offer went out in the 183: this is the answer.
             if self.session.accept_answer(&request.body).is_err() {
-                self.refuse(request, tx, flow, 488, cx);
+                self.status(request, tx, flow, 488, cx);
                 return self.hangup(Cause::MediaIncompatible, cx);
             }
             self.media_changed(cx);
         } else if request.body_is(SDP) {
             match self.session.answer(&request.body) {
                 Ok(answer) => body = answer,
-                Err(_) => return self.refuse(request, tx, flow, 488, cx),
+                Err(_) => return self.status(request, tx, flow, 488, cx),
             }
             self.media_changed(cx);
         }

@@ -378,8 +378,13 @@ impl SipLeg {
 
     /// Gives the call up; the leg's end is told now, whatever the peer still says.
     pub(super) fn cancel(&mut self, cause: Cause, cx: &mut Cx<'_>) {
-        self.phase = Phase::Cancelling;
         self.end(EndedBy::Local, cause, Some(487), None, cx);
+        self.give_up(cx);
+    }
+
+    /// Waits for the INVITE's final answer, which a CANCEL hastens: now, or at the first sign of life.
+    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>) {
+        self.phase = Phase::Cancelling;
         let Some(caller) = self.caller.as_mut() else {
             return;
         };
@@ -387,7 +392,6 @@ impl SipLeg {
         if caller.alive {
             self.cancel_once(cx);
         }
-        // Else the way to the hop is still being looked for, or its first sign of life awaited.
     }
 
     /// Sends the CANCEL, at the hang-up or at the first response after it (RFC 3261 §9.1).

@@ -301,7 +301,7 @@ impl SipLeg {
     /// A request of the peer inside the dialog, other than ACK and CANCEL.
     pub(crate) fn request(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
         if !self.dialog.take_seq(request) {
-            return self.refuse(request, tx, flow, 500, cx);
+            return self.status(request, tx, flow, 500, cx);
         }
         if self.dialog.pinned && flow.transport == self.dialog.path.flow.transport {
             self.dialog.path.flow = flow.clone();
@@ -346,8 +346,8 @@ impl SipLeg {
             self.end(EndedBy::Remote, Cause::Normal, None, q850, cx);
         }
         if self.phase == Phase::Calling {
-            self.phase = Phase::Cancelling;
-        } else {
+            self.give_up(cx);
+        } else if self.phase != Phase::Cancelling {
             self.phase = Phase::Over;
         }
     }
@@ -375,7 +375,8 @@ impl SipLeg {
             Purpose::Invite => self.invite_response(branch, response, flow, cx),
             Purpose::Reinvite => self.reinvite_response(response, cx),
             Purpose::Update => self.update_response(response, cx),
-            Purpose::Bye(_) if code >= 200 => self.phase = Phase::Over,
+            // A stray fork's BYE comes back here too: only ours ends the leg.
+            Purpose::Bye(_) if code >= 200 && self.phase == Phase::Closing => self.phase = Phase::Over,
             Purpose::Refer(_) => self.refer_response(code, cx),
             // A PRACK or NOTIFY that is refused changes nothing; a dialog that is gone ends the leg.
             Purpose::Prack(_) | Purpose::Notify(..) if matches!(code, 408 | 481) => self.lost(code, cx),
@@ -387,7 +388,8 @@ impl SipLeg {
     pub(crate) fn unanswered(&mut self, purpose: Purpose, branch: &str, cx: &mut Cx<'_>) {
         match purpose {
             Purpose::Invite => self.invite_unanswered(branch, cx),
-            Purpose::Bye(_) => self.phase = Phase::Over,
+            Purpose::Bye(_) if self.phase == Phase::Closing => self.phase = Phase::Over,
+            Purpose::Bye(_) => {}
             Purpose::Reinvite | Purpose::Update | Purpose::Prack(_) | Purpose::Refer(_) | Purpose::Notify(..) => {
                 self.refreshing = false;
                 self.lost(408, cx);
@@ -531,7 +533,8 @@ impl SipLeg {
         Draft::response(request, flow.remote, code, Some(&self.dialog.local_tag)).field("Server", cx.agent)
     }
 
-    fn refuse(&self, request: &Message, tx: &Arc<str>, flow: &Flow, code: u16, cx: &mut Cx<'_>) {
+    /// Answers with nothing but a status.
+    fn status(&self, request: &Message, tx: &Arc<str>, flow: &Flow, code: u16, cx: &mut Cx<'_>) {
         let draft = self.reply(request, flow, code, cx);
         respond(tx, code, draft, cx);
     }

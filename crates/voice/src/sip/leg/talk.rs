@@ -34,7 +34,7 @@ impl SipLeg {
             return respond(tx, 500, draft, cx);
         }
         if self.refreshing {
-            return self.refuse(request, tx, flow, 491, cx);
+            return self.status(request, tx, flow, 491, cx);
         }
         let Some((draft, body, offered)) = self.renegotiate(request, tx, flow, cx) else {
             return;
@@ -48,7 +48,7 @@ impl SipLeg {
     pub(super) fn update(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
         let offers = request.body_is(SDP);
         if offers && self.refreshing {
-            return self.refuse(request, tx, flow, 491, cx);
+            return self.status(request, tx, flow, 491, cx);
         }
         let negotiating = self.awaited.as_ref().is_some_and(|awaited| awaited.answer);
         if offers && (negotiating || self.session.remote().is_none()) {
@@ -80,7 +80,7 @@ impl SipLeg {
             match self.session.answer(&request.body) {
                 Ok(answer) => (answer, false),
                 Err(_) => {
-                    self.refuse(request, tx, flow, 488, cx);
+                    self.status(request, tx, flow, 488, cx);
                     return None;
                 }
             }
@@ -203,12 +203,12 @@ impl SipLeg {
         let text = String::from_utf8_lossy(&request.body);
         match digit(&text, relay) {
             Some((symbol, duration_ms)) => {
-                self.refuse(request, tx, flow, 200, cx);
+                self.status(request, tx, flow, 200, cx);
                 if self.phase == Phase::Talking {
                     cx.out.push(Action::Digit { symbol, duration_ms });
                 }
             }
-            None => self.refuse(request, tx, flow, 400, cx),
+            None => self.status(request, tx, flow, 400, cx),
         }
     }
 }

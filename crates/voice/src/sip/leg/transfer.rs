@@ -19,7 +19,7 @@ impl SipLeg {
     pub(super) fn referred(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
         let target = request.field(Name::ReferTo).and_then(NameAddr::parse).filter(|to| Uri::parse(to.uri).is_some());
         let Some(target) = target else {
-            return self.refuse(request, tx, flow, 400, cx);
+            return self.status(request, tx, flow, 400, cx);
         };
         if self.phase != Phase::Talking || self.subscription.is_some() {
             // One transfer at a time.
@@ -76,9 +76,9 @@ impl SipLeg {
     pub(super) fn notified(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
         let about = request.field(Name::Event).and_then(|event| event.split(';').next()).unwrap_or_default().trim();
         if !about.eq_ignore_ascii_case("refer") {
-            return self.refuse(request, tx, flow, 489, cx);
+            return self.status(request, tx, flow, 489, cx);
         }
-        self.refuse(request, tx, flow, 200, cx);
+        self.status(request, tx, flow, 200, cx);
         let text = String::from_utf8_lossy(&request.body);
         let code: Option<u16> = text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse().ok());
         if let Some(code) = code.filter(|code| *code >= 200 && self.phase == Phase::Talking) {
