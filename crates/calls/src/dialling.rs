@@ -11,8 +11,9 @@ use voice::{Originate, Target};
 
 use crate::connect::{ConnectStatus, Device, Effect, Input, Machine, Rules, TargetShape};
 use crate::driver::{CallEvent, Connect, ConnectEvent, RecordAction};
-use crate::live::{Live, Party};
+use crate::live::Live;
 use crate::model::{CallEnd, Change, EndedBy, LegRole};
+use crate::party::Party;
 use crate::routes::{Route, Routed};
 
 /// Voice gives a leg up this much later than the machine would, in milliseconds: only when the

@@ -2,7 +2,7 @@
 //!
 //! Answers come from memory while nothing has changed. Every change of these tables bumps one row of
 //! `counter` in the same commit, so that a change by another process (the command line beside a
-//! running server) is seen within [`FRESH_MS`], one by this process at once.
+//! running server) is seen within a quarter of a second, one by this process at once.
 //! Invariant: an answer is never older than that.
 
 use std::collections::HashMap;

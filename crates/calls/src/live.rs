@@ -8,20 +8,19 @@ use std::collections::VecDeque;
 
 use kernel::db::Write;
 use kernel::outbox::Target;
-use media::codec::CodecKind;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use voice::cause::Cause;
-use voice::leg::{EndedBy as Side, Leg, LegEnd, LegEvent, LegId, LegSink, PlayId, PlayMode, Playable};
+use voice::leg::{LegEvent, LegId, LegSink, PlayId};
 
 use crate::Calls;
-use crate::connect::{Device, Input};
+use crate::connect::Input;
 use crate::dialling::{Dialling, Wanted};
-use crate::driver::{CallEvent, Connect};
+use crate::driver::CallEvent;
 use crate::journal::{Journal, Step};
 use crate::keeping::Keeping;
-use crate::model::{CallEnd, CallModel, Change, EndedBy, LegRecord, LegRole, LegState};
-use crate::presence::Busy;
+use crate::model::{CallEnd, CallModel, Change, EndedBy, LegRecord, LegState};
+use crate::party::Party;
 use crate::registry::Ticket;
 use crate::store;
 
@@ -33,42 +32,12 @@ const ENDING_MS: i64 = 40_000;
 /// How long an ended call waits for its recordings to be completed, in milliseconds.
 const KEEPING_MS: i64 = 30_000;
 
-/// Rates at which calls are recorded, in samples a second.
-const NARROW_BAND: u32 = 8_000;
-const WIDE_BAND: u32 = 16_000;
-
-type AtEnd = Box<dyn FnOnce(&CallEnd, i64) -> Vec<Write> + Send>;
-
-/// One party that is there, or being dialled.
-pub(crate) struct Party {
-    pub(crate) leg: Leg,
-    pub(crate) role: LegRole,
-    /// Which device of the dialling it is; `None` for a caller.
-    pub(crate) device: Option<Device>,
-    /// The whisper that it hears.
-    pub(crate) whisper: Option<PlayId>,
-    pub(crate) answered: bool,
-    pub(crate) codec: Option<CodecKind>,
-    /// Its extension counts as busy while it is here.
-    pub(crate) _busy: Option<Busy>,
-}
-
-impl Party {
-    /// A party that calls us.
-    pub(crate) fn caller(leg: Leg, role: LegRole, busy: Option<Busy>) -> Self {
-        Self { leg, role, device: None, whisper: None, answered: false, codec: None, _busy: busy }
-    }
-
-    /// Samples a second that its audio is worth.
-    pub(crate) fn recording_rate(&self) -> u32 {
-        self.codec.map_or(NARROW_BAND, CodecKind::sample_rate).min(WIDE_BAND)
-    }
-}
+pub(crate) type AtEnd = Box<dyn FnOnce(&CallEnd, i64) -> Vec<Write> + Send>;
 
 /// An end that was decided and waits for the legs.
-struct Ending {
-    end: CallEnd,
-    by_ms: i64,
+pub(crate) struct Ending {
+    pub(crate) end: CallEnd,
+    pub(crate) by_ms: i64,
 }
 
 pub(crate) struct Live {
@@ -86,20 +55,20 @@ pub(crate) struct Live {
     pub(crate) wanted: Option<Wanted>,
     pub(crate) keeping: Keeping,
     ready: VecDeque<CallEvent>,
-    ending: Option<Ending>,
+    pub(crate) ending: Option<Ending>,
     /// Whether the driver goes on when the first party is not reached, and the end that then waits.
     pub(crate) continue_unanswered: bool,
     pub(crate) unanswered: Option<CallEnd>,
-    at_end: Option<AtEnd>,
+    pub(crate) at_end: Option<AtEnd>,
     ticket: Option<Ticket>,
     hangup_seen: bool,
     /// The caller's name, for eyes inside.
     pub(crate) display: Option<String>,
-    time_limit_ms: i64,
-    talk_until_ms: Option<i64>,
+    pub(crate) time_limit_ms: i64,
+    pub(crate) talk_until_ms: Option<i64>,
     next_play: PlayId,
     /// The call's row is older than the model.
-    dirty: bool,
+    pub(crate) dirty: bool,
 }
 
 impl Live {
@@ -275,231 +244,6 @@ impl Live {
         play
     }
 
-    // ---------------------------------------------------------------- what legs report
-
-    fn leg_event(&mut self, id: &LegId, event: LegEvent) {
-        match event {
-            LegEvent::RecordingReady { id, seconds, channels, sha256, .. } => {
-                self.recording_ready(&id, seconds, channels, &sha256);
-            }
-            LegEvent::RecordingFailed { id, error } => self.recording_failed(&id, &error),
-            _ if self.model.end.is_some() => {}
-            LegEvent::Ended(end) => self.leg_ended(id, &end),
-            LegEvent::Dtmf { symbol, duration_ms } => self.key_pressed(id, symbol, duration_ms),
-            LegEvent::Held => self.held(id, true),
-            LegEvent::Resumed => self.held(id, false),
-            LegEvent::TransferRequested { to, replaces } => self.transfer_requested(id, &to, replaces.is_some()),
-            event if self.standing.as_ref() == Some(id) => self.standing_event(id, event),
-            event => self.dialled_event(id, event),
-        }
-    }
-
-    fn standing_event(&mut self, id: &LegId, event: LegEvent) {
-        match event {
-            LegEvent::Answered { codec } => {
-                self.leg_answered(id, codec);
-                self.call_answered(id);
-            }
-            LegEvent::PlayEnded { play } if self.beep_ended(play) => {}
-            LegEvent::PlayEnded { play } => self.tell(CallEvent::PlayEnded { play }),
-            LegEvent::Silence if self.message_ended() => {}
-            LegEvent::Silence => self.tell(CallEvent::Silence),
-            LegEvent::Voice => self.keeping.heard_voice(),
-            _ => {}
-        }
-    }
-
-    fn dialled_event(&mut self, id: &LegId, event: LegEvent) {
-        let Some(party) = self.party(id) else { return };
-        let Some(device) = party.device else { return };
-        let whisper = party.whisper;
-        match event {
-            LegEvent::Ringing => {
-                self.change(Change::LegRinging(id.clone()));
-                self.dial_step(Input::Ringing(device));
-            }
-            LegEvent::EarlyMedia => self.early_media(id),
-            LegEvent::Answered { codec } => {
-                self.leg_answered(id, codec);
-                self.dial_step(Input::Answered(device));
-            }
-            LegEvent::PlayEnded { play } if whisper == Some(play) => {
-                self.dial_step(Input::WhisperEnded(device));
-            }
-            _ => {}
-        }
-    }
-
-    fn leg_answered(&mut self, id: &LegId, codec: CodecKind) {
-        if let Some(party) = self.party_mut(id) {
-            party.answered = true;
-            party.codec = Some(codec);
-        }
-        self.change(Change::LegAnswered(id.clone(), codec.name().to_owned()));
-    }
-
-    /// The party that the call stands on has answered.
-    pub(crate) fn call_answered(&mut self, id: &LegId) {
-        if !self.change(Change::Answered) {
-            return;
-        }
-        self.talk_until_ms = Some(self.now_ms() + self.time_limit_ms);
-        self.emit("call.answered", Some(id), json!({}));
-        self.tell(CallEvent::Answered);
-        self.record_once_answered();
-    }
-
-    fn key_pressed(&mut self, id: &LegId, symbol: char, duration_ms: u32) {
-        let secret = self.keeping.is_sensitive();
-        let digit = if secret { "redacted".to_owned() } else { symbol.to_string() };
-        self.emit("dtmf", Some(id), json!({"digit": digit, "duration_ms": duration_ms}));
-        if self.standing.as_ref() == Some(id) {
-            if symbol == '#' && self.message_ended() {
-                return;
-            }
-            self.tell(CallEvent::Dtmf { symbol, duration_ms });
-        } else if let Some(device) = self.party(id).and_then(|party| party.device) {
-            self.dial_step(Input::Digit(device, symbol));
-        }
-    }
-
-    fn held(&mut self, id: &LegId, on: bool) {
-        if !self.change(Change::LegHeld(id.clone(), on)) {
-            return;
-        }
-        self.emit(if on { "call.held" } else { "call.resumed" }, Some(id), json!({}));
-        if self.standing.as_ref() == Some(id) {
-            self.tell(if on { CallEvent::Held } else { CallEvent::Resumed });
-        }
-    }
-
-    fn leg_ended(&mut self, id: &LegId, end: &LegEnd) {
-        self.change(Change::LegEnded(id.clone()));
-        let Some(index) = self.parties.iter().position(|party| party.leg.id() == id) else { return };
-        let party = self.parties.swap_remove(index);
-        if self.standing.as_ref() == Some(id) {
-            return self.standing_ended(party.role, end);
-        }
-        if let Some(device) = party.device {
-            if let Some(dialling) = &mut self.dialling {
-                dialling.last_end = Some(end.clone());
-            }
-            let everywhere = end.sip_code.is_some_and(|code| code >= 600);
-            self.dial_step(Input::Ended { device, cause: end.cause, everywhere });
-        }
-        self.complete_if_alone();
-    }
-
-    /// The party that the call stands on is gone, and the call with it.
-    fn standing_ended(&mut self, role: LegRole, leg_end: &LegEnd) {
-        self.standing = None;
-        let end = match self.ending.take() {
-            Some(ending) => CallEnd { sip_code: leg_end.sip_code, q850: leg_end.q850, ..ending.end },
-            None => {
-                let by = if leg_end.by == Side::Remote { role.into() } else { EndedBy::System };
-                CallEnd::of_leg(leg_end, by)
-            }
-        };
-        self.ending = Some(Ending { end: end.clone(), by_ms: i64::MAX });
-        self.dial_step(Input::CustomerGone);
-        self.complete(end);
-    }
-
-    // ---------------------------------------------------------------- verbs of the driver
-
-    pub(crate) fn ring(&mut self) {
-        if let Some(party) = self.standing().filter(|party| !party.answered) {
-            party.leg.ring();
-            if self.change(Change::Ringing) {
-                self.emit("call.ringing", None, json!({}));
-            }
-        }
-    }
-
-    pub(crate) fn answer(&mut self) {
-        if let Some(party) = self.standing().filter(|party| !party.answered) {
-            party.leg.answer();
-        }
-    }
-
-    pub(crate) fn play(&mut self, what: Playable, loops: u32) -> PlayId {
-        let play = self.new_play();
-        if let Some(party) = self.standing() {
-            party.leg.play(play, what, PlayMode { loops });
-        }
-        play
-    }
-
-    pub(crate) fn stop_play(&mut self) {
-        if let Some(party) = self.standing() {
-            party.leg.stop_play();
-        }
-    }
-
-    pub(crate) fn send_dtmf(&mut self, digits: &str) -> PlayId {
-        let play = self.new_play();
-        if let Some(party) = self.standing() {
-            party.leg.send_dtmf(digits, play);
-        }
-        play
-    }
-
-    pub(crate) fn listen_silence(&mut self, after_ms: Option<u32>) {
-        if let Some(party) = self.standing() {
-            party.leg.listen_silence(after_ms);
-        }
-    }
-
-    pub(crate) fn inband_dtmf(&mut self, on: bool) {
-        if let Some(party) = self.standing() {
-            party.leg.inband_dtmf(on);
-        }
-    }
-
-    pub(crate) fn connect(&mut self, connect: Connect, then_end: bool) {
-        if self.is_ending() {
-            return;
-        }
-        self.give_up_dialling();
-        self.wanted = Some(Wanted { connect, then_end });
-    }
-
-    pub(crate) fn is_connecting(&self) -> bool {
-        self.wanted.is_some() || self.dialling.is_some()
-    }
-
-    pub(crate) fn cancel_connect(&mut self) {
-        self.wanted = None;
-        self.dial_step(Input::Cancel);
-    }
-
-    pub(crate) fn at_step(&mut self, step: Option<(&str, &str)>) {
-        self.step = step.map(step_of);
-    }
-
-    pub(crate) fn emit_step(&mut self, kind: &str, step: Option<(&str, &str)>, data: Value) {
-        if self.model.end.is_none() {
-            let step = step.map(step_of);
-            self.journal.event(&self.model, kind, None, step.as_ref(), data);
-        }
-    }
-
-    pub(crate) fn with_writes(&mut self, writes: Vec<Write>) {
-        writes.into_iter().for_each(|write| self.journal.row(write));
-    }
-
-    pub(crate) fn at_end(&mut self, writes: AtEnd) {
-        self.at_end = Some(writes);
-    }
-
-    pub(crate) fn driven_by(&mut self, run: String, publish: Option<Target>) {
-        self.model.run = Some(run);
-        if let Some(target) = publish {
-            self.journal.publish_to(target);
-        }
-        self.dirty = true;
-    }
-
     // ---------------------------------------------------------------- the end
 
     fn hangup_requested(&mut self) {
@@ -597,10 +341,6 @@ pub(crate) fn completed_data(call: &CallModel) -> Value {
         "talk_s": call.talk_s(),
         "total_s": call.total_s(),
     })
-}
-
-fn step_of((id, kind): (&str, &str)) -> Step {
-    Step { id: id.to_owned(), kind: kind.to_owned() }
 }
 
 async fn hangup_requested(ticket: Option<&Ticket>) {

@@ -14,9 +14,10 @@ use crate::call::Call;
 use crate::connect::ConnectStatus;
 use crate::directory::{Destination, PersonEntry};
 use crate::driver::{CallEvent, Connect, ConnectEvent, LeaveVoicemail, RING_MS, TIME_LIMIT_MS, VoicemailEvent};
-use crate::live::{Live, Party};
+use crate::live::Live;
 use crate::model::{CallModel, CallState, Direction, EndedBy, LegRole};
 use crate::numbers::{self, NumberError};
+use crate::party::Party;
 use crate::registry::Ticket;
 use crate::service::{Calls, InboundNumber};
 

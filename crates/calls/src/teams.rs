@@ -34,7 +34,7 @@ pub struct NewTeam {
     pub name: String,
     /// Its number inside the organisation.
     pub number: String,
-    /// Absent = [`RING_ALL`].
+    /// Absent = `ring_all`.
     pub strategy: Option<String>,
     /// Extensions.
     pub members: Vec<String>,

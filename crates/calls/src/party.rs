@@ -1,0 +1,38 @@
+//! One party of a live call.
+
+use media::codec::CodecKind;
+use voice::leg::{Leg, PlayId};
+
+use crate::connect::Device;
+use crate::model::LegRole;
+use crate::presence::Busy;
+
+/// Rates at which calls are recorded, in samples a second.
+const NARROW_BAND: u32 = 8_000;
+const WIDE_BAND: u32 = 16_000;
+
+/// One party that is there, or being dialled.
+pub(crate) struct Party {
+    pub(crate) leg: Leg,
+    pub(crate) role: LegRole,
+    /// Which device of the dialling it is; `None` for a caller.
+    pub(crate) device: Option<Device>,
+    /// The whisper that it hears.
+    pub(crate) whisper: Option<PlayId>,
+    pub(crate) answered: bool,
+    pub(crate) codec: Option<CodecKind>,
+    /// Its extension counts as busy while it is here.
+    pub(crate) _busy: Option<Busy>,
+}
+
+impl Party {
+    /// A party that calls us.
+    pub(crate) fn caller(leg: Leg, role: LegRole, busy: Option<Busy>) -> Self {
+        Self { leg, role, device: None, whisper: None, answered: false, codec: None, _busy: busy }
+    }
+
+    /// Samples a second that its audio is worth.
+    pub(crate) fn recording_rate(&self) -> u32 {
+        self.codec.map_or(NARROW_BAND, CodecKind::sample_rate).min(WIDE_BAND)
+    }
+}

@@ -1,0 +1,114 @@
+//! What a driver does with a live call: the verbs behind [`crate::Call`].
+//!
+//! Invariant: no verb waits; on a call that is over, or without a party to act on, it does nothing.
+
+use kernel::db::Write;
+use kernel::outbox::Target;
+use serde_json::{Value, json};
+use voice::leg::{PlayId, PlayMode, Playable};
+
+use crate::connect::Input;
+use crate::dialling::Wanted;
+use crate::driver::Connect;
+use crate::journal::Step;
+use crate::live::{AtEnd, Live};
+use crate::model::Change;
+
+impl Live {
+    pub(crate) fn ring(&mut self) {
+        if let Some(party) = self.standing().filter(|party| !party.answered) {
+            party.leg.ring();
+            if self.change(Change::Ringing) {
+                self.emit("call.ringing", None, json!({}));
+            }
+        }
+    }
+
+    pub(crate) fn answer(&mut self) {
+        if let Some(party) = self.standing().filter(|party| !party.answered) {
+            party.leg.answer();
+        }
+    }
+
+    pub(crate) fn play(&mut self, what: Playable, loops: u32) -> PlayId {
+        let play = self.new_play();
+        if let Some(party) = self.standing() {
+            party.leg.play(play, what, PlayMode { loops });
+        }
+        play
+    }
+
+    pub(crate) fn stop_play(&mut self) {
+        if let Some(party) = self.standing() {
+            party.leg.stop_play();
+        }
+    }
+
+    pub(crate) fn send_dtmf(&mut self, digits: &str) -> PlayId {
+        let play = self.new_play();
+        if let Some(party) = self.standing() {
+            party.leg.send_dtmf(digits, play);
+        }
+        play
+    }
+
+    pub(crate) fn listen_silence(&mut self, after_ms: Option<u32>) {
+        if let Some(party) = self.standing() {
+            party.leg.listen_silence(after_ms);
+        }
+    }
+
+    pub(crate) fn inband_dtmf(&mut self, on: bool) {
+        if let Some(party) = self.standing() {
+            party.leg.inband_dtmf(on);
+        }
+    }
+
+    pub(crate) fn connect(&mut self, connect: Connect, then_end: bool) {
+        if self.is_ending() {
+            return;
+        }
+        self.give_up_dialling();
+        self.wanted = Some(Wanted { connect, then_end });
+    }
+
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.wanted.is_some() || self.dialling.is_some()
+    }
+
+    pub(crate) fn cancel_connect(&mut self) {
+        self.wanted = None;
+        self.dial_step(Input::Cancel);
+    }
+
+    pub(crate) fn at_step(&mut self, step: Option<(&str, &str)>) {
+        self.step = step.map(step_of);
+    }
+
+    pub(crate) fn emit_step(&mut self, kind: &str, step: Option<(&str, &str)>, data: Value) {
+        if self.model.end.is_none() {
+            let step = step.map(step_of);
+            self.journal.event(&self.model, kind, None, step.as_ref(), data);
+        }
+    }
+
+    pub(crate) fn with_writes(&mut self, writes: Vec<Write>) {
+        writes.into_iter().for_each(|write| self.journal.row(write));
+    }
+
+    pub(crate) fn at_end(&mut self, writes: AtEnd) {
+        self.at_end = Some(writes);
+    }
+
+    pub(crate) fn driven_by(&mut self, run: String, publish: Option<Target>) {
+        self.model.run = Some(run);
+        if let Some(target) = publish {
+            self.journal.publish_to(target);
+        }
+        self.dirty = true;
+    }
+}
+
+fn step_of((id, kind): (&str, &str)) -> Step {
+    Step { id: id.to_owned(), kind: kind.to_owned() }
+}
