@@ -332,7 +332,7 @@ impl Live {
     }
 
     /// The number of the party that the customer stands for, as people inside may see it.
-    fn customer_number(&self) -> &str {
+    pub(crate) fn customer_number(&self) -> &str {
         match self.model.direction {
             crate::model::Direction::Inbound => &self.model.from,
             crate::model::Direction::Outbound => &self.model.to,

@@ -247,7 +247,7 @@ impl Live {
                 &wish.extension,
                 &self.model.id,
                 &self.model.node,
-                self.model.shown(&self.model.from),
+                self.model.shown(self.customer_number()),
                 records::file_name(&id),
                 self.now_ms(),
             ],
@@ -346,7 +346,7 @@ impl Live {
         let Some(message) = self.keeping.message.take() else { return };
         let now_ms = self.now_ms();
         self.journal.row(Write::new(store::VOICEMAIL_LEFT, args![&**id, &self.model.org, seconds, sha256, now_ms]));
-        let from = self.model.shown(&self.model.from);
+        let from = self.model.shown(self.customer_number());
         let left = records::LeftMessage { id, extension: &message.wish.extension, from: &from, seconds, sha256 };
         let data = left.data(self.calls.kernel(), now_ms);
         self.journal.event_of(&self.model, "voicemail.left", id, data);
