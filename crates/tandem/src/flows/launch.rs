@@ -92,6 +92,7 @@ impl Flows {
         let mut writes = order.writes;
         writes.push(store::run_write(&org.id, &run, &call_id, &order.origin, now_ms));
         writes.extend(of_publish);
+        let begins_with_call = matches!(flow.steps.first().map(|step| &step.kind), Some(Kind::Call(_)));
         let call = self
             .calls()
             .place(NewCall {
@@ -100,13 +101,13 @@ impl Flows {
                 time_limit_ms: placing.time_limit_ms,
                 run: Some(run.clone()),
                 publish,
-                continue_unanswered: continues_unanswered(&flow),
+                // The `call` step has an outcome, and perhaps an edge for it, before the call is completed.
+                continue_unanswered: begins_with_call,
                 writes,
                 ..NewCall::new(call_id.clone(), org.id.as_str().into(), placing.number)
             })
             .await?;
         let first_words = first_words(&flow);
-        let begins_with_call = matches!(flow.steps.first().map(|step| &step.kind), Some(Kind::Call(_)));
         let machine = Machine::new(flow, setup(&call, org));
         let at_work = Run::new(self.clone(), run.clone(), call, machine);
         if begins_with_call {
@@ -214,11 +215,6 @@ fn placing(flow: &Flow, to: Option<&str>) -> Result<Placing, LaunchError> {
         }
         (None, None) => Err(LaunchError::NobodyToCall),
     }
-}
-
-/// Whether the `call` step says what to do without the customer.
-fn continues_unanswered(flow: &Flow) -> bool {
-    flow.steps.first().is_some_and(|step| matches!(step.kind, Kind::Call(_)) && !step.edges.named.is_empty())
 }
 
 /// The text that a flow begins with, when it is the same for every call: it is spoken while the phone rings.

@@ -72,9 +72,13 @@ const SEALED: &str = "sealed_secret";
 /// What it is sealed for.
 const SEAL_PURPOSE: &str = "flow_version.body";
 
-/// A body to be shown or kept in the open: without its publish secret.
+/// What of a body makes the flow; the rest is not kept.
+const ESSENTIAL: [&str; 3] = ["record", "publish", "flow"];
+
+/// A body to be shown or kept in the open: what makes the flow, without its publish secret.
 #[must_use]
 pub fn without_secrets(mut body: Value) -> Value {
+    keep_essentials(&mut body);
     if let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut) {
         publish.shift_remove("secret");
         publish.shift_remove(SEALED);
@@ -82,11 +86,18 @@ pub fn without_secrets(mut body: Value) -> Value {
     body
 }
 
-/// A body to be saved: its publish secret sealed.
+fn keep_essentials(body: &mut Value) {
+    if let Some(map) = body.as_object_mut() {
+        map.retain(|name, _| ESSENTIAL.contains(&name.as_str()));
+    }
+}
+
+/// A body to be saved: what makes the flow, its publish secret sealed.
 ///
 /// # Errors
 /// When the server's key does not seal.
 fn sealed(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
+    keep_essentials(&mut body);
     if let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut) {
         // A client that sends back what it read must not choose what is opened later.
         publish.shift_remove(SEALED);
