@@ -10,6 +10,7 @@
 )]
 
 mod coverage;
+mod documents;
 mod harness;
 mod real;
 mod stores;

@@ -63,9 +63,13 @@ pub(super) async fn dev(server: &Server) -> Tenant<'_> {
 
 fn with_ids(block: &str) -> String {
     let mut text = block.to_owned();
-    for (placeholder, id) in
-        [("<<some id>>", "1"), ("<<some other id>>", "\"2\""), ("<<some id 1>>", "2"), ("<<some id 2>>", "3"), ("<<some id2>", "2")]
-    {
+    for (placeholder, id) in [
+        ("<<some id>>", "1"),
+        ("<<some other id>>", "\"2\""),
+        ("<<some id 1>>", "2"),
+        ("<<some id 2>>", "3"),
+        ("<<some id2>", "2"),
+    ] {
         text = text.replace(placeholder, id);
     }
     text
@@ -178,7 +182,8 @@ async fn a_run_is_told_of_and_holds_no_credential() {
     let seen = dev.client().get(&format!("/v1/calls/{call}")).await.expect(200);
     assert_eq!((&seen["state"], &seen["flow_run_id"]), (&json!("completed"), &json!(run)));
     let events = dev.client().get(&format!("/v1/calls/{call}/events")).await.expect(200);
-    let kinds: Vec<&str> = events["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        events["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(kinds.iter().filter(|kind| **kind == "call.completed").count(), 1, "{kinds:?}");
     assert!(!events.to_string().contains(&dev.token));
     // A hang-up of what is over is no error.

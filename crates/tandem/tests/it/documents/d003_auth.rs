@@ -48,7 +48,11 @@ async fn every_way_of_being_wrong_is_the_same_401() {
         vec![("cloud_id", absent.clone()), ("cloud_sid", absent.clone()), ("auth_token", absent.clone())],
     ] {
         let answer = server.client().post(PATH, &with(&dev, &changes)).await.expect(401);
-        assert_eq!((&answer["status"], codes(&answer["errors"])), (&json!("error"), vec!["unauthorized"]), "{changes:?}");
+        assert_eq!(
+            (&answer["status"], codes(&answer["errors"])),
+            (&json!("error"), vec!["unauthorized"]),
+            "{changes:?}"
+        );
         answers.push(answer.to_string().split("(request").next().unwrap().to_owned());
     }
     answers.dedup();
@@ -71,7 +75,8 @@ async fn a_bearer_header_will_do_and_must_agree_with_the_body() {
     assert_eq!(codes(&scope["errors"]), ["forbidden"]);
     dev.client().post(PATH, &body(&dev, &flow())).await.expect(200);
     server.client().bearing(&flows).post(PATH, &body(&dev, &flow())).await.expect(401);
-    let token_scheme = server.client().request(Method::POST, PATH).header("authorization", format!("Token token=\"{flows}\""));
+    let token_scheme =
+        server.client().request(Method::POST, PATH).header("authorization", format!("Token token=\"{flows}\""));
     server.client().send(token_scheme.json(&bare)).await.expect(200);
     server.stop().await;
 }

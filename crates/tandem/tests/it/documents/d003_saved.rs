@@ -16,7 +16,10 @@ async fn a_flow_is_saved_changed_read_and_deleted() {
     let client = dev.client();
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let publish = json!({"url": "https://example.org/hook", "secret": secret});
-    let made = client.post("/v1/flows", &json!({"name": " Welcome ", "flow": flow("one"), "publish": publish, "colour": 1})).await.expect(201);
+    let made = client
+        .post("/v1/flows", &json!({"name": " Welcome ", "flow": flow("one"), "publish": publish, "colour": 1}))
+        .await
+        .expect(201);
     assert_eq!((&made["name"], &made["version"]), (&json!("Welcome"), &json!(1)));
     assert_eq!(made["warnings"][0]["code"], "unknown_field");
     assert!(!made.to_string().contains("whsec"), "a secret is not shown again: {made}");
@@ -61,7 +64,10 @@ async fn a_flow_that_cannot_run_is_not_saved() {
         .iter()
         .map(|error| (error["code"].as_str().unwrap(), error["pointer"].as_str().unwrap()))
         .collect();
-    assert_eq!(found, [("duplicate_id", "/flow/1/id"), ("text_or_url_required", "/flow/0"), ("unknown_entity", "/flow/1/number")]);
+    assert_eq!(
+        found,
+        [("duplicate_id", "/flow/1/id"), ("text_or_url_required", "/flow/0"), ("unknown_entity", "/flow/1/number")]
+    );
     assert_eq!(dev.client().post_text("/v1/flows", "{").await.expect(400)["code"], "unreadable_json");
     dev.client().post("/v1/flows", &json!({"flow": flow("x")})).await.expect(422);
     assert_eq!(dev.client().get("/v1/flows").await.expect(200)["flows"], json!([]));
@@ -74,7 +80,8 @@ async fn numbers_lead_to_flows_people_and_teams() {
     let server = Server::start().await;
     let dev = dev(&server).await;
     let client = dev.client();
-    let made = client.post("/v1/flows", &json!({"name": "In", "flow": [{"id": 1, "type": "hangup"}]})).await.expect(201);
+    let made =
+        client.post("/v1/flows", &json!({"name": "In", "flow": [{"id": 1, "type": "hangup"}]})).await.expect(201);
     let id = made["id"].as_str().unwrap();
     let bound = client.put("/v1/numbers/+442071838750", &json!({"to": format!("flow:{id}")})).await.expect(200);
     assert_eq!(bound, json!({"number": "+442071838750", "to": format!("flow:{id}")}));
@@ -85,7 +92,15 @@ async fn numbers_lead_to_flows_people_and_teams() {
     assert_eq!(in_use["code"], "flow_in_use");
     assert!(in_use["detail"].as_str().unwrap().contains("+442071838750"));
 
-    for (to, status) in [("flow:flow_none", 422), ("person:7777", 422), ("team:1001", 422), ("nobody", 422), ("person:1001", 200), ("team:5263", 200), ("meetings", 200)] {
+    for (to, status) in [
+        ("flow:flow_none", 422),
+        ("person:7777", 422),
+        ("team:1001", 422),
+        ("nobody", 422),
+        ("person:1001", 200),
+        ("team:5263", 200),
+        ("meetings", 200),
+    ] {
         client.put("/v1/numbers/+442071838750", &json!({ "to": to })).await.expect(status);
     }
     client.put("/v1/numbers/12", &json!({"to": "meetings"})).await.expect(422);
@@ -106,13 +121,15 @@ async fn a_saved_flow_runs_with_and_without_a_number() {
         let begun = client.post(&path, &request).await.expect(201);
         let call = client.get(&format!("/v1/calls/{}", begun["call_id"].as_str().unwrap())).await.expect(200);
         assert_eq!((&call["to"], &call["flow_run_id"]), (&json!(to), &begun["flow_run_id"]));
-        let run = client.get(&format!("/api/v2/call/flow/{}", begun["flow_run_id"].as_str().unwrap())).await.expect(200);
+        let run =
+            client.get(&format!("/api/v2/call/flow/{}", begun["flow_run_id"].as_str().unwrap())).await.expect(200);
         assert_eq!(run["run"]["flow"], flow("hi"));
     }
     client.post(&path, &json!({"to": "112"})).await.expect(422);
     client.post(&path, &json!({"to": true})).await.expect(422);
 
-    let inbound = client.post("/v1/flows", &json!({"name": "In", "flow": [{"id": 1, "type": "hangup"}]})).await.expect(201);
+    let inbound =
+        client.post("/v1/flows", &json!({"name": "In", "flow": [{"id": 1, "type": "hangup"}]})).await.expect(201);
     let path = format!("/v1/flows/{}/run", inbound["id"].as_str().unwrap());
     client.post(&path, &json!({})).await.expect(422);
     client.post(&path, &json!({"to": "1001"})).await.expect(201);
