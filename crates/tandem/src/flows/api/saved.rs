@@ -207,6 +207,8 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Json<FlowView>, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
+    // What is not there is not judged.
+    store::one(&flows.kernel().db, org, &path.id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let draft = Draft::read(&flows, org, body).await?;
     let saved =
         store::update(flows.kernel(), org, &path.id, draft.name.as_deref(), &draft.body).await.map_err(not_saved)?;
