@@ -87,8 +87,9 @@ impl Filter {
             let samples = window.get(*position + 1..*position + 1 + taps).unwrap_or_default();
             let coefficients = table.coefficients.get(*phase * taps..(*phase + 1) * taps).unwrap_or_default();
             if let Some(out) = out.next() {
-                // Saturates: `as` clamps.
-                *out = dot(samples, coefficients).round() as i16;
+                let exact = dot(samples, coefficients);
+                // `as` saturates. `round` would be a call into the maths library for every sample.
+                *out = (exact + 0.5_f32.copysign(exact)) as i16;
                 written += 1;
             }
             *phase += table.down;

@@ -133,7 +133,7 @@ pub struct Encoder(EncoderState);
 enum EncoderState {
     Pcmu,
     Pcma,
-    G722(g722::Encoder),
+    G722(Box<g722::Encoder>),
     Opus(Box<opus::Encoder>),
 }
 
@@ -143,7 +143,7 @@ impl Encoder {
         Ok(Self(match kind {
             CodecKind::Pcmu => EncoderState::Pcmu,
             CodecKind::Pcma => EncoderState::Pcma,
-            CodecKind::G722 => EncoderState::G722(g722::Encoder::new()),
+            CodecKind::G722 => EncoderState::G722(Box::new(g722::Encoder::new())),
             CodecKind::Opus => EncoderState::Opus(Box::new(opus::Encoder::new()?)),
         }))
     }
@@ -179,7 +179,7 @@ pub struct Decoder(DecoderState);
 enum DecoderState {
     Pcmu(Concealer),
     Pcma(Concealer),
-    G722(g722::Decoder, Concealer),
+    G722(Box<g722::Decoder>, Concealer),
     Opus(Box<opus::Decoder>),
 }
 
@@ -190,7 +190,7 @@ impl Decoder {
         Ok(Self(match kind {
             CodecKind::Pcmu => DecoderState::Pcmu(concealer()),
             CodecKind::Pcma => DecoderState::Pcma(concealer()),
-            CodecKind::G722 => DecoderState::G722(g722::Decoder::new(), concealer()),
+            CodecKind::G722 => DecoderState::G722(Box::new(g722::Decoder::new()), concealer()),
             CodecKind::Opus => DecoderState::Opus(Box::new(opus::Decoder::new()?)),
         }))
     }

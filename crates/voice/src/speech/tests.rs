@@ -1,5 +1,4 @@
 //! Every engine speaks and is heard as the contract says.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use kernel::config::SpeechConfig;
