@@ -161,6 +161,14 @@ impl Server {
     }
 
     pub(crate) async fn with(config: VoiceConfig, ports: MapPorts) -> Self {
+        Self::with_clock(config, ports, Clock::system()).await
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) async fn with_clock(config: VoiceConfig, ports: MapPorts, clock: Clock) -> Self {
         {
             let mut users = ports.users.lock().unwrap();
             users.extend(["1001", "1002", "1003"].map(str::to_owned));
@@ -169,7 +177,7 @@ impl Server {
         let stop = CancellationToken::new();
         let ids = Ids::os();
         let (voice, incoming) =
-            Voice::start(config, ports.clone(), Clock::system(), ids.clone(), TaskTracker::new(), stop.clone())
+            Voice::start(config, ports.clone(), clock, ids.clone(), TaskTracker::new(), stop.clone())
                 .await
                 .expect("voice starts");
         let sip = voice.local_sip()[0];
@@ -378,16 +386,22 @@ impl Phone {
 
     /// The MD5 answer to a challenge.
     pub(crate) fn answer(&self, challenge: &Msg, method: &str, uri: &str, count: u32) -> String {
+        self.answer_with(challenge, "MD5", method, uri, count)
+    }
+
+    /// The answer to a challenge by one of its algorithms.
+    pub(crate) fn answer_with(&self, challenge: &Msg, algorithm: &str, method: &str, uri: &str, count: u32) -> String {
+        let hash = |text: &str| if algorithm == "MD5" { md5_hex(text) } else { sha256_hex(text) };
         let all = challenge.all("WWW-Authenticate");
-        let value = all.iter().find(|value| value.contains("algorithm=MD5")).expect("an MD5 challenge");
+        let value = all.iter().find(|value| value.contains(&format!("algorithm={algorithm},"))).expect("a challenge");
         let get = |name: &str| value.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
         let (realm, nonce) = (get("realm"), get("nonce"));
-        let ha1 = ha1_md5(&self.user, &realm, &format!("pw-{}", self.user));
-        let ha2 = md5_hex(&format!("{method}:{uri}"));
-        let response = md5_hex(&format!("{ha1}:{nonce}:{count:08x}:abc:auth:{ha2}"));
+        let ha1 = hash(&format!("{0}:{realm}:pw-{0}", self.user));
+        let ha2 = hash(&format!("{method}:{uri}"));
+        let response = hash(&format!("{ha1}:{nonce}:{count:08x}:abc:auth:{ha2}"));
         format!(
             "Authorization: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
-             response=\"{response}\", algorithm=MD5, qop=auth, nc={count:08x}, cnonce=\"abc\"\r\n",
+             response=\"{response}\", algorithm={algorithm}, qop=auth, nc={count:08x}, cnonce=\"abc\"\r\n",
             self.user
         )
     }

@@ -1,0 +1,217 @@
+//! What surrounds a call: time, other families and transports, limits, restarts.
+
+use std::time::Duration;
+
+use kernel::Clock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+use voice::Target;
+use voice::cause::Cause;
+use voice::leg::{EndedBy, LegEvent};
+
+use crate::harness::{MapPorts, Phone, Server, config, sdp};
+
+#[tokio::test]
+async fn an_hour_of_session_timers_passes_at_once() {
+    let (clock, hand) = Clock::fake(1_800_000_000_000);
+    let server = Server::with_clock(config(), MapPorts::default(), clock).await;
+    let phone = server.phone("1001").await;
+    let (_leg, mut events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 30_000);
+    let invite = phone.expect_method("INVITE").await;
+    assert_eq!((invite.get("Session-Expires"), invite.get("Min-SE")), ("1800", "90"));
+    let fields = "Allow: INVITE, UPDATE\r\nRequire: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
+    phone.send(&phone.respond(&invite, "200 OK", fields, &sdp(40_010, ""))).await;
+    phone.expect_method("ACK").await;
+    assert!(matches!(events.next().await, LegEvent::Answered { .. }));
+    for _ in 0..4 {
+        hand.advance(900_000);
+        let update = phone.expect_method("UPDATE").await;
+        assert_eq!(update.get("Session-Expires"), "1800;refresher=uac");
+        phone.send(&phone.respond(&update, "200 OK", "Session-Expires: 1800;refresher=uac\r\n", "")).await;
+        events.silent(20).await;
+    }
+    // Now the phone is to refresh, and does not.
+    hand.advance(900_000);
+    let update = phone.expect_method("UPDATE").await;
+    phone.send(&phone.respond(&update, "200 OK", "Session-Expires: 90;refresher=uas\r\n", "")).await;
+    events.silent(20).await;
+    hand.advance(60_000);
+    phone.expect_method("BYE").await;
+    let end = events.end().await;
+    assert_eq!((end.cause, end.by), (Cause::Unreachable, EndedBy::Remote));
+}
+
+#[tokio::test]
+async fn transactions_are_forgotten_by_the_clock() {
+    let (clock, hand) = Clock::fake(1_800_000_000_000);
+    let server = Server::with_clock(config(), MapPorts::default(), clock).await;
+    let mut phone = server.phone("1001").await;
+    let contact = format!("<sip:1001@{}>", phone.addr);
+    assert_eq!(phone.register(&contact, "").await.code(), 200);
+    let (_leg, mut events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 60_000);
+    let first = phone.expect_method("INVITE").await;
+    for pause in [500, 1_000, 2_000, 4_000, 8_000, 16_000] {
+        hand.advance(pause);
+        assert_eq!(phone.expect_method("INVITE").await.text, first.text, "repeated after {pause} ms");
+    }
+    hand.advance(500);
+    assert_eq!(events.end().await.cause, Cause::Unreachable);
+    hand.advance(40_000);
+    for _ in 0..100 {
+        if server.voice.stats().transactions == 0 {
+            return server.settle().await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", server.voice.stats());
+}
+
+#[tokio::test]
+async fn ipv6_is_spoken_beside_ipv4_on_one_port_number() {
+    let mut config = config();
+    config.sip = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
+    let mut server = Server::with(config, MapPorts::default()).await;
+    let six = server.voice.local_sip()[1];
+    assert!(six.is_ipv6());
+    let mut phone = Phone::new("1001", six).await;
+    phone.socket = UdpSocket::bind("[::1]:0").await.unwrap();
+    phone.addr = phone.socket.local_addr().unwrap();
+    let body = sdp(40_000, "").replace("IP4 127.0.0.1", "IP6 ::1");
+    phone.authorised("INVITE", "sip:2000@[::1]", "", &body).await;
+    let (incoming, mut events) = server.next_call().await;
+    assert_eq!(incoming.to_domain, "::1");
+    incoming.leg.answer();
+    let ok = phone.expect(200).await;
+    assert!(ok.body().contains("c=IN IP6 ::1") && ok.get("Contact").contains("@[::1]:"), "{}", ok.text);
+    let seq = phone.seq;
+    let ack = phone.inside("ACK", &ok, seq, "", "");
+    phone.send(&ack).await;
+    assert!(matches!(events.next().await, LegEvent::Answered { .. }));
+
+    let (_leg, mut events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 5_000);
+    let invite = phone.expect_method("INVITE").await;
+    assert!(invite.get("Via").starts_with("SIP/2.0/UDP [::1]:") && invite.body().contains("IN IP6 ::1"));
+    phone.send(&phone.respond(&invite, "486 Busy", "", "")).await;
+    assert_eq!(events.end().await.cause, Cause::Busy);
+}
+
+#[tokio::test]
+async fn a_public_address_is_told_instead_of_the_local_one() {
+    let mut config = config();
+    config.public_ip = Some("203.0.113.9".parse().unwrap());
+    let server = Server::with(config, MapPorts::default()).await;
+    let phone = server.phone("1001").await;
+    let (_leg, _events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 1_000);
+    let invite = phone.expect_method("INVITE").await;
+    for part in ["Via", "Contact", "From"] {
+        assert!(invite.get(part).contains("203.0.113.9"), "{part}: {}", invite.text);
+    }
+    assert!(invite.body().contains("c=IN IP4 203.0.113.9"));
+}
+
+#[tokio::test]
+async fn a_tcp_phone_is_called_on_its_connection_and_messages_may_come_in_pieces() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.sip).await.unwrap();
+    let local = stream.local_addr().unwrap();
+    let mut phone = server.phone("1001").await;
+    phone.addr = local;
+    let read = async |stream: &mut TcpStream| {
+        let mut buffer = vec![0; 8_192];
+        let length = timeout(Duration::from_secs(5), stream.read(&mut buffer)).await.unwrap().unwrap();
+        crate::harness::Msg { text: String::from_utf8_lossy(&buffer[..length]).into_owned(), from: server.sip }
+    };
+    let tcp = |text: String| text.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    let first = tcp(phone.request("REGISTER", "sip:127.0.0.1", "", ""));
+    for piece in first.as_bytes().chunks(37) {
+        stream.write_all(piece).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let challenge = read(&mut stream).await;
+    assert_eq!(challenge.code(), 401);
+    let signed = phone.answer(&challenge, "REGISTER", "sip:127.0.0.1", 1);
+    // A ping, the request and another ping at once.
+    let second = tcp(phone.request("REGISTER", "sip:127.0.0.1", &signed, ""));
+    stream.write_all(format!("\r\n\r\n{second}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    while !answers.contains("SIP/2.0 200") || answers.matches("\r\n\r\n").count() < 1 || !answers.starts_with("\r\n") {
+        answers.push_str(&read(&mut stream).await.text);
+    }
+    let binding = server.ports.bindings.lock().unwrap()["1001"][0].clone();
+    assert_eq!((binding.transport.as_str(), binding.source), ("tcp", local));
+    let (_leg, mut events) = server.dial(Target::Binding(binding.clone()), 10_000);
+    let invite = loop {
+        let message = read(&mut stream).await;
+        if message.text.contains("INVITE sip:") {
+            break crate::harness::Msg { text: message.text.trim_start().to_owned(), from: message.from };
+        }
+    };
+    assert!(invite.get("Via").starts_with("SIP/2.0/TCP") && invite.get("Contact").contains(";transport=tcp"));
+    let busy = phone.respond(&invite, "486 Busy", "", "");
+    stream.write_all(busy.as_bytes()).await.unwrap();
+    assert_eq!(events.end().await.cause, Cause::Busy);
+
+    // The connection is gone, and its phone listens nowhere: unreachable at once.
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (_leg, mut events) = server.dial(Target::Binding(binding), 10_000);
+    assert_eq!(events.end().await.cause, Cause::Unreachable);
+    server.settle().await;
+}
+
+#[tokio::test]
+async fn a_phone_may_prove_itself_by_sha_256() {
+    let mut config = config();
+    config.digest_sha256 = true;
+    let server = Server::with(config, MapPorts::default()).await;
+    let mut phone = server.phone("1001").await;
+    let first = phone.request("REGISTER", "sip:127.0.0.1", "", "");
+    phone.send(&first).await;
+    let challenge = phone.expect(401).await;
+    assert!(challenge.get("WWW-Authenticate").contains("algorithm=SHA-256"), "the stronger one first");
+    let signed = phone.answer_with(&challenge, "SHA-256", "REGISTER", "sip:127.0.0.1", 1);
+    let second = phone.request("REGISTER", "sip:127.0.0.1", &signed, "");
+    phone.send(&second).await;
+    phone.expect(200).await;
+}
+
+#[tokio::test]
+async fn loops_and_tired_messages_are_turned_away() {
+    let server = Server::start().await;
+    let mut phone = server.phone("1001").await;
+    let tired = phone
+        .request("INVITE", "sip:2000@127.0.0.1", "", &sdp(4_000, ""))
+        .replace("Max-Forwards: 70", "Max-Forwards: 0");
+    phone.send(&tired).await;
+    phone.expect(483).await;
+    // Our own INVITE comes back to us.
+    let (_leg, _events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 1_000);
+    let invite = phone.expect_method("INVITE").await;
+    let via = format!("Via: SIP/2.0/UDP {};rport;branch=z9hG4bKloop\r\nVia: ", phone.addr);
+    phone.send(&invite.text.replacen("Via: ", &via, 1)).await;
+    phone.expect(482).await;
+    for (method, code) in [("SUBSCRIBE", 489), ("PUBLISH", 489), ("MESSAGE", 405), ("FOO", 501), ("NOTIFY", 481)] {
+        let request = phone.request(method, "sip:127.0.0.1", "", "");
+        phone.send(&request).await;
+        phone.expect(code).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_server_hangs_up_and_tells_every_leg() {
+    let server = Server::start().await;
+    let phone = server.phone("1001").await;
+    let (leg, mut events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 30_000);
+    let invite = phone.expect_method("INVITE").await;
+    phone.send(&phone.respond(&invite, "200 OK", "", &sdp(40_010, ""))).await;
+    phone.expect_method("ACK").await;
+    assert!(matches!(events.next().await, LegEvent::Answered { .. }));
+    server.stop();
+    phone.expect_method("BYE").await;
+    assert_eq!(events.end().await.cause, Cause::ServerRestart);
+    leg.hangup(Cause::Normal);
+    // A leg that is asked for too late ends at once.
+    let (_late, mut events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 30_000);
+    events.end().await;
+}
