@@ -46,6 +46,7 @@ pub(crate) struct Waiting {
 }
 
 /// What a job found out about a waiting request.
+#[expect(clippy::large_enum_variant, reason = "it only lives in a box, from the job to the endpoint")]
 pub(crate) enum Answer {
     /// Whose domain it is meant for.
     Domain(Waiting, PortResult<Option<String>>),

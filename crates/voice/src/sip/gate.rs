@@ -186,7 +186,6 @@ fn group(ip: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop")]
     use super::*;
 
     fn gate() -> Gate {

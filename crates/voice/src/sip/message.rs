@@ -217,6 +217,7 @@ impl Message {
     }
 
     /// The From tag; empty when absent.
+    #[expect(clippy::wrong_self_convention, reason = "From is the field's name")]
     pub(crate) fn from_tag(&self) -> &str {
         self.from().and_then(|from| from.tag()).unwrap_or_default()
     }
@@ -547,7 +548,6 @@ pub(crate) fn reason_phrase(code: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop")]
     use super::*;
 
     const INVITE: &str = "INVITE sip:bob@biloxi.example;transport=udp SIP/2.0\r\n\

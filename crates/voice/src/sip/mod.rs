@@ -133,10 +133,10 @@ impl Sip {
     /// Places a leg; when the endpoint is swamped or gone, the leg ends at once.
     pub(crate) fn originate(&self, order: Originate, signals: Signals, media: MediaLeg, events: LegEvents) {
         let order = Box::new(Order { order, signals, media, events });
-        if let Err(error) = self.input.try_send(Input::Originate(order)) {
-            if let Input::Originate(order) = error.into_inner() {
-                order.refuse(Cause::Congestion);
-            }
+        if let Err(error) = self.input.try_send(Input::Originate(order))
+            && let Input::Originate(order) = error.into_inner()
+        {
+            order.refuse(Cause::Congestion);
         }
     }
 

@@ -177,7 +177,6 @@ fn same_device(binding: &Binding, wish: &Wish) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop")]
     use super::*;
 
     const NOW: i64 = 1_000_000;

@@ -146,7 +146,6 @@ impl SessionTimer {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop")]
     use super::*;
 
     fn message(fields: &str) -> Message {

@@ -349,7 +349,6 @@ fn hop_by_hop(invite: &Message, method: Method, to: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop")]
     use super::*;
 
     fn request(method: &str) -> Bytes {

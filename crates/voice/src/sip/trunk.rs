@@ -237,7 +237,6 @@ fn granted(response: &Message) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop")]
     use super::*;
     use crate::ports::Secret;
 

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -66,7 +66,7 @@ async fn sip_trap_01_a_stream_peer_that_never_reads_stops_nobody() {
     let phone = server.phone("1001").await;
     let mut deaf = TcpStream::connect(server.sip).await.unwrap();
     let addr = deaf.local_addr().unwrap();
-    let flood = tokio::spawn(async move {
+    let flood = tokio_util::task::TaskTracker::new().spawn(async move {
         for n in 0..200_000 {
             if deaf.write_all(options(addr, n, "TCP").as_bytes()).await.is_err() {
                 return true; // cut off
@@ -75,10 +75,8 @@ async fn sip_trap_01_a_stream_peer_that_never_reads_stops_nobody() {
         false
     });
     for n in 0..20 {
-        let asked = Instant::now();
         phone.send(&options(phone.addr, n, "UDP")).await;
-        phone.expect(200).await;
-        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        timeout(Duration::from_secs(1), phone.expect(200)).await.expect("others are answered in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(timeout(Duration::from_secs(20), flood).await.unwrap().unwrap(), "the deaf peer is cut off");
@@ -138,9 +136,8 @@ async fn sip_trap_03_overload_is_refused_at_once_and_calls_go_on() {
     assert_eq!(accepted + refused, 400);
     assert!((20..80).contains(&accepted), "{accepted} accepted, {refused} refused");
     phone.send(&options(phone.addr, 1, "UDP")).await;
-    let asked = Instant::now();
-    while phone.response().await.code() != 200 {}
-    assert!(asked.elapsed() < Duration::from_millis(500));
+    let answered = timeout(Duration::from_millis(500), async { while phone.response().await.code() != 200 {} });
+    answered.await.expect("an answer in time");
 }
 
 #[tokio::test]
@@ -280,7 +277,7 @@ async fn sip_trap_07_an_early_cancel_ends_the_leg_whatever_is_asked_of_it() {
         let invite = phone.authorised("INVITE", "sip:2000@127.0.0.1", "", &sdp(40_000, "")).await;
         let call = if seen { Some(server.next_call().await) } else { None };
         phone.send(&cancel(&invite)).await;
-        let mut answers = vec![phone.response().await, phone.response().await];
+        let mut answers = [phone.response().await, phone.response().await];
         answers.sort_by_key(|message| message.code());
         assert_eq!([answers[0].code(), answers[1].code()], [200, 487]);
         phone.send(&ack_failure(&invite, &answers[1])).await;

@@ -1,5 +1,4 @@
 //! Legs without a network: messages in, actions out, time as a number.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Offers and answers: what phones really send, and what must not be agreed.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
 
 use media::codec::CodecKind::{G722, Opus, Pcma, Pcmu};
 
