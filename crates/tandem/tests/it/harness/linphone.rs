@@ -51,10 +51,21 @@ impl Linphone {
         }
         phone.say(&format!("record {}", phone.folder.path().join("heard.wav").display())).await;
         if phone.account.registers {
-            phone.expect("Registration on").await;
-            phone.expect("successful").await;
+            phone.is_registered().await;
         }
         phone
+    }
+
+    /// It tells of its registration when it is asked.
+    async fn is_registered(&mut self) {
+        let registered = timeout(PATIENCE, async {
+            while !self.log().contains("registered: yes") {
+                self.say("proxy list").await;
+                sleep(Duration::from_millis(200)).await;
+            }
+        });
+        assert!(registered.await.is_ok(), "{} is not registered\n{}", self.account.user, self.log());
+        self.read = self.log().len();
     }
 
     /// Types one line.

@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use calls::{Bound, NewTeam, NewUser};
+use calls::{Bound, NewTeam, NewTrunk, NewUser};
 use kernel::app::NewApp;
 use kernel::config::PortRange;
 use kernel::db::testing::TestDb;
 use kernel::org::NewOrg;
+use kernel::args;
 use kernel::{Clock, ClockHand, Config, Ids, Kernel, Org, Role, Scope, telemetry};
 use tandem::app::App;
 
@@ -198,11 +199,31 @@ impl Tenant<'_> {
         Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain)
     }
 
+    /// From its next registration on, this extension's phones are offered SDES-SRTP and nothing else.
+    pub(crate) async fn require_srtp(&self, extension: &str) {
+        let set = "update sip_credential set srtp = $3 \
+                   where extension in (select id from extension where org = $1 and number = $2)";
+        let changed = self.server.app.kernel.db.run(set, args![&self.org.id, extension, true]).await.unwrap();
+        assert_eq!(changed, 1, "{extension} has one credential");
+    }
+
     /// Makes a team that rings all its members.
     pub(crate) async fn team(&self, number: &str, members: &[&str]) {
         let members = members.iter().map(|member| (*member).to_owned()).collect();
         let new = NewTeam { name: format!("Team {number}"), number: number.to_owned(), strategy: None, members };
         calls::create_team(&self.server.app.kernel, &self.org.id, new).await.unwrap();
+    }
+
+    /// Makes a trunk without registration.
+    pub(crate) async fn trunk(&self, name: &str, targets: &[&str], caller_ids: &[&str]) {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let new = NewTrunk {
+            name: name.to_owned(),
+            targets: owned(targets),
+            caller_ids: owned(caller_ids),
+            ..NewTrunk::default()
+        };
+        calls::create_trunk(&self.server.app.kernel, &self.org.id, new).await.unwrap();
     }
 
     /// Binds a public number: `person:1001`, `team:5263`, `flow:ID`.

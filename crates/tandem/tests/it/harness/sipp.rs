@@ -37,13 +37,13 @@ impl Sipp {
             .arg(file)
             .args(["-m", "1", "-nostdin", "-i", "127.0.0.1", "-p", &port.to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }])
-            .args(["-min_rtp_port", "50000", "-max_rtp_port", "59998"])
+            .args(["-mp", &free_ports().to_string()])
             .args(["-timeout", &LIMIT.as_secs().to_string(), "-timeout_error"])
             .args(["-trace_err", "-error_file", "errors", "-trace_msg", "-message_file", "messages"])
             .current_dir(folder.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(std::fs::File::create(folder.path().join("screen")).unwrap())
+            .stderr(std::fs::File::create(folder.path().join("stderr")).unwrap())
             .kill_on_drop(true);
         for (name, value) in keys {
             match *name {
@@ -62,7 +62,7 @@ impl Sipp {
         let messages = self.read("messages");
         match status {
             Ok(Ok(status)) if status.success() => messages,
-            other => panic!("sipp {}: {other:?}\n{}\n{messages}", self.scenario, self.read("errors")),
+            other => panic!("sipp {}: {other:?}\n{}{}\n{messages}", self.scenario, self.read("stderr"), self.read("errors")),
         }
     }
 

@@ -1,5 +1,8 @@
 //! Stories with real clients: baresip, linphonec, sipp, pocketsphinx. `./test --quick` leaves them out.
 
+mod audio;
 mod demo;
 mod sample;
 mod steps;
+mod speech;
+mod trunk;
