@@ -96,7 +96,7 @@ fn sqlite_rows<E: From<DbError>>(
     mut take: impl FnMut(Vec<Value>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut statement = reader.prepare(sql).map_err(DbError::from)?;
-    take(names(statement.column_names().into_iter()))?;
+    take(names(statement.column_names()))?;
     // SQLite keeps a boolean as a number; only the declaration knows.
     let is_boolean: Vec<bool> = statement.columns().map(|column| column.decl_type() == Some("boolean")).collect();
     let mut rows = statement.query([]).map_err(DbError::from)?;

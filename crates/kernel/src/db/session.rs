@@ -46,7 +46,7 @@ impl<'c> Session<'c> {
         let args = placed.as_deref().unwrap_or(args);
         match &mut self.link {
             Link::Sqlite(connection) => sqlite::all(connection, sql, args),
-            Link::Postgres(connection) => postgres_all(&mut **connection, sql, args).await,
+            Link::Postgres(connection) => postgres_all(connection, sql, args).await,
         }
     }
 
@@ -90,7 +90,7 @@ impl<'c> Session<'c> {
         let args = [Arg::Int(count)];
         let rows = match &mut self.link {
             Link::Sqlite(connection) => sqlite::all(connection, TAKE_POSITIONS, &args)?,
-            Link::Postgres(connection) => postgres_all(&mut **connection, TAKE_POSITIONS, &args).await?,
+            Link::Postgres(connection) => postgres_all(connection, TAKE_POSITIONS, &args).await?,
         };
         let last = rows.first().ok_or(DbError::Conflict)?.int("value")?;
         self.positions = Positions { next: last - count + 1, last };

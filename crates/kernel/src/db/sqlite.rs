@@ -280,7 +280,7 @@ pub(super) fn rollback(connection: &Connection) {
 pub(super) fn all(connection: &Connection, sql: &str, args: &[Arg]) -> Result<Vec<Row>, DbError> {
     let mut statement = connection.prepare_cached(sql)?;
     bind(&mut statement, args)?;
-    let columns: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.raw_query();
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {

@@ -107,12 +107,13 @@ impl Courier {
             if free > 0 {
                 for due in self.due(now_ms, free + under_way.len()).await? {
                     let name = (due.webhook.clone(), due.event.position);
-                    if under_way.len() < self.at_once && !under_way.contains(&name) {
-                        if let Some(recipient) = self.recipient_of(&due, now_ms).await? {
-                            under_way.insert(name);
-                            let (outbox, places) = (self.outbox.clone(), Arc::clone(&self.places));
-                            attempts.spawn(attempt(outbox, places, due, recipient));
-                        }
+                    if under_way.len() < self.at_once
+                        && !under_way.contains(&name)
+                        && let Some(recipient) = self.recipient_of(&due, now_ms).await?
+                    {
+                        under_way.insert(name);
+                        let (outbox, places) = (self.outbox.clone(), Arc::clone(&self.places));
+                        attempts.spawn(attempt(outbox, places, due, recipient));
                     }
                 }
             }

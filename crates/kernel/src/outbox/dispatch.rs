@@ -27,11 +27,14 @@ crate::statements! {
     HOSTS = "select host, min(due_at) as due_at from delivery where state in ('fast', 'slow') group by host";
 }
 
+/// A courier that has nothing to do for now: its host, and when the next delivery is due there.
+type Idle = (Arc<str>, Result<Option<i64>, DbError>);
+
 struct Dispatch {
     outbox: Outbox,
     stop: CancellationToken,
     places: Arc<Semaphore>,
-    couriers: JoinSet<(Arc<str>, Result<Option<i64>, DbError>)>,
+    couriers: JoinSet<Idle>,
     /// Hosts with a courier at work.
     working: HashMap<Arc<str>, Arc<Notify>>,
     /// Hosts whose next delivery is due at a later time.
@@ -119,13 +122,13 @@ impl Dispatch {
         let courier = Courier::new(self.outbox.clone(), Arc::clone(&host), Arc::clone(&self.places), woken);
         let stop = self.stop.clone();
         self.couriers.spawn(async move {
-            let next_ms = stop.run_until_cancelled_owned(courier.work()).await.unwrap_or(Ok(None));
+            let next_ms = stop.run_until_cancelled_owned(Box::pin(courier.work())).await.unwrap_or(Ok(None));
             (host, next_ms)
         });
     }
 
     /// A courier has nothing to do for now: until when?
-    fn retire(&mut self, ended: Result<(Arc<str>, Result<Option<i64>, DbError>), tokio::task::JoinError>) {
+    fn retire(&mut self, ended: Result<Idle, tokio::task::JoinError>) {
         let (host, result) = match ended {
             Ok(ended) => ended,
             Err(error) => {
