@@ -155,17 +155,20 @@ impl Demo {
     /// The sample of document 003: three credentials, the endpoint's host and the callback's date are the demo's.
     fn payload(&self) -> Value {
         let text = SAMPLE.replace(SAMPLE_ENDPOINT, &format!("http://{}", self.kept.endpoint));
-        let mut sample: Value = serde_json::from_str(&text).unwrap_or_default();
-        sample["cloud_id"] = SLUG.into();
-        sample["cloud_sid"] = self.kept.cloud_sid.as_str().into();
-        sample["auth_token"] = self.kept.auth_token.as_str().into();
+        let mut sample: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+        for (key, value) in
+            [("cloud_id", SLUG), ("cloud_sid", &self.kept.cloud_sid), ("auth_token", &self.kept.auth_token)]
+        {
+            sample.insert(key.to_owned(), value.into());
+        }
         let tomorrow = self.today.to_zoned(TimeZone::UTC).date().saturating_add(1.day()).to_string();
-        for step in sample["flow"].as_array_mut().into_iter().flatten() {
-            if step["type"] == "callback" {
-                step["date"] = tomorrow.as_str().into();
+        let steps = sample.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten();
+        for step in steps.filter_map(Value::as_object_mut) {
+            if step.get("type").is_some_and(|kind| kind == "callback") {
+                step.insert("date".to_owned(), tomorrow.as_str().into());
             }
         }
-        sample
+        Value::Object(sample)
     }
 }
 

@@ -143,7 +143,10 @@ impl UserVerb {
         if let Some(sip) = &made.sip {
             let password = sip.password.expose();
             text += &format!("\nphone: user {}, password {password}, server {}", sip.username, sip.domain);
-            json["sip"] = json!({"username": sip.username, "password": password, "domain": sip.domain});
+            let sip = json!({"username": sip.username, "password": password, "domain": sip.domain});
+            if let Some(fields) = json.as_object_mut() {
+                fields.insert("sip".to_owned(), sip);
+            }
         }
         Ok(Answer { json, text })
     }
