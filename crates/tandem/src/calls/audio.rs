@@ -92,7 +92,7 @@ pub(super) async fn recording(
         }
     };
     let found = records::recording(&kernel, &org, &path.id).await.map_err(Problem::internal)?;
-    if !found.is_some_and(|found| found.state == "ready") {
+    if found.is_none_or(|found| found.state != "ready") {
         return Err(Problem::not_found());
     }
     serve(&kernel, &headers, &Heard { shelf: Shelf::Recordings, org, actor, action: "recording.read", id: path.id })

@@ -163,7 +163,6 @@ fn same_number(listed: &str, dialled: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     /// 2027-03-28T01:30:00Z

@@ -114,7 +114,6 @@ fn split_digits<const N: usize>(text: &str, separator: char, widths: [usize; N])
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     /// UTC instant in RFC 3339, the local offset in minutes, and what daylight saving did.

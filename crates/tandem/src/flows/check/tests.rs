@@ -1,5 +1,4 @@
 //! Each code of the contract's list, each rule of "Ids", "Entry" and "Graph", and all at once.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
 //! The story of the store, on each engine at hand.
-#![expect(clippy::unwrap_used, reason = "tests")]
 #[tokio::test]
 async fn every_statement_can_be_prepared() {
     for test in kernel::db::testing::TestDb::each().await {

@@ -52,16 +52,16 @@ fn input(kind: u8, choice: u8, run: &Run) -> Input {
         },
         15 | 16 => Input::HttpDone {
             request: newest(|e| if let Effect::Http { request, .. } = e { Some(*request) } else { None }),
-            answer: if choice % 2 == 0 {
+            answer: if choice.is_multiple_of(2) {
                 Answer::Response { status: 200, body: "{}".into() }
             } else {
                 Answer::Failure(HttpFailure::Connect)
             },
         },
         17 => Input::ConnectEnded {
-            status: if choice % 2 == 0 { ConnectStatus::Completed } else { ConnectStatus::NoAnswer },
+            status: if choice.is_multiple_of(2) { ConnectStatus::Completed } else { ConnectStatus::NoAnswer },
         },
-        18 => Input::Booked(if choice % 2 == 0 { Booked::Now { key: "cb_1".into() } } else { Booked::Before }),
+        18 => Input::Booked(if choice.is_multiple_of(2) { Booked::Now { key: "cb_1".into() } } else { Booked::Before }),
         19 => Input::Message(Message::Left),
         20 => Input::Message(Message::Empty),
         21 => Input::PlayEnded { play: token },

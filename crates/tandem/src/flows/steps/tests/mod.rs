@@ -1,6 +1,5 @@
 //! Each field and each edge of the contract's step table, on the machine alone. A file a step type; a test
 //! `field_NAME` or `edge_NAME` fails when that field or edge is ignored; `coverage` compares them with the table.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod call;
 mod callback;
