@@ -37,8 +37,9 @@ const MAX_UNTOUCHED: usize = 256;
 const RETRY_AFTER_S: u32 = 2;
 
 /// A request that waits for an answer of the floors above, or for its turn.
+#[derive(Clone)]
 pub(crate) struct Waiting {
-    pub(crate) request: Message,
+    pub(crate) request: Arc<Message>,
     /// Its server transaction.
     pub(crate) tx: Arc<str>,
     /// The way it came.
@@ -48,8 +49,8 @@ pub(crate) struct Waiting {
 /// What a job found out about a waiting request.
 #[expect(clippy::large_enum_variant, reason = "it only lives in a box, from the job to the endpoint")]
 pub(crate) enum Answer {
-    /// Whose domain it is meant for.
-    Domain(Waiting, PortResult<Option<String>>),
+    /// Whose domain it is meant for, and the host that said so.
+    Domain(Waiting, PortResult<Option<(String, String)>>),
     /// The credential that it claims, with its domain.
     Credential(Waiting, Claim, PortResult<Option<(String, Option<Credential>)>>),
     /// The bindings it would change.
@@ -165,7 +166,7 @@ impl Endpoint {
                 None => self.ask_domain(waiting, hosts),
             };
         };
-        let refused = Waiting { request: waiting.request.clone(), tx: waiting.tx.clone(), flow: waiting.flow.clone() };
+        let refused = waiting.clone();
         let ports = Arc::clone(&self.ports);
         self.serve(&waiting.request, &waiting.tx, &waiting.flow, method, None);
         let started = self.start(Box::pin(async move {
@@ -193,7 +194,7 @@ impl Endpoint {
             let found = async {
                 for host in hosts {
                     if let Some(domain) = ports.domain(&host).await? {
-                        return Ok(Some(domain));
+                        return Ok(Some((host, domain)));
                     }
                 }
                 Ok(None)
@@ -207,11 +208,8 @@ impl Endpoint {
     pub(crate) fn admission_answered(&mut self, answer: Answer) {
         match answer {
             Answer::Domain(waiting, found) => match found {
-                Ok(Some(domain)) => {
-                    let method = waiting.request.method().unwrap_or(Method::Unknown);
-                    for host in domain_hosts(&waiting.request, method) {
-                        self.domains.learn(host, Some(domain.clone()), self.now);
-                    }
+                Ok(Some((host, domain))) => {
+                    self.domains.learn(host, Some(domain.clone()), self.now);
                     self.challenge(&waiting, &domain, false);
                 }
                 Ok(None) => self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
@@ -372,7 +370,7 @@ impl Endpoint {
         }
         Incoming {
             leg,
-            from: caller(request),
+            from: caller(request, matches!(source, Source::Trunk { .. })),
             to_user,
             to_domain: target.map(|uri| uri.host.to_owned()).unwrap_or_default(),
             source,
@@ -414,7 +412,7 @@ impl Endpoint {
         if named.as_deref() != Some(&*identity.extension) {
             return self.fail(&waiting, 403);
         }
-        let refused = Waiting { request: waiting.request.clone(), tx: waiting.tx.clone(), flow: waiting.flow.clone() };
+        let refused = waiting.clone();
         let ports = Arc::clone(&self.ports);
         let started = self.start(Box::pin(async move {
             let LineIdentity { org, extension, .. } = &credential.identity;
@@ -448,7 +446,7 @@ impl Endpoint {
             return self.registered_phone(&waiting, &applied);
         }
         let (ports, identity) = (Arc::clone(&self.ports), credential.identity.clone());
-        let refused = Waiting { request: waiting.request.clone(), tx: waiting.tx.clone(), flow: waiting.flow.clone() };
+        let refused = waiting.clone();
         let started = self.start(Box::pin(async move {
             let change = applied.change.clone();
             let stored = ports.change_bindings(&identity.org, &identity.extension, change).await;
@@ -495,15 +493,12 @@ fn claim(request: &Message) -> Option<Claim> {
     request.fields(Name::Authorization).chain(request.fields(Name::ProxyAuthorization)).find_map(Claim::parse)
 }
 
-/// Who calls: the asserted identity when there is one, else From.
-fn caller(request: &Message) -> CallerId {
-    let anonymous = request
-        .field(Name::Privacy)
-        .is_some_and(|privacy| privacy.split(';').any(|item| item.trim().eq_ignore_ascii_case("id")));
-    let asserted = request
-        .elements(Name::PAssertedIdentity)
-        .filter_map(NameAddr::parse)
-        .find(|name| Uri::parse(name.uri).is_some());
+/// Who calls, by From; a carrier's word on whom it has verified goes before that (RFC 3325).
+fn caller(request: &Message, trusted: bool) -> CallerId {
+    let privacy = request.field(Name::Privacy).unwrap_or_default();
+    let anonymous = privacy.split(';').any(|item| item.trim().eq_ignore_ascii_case("id"));
+    let mut asserted = request.elements(Name::PAssertedIdentity).filter_map(NameAddr::parse);
+    let asserted = asserted.find(|name| trusted && Uri::parse(name.uri).is_some());
     let from = asserted.or_else(|| request.from());
     let uri = from.and_then(|from| Uri::parse(from.uri));
     let hidden = anonymous || uri.is_some_and(|uri| uri.host.ends_with(".invalid"));

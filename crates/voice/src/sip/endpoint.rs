@@ -6,13 +6,14 @@
 //! [`super::outbound`], carriers in [`super::carriers`].
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use kernel::{Clock, Ids};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -210,6 +211,7 @@ impl Endpoint {
                 Some((key, signal, signals)) = self.signals.next(), if !self.signals.is_empty() => {
                     self.tick();
                     self.signalled(key, signal, signals);
+                    self.drain_signals();
                 }
                 Some(outcome) = self.jobs.next(), if !self.jobs.is_empty() => {
                     self.tick();
@@ -231,6 +233,16 @@ impl Endpoint {
             self.stats.transactions.store(self.servers.len() + self.clients.len(), Ordering::Relaxed);
         }
         self.hang_up_all();
+    }
+
+    /// Takes the commands that are there already: a busy server pays for one waiting, not for each.
+    fn drain_signals(&mut self) {
+        for _ in 1..BATCH {
+            let Some(Some((key, signal, signals))) = self.signals.next().now_or_never() else {
+                return;
+            };
+            self.signalled(key, signal, signals);
+        }
     }
 
     fn tick(&mut self) {
@@ -297,11 +309,10 @@ impl Endpoint {
         self.domains.sweep(self.now);
         self.routes.sweep(self.now);
         self.streams.retain(|_, flow| flow.is_open());
-        if self.legs.is_empty() {
-            self.legs.shrink_to(64);
-        }
-        self.servers.shrink_to(64);
-        self.clients.shrink_to(64);
+        // After a rush, give the memory back; not before it is mostly unused.
+        shrink(&mut self.legs);
+        shrink(&mut self.servers);
+        shrink(&mut self.clients);
     }
 
     fn hang_up_all(&mut self) {
@@ -322,4 +333,10 @@ pub(crate) fn tag_of_leg(key: LegKey, random: u64) -> String {
 
 pub(crate) fn leg_of_tag(tag: &str) -> Option<LegKey> {
     LegKey::from_str_radix(tag.split_once('.')?.0, 16).ok()
+}
+
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 256 && map.len() * 8 < map.capacity() {
+        map.shrink_to(map.len() * 2);
+    }
 }

@@ -62,7 +62,7 @@ impl Endpoint {
         if method == Method::Cancel {
             return self.cancel(&message, &flow);
         }
-        let request = Waiting { request: message, tx: key, flow };
+        let request = Waiting { request: Arc::new(message), tx: key, flow };
         if request.request.to_tag().is_some() {
             self.inside(method, request);
         } else {

@@ -1,5 +1,6 @@
 //! What surrounds a call: time, other families and transports, limits, restarts.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kernel::Clock;
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 use voice::Target;
 use voice::cause::Cause;
 use voice::leg::{EndedBy, LegEvent};
+use voice::ports::{Transport, TrunkConfig, TrunkState, TrunkTarget};
 
 use crate::harness::{MapPorts, Phone, Server, config, sdp};
 
@@ -214,4 +216,111 @@ async fn a_stopping_server_hangs_up_and_tells_every_leg() {
     // A leg that is asked for too late ends at once.
     let (_late, mut events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 30_000);
     events.end().await;
+}
+
+fn trunk(target: TrunkTarget, more: &[TrunkTarget]) -> TrunkConfig {
+    TrunkConfig {
+        id: "trunk_1".into(),
+        org: "org_1".into(),
+        name: "carrier".to_owned(),
+        targets: std::iter::once(target).chain(more.iter().cloned()).collect(),
+        username: None,
+        password: None,
+        domain: None,
+        register: false,
+        ping: false,
+        srtp: false,
+    }
+}
+
+fn target(addr: SocketAddr, transport: Transport) -> TrunkTarget {
+    TrunkTarget { host: addr.ip().to_string(), port: Some(addr.port()), transport }
+}
+
+/// Waits until a trunk has been told to be in a state.
+async fn trunk_is(server: &Server, state: TrunkState) {
+    for _ in 0..200 {
+        if server.ports.trunk_states.lock().unwrap().last() == Some(&state) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", server.ports.trunk_states.lock().unwrap());
+}
+
+#[tokio::test]
+async fn a_target_that_refuses_the_connection_is_left_at_once() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let good = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let good_addr = good.local_addr().unwrap();
+    let ports = MapPorts::default();
+    ports.trunks.lock().unwrap().push(trunk(target(closed, Transport::Tcp), &[target(good_addr, Transport::Udp)]));
+    let server = Server::with(config(), ports).await;
+    trunk_is(&server, TrunkState::Ready).await;
+    let mut phone = server.phone("c").await;
+    (phone.socket, phone.addr) = (good, good_addr);
+    let (_leg, mut events) = server.dial(Target::Trunk { trunk: "trunk_1".into(), number: "+4420".to_owned() }, 10_000);
+    let invite = timeout(Duration::from_secs(1), phone.expect_method("INVITE")).await.expect("no waiting");
+    phone.send(&phone.respond(&invite, "404 Not Found", "", "")).await;
+    assert_eq!(events.end().await.cause, Cause::InvalidNumber);
+}
+
+#[tokio::test]
+async fn a_trunk_that_is_asked_for_signs_of_life_is_seen_to_fail_and_come_back() {
+    let (clock, hand) = Clock::fake(1_800_000_000_000);
+    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = carrier.local_addr().unwrap();
+    let mut config_of_trunk = trunk(target(addr, Transport::Udp), &[]);
+    config_of_trunk.ping = true;
+    let ports = MapPorts::default();
+    ports.trunks.lock().unwrap().push(config_of_trunk);
+    let server = Server::with_clock(config(), ports, clock).await;
+    let mut phone = server.phone("c").await;
+    (phone.socket, phone.addr) = (carrier, addr);
+    let first = phone.expect_method("OPTIONS").await;
+    phone.send(&phone.respond(&first, "405 Not Allowed", "", "")).await;
+    trunk_is(&server, TrunkState::Ready).await;
+    hand.advance(30_000);
+    phone.expect_method("OPTIONS").await;
+    hand.advance(32_000);
+    trunk_is(&server, TrunkState::Unreachable).await;
+    // Repetitions of old questions may still be about.
+    hand.advance(30_000);
+    loop {
+        let question = phone.expect_method("OPTIONS").await;
+        phone.send(&phone.respond(&question, "200 OK", "", "")).await;
+        if server.ports.trunk_states.lock().unwrap().len() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if server.ports.trunk_states.lock().unwrap().last() == Some(&TrunkState::Ready) {
+            break;
+        }
+    }
+    trunk_is(&server, TrunkState::Ready).await;
+}
+
+#[tokio::test]
+async fn two_servers_talk_over_tls_and_a_stranger_s_certificate_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let tls = crate::phones::certificate(dir.path());
+    let mut callee_config = config();
+    callee_config.tls = Some(tls.clone());
+    callee_config.rtp_ports.0 += 100;
+    for trusted in [true, false] {
+        // The callee takes the call as a phone's, so it challenges: that is proof enough of the connection.
+        let callee = Server::with(callee_config.clone(), MapPorts::default()).await;
+        let mut caller_config = config();
+        caller_config.rtp_ports.1 -= 100;
+        caller_config.trust_file = trusted.then(|| tls.cert_file.clone());
+        let ports = MapPorts::default();
+        ports.trunks.lock().unwrap().push(trunk(target(callee.voice.local_tls()[0], Transport::Tls), &[]));
+        let caller = Server::with(caller_config, ports).await;
+        trunk_is(&caller, TrunkState::Ready).await;
+        let (_leg, mut events) =
+            caller.dial(Target::Trunk { trunk: "trunk_1".into(), number: "2000".to_owned() }, 10_000);
+        let end = events.end().await;
+        let expected = if trusted { (Cause::TrunkAuth, Some(401)) } else { (Cause::Unreachable, None) };
+        assert_eq!((end.cause, end.sip_code), expected);
+    }
 }

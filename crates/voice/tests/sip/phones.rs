@@ -97,11 +97,12 @@ fn tone(file: &Path, rate: &str, channels: &str) {
 }
 
 /// A certificate for 127.0.0.1, in files of a directory.
-fn certificate(dir: &Path) -> TlsConfig {
+pub(crate) fn certificate(dir: &Path) -> TlsConfig {
     let (cert_file, key_file) = (dir.join("cert.pem"), dir.join("key.pem"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .arg(&key_file)
         .arg("-out")
         .arg(&cert_file)

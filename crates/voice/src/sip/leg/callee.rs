@@ -23,7 +23,7 @@ const TRYING_AFTER_MS: i64 = 150;
 pub(crate) struct Callee {
     tx: Arc<str>,
     flow: Flow,
-    invite: Message,
+    invite: Arc<Message>,
     /// Our answer to the INVITE's offer; `None` when it made none and we offer instead.
     answer: Option<String>,
     /// Our offer or answer has been sent reliably: the 2xx repeats it in vain.
@@ -53,7 +53,7 @@ impl SipLeg {
     /// A leg for an INVITE that came in. The offer is read here: one that cannot be met never
     /// becomes a leg.
     pub(crate) fn called(
-        invite: Message,
+        invite: Arc<Message>,
         tx: Arc<str>,
         flow: Flow,
         dialog: Dialog,

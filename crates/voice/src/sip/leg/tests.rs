@@ -180,7 +180,7 @@ fn called(fields: &str, body: &str) -> Bench {
     );
     let invite = Message::parse(invite.as_bytes()).unwrap();
     let dialog = Dialog::answering(&invite, path(), "ours".to_owned(), false);
-    let leg = SipLeg::called(invite, "tx 1".into(), flow(), dialog, session(), 0).unwrap();
+    let leg = SipLeg::called(Arc::new(invite), "tx 1".into(), flow(), dialog, session(), 0).unwrap();
     Bench { leg, now: 0, ids: Ids::seeded(1), out: Vec::new(), ends: Vec::new() }
 }
 
