@@ -19,8 +19,6 @@ use super::phone::{Account, PATIENCE, free_ports, need};
 pub(crate) struct Baresip {
     account: Account,
     folder: tempfile::TempDir,
-    /// Where it listens for SIP.
-    pub(crate) port: u16,
     control: TcpStream,
     unread: Vec<u8>,
     events: VecDeque<Value>,
@@ -66,7 +64,7 @@ impl Baresip {
         })
         .await
         .expect("baresip opens its control socket");
-        Self { account, folder, port, control, unread: Vec::new(), events: VecDeque::new(), _child: child }
+        Self { account, folder, control, unread: Vec::new(), events: VecDeque::new(), _child: child }
     }
 
     /// Its first registration may be over before the control socket is open: the log tells of each.
@@ -118,11 +116,6 @@ impl Baresip {
                 self.log_tail()
             ),
         }
-    }
-
-    /// Whether an event of a kind comes within this time.
-    pub(crate) async fn hears_of(&mut self, kind: &str, within: std::time::Duration) -> Option<Value> {
-        timeout(within, self.next_of(kind)).await.ok()
     }
 
     /// The keys that it was sent, in the order of their coming, once there are as many.

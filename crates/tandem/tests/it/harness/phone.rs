@@ -80,11 +80,6 @@ impl Account {
         self.speaks = Some(wav);
         self
     }
-
-    pub(crate) fn stranger(mut self) -> Self {
-        self.registers = false;
-        self
-    }
 }
 
 /// A port on loopback that is free for UDP and TCP, and so is the next one.

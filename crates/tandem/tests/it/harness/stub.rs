@@ -130,11 +130,6 @@ impl Stub {
         all.into_iter().find(begins).unwrap()
     }
 
-    /// The webhook events among what it was asked, in the order of their coming.
-    pub(crate) fn events(&self) -> Vec<Value> {
-        self.asked().iter().filter(|asked| asked.headers.contains_key("webhook-id")).map(Asked::json).collect()
-    }
-
     /// Waits for a webhook event of a type.
     pub(crate) async fn event(&self, kind: &str) -> Value {
         let is = |asked: &Asked| asked.headers.contains_key("webhook-id") && asked.json()["type"] == kind;

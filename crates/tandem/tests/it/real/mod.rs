@@ -2,6 +2,7 @@
 
 mod audio;
 mod demo;
+mod keys;
 mod sample;
 mod steps;
 mod speech;
