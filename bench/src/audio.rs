@@ -43,8 +43,7 @@ impl Side {
     /// When the address cannot be bound.
     pub(crate) fn bind(ip: std::net::IpAddr) -> io::Result<Self> {
         let at = SocketAddr::new(ip, 0);
-        let socket =
-            socket2::Socket::new(socket2::Domain::for_address(at), socket2::Type::DGRAM, None)?;
+        let socket = socket2::Socket::new(socket2::Domain::for_address(at), socket2::Type::DGRAM, None)?;
         socket.set_recv_buffer_size(SOCKET_BUFFER)?;
         socket.set_send_buffer_size(SOCKET_BUFFER)?;
         socket.bind(&at.into())?;
@@ -66,9 +65,7 @@ impl Side {
     ) -> io::Result<JoinHandle<Heard>> {
         let socket = self.socket.try_clone()?;
         let stop = Arc::clone(stop);
-        Ok(std::thread::spawn(move || {
-            hear(&socket, epoch, streams, &stop)
-        }))
+        Ok(std::thread::spawn(move || hear(&socket, epoch, streams, &stop)))
     }
 
     /// Sends one stream to each of `peers` for `duration`, spread evenly over the packet time.
@@ -83,9 +80,7 @@ impl Side {
         duration: Duration,
     ) -> io::Result<JoinHandle<u64>> {
         let socket = self.socket.try_clone()?;
-        Ok(std::thread::spawn(move || {
-            speak(&socket, &peers, epoch, duration)
-        }))
+        Ok(std::thread::spawn(move || speak(&socket, &peers, epoch, duration)))
     }
 }
 
@@ -148,10 +143,7 @@ fn hear(socket: &UdpSocket, epoch: Instant, streams: usize, stop: &AtomicBool) -
         let delay = now.saturating_sub(sent) / 1000;
         heard.received += 1;
         heard.delay_us.push(delay);
-        if let Some(before) = transit
-            .get_mut(stream as usize)
-            .and_then(|last| last.replace(delay))
-        {
+        if let Some(before) = transit.get_mut(stream as usize).and_then(|last| last.replace(delay)) {
             heard.jitter_us.push(delay.abs_diff(before));
         }
     }
@@ -163,12 +155,8 @@ fn read_packet(packet: &[u8]) -> Option<(u32, u64)> {
     let (magic, rest) = payload.split_at_checked(4)?;
     let (stream, rest) = rest.split_at_checked(4)?;
     let (nanos, _) = rest.split_at_checked(8)?;
-    (magic == MAGIC).then(|| {
-        Some((
-            u32::from_be_bytes(stream.try_into().ok()?),
-            u64::from_be_bytes(nanos.try_into().ok()?),
-        ))
-    })?
+    (magic == MAGIC)
+        .then(|| Some((u32::from_be_bytes(stream.try_into().ok()?), u64::from_be_bytes(nanos.try_into().ok()?))))?
 }
 
 /// The same load without a server between, for the delay that loopback and this program add.
@@ -180,10 +168,7 @@ pub(crate) fn direct(streams: usize, duration: Duration) -> io::Result<Heard> {
     let (left, right) = (Side::bind(ip)?, Side::bind(ip)?);
     let epoch = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
-    let ears = [
-        left.listen(epoch, streams, &stop)?,
-        right.listen(epoch, streams, &stop)?,
-    ];
+    let ears = [left.listen(epoch, streams, &stop)?, right.listen(epoch, streams, &stop)?];
     let mouths = [
         left.talk(vec![right.address; streams], epoch, duration)?,
         right.talk(vec![left.address; streams], epoch, duration)?,

@@ -86,22 +86,12 @@ impl Generator {
     /// # Errors
     /// When the address is taken.
     pub(crate) fn bind(local: SocketAddr) -> io::Result<Self> {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(local),
-            socket2::Type::DGRAM,
-            None,
-        )?;
+        let socket = socket2::Socket::new(socket2::Domain::for_address(local), socket2::Type::DGRAM, None)?;
         socket.set_recv_buffer_size(SOCKET_BUFFER)?;
         socket.bind(&local.into())?;
         let socket: UdpSocket = socket.into();
         let local = socket.local_addr()?;
-        Ok(Self {
-            socket,
-            local,
-            serial: 0,
-            calls: HashMap::new(),
-            held: VecDeque::new(),
-        })
+        Ok(Self { socket, local, serial: 0, calls: HashMap::new(), held: VecDeque::new() })
     }
 
     /// Offers the calls of `plan`; while they are held, `held` is called once, as soon as every
@@ -109,11 +99,7 @@ impl Generator {
     ///
     /// # Errors
     /// When the socket fails.
-    pub(crate) fn run(
-        &mut self,
-        plan: &Plan,
-        mut held: impl FnMut(&Outcome),
-    ) -> io::Result<Outcome> {
+    pub(crate) fn run(&mut self, plan: &Plan, mut held: impl FnMut(&Outcome)) -> io::Result<Outcome> {
         let mut outcome = Outcome::default();
         let start = Instant::now();
         let mut offered = 0;
@@ -133,11 +119,8 @@ impl Generator {
                 self.repeat_or_give_up(plan, now, &mut outcome)?;
                 last_check = now;
             }
-            let settled = offered == plan.calls
-                && !self
-                    .calls
-                    .values()
-                    .any(|call| matches!(call.phase, Phase::Inviting));
+            let settled =
+                offered == plan.calls && !self.calls.values().any(|call| matches!(call.phase, Phase::Inviting));
             if settled && !told {
                 held(&outcome);
                 told = true;
@@ -150,23 +133,16 @@ impl Generator {
             } else {
                 now + T1 / 10
             };
-            let wait = next_offer
-                .saturating_duration_since(Instant::now())
-                .clamp(Duration::from_micros(50), T1 / 10);
+            let wait = next_offer.saturating_duration_since(Instant::now()).clamp(Duration::from_micros(50), T1 / 10);
             self.socket.set_read_timeout(Some(wait))?;
             match self.socket.recv_from(&mut buffer) {
-                Ok((length, from)) => self.receive(
-                    plan,
-                    buffer.get(..length).unwrap_or_default(),
-                    from,
-                    &mut outcome,
-                )?,
+                Ok((length, from)) => {
+                    self.receive(plan, buffer.get(..length).unwrap_or_default(), from, &mut outcome)?
+                }
                 Err(error)
                     if matches!(
                         error.kind(),
-                        io::ErrorKind::WouldBlock
-                            | io::ErrorKind::TimedOut
-                            | io::ErrorKind::ConnectionRefused
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::ConnectionRefused
                     ) => {}
                 Err(error) => return Err(error),
             }
@@ -186,24 +162,11 @@ impl Generator {
             routes: Vec::new(),
         };
         let branch = format!("z9hG4bKb{serial}");
-        let invite = dialog.request(
-            "INVITE",
-            1,
-            &branch,
-            local,
-            &sip::session_description(plan.audio[0]),
-        );
+        let invite = dialog.request("INVITE", 1, &branch, local, &sip::session_description(plan.audio[0]));
         self.socket.send_to(invite.as_bytes(), plan.server)?;
         let now = Instant::now();
-        let call = Ours {
-            branch,
-            phase: Phase::Inviting,
-            offered: now,
-            last_sent: now,
-            wait: T1,
-            bye_at: None,
-            dialog,
-        };
+        let call =
+            Ours { branch, phase: Phase::Inviting, offered: now, last_sent: now, wait: T1, bye_at: None, dialog };
         self.calls.insert(call.dialog.call_id.clone(), call);
         Ok(())
     }
@@ -223,20 +186,13 @@ impl Generator {
             call.last_sent = now;
             call.wait = T1;
             call.bye_at = Some(now);
-            let bye = call
-                .dialog
-                .request("BYE", 2, &format!("{}bye", call.branch), self.local, "");
+            let bye = call.dialog.request("BYE", 2, &format!("{}bye", call.branch), self.local, "");
             self.socket.send_to(bye.as_bytes(), plan.server)?;
         }
         Ok(())
     }
 
-    fn repeat_or_give_up(
-        &mut self,
-        plan: &Plan,
-        now: Instant,
-        outcome: &mut Outcome,
-    ) -> io::Result<()> {
+    fn repeat_or_give_up(&mut self, plan: &Plan, now: Instant, outcome: &mut Outcome) -> io::Result<()> {
         let mut gone = Vec::new();
         for (id, call) in &mut self.calls {
             let since = call.bye_at.unwrap_or(call.offered);
@@ -248,16 +204,10 @@ impl Generator {
                 continue;
             }
             let again = match call.phase {
-                Phase::Inviting => call.dialog.request(
-                    "INVITE",
-                    1,
-                    &call.branch,
-                    self.local,
-                    &sip::session_description(plan.audio[0]),
-                ),
-                _ => call
-                    .dialog
-                    .request("BYE", 2, &format!("{}bye", call.branch), self.local, ""),
+                Phase::Inviting => {
+                    call.dialog.request("INVITE", 1, &call.branch, self.local, &sip::session_description(plan.audio[0]))
+                }
+                _ => call.dialog.request("BYE", 2, &format!("{}bye", call.branch), self.local, ""),
             };
             self.socket.send_to(again.as_bytes(), plan.server)?;
             outcome.repeated += 1;
@@ -271,13 +221,7 @@ impl Generator {
         Ok(())
     }
 
-    fn receive(
-        &mut self,
-        plan: &Plan,
-        datagram: &[u8],
-        from: SocketAddr,
-        outcome: &mut Outcome,
-    ) -> io::Result<()> {
+    fn receive(&mut self, plan: &Plan, datagram: &[u8], from: SocketAddr, outcome: &mut Outcome) -> io::Result<()> {
         let Some(message) = Message::read(datagram) else {
             return Ok(());
         };
@@ -287,13 +231,7 @@ impl Generator {
         }
     }
 
-    fn response(
-        &mut self,
-        plan: &Plan,
-        message: &Message<'_>,
-        status: u16,
-        outcome: &mut Outcome,
-    ) -> io::Result<()> {
+    fn response(&mut self, plan: &Plan, message: &Message<'_>, status: u16, outcome: &mut Outcome) -> io::Result<()> {
         let Some(id) = message.header("Call-ID") else {
             return Ok(());
         };
@@ -321,9 +259,7 @@ impl Generator {
             self.socket.send_to(ack.as_bytes(), plan.server)?;
             if matches!(call.phase, Phase::Inviting) {
                 *outcome.refused.entry(status).or_default() += 1;
-                outcome
-                    .refusal_us
-                    .push(call.offered.elapsed().as_micros() as u64);
+                outcome.refusal_us.push(call.offered.elapsed().as_micros() as u64);
                 self.calls.remove(id);
             }
             return Ok(());
@@ -332,16 +268,12 @@ impl Generator {
         call.dialog.remote_target = message.contact().map(str::to_owned);
         call.dialog.routes = message.headers("Record-Route").map(str::to_owned).collect();
         call.dialog.routes.reverse();
-        let ack = call
-            .dialog
-            .request("ACK", 1, &format!("{}ack", call.branch), local, "");
+        let ack = call.dialog.request("ACK", 1, &format!("{}ack", call.branch), local, "");
         self.socket.send_to(ack.as_bytes(), plan.server)?;
         if first {
             call.phase = Phase::Up;
             let now = Instant::now();
-            outcome
-                .answer_us
-                .push((now - call.offered).as_micros() as u64);
+            outcome.answer_us.push((now - call.offered).as_micros() as u64);
             if let Some(media) = message.media() {
                 outcome.media[0].push(media);
             }
@@ -366,19 +298,10 @@ impl Generator {
                 if let Some(media) = message.media() {
                     outcome.media[1].push(media);
                 }
-                sip::answer(
-                    message,
-                    "200 OK",
-                    tag,
-                    local,
-                    &sip::session_description(plan.audio[1]),
-                )
+                sip::answer(message, "200 OK", tag, local, &sip::session_description(plan.audio[1]))
             }
             "BYE" => {
-                if let Some(call) = message
-                    .header("Call-ID")
-                    .and_then(|id| self.calls.remove(id))
-                {
+                if let Some(call) = message.header("Call-ID").and_then(|id| self.calls.remove(id)) {
                     match call.phase {
                         Phase::Closing => outcome.completed += 1,
                         _ => outcome.dropped += 1,

@@ -30,28 +30,17 @@ pub(crate) struct Options {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options {
-        tandem: PathBuf::from("target/release/tandem"),
-        quick: false,
-        only: None,
-        smoke: false,
-    };
+    let mut options =
+        Options { tandem: PathBuf::from("target/release/tandem"), quick: false, only: None, smoke: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => options.quick = true,
             "smoke" => options.smoke = true,
             "--only" => options.only = words.next(),
-            "--tandem" => {
-                options.tandem = words
-                    .next()
-                    .map(PathBuf::from)
-                    .ok_or("--tandem needs a path")?
-            }
+            "--tandem" => options.tandem = words.next().map(PathBuf::from).ok_or("--tandem needs a path")?,
             other => {
-                return Err(format!(
-                    "unknown word {other}; bench [smoke] [--quick] [--only NAME] [--tandem PATH]"
-                ));
+                return Err(format!("unknown word {other}; bench [smoke] [--quick] [--only NAME] [--tandem PATH]"));
             }
         }
     }
@@ -59,13 +48,8 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
-    let done = options().and_then(|options| {
-        if options.smoke {
-            scenario::smoke(&options)
-        } else {
-            scenario::all(&options)
-        }
-    });
+    let done =
+        options().and_then(|options| if options.smoke { scenario::smoke(&options) } else { scenario::all(&options) });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,20 +15,12 @@ pub(crate) struct Row {
 impl Row {
     /// A cost: less is better.
     pub(crate) fn cost(unit: &str, goal: Option<f64>) -> Self {
-        Self {
-            unit: unit.to_owned(),
-            goal,
-            more_is_better: false,
-            figures: Vec::new(),
-        }
+        Self { unit: unit.to_owned(), goal, more_is_better: false, figures: Vec::new() }
     }
 
     /// A rate: more is better.
     pub(crate) fn rate(unit: &str, goal: Option<f64>) -> Self {
-        Self {
-            more_is_better: true,
-            ..Self::cost(unit, goal)
-        }
+        Self { more_is_better: true, ..Self::cost(unit, goal) }
     }
 
     /// Adds a server's figure.
@@ -43,25 +35,13 @@ impl Row {
         let own = self.figures.first().map_or(f64::NAN, |(_, figure)| *figure);
         let mut out = format!("{:<58} {:>10}", self.unit, short(own));
         if let Some(goal) = self.goal {
-            let met = if self.more_is_better {
-                own >= goal
-            } else {
-                own <= goal
-            };
-            out.push_str(&format!(
-                "   goal {:>7} {}",
-                short(goal),
-                if met { "met   " } else { "MISSED" }
-            ));
+            let met = if self.more_is_better { own >= goal } else { own <= goal };
+            out.push_str(&format!("   goal {:>7} {}", short(goal), if met { "met   " } else { "MISSED" }));
         } else {
             out.push_str("                       ");
         }
         for (server, figure) in self.figures.iter().skip(1) {
-            out.push_str(&format!(
-                "   {server} {} (Tandem/{server} {:.2})",
-                short(*figure),
-                own / figure
-            ));
+            out.push_str(&format!("   {server} {} (Tandem/{server} {:.2})", short(*figure), own / figure));
         }
         out
     }

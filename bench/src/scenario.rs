@@ -33,30 +33,12 @@ impl Bench {
         let ip = std::net::IpAddr::from([127, 0, 0, 1]);
         let trunk: SocketAddr = (ip, subject::free_port()?).into();
         let generator = Generator::bind(trunk).map_err(text)?;
-        Ok(Self {
-            generator,
-            trunk,
-            sides: [Side::bind(ip).map_err(text)?, Side::bind(ip).map_err(text)?],
-        })
+        Ok(Self { generator, trunk, sides: [Side::bind(ip).map_err(text)?, Side::bind(ip).map_err(text)?] })
     }
 
-    fn plan(
-        &self,
-        subject: &Subject,
-        number: &str,
-        calls: usize,
-        rate: f64,
-        hold: Duration,
-    ) -> Plan {
+    fn plan(&self, subject: &Subject, number: &str, calls: usize, rate: f64, hold: Duration) -> Plan {
         let audio = [self.sides[0].address, self.sides[1].address];
-        Plan {
-            server: subject.sip,
-            number: number.to_owned(),
-            calls,
-            rate,
-            hold,
-            audio,
-        }
+        Plan { server: subject.sip, number: number.to_owned(), calls, rate, hold, audio }
     }
 
     fn run(&mut self, plan: &Plan) -> Done<Outcome> {
@@ -65,13 +47,7 @@ impl Bench {
 }
 
 /// CPU milliseconds a call: a warm-up, then `calls` at `rate`, all of which must complete.
-fn cost_per_call(
-    bench: &mut Bench,
-    subject: &Subject,
-    number: &str,
-    calls: usize,
-    rate: f64,
-) -> Done<(f64, Outcome)> {
+fn cost_per_call(bench: &mut Bench, subject: &Subject, number: &str, calls: usize, rate: f64) -> Done<(f64, Outcome)> {
     bench.run(&bench.plan(subject, number, calls / 10, rate, Duration::ZERO))?;
     let before = subject.cpu();
     let outcome = bench.run(&bench.plan(subject, number, calls, rate, Duration::ZERO))?;
@@ -95,24 +71,10 @@ struct Bridged {
 }
 
 /// `calls` calls on two legs with audio both ways for `duration`.
-fn bridged(
-    bench: &mut Bench,
-    subject: &Subject,
-    calls: usize,
-    duration: Duration,
-    talk: bool,
-) -> Done<Bridged> {
-    let plan = bench.plan(
-        subject,
-        TWO_LEGS,
-        calls,
-        100.0,
-        duration + Duration::from_secs(4),
-    );
+fn bridged(bench: &mut Bench, subject: &Subject, calls: usize, duration: Duration, talk: bool) -> Done<Bridged> {
+    let plan = bench.plan(subject, TWO_LEGS, calls, 100.0, duration + Duration::from_secs(4));
     let memory_before = subject.memory();
-    let Bench {
-        generator, sides, ..
-    } = bench;
+    let Bench { generator, sides, .. } = bench;
     let mut measured = Err("the calls were never all up".to_owned());
     let outcome = generator
         .run(&plan, |up| {
@@ -150,15 +112,9 @@ fn measure_audio(
             up.refused
         ));
     }
-    let kilobytes_per_call =
-        subject.memory().saturating_sub(memory_before) as f64 / 1000.0 / calls as f64;
+    let kilobytes_per_call = subject.memory().saturating_sub(memory_before) as f64 / 1000.0 / calls as f64;
     if !talk {
-        return Ok(Bridged {
-            cpu_ms_per_call_second: 0.0,
-            sent: 0,
-            heard: Heard::default(),
-            kilobytes_per_call,
-        });
+        return Ok(Bridged { cpu_ms_per_call_second: 0.0, sent: 0, heard: Heard::default(), kilobytes_per_call });
     }
     let [callers, callees] = media;
     // A first second locks the sources on both legs; it is not counted.
@@ -173,19 +129,14 @@ fn measure_audio(
     let stop = Arc::new(AtomicBool::new(false));
     std::thread::sleep(Duration::from_millis(200));
     drain(sides)?;
-    let ears = [
-        sides[0].listen(epoch, calls, &stop).map_err(text)?,
-        sides[1].listen(epoch, calls, &stop).map_err(text)?,
-    ];
+    let ears =
+        [sides[0].listen(epoch, calls, &stop).map_err(text)?, sides[1].listen(epoch, calls, &stop).map_err(text)?];
     let before = subject.cpu();
     let mouths = [
         sides[0].talk(callers, epoch, duration).map_err(text)?,
         sides[1].talk(callees, epoch, duration).map_err(text)?,
     ];
-    let sent = mouths
-        .into_iter()
-        .map(|mouth| mouth.join().unwrap_or(0))
-        .sum();
+    let sent = mouths.into_iter().map(|mouth| mouth.join().unwrap_or(0)).sum();
     let spent = subject.cpu() - before;
     std::thread::sleep(Duration::from_millis(300));
     stop.store(true, Ordering::Relaxed);
@@ -198,12 +149,7 @@ fn measure_audio(
         heard.jitter_us.extend(side.jitter_us);
     }
     let call_seconds = calls as f64 * duration.as_secs_f64();
-    Ok(Bridged {
-        cpu_ms_per_call_second: spent.as_secs_f64() * 1000.0 / call_seconds,
-        sent,
-        heard,
-        kilobytes_per_call,
-    })
+    Ok(Bridged { cpu_ms_per_call_second: spent.as_secs_f64() * 1000.0 / call_seconds, sent, heard, kilobytes_per_call })
 }
 
 /// Throws away what arrived before the measurement.
@@ -231,15 +177,8 @@ pub(crate) fn smoke(options: &Options) -> Done {
     let tandem = subject::tandem(&options.tandem, bench.trunk)?;
     let run = bridged(&mut bench, &tandem, CALLS, Duration::from_secs(5), true)?;
     let lost = run.sent.saturating_sub(run.heard.received);
-    println!(
-        "{CALLS} bridged calls for 5 s: {} packets sent, {lost} lost",
-        run.sent
-    );
-    if lost == 0 {
-        Ok(())
-    } else {
-        Err(format!("{lost} packets lost"))
-    }
+    println!("{CALLS} bridged calls for 5 s: {} packets sent, {lost} lost", run.sent);
+    if lost == 0 { Ok(()) } else { Err(format!("{lost} packets lost")) }
 }
 
 /// Every scenario that `options` does not leave out, as a table.
@@ -264,11 +203,7 @@ pub(crate) fn all(options: &Options) -> Done {
     ];
     let mut failed = Vec::new();
     for (name, scenario) in scenarios {
-        if options
-            .only
-            .as_deref()
-            .is_some_and(|only| !name.contains(only))
-        {
+        if options.only.as_deref().is_some_and(|only| !name.contains(only)) {
             continue;
         }
         match scenario(options) {
@@ -279,27 +214,15 @@ pub(crate) fn all(options: &Options) -> Done {
             }
         }
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("scenarios that failed: {}", failed.join(", ")))
-    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("scenarios that failed: {}", failed.join(", "))) }
 }
 
 fn found(program: &str) -> &'static str {
-    if subject::find(program).is_some() {
-        "found"
-    } else {
-        "not installed"
-    }
+    if subject::find(program).is_some() { "found" } else { "not installed" }
 }
 
 fn size(options: &Options, full: usize) -> usize {
-    if options.quick {
-        (full / 10).max(20)
-    } else {
-        full
-    }
+    if options.quick { (full / 10).max(20) } else { full }
 }
 
 fn fresh(options: &Options) -> Done<(Bench, Subject)> {
@@ -323,22 +246,16 @@ fn start(options: &Options) -> Done<Vec<Row>> {
 fn calls(options: &Options) -> Done<Vec<Row>> {
     let (mut bench, tandem) = fresh(options)?;
     let (one, _) = cost_per_call(&mut bench, &tandem, ONE_LEG, size(options, 4000), 200.0)?;
-    let (two, mut outcome) =
-        cost_per_call(&mut bench, &tandem, TWO_LEGS, size(options, 2000), 100.0)?;
+    let (two, mut outcome) = cost_per_call(&mut bench, &tandem, TWO_LEGS, size(options, 2000), 100.0)?;
     let slow = bench.run(&bench.plan(&tandem, TWO_LEGS, 50, 10.0, Duration::ZERO))?;
     let mut idle = slow.answer_us;
     let mut rows = vec![
         Row::cost("one-leg call at 200/s, ms CPU", Some(0.35)).with("Tandem", one),
         Row::cost("two-leg call at 100/s, ms CPU", Some(0.8)).with("Tandem", two),
-        Row::cost(
-            "two-leg call, INVITE to 200, idle server, median ms",
-            Some(2.0),
-        )
-        .with("Tandem", quantile(&mut idle, 0.5) as f64 / 1000.0),
-        Row::cost("two-leg call, INVITE to 200, 100/s, p99 ms", None).with(
-            "Tandem",
-            quantile(&mut outcome.answer_us, 0.99) as f64 / 1000.0,
-        ),
+        Row::cost("two-leg call, INVITE to 200, idle server, median ms", Some(2.0))
+            .with("Tandem", quantile(&mut idle, 0.5) as f64 / 1000.0),
+        Row::cost("two-leg call, INVITE to 200, 100/s, p99 ms", None)
+            .with("Tandem", quantile(&mut outcome.answer_us, 0.99) as f64 / 1000.0),
     ];
     drop(tandem);
     if let Some(proxy) = subject::kamailio(bench.trunk, false)? {
@@ -359,10 +276,7 @@ fn relayed(options: &Options) -> Done<Vec<Row>> {
     let base_jitter = quantile(&mut direct.jitter_us, 0.99) as f64;
     let count = size(options, 200);
     let mut rows = vec![
-        Row::cost(
-            &format!("{count} bridged G.711 calls for {seconds} s, ms CPU a call-second"),
-            Some(0.6),
-        ),
+        Row::cost(&format!("{count} bridged G.711 calls for {seconds} s, ms CPU a call-second"), Some(0.6)),
         Row::cost("  packets lost", Some(0.0)),
         Row::cost("  added delay, median us", Some(60.0)),
         Row::cost("  added delay, p99 us", None),
@@ -374,10 +288,7 @@ fn relayed(options: &Options) -> Done<Vec<Row>> {
         let delay = quantile(&mut run.heard.delay_us, 0.5) as f64 - base;
         let late = quantile(&mut run.heard.delay_us, 0.99) as f64 - base;
         let jitter = quantile(&mut run.heard.jitter_us, 0.99) as f64 - base_jitter;
-        for (row, figure) in
-            rows.iter_mut()
-                .zip([run.cpu_ms_per_call_second, lost, delay, late, jitter])
-        {
+        for (row, figure) in rows.iter_mut().zip([run.cpu_ms_per_call_second, lost, delay, late, jitter]) {
             row.figures.push((subject.name, figure));
         }
         Ok(())
@@ -401,9 +312,7 @@ fn prompt(options: &Options) -> Done<Vec<Row>> {
     bench.run(&bench.plan(&tandem, PROMPT, 1, 1.0, HOLD))?; // renders the sentence once
     let before = tandem.cpu();
     let plan = bench.plan(&tandem, PROMPT, count, 50.0, HOLD);
-    let Bench {
-        generator, sides, ..
-    } = &mut bench;
+    let Bench { generator, sides, .. } = &mut bench;
     let outcome = generator
         .run(&plan, |up| {
             let peers = up.media.first().cloned().unwrap_or_default();
@@ -421,23 +330,14 @@ fn prompt(options: &Options) -> Done<Vec<Row>> {
         ));
     }
     Ok(vec![
-        Row::cost(
-            "call with a 5 s prompt, caller sends audio, ms CPU",
-            Some(3.0),
-        )
-        .with("Tandem", spent.as_secs_f64() * 1000.0 / count as f64),
+        Row::cost("call with a 5 s prompt, caller sends audio, ms CPU", Some(3.0))
+            .with("Tandem", spent.as_secs_f64() * 1000.0 / count as f64),
     ])
 }
 
 fn memory(options: &Options) -> Done<Vec<Row>> {
     let (mut bench, tandem) = fresh(options)?;
-    let held = bridged(
-        &mut bench,
-        &tandem,
-        size(options, 500),
-        Duration::from_secs(1),
-        false,
-    )?;
+    let held = bridged(&mut bench, &tandem, size(options, 500), Duration::from_secs(1), false)?;
     drop(tandem);
     let (mut bench, tandem) = fresh(options)?;
     let calls = size(options, 2000);
@@ -454,45 +354,26 @@ fn memory(options: &Options) -> Done<Vec<Row>> {
     let second = after.get(1).copied().unwrap_or(0);
     Ok(vec![
         Row::cost("held bridged call, kB", Some(60.0)).with("Tandem", held.kilobytes_per_call),
-        Row::cost(
-            &format!("memory 40 s after {calls} calls, MB over idle"),
-            Some(5.0),
-        )
-        .with("Tandem", grown(idle, first)),
-        Row::cost(
-            &format!("memory after {calls} more calls, MB on top"),
-            Some(0.5),
-        )
-        .with("Tandem", grown(first, second)),
+        Row::cost(&format!("memory 40 s after {calls} calls, MB over idle"), Some(5.0))
+            .with("Tandem", grown(idle, first)),
+        Row::cost(&format!("memory after {calls} more calls, MB on top"), Some(0.5))
+            .with("Tandem", grown(first, second)),
     ])
 }
 
 fn overload(options: &Options) -> Done<Vec<Row>> {
     let seconds = if options.quick { 2 } else { 10 };
     let (mut bench, tandem) = fresh(options)?;
-    let mut clean =
-        bench.run(&bench.plan(&tandem, ONE_LEG, 1600 * seconds, 1600.0, Duration::ZERO))?;
+    let mut clean = bench.run(&bench.plan(&tandem, ONE_LEG, 1600 * seconds, 1600.0, Duration::ZERO))?;
     std::thread::sleep(Duration::from_secs(2));
-    let mut over =
-        bench.run(&bench.plan(&tandem, ONE_LEG, 3200 * seconds, 3200.0, Duration::ZERO))?;
+    let mut over = bench.run(&bench.plan(&tandem, ONE_LEG, 3200 * seconds, 3200.0, Duration::ZERO))?;
     let share = clean.completed as f64 / (1600 * seconds) as f64;
     Ok(vec![
-        Row::rate(
-            "1,600 one-leg calls/s offered: share that completes",
-            Some(1.0),
-        )
-        .with("Tandem", share),
-        Row::cost("  INVITE to 200, p99 ms", None).with(
-            "Tandem",
-            quantile(&mut clean.answer_us, 0.99) as f64 / 1000.0,
-        ),
+        Row::rate("1,600 one-leg calls/s offered: share that completes", Some(1.0)).with("Tandem", share),
+        Row::cost("  INVITE to 200, p99 ms", None).with("Tandem", quantile(&mut clean.answer_us, 0.99) as f64 / 1000.0),
         Row::rate("3,200/s offered: calls/s that complete", Some(1440.0))
             .with("Tandem", over.completed as f64 / seconds as f64),
-        Row::cost("  neither completed nor refused", Some(0.0))
-            .with("Tandem", over.lost as f64 + over.dropped as f64),
-        Row::cost("  INVITE to 503, p99 ms", None).with(
-            "Tandem",
-            quantile(&mut over.refusal_us, 0.99) as f64 / 1000.0,
-        ),
+        Row::cost("  neither completed nor refused", Some(0.0)).with("Tandem", over.lost as f64 + over.dropped as f64),
+        Row::cost("  INVITE to 503, p99 ms", None).with("Tandem", quantile(&mut over.refusal_us, 0.99) as f64 / 1000.0),
     ])
 }

@@ -23,10 +23,7 @@ impl<'a> Message<'a> {
     /// The method of a request, or of the CSeq of a response.
     pub(crate) fn method(&self) -> &'a str {
         if self.text.starts_with("SIP/2.0 ") {
-            return self
-                .header("CSeq")
-                .and_then(|cseq| cseq.split_whitespace().nth(1))
-                .unwrap_or("");
+            return self.header("CSeq").and_then(|cseq| cseq.split_whitespace().nth(1)).unwrap_or("");
         }
         self.text.split(' ').next().unwrap_or("")
     }
@@ -56,15 +53,8 @@ impl<'a> Message<'a> {
     /// Where the session description wants its audio.
     pub(crate) fn media(&self) -> Option<SocketAddr> {
         let body = self.text.split_once("\r\n\r\n")?.1;
-        let ip = body
-            .lines()
-            .find_map(|line| line.strip_prefix("c=IN IP4 "))?
-            .trim();
-        let port = body
-            .lines()
-            .find_map(|line| line.strip_prefix("m=audio "))?
-            .split(' ')
-            .next()?;
+        let ip = body.lines().find_map(|line| line.strip_prefix("c=IN IP4 "))?.trim();
+        let port = body.lines().find_map(|line| line.strip_prefix("m=audio "))?.split(' ').next()?;
         format!("{ip}:{port}").parse().ok()
     }
 }
@@ -96,25 +86,10 @@ pub(crate) struct Dialog {
 
 impl Dialog {
     /// A request of the dialog; `branch` makes the transaction.
-    pub(crate) fn request(
-        &self,
-        method: &str,
-        cseq: u32,
-        branch: &str,
-        local: SocketAddr,
-        body: &str,
-    ) -> String {
+    pub(crate) fn request(&self, method: &str, cseq: u32, branch: &str, local: SocketAddr, body: &str) -> String {
         let target = self.remote_target.as_deref().unwrap_or(&self.target);
-        let routes: String = self
-            .routes
-            .iter()
-            .map(|route| format!("Route: {route}\r\n"))
-            .collect();
-        let kind = if body.is_empty() {
-            ""
-        } else {
-            "Content-Type: application/sdp\r\n"
-        };
+        let routes: String = self.routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
             "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch={branch};rport\r\n{routes}Max-Forwards: 70\r\n\
              From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:bench@{local}>\r\n{kind}\
@@ -128,13 +103,7 @@ impl Dialog {
 }
 
 /// An answer to `request`, with `tag` on its To header when it has none.
-pub(crate) fn answer(
-    request: &Message<'_>,
-    status: &str,
-    tag: &str,
-    local: SocketAddr,
-    body: &str,
-) -> String {
+pub(crate) fn answer(request: &Message<'_>, status: &str, tag: &str, local: SocketAddr, body: &str) -> String {
     let mut out = format!("SIP/2.0 {status}\r\n");
     for name in ["Via", "Record-Route"] {
         for value in request.headers(name) {
@@ -142,20 +111,11 @@ pub(crate) fn answer(
         }
     }
     for name in ["From", "Call-ID", "CSeq"] {
-        out.push_str(&format!(
-            "{name}: {}\r\n",
-            request.header(name).unwrap_or("")
-        ));
+        out.push_str(&format!("{name}: {}\r\n", request.header(name).unwrap_or("")));
     }
     let to = request.header("To").unwrap_or("");
-    let tag = if to.contains(";tag=") {
-        String::new()
-    } else {
-        format!(";tag={tag}")
-    };
-    out.push_str(&format!(
-        "To: {to}{tag}\r\nContact: <sip:bench@{local}>\r\n"
-    ));
+    let tag = if to.contains(";tag=") { String::new() } else { format!(";tag={tag}") };
+    out.push_str(&format!("To: {to}{tag}\r\nContact: <sip:bench@{local}>\r\n"));
     if !body.is_empty() {
         out.push_str("Content-Type: application/sdp\r\n");
     }

@@ -23,7 +23,8 @@ pub(crate) const PROMPT: &str = "+442071838003";
 /// The callee of [`TWO_LEGS`].
 const CALLEE: &str = "+442071838999";
 /// About five seconds when spoken.
-const SENTENCE: &str = "Welcome. Your call is important to us, and this sentence takes about five seconds to say from start to end.";
+const SENTENCE: &str =
+    "Welcome. Your call is important to us, and this sentence takes about five seconds to say from start to end.";
 
 /// A running server.
 pub(crate) struct Subject {
@@ -49,10 +50,7 @@ impl Subject {
     }
 
     fn pids(&self) -> Vec<u32> {
-        self.children
-            .iter()
-            .flat_map(|child| process::family(child.id()))
-            .collect()
+        self.children.iter().flat_map(|child| process::family(child.id())).collect()
     }
 }
 
@@ -75,10 +73,7 @@ impl Drop for Subject {
 /// A port of loopback that was free a moment ago, for TCP and UDP.
 pub(crate) fn free_port() -> Result<u16, String> {
     let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    Ok(socket
-        .local_addr()
-        .map_err(|error| error.to_string())?
-        .port())
+    Ok(socket.local_addr().map_err(|error| error.to_string())?.port())
 }
 
 fn directory(name: &str) -> Result<PathBuf, String> {
@@ -90,11 +85,7 @@ fn directory(name: &str) -> Result<PathBuf, String> {
 
 fn pinned(program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command
-        .args(["-c", SERVER_CORE])
-        .arg(program)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.args(["-c", SERVER_CORE]).arg(program).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -116,14 +107,9 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
             .output()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
         if !done.status.success() {
-            return Err(format!(
-                "tandem {}: {}",
-                words.join(" "),
-                String::from_utf8_lossy(&done.stderr).trim()
-            ));
+            return Err(format!("tandem {}: {}", words.join(" "), String::from_utf8_lossy(&done.stderr).trim()));
         }
-        serde_json::from_slice(&done.stdout)
-            .map_err(|error| format!("tandem {}: {error}", words.join(" ")))
+        serde_json::from_slice(&done.stdout).map_err(|error| format!("tandem {}: {error}", words.join(" ")))
     };
     verb(&["org", "create", "Bench", "--slug", "bench"])?;
     verb(&[
@@ -138,14 +124,8 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
         "+442071838000",
     ])?;
     let flows = [
-        (
-            ONE_LEG,
-            serde_json::json!([{"id": "1", "type": "pause", "seconds": 600}]),
-        ),
-        (
-            TWO_LEGS,
-            serde_json::json!([{"id": "1", "type": "connect", "number": CALLEE}]),
-        ),
+        (ONE_LEG, serde_json::json!([{"id": "1", "type": "pause", "seconds": 600}])),
+        (TWO_LEGS, serde_json::json!([{"id": "1", "type": "connect", "number": CALLEE}])),
         (
             PROMPT,
             serde_json::json!([{"id": "1", "type": "play", "text": SENTENCE, "next_step": "2"}, {"id": "2", "type": "hangup"}]),
@@ -153,31 +133,10 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
     ];
     for (number, flow) in flows {
         let file = data.join(format!("{number}.json"));
-        fs::write(&file, serde_json::json!({ "flow": flow }).to_string())
-            .map_err(|error| error.to_string())?;
-        let saved = verb(&[
-            "flow",
-            "save",
-            &file.to_string_lossy(),
-            "--org",
-            "bench",
-            "--name",
-            number,
-        ])?;
-        let id = saved
-            .get("id")
-            .and_then(serde_json::Value::as_str)
-            .ok_or("flow save printed no id")?
-            .to_owned();
-        verb(&[
-            "number",
-            "add",
-            number,
-            "--org",
-            "bench",
-            "--to",
-            &format!("flow:{id}"),
-        ])?;
+        fs::write(&file, serde_json::json!({ "flow": flow }).to_string()).map_err(|error| error.to_string())?;
+        let saved = verb(&["flow", "save", &file.to_string_lossy(), "--org", "bench", "--name", number])?;
+        let id = saved.get("id").and_then(serde_json::Value::as_str).ok_or("flow save printed no id")?.to_owned();
+        verb(&["number", "add", number, "--org", "bench", "--to", &format!("flow:{id}")])?;
     }
     let sip: SocketAddr = ([127, 0, 0, 1], sip).into();
     let begun = Instant::now();
@@ -196,13 +155,7 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
         .stderr(fs::File::create(data.join("log")).map_err(|error| error.to_string())?)
         .spawn()
         .map_err(|error| format!("tandem serve: {error}"))?;
-    let mut subject = Subject {
-        name: "Tandem",
-        sip,
-        start_up: Duration::ZERO,
-        children: vec![child],
-        directory: data,
-    };
+    let mut subject = Subject { name: "Tandem", sip, start_up: Duration::ZERO, children: vec![child], directory: data };
     subject.start_up = await_options(sip, begun)?;
     await_http(http)?;
     Ok(subject)
@@ -221,11 +174,7 @@ pub(crate) fn kamailio(callee: SocketAddr, media: bool) -> Result<Option<Subject
     let (sip, control) = (free_port()?, free_port()?);
     let sip: SocketAddr = ([127, 0, 0, 1], sip).into();
     let config = directory.join("kamailio.cfg");
-    fs::write(
-        &config,
-        kamailio_config(sip, callee, media.then_some(control)),
-    )
-    .map_err(|error| error.to_string())?;
+    fs::write(&config, kamailio_config(sip, callee, media.then_some(control))).map_err(|error| error.to_string())?;
     let mut children = Vec::new();
     if media {
         let engine = pinned(&rtpengine)
@@ -236,12 +185,7 @@ pub(crate) fn kamailio(callee: SocketAddr, media: bool) -> Result<Option<Subject
                 "--foreground",
                 "--log-level=3",
             ])
-            .args([
-                "--port-min=30000",
-                "--port-max=39999",
-                "--num-threads=1",
-                "--pidfile",
-            ])
+            .args(["--port-min=30000", "--port-max=39999", "--num-threads=1", "--pidfile"])
             .arg(directory.join("rtpengine.pid"))
             .stderr(Stdio::null())
             .spawn()
@@ -259,18 +203,8 @@ pub(crate) fn kamailio(callee: SocketAddr, media: bool) -> Result<Option<Subject
         .spawn()
         .map_err(|error| format!("kamailio: {error}"))?;
     children.insert(0, proxy);
-    let name = if media {
-        "kamailio+rtpengine"
-    } else {
-        "kamailio"
-    };
-    let mut subject = Subject {
-        name,
-        sip,
-        start_up: Duration::ZERO,
-        children,
-        directory,
-    };
+    let name = if media { "kamailio+rtpengine" } else { "kamailio" };
+    let mut subject = Subject { name, sip, start_up: Duration::ZERO, children, directory };
     subject.start_up = await_options(sip, begun)?;
     Ok(Some(subject))
 }
@@ -312,9 +246,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 fn await_options(sip: SocketAddr, begun: Instant) -> Result<Duration, String> {
     let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    socket
-        .set_read_timeout(Some(Duration::from_millis(5)))
-        .map_err(|error| error.to_string())?;
+    socket.set_read_timeout(Some(Duration::from_millis(5))).map_err(|error| error.to_string())?;
     let local = socket.local_addr().map_err(|error| error.to_string())?;
     let mut buffer = [0; 4096];
     for attempt in 0.. {

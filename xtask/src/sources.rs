@@ -23,10 +23,7 @@ impl Source {
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the root")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root").to_owned()
 }
 
 /// Every Rust file under `folder` (a path from the root), sorted.
@@ -35,8 +32,7 @@ pub(crate) fn rust_files(folder: &str) -> Vec<Source> {
     let mut waiting = vec![root.join(folder)];
     let mut found = Vec::new();
     while let Some(directory) = waiting.pop() {
-        let entries = fs::read_dir(&directory)
-            .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         for entry in entries {
             let path = entry.expect("a readable entry").path();
             if path.is_dir() {
@@ -44,13 +40,8 @@ pub(crate) fn rust_files(folder: &str) -> Vec<Source> {
                     waiting.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path)
-                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                let path = path
-                    .strip_prefix(&root)
-                    .expect("under the root")
-                    .to_string_lossy()
-                    .replace('\\', "/");
+                let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let path = path.strip_prefix(&root).expect("under the root").to_string_lossy().replace('\\', "/");
                 found.push(Source { path, text });
             }
         }

@@ -118,7 +118,8 @@ impl App {
         let state = State { kernel: kernel.clone(), health: health.clone(), calls: calls.clone(), flows };
         let router = openapi::serve(routes().with_state(state));
         let router = kernel::http::layers(router, &kernel, HOOKS);
-        let (http, https, certificate) = (listeners.http_address()?, listeners.https_address(), listeners.certificate());
+        let (http, https, certificate) =
+            (listeners.http_address()?, listeners.https_address(), listeners.certificate());
         listeners.serve(&kernel, &router);
         health.set(Sign::Sip, !voice.local_sip().is_empty());
         health.set(Sign::Http, true);
@@ -187,7 +188,11 @@ impl App {
 fn voice_config(config: &Config) -> VoiceConfig {
     let one_above = |address: &SocketAddr| SocketAddr::new(address.ip(), address.port().saturating_add(TLS_PORT_ABOVE));
     let tls = config.tls_cert.clone().zip(config.tls_key.clone()).map(|(cert_file, key_file)| TlsConfig {
-        listen: if config.sip_tls.is_empty() { config.sip.iter().map(one_above).collect() } else { config.sip_tls.clone() },
+        listen: if config.sip_tls.is_empty() {
+            config.sip.iter().map(one_above).collect()
+        } else {
+            config.sip_tls.clone()
+        },
         cert_file,
         key_file,
     });

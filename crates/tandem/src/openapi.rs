@@ -81,7 +81,10 @@ mod tests {
         assert!(paths.len() > 10);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
-                assert!(operation["summary"].as_str().is_some_and(|text| text.len() > 5), "{method} {path} has no summary");
+                assert!(
+                    operation["summary"].as_str().is_some_and(|text| text.len() > 5),
+                    "{method} {path} has no summary"
+                );
                 assert!(!operation["responses"].as_object().unwrap().is_empty(), "{method} {path} answers nothing");
             }
         }

@@ -149,7 +149,12 @@ impl Listeners {
     /// Answers requests until the kernel stops.
     pub fn serve(self, kernel: &Kernel, router: &Router) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let door = |certificate| Door { router: router.clone(), kernel: kernel.clone(), places: Arc::clone(&places), certificate };
+        let door = |certificate| Door {
+            router: router.clone(),
+            kernel: kernel.clone(),
+            places: Arc::clone(&places),
+            certificate,
+        };
         kernel.tasks.spawn(door(None).run(self.http));
         if let Some((listener, certificate)) = self.https {
             kernel.tasks.spawn(door(Some(certificate)).run(listener));

@@ -62,9 +62,7 @@ impl Transport {
 
     /// Reads what [`Transport::as_str`] writes, in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Udp, Self::Tcp, Self::Tls]
-            .into_iter()
-            .find(|transport| transport.as_str().eq_ignore_ascii_case(text))
+        [Self::Udp, Self::Tcp, Self::Tls].into_iter().find(|transport| transport.as_str().eq_ignore_ascii_case(text))
     }
 
     /// The port when none is written (RFC 3261 §19.1.2).
@@ -217,22 +215,14 @@ impl TrunkState {
 /// The floors above, as voice sees them.
 pub trait Ports: Send + Sync + 'static {
     /// The credential of a digest user name in a domain ("" is the server's own address).
-    fn credential<'a>(
-        &'a self,
-        domain: &'a str,
-        username: &'a str,
-    ) -> BoxFuture<'a, PortResult<Option<Credential>>>;
+    fn credential<'a>(&'a self, domain: &'a str, username: &'a str) -> BoxFuture<'a, PortResult<Option<Credential>>>;
 
     /// The domain that a host in a Request-URI or To stands for: an organisation's SIP domain
     /// spelled as it is stored, "" for the server's own names and addresses, `None` for a stranger's.
     fn domain<'a>(&'a self, host: &'a str) -> BoxFuture<'a, PortResult<Option<String>>>;
 
     /// The live bindings of an extension.
-    fn bindings<'a>(
-        &'a self,
-        org: &'a str,
-        extension: &'a str,
-    ) -> BoxFuture<'a, PortResult<Vec<Binding>>>;
+    fn bindings<'a>(&'a self, org: &'a str, extension: &'a str) -> BoxFuture<'a, PortResult<Vec<Binding>>>;
 
     /// Carries out what a REGISTER changes; durable on return.
     fn change_bindings<'a>(
@@ -246,12 +236,7 @@ pub trait Ports: Send + Sync + 'static {
     fn trunks(&self) -> BoxFuture<'_, PortResult<Vec<TrunkConfig>>>;
 
     /// A trunk's state changed.
-    fn trunk_state<'a>(
-        &'a self,
-        org: &'a str,
-        trunk: &'a str,
-        state: TrunkState,
-    ) -> BoxFuture<'a, PortResult<()>>;
+    fn trunk_state<'a>(&'a self, org: &'a str, trunk: &'a str, state: TrunkState) -> BoxFuture<'a, PortResult<()>>;
 
     /// An address was banned until `until_ms` (UTC) after too many failed proofs.
     fn banned(&self, addr: IpAddr, until_ms: i64);

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use axum::http::{StatusCode, Uri};
 use axum::Router;
+use axum::http::{StatusCode, Uri};
 use calls::{Bound, NewTeam, NewUser};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use kernel::org::NewOrg;
@@ -146,10 +146,7 @@ impl Demo {
 
     /// The sample with the demo's credentials, as a line for a shell.
     fn curl(&self, http: SocketAddr) -> String {
-        format!(
-            "curl -H 'Content-Type: application/json' http://{http}/api/v2/call/flow -d '{}'",
-            self.payload()
-        )
+        format!("curl -H 'Content-Type: application/json' http://{http}/api/v2/call/flow -d '{}'", self.payload())
     }
 
     /// The sample of document 003: three credentials, the endpoint's host and the callback's date are the demo's.
@@ -186,7 +183,12 @@ async fn make(kernel: &Kernel, endpoint: SocketAddr) -> Result<Kept, CliError> {
         }
         phones.extend(made.sip.map(|sip| Phone { user: sip.username, password: sip.password.expose().to_owned() }));
     }
-    let team = NewTeam { name: "Service".to_owned(), number: TEAM.to_owned(), strategy: None, members: vec![AGENT.to_owned()] };
+    let team = NewTeam {
+        name: "Service".to_owned(),
+        number: TEAM.to_owned(),
+        strategy: None,
+        members: vec![AGENT.to_owned()],
+    };
     calls::create_team(kernel, &org.id, team).await?;
     calls::bind_number(kernel, &org.id, NUMBER, &Bound::Person(CUSTOMER.to_owned())).await?;
     Ok(Kept { org: org.id, cloud_sid: org.cloud_sid, auth_token, phones, endpoint })

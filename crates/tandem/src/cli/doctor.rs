@@ -149,7 +149,9 @@ fn certificate(config: &Config) -> Finding {
 }
 
 fn voices(path: &std::ffi::OsStr) -> Vec<Finding> {
-    let installed = |program: &str| std::env::split_paths(path).any(|folder: std::path::PathBuf| Path::new(&folder).join(program).is_file());
+    let installed = |program: &str| {
+        std::env::split_paths(path).any(|folder: std::path::PathBuf| Path::new(&folder).join(program).is_file())
+    };
     let one = |what, program: &str, with: &str, without: &str| {
         if installed(program) {
             Finding::new(what, State::Good, with)
@@ -190,7 +192,11 @@ fn limits(limits: &str, receive_buffer: &str) -> Vec<Finding> {
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     if let Some(files) = files {
         let state = if files < FEW_OPEN_FILES { State::Advice } else { State::Good };
-        findings.push(Finding::new("open files", state, format!("at most {files}; a call needs four, a connection one")));
+        findings.push(Finding::new(
+            "open files",
+            state,
+            format!("at most {files}; a call needs four, a connection one"),
+        ));
     }
     if let Ok(bytes) = receive_buffer.trim().parse::<u64>() {
         let (state, more) = if bytes < SMALL_SOCKET_BUFFER {

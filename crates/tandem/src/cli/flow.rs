@@ -103,7 +103,8 @@ impl RunFlow {
             (Value::Null, body)
         } else {
             let saved = store::one(&kernel.db, &org.id, &self.flow).await.map_err(CliError::because)?;
-            let saved = saved.ok_or_else(|| CliError::because(format!("there is no file and no flow \"{}\"", self.flow)))?;
+            let saved =
+                saved.ok_or_else(|| CliError::because(format!("there is no file and no flow \"{}\"", self.flow)))?;
             (Value::String(saved.id), Value::Null)
         };
         let now_ms = kernel.clock.now_ms();
@@ -169,7 +170,11 @@ mod tests {
         let file = folder.path().join("sample.json");
         std::fs::write(&file, include_str!("demo/sample.json")).unwrap();
         let answer = CheckFlow { file }.run().unwrap();
-        assert!(answer.text.starts_with("     0  call       -> 1\n     1  play       -> 2\n     2  digits     * -> 5\n"), "{}", answer.text);
+        assert!(
+            answer.text.starts_with("     0  call       -> 1\n     1  play       -> 2\n     2  digits     * -> 5\n"),
+            "{}",
+            answer.text
+        );
         assert_eq!(answer.json["steps"], 7);
     }
 

@@ -77,7 +77,8 @@ impl NumberVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         let Self::Add { number, org, to } = self;
         let org = kernel.find_org(&org).await?;
-        let to = Bound::parse(&to).ok_or_else(|| CliError::because("--to is flow:ID, person:1001, team:5263 or meetings"))?;
+        let to = Bound::parse(&to)
+            .ok_or_else(|| CliError::because("--to is flow:ID, person:1001, team:5263 or meetings"))?;
         let bound = calls::bind_number(kernel, &org.id, &number, &to).await?;
         Ok(Answer {
             text: format!("{} rings {}", bound.number, bound.to),

@@ -114,7 +114,12 @@ impl AppVerb {
                 let org = kernel.find_org(&org).await?;
                 let (app, key) = kernel.create_app(&org.id, NewApp { name, scopes, settings }).await?;
                 Ok(Answer {
-                    text: format!("application {}\nAPI key (shown once): {}\npublishable key: {}", app.id, key.expose(), app.publishable_key),
+                    text: format!(
+                        "application {}\nAPI key (shown once): {}\npublishable key: {}",
+                        app.id,
+                        key.expose(),
+                        app.publishable_key
+                    ),
                     json: json!({"id": app.id, "org": org.id, "api_key": key.expose(), "publishable_key": app.publishable_key}),
                 })
             }
@@ -135,7 +140,8 @@ impl UserVerb {
         let Self::Create(new) = self;
         let org = kernel.find_org(&new.org).await?;
         let password = if new.password_stdin { Some(super::read_password()?) } else { None };
-        let person = calls::NewUser { name: new.name, email: new.email, role: new.role, password, extension: new.extension };
+        let person =
+            calls::NewUser { name: new.name, email: new.email, role: new.role, password, extension: new.extension };
         let made = calls::create_user(kernel, &org, person).await?;
         let token = made.auth_token.expose();
         let mut text = format!("person {}, auth_token (shown once) {token}", made.id);

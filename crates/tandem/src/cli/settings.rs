@@ -83,7 +83,8 @@ impl Place {
     /// A setting that is wrong, with the place where it was said.
     pub fn load(&self, flags: &[ServeFlags]) -> Result<Config, ConfigError> {
         let mut chosen: Vec<(&'static str, Vec<String>)> = Vec::new();
-        for (key, values) in flags.iter().cloned().flat_map(ServeFlags::pairs).filter(|(_, values)| !values.is_empty()) {
+        for (key, values) in flags.iter().cloned().flat_map(ServeFlags::pairs).filter(|(_, values)| !values.is_empty())
+        {
             chosen.retain(|(earlier, _)| *earlier != key);
             chosen.push((key, values));
         }

@@ -26,7 +26,10 @@ impl WebhookVerb {
         let Self::Add { url, org, events } = self;
         let org = kernel.find_org(&org).await?;
         let new = check_webhook(kernel, &url, events).map_err(|problem| {
-            let fields = problem.errors.iter().map(|field| format!("{}: {}", field.pointer.trim_start_matches('/'), field.message));
+            let fields = problem
+                .errors
+                .iter()
+                .map(|field| format!("{}: {}", field.pointer.trim_start_matches('/'), field.message));
             CliError::because(fields.collect::<Vec<_>>().join("; "))
         })?;
         let (webhook, secret) = kernel.outbox.add_webhook(&org.id, new).await.map_err(CliError::because)?;

@@ -141,10 +141,7 @@ pub(super) struct DeliveryList {
     (status = 200, description = "all of them", body = WebhookList),
     (status = 401, description = "no good credential", body = ProblemBody),
 ))]
-pub(super) async fn list(
-    State(kernel): State<Kernel>,
-    principal: Principal,
-) -> Result<Json<WebhookList>, Problem> {
+pub(super) async fn list(State(kernel): State<Kernel>, principal: Principal) -> Result<Json<WebhookList>, Problem> {
     let org = principal.authorize(Action::ReadKeys)?;
     let webhooks = kernel.outbox.webhooks(org).await.map_err(Problem::internal)?;
     Ok(Json(WebhookList { webhooks: webhooks.into_iter().map(WebhookBody::from).collect() }))
@@ -173,10 +170,7 @@ pub(super) async fn create(
 /// 422 with the field that is refused.
 pub(crate) fn check_webhook(kernel: &Kernel, url: &str, events: Vec<String>) -> Result<NewWebhook, Problem> {
     let url = Url::parse(url).map_err(|error| Problem::field("/url", "invalid_url", error.to_string()))?;
-    kernel
-        .egress
-        .judge_literal(&url)
-        .map_err(|error| Problem::field("/url", "url_refused", error.to_string()))?;
+    kernel.egress.judge_literal(&url).map_err(|error| Problem::field("/url", "url_refused", error.to_string()))?;
     if events.len() > MAX_TYPES {
         return Err(Problem::field("/events", "limit_exceeded", format!("at most {MAX_TYPES} types")));
     }

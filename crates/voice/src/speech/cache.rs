@@ -47,27 +47,18 @@ struct Entry {
 impl Cache {
     /// For at most `max_bytes` of samples.
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self {
-            max_bytes,
-            shelf: Mutex::default(),
-        }
+        Self { max_bytes, shelf: Mutex::default() }
     }
 
     /// The sound of `key`, rendered by `render` unless it is here or on its way. A failure is not remembered.
-    pub(super) async fn get_or_render<R>(
-        &self,
-        key: &Key,
-        render: impl FnOnce() -> R,
-    ) -> Result<Sound, SpeechError>
+    pub(super) async fn get_or_render<R>(&self, key: &Key, render: impl FnOnce() -> R) -> Result<Sound, SpeechError>
     where
         R: Future<Output = Result<Sound, SpeechError>>,
     {
         let cell = self.shelf().cell(key);
         let result = cell.get_or_try_init(render).await.cloned();
         match &result {
-            Ok(sound) => self
-                .shelf()
-                .keep(key, &cell, size_of_val(&*sound.pcm), self.max_bytes),
+            Ok(sound) => self.shelf().keep(key, &cell, size_of_val(&*sound.pcm), self.max_bytes),
             Err(_) => self.shelf().forget(key, &cell),
         }
         result
@@ -89,23 +80,12 @@ impl Shelf {
             self.drop_oldest();
         }
         let cell = Arc::new(OnceCell::new());
-        self.entries.insert(
-            key.clone(),
-            Entry {
-                cell: Arc::clone(&cell),
-                bytes: 0,
-                used: self.now,
-            },
-        );
+        self.entries.insert(key.clone(), Entry { cell: Arc::clone(&cell), bytes: 0, used: self.now });
         cell
     }
 
     fn keep(&mut self, key: &Key, cell: &Arc<OnceCell<Sound>>, bytes: usize, max_bytes: usize) {
-        let Some(entry) = self
-            .entries
-            .get_mut(key)
-            .filter(|entry| Arc::ptr_eq(&entry.cell, cell))
-        else {
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| Arc::ptr_eq(&entry.cell, cell)) else {
             return;
         };
         self.bytes += bytes - std::mem::replace(&mut entry.bytes, bytes);
@@ -122,11 +102,7 @@ impl Shelf {
     }
 
     fn drop_oldest(&mut self) {
-        let oldest = self
-            .entries
-            .iter()
-            .min_by_key(|(_, entry)| entry.used)
-            .map(|(key, _)| key.clone());
+        let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
         if let Some(entry) = oldest.and_then(|key| self.entries.remove(&key)) {
             self.bytes -= entry.bytes;
         }
@@ -139,18 +115,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn key(text: &str) -> Key {
-        Key {
-            text: text.to_owned(),
-            voice: None,
-            language: None,
-        }
+        Key { text: text.to_owned(), voice: None, language: None }
     }
 
     fn sound(samples: usize) -> Sound {
-        Sound {
-            rate: 16_000,
-            pcm: vec![0; samples].into(),
-        }
+        Sound { rate: 16_000, pcm: vec![0; samples].into() }
     }
 
     #[tokio::test]
@@ -198,28 +167,16 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_tried_again() {
         let cache = Cache::new(1_000);
-        let failed = cache
-            .get_or_render(&key("a"), || async { Err(SpeechError::Timeout) })
-            .await;
+        let failed = cache.get_or_render(&key("a"), || async { Err(SpeechError::Timeout) }).await;
         assert!(failed.is_err());
         assert_eq!(cache.shelf().entries.len(), 0);
-        assert!(
-            cache
-                .get_or_render(&key("a"), || async { Ok(sound(1)) })
-                .await
-                .is_ok()
-        );
+        assert!(cache.get_or_render(&key("a"), || async { Ok(sound(1)) }).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_sound_larger_than_the_limit_is_spoken_and_not_kept() {
         let cache = Cache::new(100);
-        assert!(
-            cache
-                .get_or_render(&key("a"), || async { Ok(sound(1_000)) })
-                .await
-                .is_ok()
-        );
+        assert!(cache.get_or_render(&key("a"), || async { Ok(sound(1_000)) }).await.is_ok());
         let shelf = cache.shelf();
         assert_eq!((shelf.entries.len(), shelf.bytes), (0, 0));
     }

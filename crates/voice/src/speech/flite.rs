@@ -19,18 +19,13 @@ impl EmbeddedVoice {
     /// Speaks; it computes for some milliseconds a sentence.
     pub(super) fn speak(&self, text: &str) -> Result<Sound, SpeechError> {
         let engine = self.0.get_or_init(load).as_ref();
-        let engine =
-            engine.ok_or_else(|| SpeechError::Engine("the embedded voice is damaged".into()))?;
+        let engine = engine.ok_or_else(|| SpeechError::Engine("the embedded voice is damaged".into()))?;
         let audio = engine.synthesize(text);
         let mut resampler = media::resample::Resampler::new(audio.sample_rate, RATE);
-        let mut pcm =
-            vec![0; audio.samples.len() * RATE as usize / audio.sample_rate.max(1) as usize + 1];
+        let mut pcm = vec![0; audio.samples.len() * RATE as usize / audio.sample_rate.max(1) as usize + 1];
         let len = resampler.process(&audio.samples, &mut pcm);
         pcm.truncate(len);
-        Ok(level::polish(Sound {
-            rate: RATE,
-            pcm: pcm.into(),
-        }))
+        Ok(level::polish(Sound { rate: RATE, pcm: pcm.into() }))
     }
 }
 

@@ -35,9 +35,8 @@ impl Provider {
             .connect_timeout(CONNECT_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .build();
-        let client = client
-            .inspect_err(|error| tracing::error!(%error, "no HTTP client for the speech provider"))
-            .ok()?;
+        let client =
+            client.inspect_err(|error| tracing::error!(%error, "no HTTP client for the speech provider")).ok()?;
         Some(Self {
             url: format!("{base}/v1/audio/speech"),
             api_key: config.api_key.clone(),
@@ -47,11 +46,7 @@ impl Provider {
     }
 
     /// Asks for a sound file.
-    pub(super) async fn speak(
-        &self,
-        text: &str,
-        voice: Option<&str>,
-    ) -> Result<Bytes, SpeechError> {
+    pub(super) async fn speak(&self, text: &str, voice: Option<&str>) -> Result<Bytes, SpeechError> {
         let order = json!({
             "model": self.model,
             "input": text,
@@ -65,17 +60,12 @@ impl Provider {
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
         if !status.is_success() {
-            return Err(SpeechError::Engine(format!(
-                "the provider answered {}",
-                status.as_u16()
-            )));
+            return Err(SpeechError::Engine(format!("the provider answered {}", status.as_u16())));
         }
         let mut file = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if file.len() + chunk.len() > MAX_FILE_BYTES {
-                return Err(SpeechError::Engine(
-                    "the provider's answer is too large".into(),
-                ));
+                return Err(SpeechError::Engine("the provider's answer is too large".into()));
             }
             file.extend_from_slice(&chunk);
         }

@@ -25,28 +25,15 @@ const TAIL_WINDOWS: usize = 15;
 /// Levels, gates and trims.
 pub(super) fn polish(sound: Sound) -> Sound {
     let window = (sound.rate / WINDOWS_PER_S).max(1) as usize;
-    let levels: Vec<f32> = sound
-        .pcm
-        .chunks(window)
-        .map(|pcm| rms(pcm) as f32)
-        .collect();
+    let levels: Vec<f32> = sound.pcm.chunks(window).map(|pcm| rms(pcm) as f32).collect();
     let Some(speech) = speech_level(&levels) else {
         return sound;
     };
-    let loudest = sound
-        .pcm
-        .iter()
-        .map(|sample| sample.unsigned_abs())
-        .max()
-        .unwrap_or(1)
-        .max(1);
+    let loudest = sound.pcm.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(1).max(1);
     let gain = (SPEECH_RMS / speech).min(PEAK / f32::from(loudest));
     let threshold = (speech * PAUSE_BELOW).max(FLOOR_RMS / gain);
     let open = hold(&levels, threshold);
-    let (Some(first), Some(last)) = (
-        open.iter().position(|&open| open),
-        open.iter().rposition(|&open| open),
-    ) else {
+    let (Some(first), Some(last)) = (open.iter().position(|&open| open), open.iter().rposition(|&open| open)) else {
         return sound;
     };
     let (start, end) = (first.saturating_sub(LEAD_WINDOWS), last + 1 + TAIL_WINDOWS);
@@ -63,24 +50,15 @@ pub(super) fn polish(sound: Sound) -> Sound {
         }
         current = target;
     }
-    Sound {
-        rate: sound.rate,
-        pcm: pcm.into(),
-    }
+    Sound { rate: sound.rate, pcm: pcm.into() }
 }
 
 /// The level of the windows that hold speech: those near the loudest. None for silence.
 fn speech_level(levels: &[f32]) -> Option<f32> {
     let mut sorted: Vec<f32> = levels.to_vec();
     sorted.sort_by(f32::total_cmp);
-    let loud = *sorted
-        .get(sorted.len() * 95 / 100)
-        .filter(|&&loud| loud >= 1.0)?;
-    let speech: Vec<f32> = levels
-        .iter()
-        .copied()
-        .filter(|&level| level >= loud * 0.2)
-        .collect();
+    let loud = *sorted.get(sorted.len() * 95 / 100).filter(|&&loud| loud >= 1.0)?;
+    let speech: Vec<f32> = levels.iter().copied().filter(|&level| level >= loud * 0.2).collect();
     let energy: f32 = speech.iter().map(|level| level * level).sum();
     Some((energy / speech.len() as f32).sqrt())
 }
@@ -88,13 +66,8 @@ fn speech_level(levels: &[f32]) -> Option<f32> {
 /// Which windows stay as they are: speech, and a little around it.
 fn hold(levels: &[f32], threshold: f32) -> Vec<bool> {
     let mut open = vec![false; levels.len()];
-    for (index, _) in levels
-        .iter()
-        .enumerate()
-        .filter(|(_, level)| **level >= threshold)
-    {
-        let around =
-            index.saturating_sub(HOLD_WINDOWS)..(index + HOLD_WINDOWS + 1).min(levels.len());
+    for (index, _) in levels.iter().enumerate().filter(|(_, level)| **level >= threshold) {
+        let around = index.saturating_sub(HOLD_WINDOWS)..(index + HOLD_WINDOWS + 1).min(levels.len());
         open.get_mut(around).unwrap_or_default().fill(true);
     }
     open
@@ -115,10 +88,7 @@ mod tests {
                 pcm.push(((n as f32 * 0.2).sin() * amplitude + hiss) as i16);
             }
         }
-        Sound {
-            rate: 16_000,
-            pcm: pcm.into(),
-        }
+        Sound { rate: 16_000, pcm: pcm.into() }
     }
 
     fn ms(sound: &Sound, from: usize, to: usize) -> u32 {
@@ -128,31 +98,12 @@ mod tests {
     #[test]
     fn soft_and_loud_engines_come_out_alike_with_quiet_pauses() {
         for (amplitude, noise) in [(300.0, 5.0), (3_000.0, 60.0), (30_000.0, 500.0)] {
-            let spoken = polish(sound(
-                &[
-                    (0.0, 400),
-                    (amplitude, 500),
-                    (0.0, 500),
-                    (amplitude, 500),
-                    (0.0, 900),
-                ],
-                noise,
-            ));
+            let spoken =
+                polish(sound(&[(0.0, 400), (amplitude, 500), (0.0, 500), (amplitude, 500), (0.0, 900)], noise));
             let length_ms = spoken.pcm.len() / 16;
-            assert!(
-                (1_500 + 150..1_500 + 350).contains(&length_ms),
-                "{length_ms} ms"
-            );
-            assert!(
-                (2_500..=3_500).contains(&ms(&spoken, 150, 500)),
-                "{}",
-                ms(&spoken, 150, 500)
-            );
-            assert!(
-                ms(&spoken, 700, 1_000) < 100,
-                "pause {}",
-                ms(&spoken, 700, 1_000)
-            );
+            assert!((1_500 + 150..1_500 + 350).contains(&length_ms), "{length_ms} ms");
+            assert!((2_500..=3_500).contains(&ms(&spoken, 150, 500)), "{}", ms(&spoken, 150, 500));
+            assert!(ms(&spoken, 700, 1_000) < 100, "pause {}", ms(&spoken, 700, 1_000));
             assert!(ms(&spoken, 0, 20) < 100, "lead {}", ms(&spoken, 0, 20));
         }
     }
@@ -167,19 +118,7 @@ mod tests {
 
     #[test]
     fn silence_stays_silence() {
-        assert!(
-            polish(sound(&[(0.0, 300)], 0.0))
-                .pcm
-                .iter()
-                .all(|&sample| sample == 0)
-        );
-        assert!(
-            polish(Sound {
-                rate: 16_000,
-                pcm: [].into()
-            })
-            .pcm
-            .is_empty()
-        );
+        assert!(polish(sound(&[(0.0, 300)], 0.0)).pcm.iter().all(|&sample| sample == 0));
+        assert!(polish(Sound { rate: 16_000, pcm: [].into() }).pcm.is_empty());
     }
 }

@@ -110,12 +110,7 @@ impl Speech {
     ///
     /// A voice that nobody here has is spoken by the language's default. When the provider fails, the voices of this
     /// machine step in.
-    pub async fn say(
-        &self,
-        text: &str,
-        voice: Option<&str>,
-        language: Option<&str>,
-    ) -> Result<Sound, SpeechError> {
+    pub async fn say(&self, text: &str, voice: Option<&str>, language: Option<&str>) -> Result<Sound, SpeechError> {
         let text = wording::clean(text);
         if !text.chars().any(char::is_alphanumeric) {
             return Err(SpeechError::Empty);
@@ -123,11 +118,7 @@ impl Speech {
         if text.chars().count() > MAX_TEXT_CHARS {
             return Err(SpeechError::TooLong);
         }
-        let key = Key {
-            text,
-            voice: voice.map(str::to_owned),
-            language: language.map(str::to_owned),
-        };
+        let key = Key { text, voice: voice.map(str::to_owned), language: language.map(str::to_owned) };
         let limited = tokio::time::timeout(TIME_LIMIT, self.0.cached(&key));
         limited.await.unwrap_or(Err(SpeechError::Timeout))
     }
@@ -145,11 +136,7 @@ impl Studio {
     }
 
     async fn render(&self, key: &Key) -> Result<Sound, SpeechError> {
-        let _turn = self
-            .turns
-            .acquire()
-            .await
-            .map_err(|_| SpeechError::Timeout)?;
+        let _turn = self.turns.acquire().await.map_err(|_| SpeechError::Timeout)?;
         let Some(provider) = &self.provider else {
             return self.render_here(key).await;
         };
@@ -166,17 +153,8 @@ impl Studio {
     async fn render_here(&self, key: &Key) -> Result<Sound, SpeechError> {
         let voice = key.voice.as_deref().or(self.default_voice.as_deref());
         match choose(&self.programs, voice, key.language.as_deref()).await? {
-            Engine::Flite(voice) => {
-                finish(
-                    self.programs
-                        .run_flite(&voice, &key.text, &self.scratch)
-                        .await?,
-                )
-                .await
-            }
-            Engine::Espeak(voice) => {
-                finish(self.programs.run_espeak(&voice, &key.text).await?).await
-            }
+            Engine::Flite(voice) => finish(self.programs.run_flite(&voice, &key.text, &self.scratch).await?).await,
+            Engine::Espeak(voice) => finish(self.programs.run_espeak(&voice, &key.text).await?).await,
             Engine::Embedded => {
                 let (embedded, text) = (self.embedded.clone(), key.text.clone());
                 off_thread(move || embedded.speak(&text)).await
@@ -186,11 +164,7 @@ impl Studio {
 }
 
 /// English is spoken by flite, as a program or embedded, everything else by espeak-ng.
-async fn choose(
-    programs: &Programs,
-    voice: Option<&str>,
-    language: Option<&str>,
-) -> Result<Engine, SpeechError> {
+async fn choose(programs: &Programs, voice: Option<&str>, language: Option<&str>) -> Result<Engine, SpeechError> {
     let language = language.unwrap_or("en").to_ascii_lowercase();
     if language != "en" && !language.starts_with("en-") {
         return match programs.has_espeak() && is_language_tag(&language) {
@@ -211,9 +185,7 @@ async fn choose(
 /// Letters, digits and hyphens: it becomes an argument of a program.
 fn is_language_tag(tag: &str) -> bool {
     let subtags = |tag: &str| {
-        tag.split('-').all(|part| {
-            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
-        })
+        tag.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
     };
     tag.len() <= 35 && subtags(tag)
 }
@@ -221,17 +193,14 @@ fn is_language_tag(tag: &str) -> bool {
 /// An engine's file to a sound as it should be.
 async fn finish(file: Bytes) -> Result<Sound, SpeechError> {
     off_thread(move || {
-        let sound = decode::decode(file, None, RATE)
-            .map_err(|error| SpeechError::Engine(error.to_string()))?;
+        let sound = decode::decode(file, None, RATE).map_err(|error| SpeechError::Engine(error.to_string()))?;
         Ok(level::polish(sound))
     })
     .await
 }
 
 /// Runs what computes for milliseconds away from the tasks of calls.
-async fn off_thread(
-    work: impl FnOnce() -> Result<Sound, SpeechError> + Send + 'static,
-) -> Result<Sound, SpeechError> {
+async fn off_thread(work: impl FnOnce() -> Result<Sound, SpeechError> + Send + 'static) -> Result<Sound, SpeechError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(SpeechError::Engine(error.to_string())))
 }

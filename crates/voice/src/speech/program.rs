@@ -33,11 +33,7 @@ impl Programs {
     /// Looks through PATH.
     #[must_use]
     pub fn find() -> Self {
-        Self {
-            flite: find("flite"),
-            espeak: find("espeak-ng"),
-            ..Self::default()
-        }
+        Self { flite: find("flite"), espeak: find("espeak-ng"), ..Self::default() }
     }
 
     /// None at all: only the voice inside the binary speaks.
@@ -64,15 +60,8 @@ impl Programs {
             let Some(flite) = &self.flite else {
                 return Vec::new();
             };
-            let output = Command::new(flite)
-                .arg("-lv")
-                .stdin(Stdio::null())
-                .kill_on_drop(true)
-                .output()
-                .await;
-            let text = output
-                .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-                .unwrap_or_default();
+            let output = Command::new(flite).arg("-lv").stdin(Stdio::null()).kill_on_drop(true).output().await;
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
             // "Voices available: kal awb_time kal16 awb rms slt"
             let names = text.split_once(':').map_or("", |(_, names)| names);
             names.split_whitespace().map(str::to_owned).collect()
@@ -81,19 +70,11 @@ impl Programs {
     }
 
     /// Speaks with one of [`Programs::flite_voices`]; a WAV file.
-    pub(super) async fn run_flite(
-        &self,
-        voice: &str,
-        text: &str,
-        scratch: &Path,
-    ) -> Result<Bytes, SpeechError> {
+    pub(super) async fn run_flite(&self, voice: &str, text: &str, scratch: &Path) -> Result<Bytes, SpeechError> {
         // flite goes back in its output file, so a pipe will not do.
         let file = Scratch::in_folder(scratch)?;
         let mut command = command(self.flite.as_deref())?;
-        command
-            .args(["-voice", voice, "-f", "/dev/stdin", "-o"])
-            .arg(&file.0)
-            .stdout(Stdio::null());
+        command.args(["-voice", voice, "-f", "/dev/stdin", "-o"]).arg(&file.0).stdout(Stdio::null());
         let mut child = command.spawn().map_err(failed)?;
         give(&mut child, text).await?;
         let status = child.wait().await.map_err(failed)?;
@@ -107,21 +88,14 @@ impl Programs {
     /// Speaks a language or with a voice of espeak-ng; a WAV file.
     pub(super) async fn run_espeak(&self, voice: &str, text: &str) -> Result<Bytes, SpeechError> {
         let mut command = command(self.espeak.as_deref())?;
-        command
-            .args(["-v", voice, "-b", "1", "--stdin", "--stdout"])
-            .stdout(Stdio::piped());
+        command.args(["-v", voice, "-b", "1", "--stdin", "--stdout"]).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
-        let sound = child
-            .stdout
-            .take()
-            .ok_or_else(|| SpeechError::Engine("no output".into()))?;
+        let sound = child.stdout.take().ok_or_else(|| SpeechError::Engine("no output".into()))?;
         give(&mut child, text).await?;
         let file = read_limited(sound).await?;
         let status = child.wait().await.map_err(failed)?;
         if !status.success() || file.is_empty() {
-            return Err(SpeechError::NoVoice {
-                language: voice.to_owned(),
-            });
+            return Err(SpeechError::NoVoice { language: voice.to_owned() });
         }
         Ok(file)
     }
@@ -129,14 +103,9 @@ impl Programs {
 
 /// A process without our environment, whose input we write.
 fn command(program: Option<&Path>) -> Result<Command, SpeechError> {
-    let program =
-        program.ok_or_else(|| SpeechError::Engine("the program is not installed".into()))?;
+    let program = program.ok_or_else(|| SpeechError::Engine("the program is not installed".into()))?;
     let mut command = Command::new(program);
-    command
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
+    command.env_clear().stdin(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }
 
@@ -153,11 +122,7 @@ async fn give(child: &mut Child, text: &str) -> Result<(), SpeechError> {
 
 async fn read_limited(source: impl tokio::io::AsyncRead + Unpin) -> Result<Bytes, SpeechError> {
     let mut file = Vec::new();
-    source
-        .take(MAX_FILE_BYTES)
-        .read_to_end(&mut file)
-        .await
-        .map_err(failed)?;
+    source.take(MAX_FILE_BYTES).read_to_end(&mut file).await.map_err(failed)?;
     Ok(file.into())
 }
 
@@ -167,9 +132,7 @@ fn failed(error: std::io::Error) -> SpeechError {
 
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 /// A file's name that is ours alone; the file goes with it.
@@ -180,10 +143,7 @@ impl Scratch {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         std::fs::create_dir_all(folder).map_err(failed)?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Ok(Self(folder.join(format!(
-            "speech-{}-{number}.wav",
-            std::process::id()
-        ))))
+        Ok(Self(folder.join(format!("speech-{}-{number}.wav", std::process::id()))))
     }
 }
 

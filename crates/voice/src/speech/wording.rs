@@ -27,11 +27,7 @@ pub(super) fn clean(text: &str) -> String {
             None => plain.push(c),
         }
     }
-    plain
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    plain.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -40,19 +36,10 @@ mod tests {
 
     #[test]
     fn text_becomes_one_plain_line() {
-        assert_eq!(
-            clean("  Hello\r\n\tworld\u{0}\u{1b}[31m "),
-            "Hello world 31m"
-        );
-        assert_eq!(
-            clean("It\u{2019}s \u{201c}fine\u{201d}\u{2026}"),
-            "It's \"fine\"..."
-        );
+        assert_eq!(clean("  Hello\r\n\tworld\u{0}\u{1b}[31m "), "Hello world 31m");
+        assert_eq!(clean("It\u{2019}s \u{201c}fine\u{201d}\u{2026}"), "It's \"fine\"...");
         assert_eq!(clean("a [[k@m'a:nd]] b"), "a k@m'a:nd b");
-        assert_eq!(
-            clean("Gr\u{fc}\u{df}e, \u{4f60}\u{597d}"),
-            "Gr\u{fc}\u{df}e, \u{4f60}\u{597d}"
-        );
+        assert_eq!(clean("Gr\u{fc}\u{df}e, \u{4f60}\u{597d}"), "Gr\u{fc}\u{df}e, \u{4f60}\u{597d}");
         assert_eq!(clean(" \n\t "), "");
     }
 }

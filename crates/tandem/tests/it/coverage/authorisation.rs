@@ -25,7 +25,8 @@ fn operations() -> Vec<Operation> {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let method: Method = method.to_uppercase().parse().unwrap();
-            let filled: Vec<&str> = path.split('/').map(|part| if part.starts_with('{') { "1234" } else { part }).collect();
+            let filled: Vec<&str> =
+                path.split('/').map(|part| if part.starts_with('{') { "1234" } else { part }).collect();
             found.push(Operation {
                 name: format!("{method} {path}"),
                 is_public: operation["security"] == json!([{}]),
@@ -48,7 +49,8 @@ async fn status(client: &Client, operation: &Operation) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_public_is_listed_here_and_marked_in_the_document() {
-    let marked: Vec<String> = operations().into_iter().filter(|operation| operation.is_public).map(|operation| operation.name).collect();
+    let marked: Vec<String> =
+        operations().into_iter().filter(|operation| operation.is_public).map(|operation| operation.name).collect();
     let mut listed = PUBLIC.to_vec();
     listed.sort_unstable();
     let mut marked: Vec<&str> = marked.iter().map(String::as_str).collect();

@@ -77,12 +77,7 @@ impl Heard {
         let folder = tempfile::tempdir().unwrap();
         let wav = folder.path().join("heard.wav");
         write_wav(&wav, self.rate, &self.samples);
-        let output = tokio::process::Command::new(python)
-            .args(["-c", TRANSCRIBE])
-            .arg(&wav)
-            .output()
-            .await
-            .unwrap();
+        let output = tokio::process::Command::new(python).args(["-c", TRANSCRIBE]).arg(&wav).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_lowercase).collect()
     }
@@ -90,7 +85,8 @@ impl Heard {
 
 /// Writes one channel of samples.
 pub(crate) fn write_wav(path: &Path, rate: u32, samples: &[i16]) {
-    let spec = hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
     for sample in samples {
         writer.write_sample(*sample).unwrap();
@@ -101,9 +97,8 @@ pub(crate) fn write_wav(path: &Path, rate: u32, samples: &[i16]) {
 /// A minute of a tone at 8 kHz in a file of its own; keep the folder as long as a phone speaks it.
 pub(crate) fn tone_file(folder: &Path, hertz: f64) -> PathBuf {
     let path = folder.join(format!("tone-{hertz}.wav"));
-    let samples: Vec<i16> = (0..60 * 8000)
-        .map(|index| (8000.0 * (TAU * hertz * f64::from(index) / 8000.0).sin()) as i16)
-        .collect();
+    let samples: Vec<i16> =
+        (0..60 * 8000).map(|index| (8000.0 * (TAU * hertz * f64::from(index) / 8000.0).sin()) as i16).collect();
     write_wav(&path, 8000, &samples);
     path
 }

@@ -123,10 +123,19 @@ fn config(account: &Account) -> String {
     let port = free_ports();
     let ports = match *transport {
         "udp" => format!("sip_port={port}\nsip_tcp_port=-2\nsip_tls_port=-2"),
-        "tcp" => "sip_port=-2\nsip_tcp_port=-2\nsip_tls_port=-2".replacen("sip_tcp_port=-2", &format!("sip_tcp_port={port}"), 1),
-        _ => "sip_port=-2\nsip_tcp_port=-2\nsip_tls_port=-2".replacen("sip_tls_port=-2", &format!("sip_tls_port={port}"), 1),
+        "tcp" => "sip_port=-2\nsip_tcp_port=-2\nsip_tls_port=-2".replacen(
+            "sip_tcp_port=-2",
+            &format!("sip_tcp_port={port}"),
+            1,
+        ),
+        _ => "sip_port=-2\nsip_tcp_port=-2\nsip_tls_port=-2".replacen(
+            "sip_tls_port=-2",
+            &format!("sip_tls_port={port}"),
+            1,
+        ),
     };
-    let encryption = if account.srtp { "media_encryption=srtp\nmedia_encryption_mandatory=1" } else { "media_encryption=none" };
+    let encryption =
+        if account.srtp { "media_encryption=srtp\nmedia_encryption_mandatory=1" } else { "media_encryption=none" };
     let mut text = format!(
         "[sip]\n{ports}\nguess_hostname=0\ncontact=sip:{user}@127.0.0.1\nuse_ipv6=0\nbind_address=127.0.0.1\n\
          verify_server_certs=0\nverify_server_cn=0\n{encryption}\n"

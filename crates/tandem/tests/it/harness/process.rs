@@ -66,7 +66,8 @@ impl Tandem {
     /// Runs a verb with `--json`, which must succeed with exactly one line on stdout.
     pub(crate) async fn json(&self, words: &[&str]) -> Value {
         let output = self.output(&[words, &["--json"]].concat(), "").await;
-        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+        let (out, err) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
         assert!(output.status.success(), "{words:?}: {err}");
         assert!(out.ends_with('\n') && out.matches('\n').count() == 1, "{words:?}: not one line: {out:?}");
         serde_json::from_str(&out).unwrap()

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use calls::{Bound, NewTeam, NewTrunk, NewUser};
 use kernel::app::NewApp;
+use kernel::args;
 use kernel::config::PortRange;
 use kernel::db::testing::TestDb;
 use kernel::org::NewOrg;
-use kernel::args;
 use kernel::{Clock, ClockHand, Config, Ids, Kernel, Org, Role, Scope, telemetry};
 use tandem::app::App;
 
@@ -89,8 +89,7 @@ impl Plan {
     pub(crate) async fn start(self) -> Server {
         telemetry::start(&self.config).unwrap();
         let store = test_store().await;
-        let kernel =
-            Kernel::assemble(self.config, store.db.clone(), store.bus.clone(), self.clock, Ids::os()).unwrap();
+        let kernel = Kernel::assemble(self.config, store.db.clone(), store.bus.clone(), self.clock, Ids::os()).unwrap();
         let app = App::start(kernel).await.unwrap();
         Server { app, hand: self.hand, _store: store, _data: self.data }
     }
@@ -192,8 +191,11 @@ impl Tenant<'_> {
 
     /// Makes a person with an extension and gives the account of a phone for it.
     pub(crate) async fn phone(&self, extension: &str) -> Account {
-        let new =
-            NewUser { name: format!("Person {extension}"), extension: Some(extension.to_owned()), ..NewUser::default() };
+        let new = NewUser {
+            name: format!("Person {extension}"),
+            extension: Some(extension.to_owned()),
+            ..NewUser::default()
+        };
         let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
         let sip = made.sip.unwrap();
         Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain)

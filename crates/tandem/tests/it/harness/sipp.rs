@@ -62,7 +62,9 @@ impl Sipp {
         let messages = self.read("messages");
         match status {
             Ok(Ok(status)) if status.success() => messages,
-            other => panic!("sipp {}: {other:?}\n{}{}\n{messages}", self.scenario, self.read("stderr"), self.read("errors")),
+            other => {
+                panic!("sipp {}: {other:?}\n{}{}\n{messages}", self.scenario, self.read("stderr"), self.read("errors"))
+            }
         }
     }
 

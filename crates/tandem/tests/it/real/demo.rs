@@ -10,7 +10,10 @@ use crate::harness::process::Tandem;
 
 /// The word after `label` on the line that mentions it for `user`.
 fn password_of(tour: &str, user: &str) -> String {
-    let line = tour.lines().find(|line| line.contains(&format!("user {user} "))).unwrap_or_else(|| panic!("no {user} in {tour}"));
+    let line = tour
+        .lines()
+        .find(|line| line.contains(&format!("user {user} ")))
+        .unwrap_or_else(|| panic!("no {user} in {tour}"));
     line.split_whitespace().last().unwrap().to_owned()
 }
 

@@ -4,6 +4,6 @@ mod audio;
 mod demo;
 mod keys;
 mod sample;
-mod steps;
 mod speech;
+mod steps;
 mod trunk;

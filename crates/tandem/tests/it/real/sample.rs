@@ -82,8 +82,19 @@ async fn t1_the_sample_goes_by_the_callback_when_the_endpoint_says_200() {
     let seqs: Vec<i64> = events.iter().map(|event| event["seq"].as_i64().unwrap()).collect();
     assert_eq!(seqs, (1..=i64::try_from(events.len()).unwrap()).collect::<Vec<_>>(), "seq has no holes");
     let types = types(&events);
-    let place = |kind: &str| types.iter().position(|one| *one == kind).unwrap_or_else(|| panic!("no {kind} in {types:?}"));
-    let order = ["call.initiated", "call.ringing", "call.answered", "dtmf", "input.completed", "http.completed", "callback.skipped", "connect.answered", "call.completed"];
+    let place =
+        |kind: &str| types.iter().position(|one| *one == kind).unwrap_or_else(|| panic!("no {kind} in {types:?}"));
+    let order = [
+        "call.initiated",
+        "call.ringing",
+        "call.answered",
+        "dtmf",
+        "input.completed",
+        "http.completed",
+        "callback.skipped",
+        "connect.answered",
+        "call.completed",
+    ];
     for pair in order.windows(2) {
         assert!(place(pair[0]) < place(pair[1]), "{} before {} in {types:?}", pair[0], pair[1]);
     }

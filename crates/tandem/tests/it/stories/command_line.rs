@@ -25,13 +25,17 @@ async fn a_script_sets_up_an_organisation_beside_a_running_server() {
     let bob = tandem.json(&["user", "create", "Bob", "--org", text(&org, "id"), "--role", "agent"]).await;
     assert!(bob.get("sip").is_none(), "a person without an extension has no phone");
 
-    let team = tandem.json(&["team", "create", "Service", "--org", "acme", "--number", "5263", "--member", "1001"]).await;
+    let team =
+        tandem.json(&["team", "create", "Service", "--org", "acme", "--number", "5263", "--member", "1001"]).await;
     assert!(!text(&team, "id").is_empty());
-    let trunk = tandem.json(&["trunk", "add", "carrier", "--org", "acme", "--target", "127.0.0.1:5999;transport=tcp"]).await;
+    let trunk =
+        tandem.json(&["trunk", "add", "carrier", "--org", "acme", "--target", "127.0.0.1:5999;transport=tcp"]).await;
     assert!(!text(&trunk, "id").is_empty());
     let number = tandem.json(&["number", "add", "+442071838750", "--org", "acme", "--to", "person:1001"]).await;
     assert_eq!(number["id"], "+442071838750");
-    let hook = tandem.json(&["webhook", "add", "http://hooks.example.org/", "--org", "acme", "--event", "call.completed"]).await;
+    let hook = tandem
+        .json(&["webhook", "add", "http://hooks.example.org/", "--org", "acme", "--event", "call.completed"])
+        .await;
     assert!(text(&hook, "secret").starts_with("whsec_"));
 
     let app = tandem.json(&["app", "create", "crm", "--org", "acme", "--set", "colour=blue"]).await;

@@ -67,7 +67,9 @@ async fn it_ends_within_ten_seconds_of_sigterm_and_starts_again() {
 async fn garbage_on_the_http_port_is_answered_or_closed_and_harms_nobody() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = Server::start().await;
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET / HTTP/9.9\r\n\r\n", b"\0\0\0\0\r\n\r\n", &[b'A'; 100_000]] {
+    for garbage in
+        [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET / HTTP/9.9\r\n\r\n", b"\0\0\0\0\r\n\r\n", &[b'A'; 100_000]]
+    {
         let mut stream = tokio::net::TcpStream::connect(server.app.http()).await.unwrap();
         // The server may close while it is still being written to.
         let _cut = stream.write_all(garbage).await;

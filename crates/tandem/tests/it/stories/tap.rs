@@ -68,7 +68,8 @@ async fn a_websocket_shows_events_as_they_happen_and_goes_on_from_a_cursor() {
 
     // The list is the same log.
     let page = mine.client().get("/v1/events?limit=3").await.expect(200);
-    let seqs: Vec<i64> = page["events"].as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect();
+    let seqs: Vec<i64> =
+        page["events"].as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect();
     assert_eq!(seqs, [1, 2, 3]);
     let rest = mine.client().get(&format!("/v1/events?cursor={}", page["cursor"].as_str().unwrap())).await.expect(200);
     assert_eq!(rest["events"][0]["seq"], 4);

@@ -78,7 +78,11 @@ async fn what_is_no_webhook_is_refused_with_its_field() {
         (json!({"url": "http://example.org", "secret": "x"}), ""),
     ] {
         let problem = client.post("/v1/webhooks", &body).await.expect(422);
-        assert_eq!(problem["errors"][0]["pointer"].as_str().unwrap().split("/secret").next(), Some(pointer), "{body}: {problem}");
+        assert_eq!(
+            problem["errors"][0]["pointer"].as_str().unwrap().split("/secret").next(),
+            Some(pointer),
+            "{body}: {problem}"
+        );
     }
     assert_eq!(client.get("/v1/webhooks").await.expect(200)["webhooks"], json!([]), "nothing half-written stays");
     server.stop().await;
