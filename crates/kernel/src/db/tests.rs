@@ -148,7 +148,7 @@ async fn a_caller_that_waits_for_durability_is_not_kept_waiting_for_company() {
             test.db.writer().commit(vec![put(&n.to_string(), "")]).await.unwrap();
         }
     };
-    // Forty gatherings of 20 ms would take 800 ms.
+    // Forty gatherings of 40 ms would take 1600 ms.
     tokio::time::timeout(Duration::from_millis(700), rounds).await.unwrap();
 }
 
@@ -260,7 +260,7 @@ async fn positions_grow_in_the_order_of_commits_over_writers_and_transactions() 
             }
         };
         let all = async { tokio::join!(work(&test.db, "a"), work(&other, "b"), seen_in_order) };
-        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), Box::pin(all)).await.unwrap();
         other.close().await;
     }
 }

@@ -22,7 +22,7 @@ const MAX_WRITES: usize = 500;
 /// Groups that wait for the writer before its callers do.
 const QUEUE_GROUPS: usize = 4096;
 /// How long a commit that nobody waits for gathers company.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(40);
 /// Commits begin at least this far apart: on an idle server nobody waits, on a busy one its callers share.
 const PACE: Duration = Duration::from_millis(3);
 /// Free places in the queue below which nobody waits for company.

@@ -32,6 +32,7 @@ crate::statements! {
     REMOVE = "delete from webhook where org = $1 and id = $2";
     DROP_OPEN = "update delivery set state = 'dropped' \
         where webhook = $2 and org = $1 and state in ('fast', 'slow')";
+    LOCK_ORG = "update org set id = id where id = $1";
     ADD_KEY = "insert into signing_secret (id, org, owner, sealed, created_at) values ($1, $2, $3, $4, $5)";
     LIVE_KEYS = "select sealed from signing_secret where org = $1 and owner = $2 \
         and (retires_at is null or retires_at > $3) order by created_at desc, id desc limit 2";
@@ -253,6 +254,7 @@ impl Outbox {
         }
         let now_ms = self.clock.now_ms();
         let mut tx = self.db.begin().await?;
+        tx.lock_row(LOCK_ORG, args![org]).await?;
         // Looked at again under the lock: two first deliveries must not make two secrets.
         if let Some(row) = tx.one(LIVE_KEYS, args![org, org, now_ms]).await? {
             return self.open_key(&row);

@@ -410,6 +410,24 @@ async fn a_run_has_its_own_publish_url_signed_with_its_secret_or_the_organisatio
 }
 
 #[tokio::test]
+async fn many_first_uses_make_one_secret() {
+    for test in TestDb::each().await {
+        let stage = stage(&test, &Receivers::new(|_, _| OK)).await;
+        // Several rounds: in the first one PostgreSQL's connections are still being made, one after the other.
+        for round in 0..6 {
+            let org = format!("org_first_{round}");
+            let sql = "insert into org (id, slug, name, cloud_sid, zone, created_at) values ($1, $1, $1, $1, 'UTC', 0)";
+            test.db.run(sql, args![&org]).await.unwrap();
+            let asks = (0..8).map(|_| stage.outbox.org_secret(&org));
+            let keys: Vec<_> = futures_util::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();
+            assert!(keys.iter().all(|key| *key == keys[0]), "{}", test.db.engine_name());
+            assert_eq!(stage.outbox.live_keys(&org, &org).await.unwrap().len(), 1);
+        }
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
 async fn two_secrets_sign_during_a_rotation_and_one_a_day_later() {
     for test in TestDb::each().await {
         let stage = stage(&test, &Receivers::new(|_, _| OK)).await;
@@ -560,7 +578,7 @@ async fn deliveries_go_through_the_guarded_client() {
         .route("/post", post(take))
         .route("/put", put(take))
         .route("/away", any(|| async { (StatusCode::TEMPORARY_REDIRECT, [("location", "/post")]) }))
-        .route("/hang", any(|| std::future::pending::<()>()))
+        .route("/hang", any(std::future::pending::<()>))
         .with_state(Arc::clone(&seen));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
