@@ -174,7 +174,7 @@ impl Db {
     /// Opens `sqlite:///path/tandem.db` or `postgres://…`, applies the missing migrations and starts the writer.
     ///
     /// # Errors
-    /// [`DbError::NewerSchema`] when the data belongs to a newer release; [`DbError::Url`], [`DbError::Engine`].
+    /// [`DbError::NewerSchema`] when the data belongs to a newer release; [`DbError::Url`], `DbError::Engine`.
     pub async fn open(url: &str, bus: Bus) -> Result<Self, DbError> {
         let engine = Engine::open(url).await?;
         migrate::apply(&engine, MIGRATIONS).await?;

@@ -94,7 +94,7 @@ pub struct Reply {
 
 /// Carries one attempt: the guarded client, or a receiver in a test.
 pub trait Post: Send + Sync + 'static {
-    /// Sends and waits for the answer, within [`ATTEMPT_TIMEOUT_MS`].
+    /// Sends and waits for the answer, within `ATTEMPT_TIMEOUT_MS`.
     fn post(&self, parcel: Parcel, now_ms: i64) -> BoxFuture<'_, Reply>;
 }
 

@@ -52,7 +52,7 @@ serve_flags! {
     trusted_proxy: "CIDR";
     /// How the outside reaches this server, for links
     public_url: "URL";
-    /// SIP listener, UDP and TCP; may be repeated [default: 0.0.0.0:5060 and [::]:5060]
+    /// SIP listener, UDP and TCP; may be repeated [default: 0.0.0.0:5060 and `[::]`:5060]
     sip: "ADDR:PORT";
     /// SIP listener over TLS; may be repeated [default: one port above --sip]
     sip_tls: "ADDR:PORT";

@@ -1,6 +1,6 @@
 //! Sounds of a flow: spoken texts and fetched files. Files are kept decoded in memory by URL and are asked for anew
 //! with their ETag each time (contracts/flows.md "play"). Invariant: decoding and speaking never run on the runtime's
-//! threads, and what is kept stays below [`MAX_KEPT`].
+//! threads, and what is kept stays below `MAX_KEPT`.
 
 use std::{
     collections::HashMap,

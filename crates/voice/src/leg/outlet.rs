@@ -31,7 +31,7 @@ struct OutletState {
 const MAX_EARLY_EVENTS: usize = 32;
 
 impl LegEvents {
-    /// The events of a leg; `sink` may follow by [`Leg::attach`].
+    /// The events of a leg; `sink` may follow by `Leg::attach`.
     #[must_use]
     pub fn new(id: LegId, sink: Option<LegSink>) -> Self {
         Self(Arc::new(Outlet { id, state: Mutex::new(OutletState { sink, ..OutletState::default() }) }))
