@@ -53,6 +53,7 @@ impl Sipp {
             };
         }
         let child = command.spawn().unwrap();
+        await_listening(port, transport);
         Self { scenario: scenario.to_owned(), address: SocketAddr::from(([127, 0, 0, 1], port)), folder, child }
     }
 
@@ -71,4 +72,17 @@ impl Sipp {
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
+}
+
+/// Waits until the kernel lists the port: an INVITE before that would meet nobody.
+fn await_listening(port: u16, transport: &str) {
+    let table = format!("/proc/net/{transport}");
+    let wanted = format!(":{port:04X} ");
+    for _ in 0..1_000 {
+        if std::fs::read_to_string(&table).is_ok_and(|table| table.contains(&wanted)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("sipp does not listen on port {port}");
 }
