@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) hold: Duration,
     /// Where our audio is, caller and callee side.
     pub(crate) audio: [SocketAddr; 2],
+    /// Legs of each call: with 2, a call is up when our callee side has been rung too.
+    pub(crate) legs: usize,
 }
 
 /// What came of a run.
@@ -121,7 +123,8 @@ impl Generator {
             }
             let settled =
                 offered == plan.calls && !self.calls.values().any(|call| matches!(call.phase, Phase::Inviting));
-            if settled && !told {
+            let rung = plan.legs < 2 || outcome.reached >= outcome.answer_us.len();
+            if settled && rung && !told {
                 held(&outcome);
                 told = true;
             }

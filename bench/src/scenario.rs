@@ -38,7 +38,7 @@ impl Bench {
 
     fn plan(&self, subject: &Subject, number: &str, calls: usize, rate: f64, hold: Duration) -> Plan {
         let audio = [self.sides[0].address, self.sides[1].address];
-        Plan { server: subject.sip, number: number.to_owned(), calls, rate, hold, audio }
+        Plan { server: subject.sip, number: number.to_owned(), calls, rate, hold, audio, legs: 1 }
     }
 
     fn run(&mut self, plan: &Plan) -> Done<Outcome> {
@@ -72,7 +72,7 @@ struct Bridged {
 
 /// `calls` calls on two legs with audio both ways for `duration`.
 fn bridged(bench: &mut Bench, subject: &Subject, calls: usize, duration: Duration, talk: bool) -> Done<Bridged> {
-    let plan = bench.plan(subject, TWO_LEGS, calls, 100.0, duration + Duration::from_secs(4));
+    let plan = Plan { legs: 2, ..bench.plan(subject, TWO_LEGS, calls, 100.0, duration + Duration::from_secs(4)) };
     let memory_before = subject.memory();
     let Bench { generator, sides, .. } = bench;
     let mut measured = Err("the calls were never all up".to_owned());

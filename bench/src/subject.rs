@@ -191,6 +191,7 @@ pub(crate) fn kamailio(callee: SocketAddr, media: bool) -> Result<Option<Subject
             .spawn()
             .map_err(|error| format!("rtpengine: {error}"))?;
         children.push(engine);
+        await_ping(control)?;
     }
     let begun = Instant::now();
     // -x fm: Debian's default allocator is 2.4 times slower; the fast one is the fair peer.
@@ -264,6 +265,20 @@ fn await_options(sip: SocketAddr, begun: Instant) -> Result<Duration, String> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Err("out of attempts".to_owned())
+}
+
+/// Waits for the relay's control port: a proxy that starts before it goes on without it.
+fn await_ping(control: u16) -> Result<(), String> {
+    let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
+    let until = Instant::now() + START_LIMIT;
+    while Instant::now() < until {
+        let _sent = socket.send_to(b"1 d7:command4:pinge", ("127.0.0.1", control));
+        if socket.recv(&mut [0; 64]).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(format!("rtpengine does not answer on port {control}"))
 }
 
 fn await_http(port: u16) -> Result<(), String> {
