@@ -3,11 +3,11 @@
 //! `calls` implements these with SQL; tests with maps. Voice holds no state that must survive a
 //! restart: what has to, goes through here before the peer hears a 200.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use futures_util::future::BoxFuture;
+pub use kernel::secret::Secret;
 
 /// A port's failure as voice sees it: the peer gets a 500 and may try again, the reason is logged.
 #[derive(Debug, thiserror::Error)]
@@ -16,28 +16,6 @@ pub struct PortError(pub String);
 
 /// What a port call returns.
 pub type PortResult<T> = Result<T, PortError>;
-
-/// A secret that never shows in logs. `expose` where it is used, nowhere else.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the one computation that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
 
 /// The transports a SIP message travels by (RFC 3261 §18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
