@@ -46,11 +46,16 @@ pub(super) struct SignedQuery {
 }
 
 impl SignedQuery {
-    /// Whether it opens a path; none when nothing is signed.
-    fn opens(&self, kernel: &Kernel, path: &str) -> Option<bool> {
-        let signature = self.signature.as_deref()?;
+    /// Whether it opens a path: false when nothing is signed, an error when the signature is not good.
+    fn opens(&self, kernel: &Kernel, path: &str) -> Result<bool, Problem> {
+        let Some(signature) = self.signature.as_deref() else {
+            return Ok(false);
+        };
         let now_ms = kernel.clock.now_ms();
-        Some(self.expires.is_some_and(|expires| kernel.secrets.path_is_signed(path, expires, signature, now_ms)))
+        match self.expires {
+            Some(expires) if kernel.secrets.path_is_signed(path, expires, signature, now_ms) => Ok(true),
+            _ => Err(Problem::new(kernel::error::codes::UNAUTHORIZED)),
+        }
     }
 }
 
@@ -76,20 +81,16 @@ pub(super) async fn recording(
     Query(signed): Query<SignedQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (org, actor) = match signed.opens(&kernel, &records::recording_path(&path.id)) {
-        Some(true) => {
-            let org = store::org_of_recording(&kernel, &path.id).await.map_err(Problem::internal)?;
-            (org.ok_or_else(Problem::not_found)?, SIGNED.to_owned())
-        }
-        Some(false) => return Err(Problem::new(kernel::error::codes::UNAUTHORIZED)),
-        None => {
-            let principal = principal?;
-            let org = principal.org().clone();
-            let found = records::recording(&kernel, &org, &path.id).await.map_err(Problem::internal)?;
-            let found = found.ok_or_else(Problem::not_found)?;
-            api::seen(&calls, &kernel, &principal, Action::ReadRecordings, &found.call_id).await?;
-            (org, principal.actor().to_owned())
-        }
+    let (org, actor) = if signed.opens(&kernel, &records::recording_path(&path.id))? {
+        let org = store::org_of_recording(&kernel, &path.id).await.map_err(Problem::internal)?;
+        (org.ok_or_else(Problem::not_found)?, SIGNED.to_owned())
+    } else {
+        let principal = principal?;
+        let org = principal.org().clone();
+        let found = records::recording(&kernel, &org, &path.id).await.map_err(Problem::internal)?;
+        let found = found.ok_or_else(Problem::not_found)?;
+        api::seen(&calls, &kernel, &principal, Action::ReadRecordings, &found.call_id).await?;
+        (org, principal.actor().to_owned())
     };
     let found = records::recording(&kernel, &org, &path.id).await.map_err(Problem::internal)?;
     if found.is_none_or(|found| found.state != "ready") {
@@ -120,22 +121,18 @@ pub(super) async fn message(
     Query(signed): Query<SignedQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (org, actor) = match signed.opens(&kernel, &records::voicemail_path(&path.id)) {
-        Some(true) => {
-            let org = store::org_of_message(&kernel, &path.id).await.map_err(Problem::internal)?;
-            (org.ok_or_else(Problem::not_found)?, SIGNED.to_owned())
+    let (org, actor) = if signed.opens(&kernel, &records::voicemail_path(&path.id))? {
+        let org = store::org_of_message(&kernel, &path.id).await.map_err(Problem::internal)?;
+        (org.ok_or_else(Problem::not_found)?, SIGNED.to_owned())
+    } else {
+        let principal = principal?;
+        let (org, sight) = Sight::of(&kernel, &principal, Action::ReadVoicemail, Action::UseOwnVoicemail).await?;
+        let found = records::message(&kernel, &org, &path.id).await.map_err(Problem::internal)?;
+        let found = found.filter(|found| sight.covers(&found.extension)).ok_or_else(Problem::not_found)?;
+        if principal.person().is_some() && is_own(&kernel, &principal, &found.extension).await? {
+            records::message_heard(&kernel, &org, &found.id).await.map_err(Problem::internal)?;
         }
-        Some(false) => return Err(Problem::new(kernel::error::codes::UNAUTHORIZED)),
-        None => {
-            let principal = principal?;
-            let (org, sight) = Sight::of(&kernel, &principal, Action::ReadVoicemail, Action::UseOwnVoicemail).await?;
-            let found = records::message(&kernel, &org, &path.id).await.map_err(Problem::internal)?;
-            let found = found.filter(|found| sight.covers(&found.extension)).ok_or_else(Problem::not_found)?;
-            if principal.person().is_some() && is_own(&kernel, &principal, &found.extension).await? {
-                records::message_heard(&kernel, &org, &found.id).await.map_err(Problem::internal)?;
-            }
-            (org, principal.actor().to_owned())
-        }
+        (org, principal.actor().to_owned())
     };
     serve(&kernel, &headers, &Heard { shelf: Shelf::Voicemail, org, actor, action: "voicemail.read", id: path.id })
         .await

@@ -39,8 +39,8 @@ pub struct Setup {
 /// A run of a flow.
 pub struct Machine {
     flow: Arc<Flow>,
-    setup: Setup,
-    variables: Variables,
+    announcement: Option<String>,
+    memory: Memory,
     state: State,
     /// Whether the customer is on the line.
     answered: bool,
@@ -48,8 +48,38 @@ pub struct Machine {
     unanswered: Option<Cause>,
     visits: Vec<u32>,
     steps_run: u32,
+}
+
+/// What a run remembers from step to step.
+struct Memory {
+    variables: Variables,
     next_token: u64,
+    /// When the run's last requests went out.
     http_times: VecDeque<i64>,
+    /// The customer's number.
+    customer: String,
+}
+
+impl Memory {
+    /// What a step sees of the run while it takes one input.
+    fn context<'a>(
+        &'a mut self,
+        step: &'a StepRef,
+        edges: &'a Edges,
+        now_ms: i64,
+        out: &'a mut Vec<Effect>,
+    ) -> Context<'a> {
+        Context {
+            now_ms,
+            step,
+            edges,
+            variables: &mut self.variables,
+            out,
+            next_token: &mut self.next_token,
+            http_times: &mut self.http_times,
+            customer: &self.customer,
+        }
+    }
 }
 
 enum State {
@@ -76,15 +106,13 @@ impl Machine {
         let visits = vec![0; flow.steps.len()];
         Self {
             flow,
-            setup,
-            variables,
+            announcement: setup.announcement,
+            memory: Memory { variables, next_token: 0, http_times: VecDeque::new(), customer: setup.customer },
             state: State::New,
             answered: false,
             unanswered: None,
             visits,
             steps_run: 0,
-            next_token: 0,
-            http_times: VecDeque::new(),
         }
     }
 
@@ -132,7 +160,7 @@ impl Machine {
     /// The variables.
     #[must_use]
     pub fn variables(&self) -> &Variables {
-        &self.variables
+        &self.memory.variables
     }
 
     fn answer(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
@@ -164,10 +192,10 @@ impl Machine {
         if !self.flow.record {
             return self.go(then, now_ms, out);
         }
-        match self.setup.announcement.take().filter(|text| !text.trim().is_empty()) {
+        match self.announcement.take().filter(|text| !text.trim().is_empty()) {
             Some(text) => {
-                self.next_token += 2;
-                let (sound, play) = (self.next_token - 1, self.next_token);
+                self.memory.next_token += 2;
+                let (sound, play) = (self.memory.next_token - 1, self.memory.next_token);
                 out.push(Effect::Prepare { sound, source: Source::Speech { text, voice: None, language: None } });
                 self.state = State::Announcing { then, sound, play };
             }
@@ -212,17 +240,7 @@ impl Machine {
         };
         let step = flow.steps.get(*index)?;
         let reference = reference(step);
-        let mut context = Context {
-            now_ms,
-            step: &reference,
-            edges: &step.edges,
-            variables: &mut self.variables,
-            out,
-            next_token: &mut self.next_token,
-            http_times: &mut self.http_times,
-            customer: &self.setup.customer,
-        };
-        running.on(input, &mut context)
+        running.on(input, &mut self.memory.context(&reference, &step.edges, now_ms, out))
     }
 
     /// Enters a step and all that follow it until one waits.
@@ -271,17 +289,7 @@ impl Machine {
                 ..Exit::last("failed", cause)
             });
         }
-        let mut context = Context {
-            now_ms,
-            step: &reference,
-            edges: &step.edges,
-            variables: &mut self.variables,
-            out,
-            next_token: &mut self.next_token,
-            http_times: &mut self.http_times,
-            customer: &self.setup.customer,
-        };
-        step.kind.start(&mut context)
+        step.kind.start(&mut self.memory.context(&reference, &step.edges, now_ms, out))
     }
 
     /// Reports the end of a step and finds what follows.
@@ -293,8 +301,8 @@ impl Machine {
         let target = successor(&step.edges, exit);
         let outcome = if exit.hidden { "redacted" } else { &exit.outcome };
         let next_id = target.and_then(|target| flow.steps.get(target)).map(|step| step.id.as_str());
-        if self.variables.take_changed() {
-            out.push(Effect::SaveVariables(self.variables.public()));
+        if self.memory.variables.take_changed() {
+            out.push(Effect::SaveVariables(self.memory.variables.public()));
         }
         let (kind, data) = match &exit.error {
             None => ("step.completed", json!({ "outcome": outcome, "next": next_id })),
@@ -326,16 +334,7 @@ impl Machine {
             return;
         };
         let reference = reference(step);
-        running.abandon(&mut Context {
-            now_ms,
-            step: &reference,
-            edges: &step.edges,
-            variables: &mut self.variables,
-            out,
-            next_token: &mut self.next_token,
-            http_times: &mut self.http_times,
-            customer: &self.setup.customer,
-        });
+        running.abandon(&mut self.memory.context(&reference, &step.edges, now_ms, out));
     }
 }
 
