@@ -9,3 +9,4 @@ mod store;
 mod voicemail;
 
 pub use api::routes;
+pub(crate) use store::flow_exists;

@@ -27,7 +27,7 @@ async fn org(kernel: &Kernel, sql: &'static str, id: &str) -> Result<Option<Arc<
 }
 
 /// Whether the organisation has saved this flow.
-pub(super) async fn flow_exists(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
+pub(crate) async fn flow_exists(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
     Ok(kernel.db.one(FLOW_EXISTS, args![org, id]).await?.is_some())
 }
 

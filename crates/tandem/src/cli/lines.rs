@@ -2,7 +2,7 @@
 
 use calls::{Bound, NewTrunk};
 use clap::{Args, Subcommand};
-use kernel::Kernel;
+use kernel::{Kernel, RecordError};
 use serde_json::json;
 
 use super::{Answer, CliError};
@@ -79,6 +79,11 @@ impl NumberVerb {
         let org = kernel.find_org(&org).await?;
         let to = Bound::parse(&to)
             .ok_or_else(|| CliError::because("--to is flow:ID, person:1001, team:5263 or meetings"))?;
+        if let Bound::Flow(id) = &to
+            && !crate::calls::flow_exists(kernel, &org.id, id).await.map_err(RecordError::Db)?
+        {
+            return Err(CliError::because(format!("--to: there is no flow {id} in this organisation")));
+        }
         let bound = calls::bind_number(kernel, &org.id, &number, &to).await?;
         Ok(Answer {
             text: format!("{} rings {}", bound.number, bound.to),

@@ -66,6 +66,7 @@ async fn what_cannot_be_done_is_refused_in_a_sentence() {
         (&["team", "create", "T", "--org", "acme", "--number", "5263", "--member", "9999"], "9999"),
         (&["number", "add", "12", "--org", "acme", "--to", "person:1001"], "number"),
         (&["number", "add", "+442071838750", "--org", "acme", "--to", "pigeon:1"], "flow:ID"),
+        (&["number", "add", "+442071838750", "--org", "acme", "--to", "flow:flow_none"], "flow_none"),
         (&["trunk", "add", "t", "--org", "acme", "--target", "h;transport=pigeon"], "transport"),
         (&["webhook", "add", "ftp://example.org/", "--org", "acme"], "http"),
         (&["webhook", "add", "http://127.0.0.1/", "--org", "acme"], "127.0.0.1"),
