@@ -16,8 +16,8 @@ const MAX_TARGETS: usize = 16;
 
 kernel::statements! {
     /// A trunk, after those that are there.
-    TRUNK_INSERT = "insert into trunk (id, org, name, username, password_sealed, domain, register, caller_ids, pool, position, created_at)
-        select $1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce(max(position), 0) + 1, $10 from trunk where org = $2";
+    TRUNK_INSERT = "insert into trunk (id, org, name, username, password_sealed, domain, register, srtp, caller_ids, pool, position, created_at)
+        select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce(max(position), 0) + 1, $11 from trunk where org = $2";
     /// One of its targets.
     TARGET_INSERT = "insert into trunk_target (trunk, position, host, port, transport) values ($1, $2, $3, $4, $5)";
     /// The trunks of an organisation.
@@ -37,6 +37,8 @@ pub struct NewTrunk {
     pub password: Option<Secret>,
     /// Keep a registration with the carrier.
     pub register: bool,
+    /// Offer SDES-SRTP on its calls, and accept nothing else.
+    pub srtp: bool,
     /// Numbers that the carrier lets us show; the first is the default.
     pub caller_ids: Vec<String>,
     /// Numbers that masked calls may show.
@@ -90,7 +92,7 @@ pub async fn create_trunk(kernel: &Kernel, org: &str, new: NewTrunk) -> Result<S
     let domain: Option<String> = None;
     let mut writes = vec![Write::new(
         TRUNK_INSERT,
-        args![&id, org, name, new.username.clone(), sealed, domain, new.register, caller_ids, pool, now_ms],
+        args![&id, org, name, new.username.clone(), sealed, domain, new.register, new.srtp, caller_ids, pool, now_ms],
     )];
     writes.extend(targets.iter().zip(0i64..).map(|(target, position)| {
         let transport = target.transport.as_str();

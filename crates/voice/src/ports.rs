@@ -78,7 +78,7 @@ pub struct Credential {
     pub ha1_md5: Secret,
     /// Hex SHA-256 of the same.
     pub ha1_sha256: Secret,
-    /// Offer and require SDES-SRTP on calls to this line's devices.
+    /// Require SDES-SRTP of this line's devices. Without it they are offered plain RTP, and SRTP when they refuse that.
     pub srtp: bool,
 }
 
@@ -161,7 +161,7 @@ pub struct TrunkConfig {
     pub register: bool,
     /// Ask the targets for a sign of life by OPTIONS.
     pub ping: bool,
-    /// Offer SDES-SRTP.
+    /// Offer SDES-SRTP, and accept nothing else.
     pub srtp: bool,
 }
 

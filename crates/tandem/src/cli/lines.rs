@@ -31,6 +31,9 @@ pub struct AddTrunk {
     /// Keep a registration with the carrier
     #[arg(long, requires = "username")]
     register: bool,
+    /// Offer SRTP (SDES keys) on its calls, and accept nothing else; best with transport=tls, which hides the keys
+    #[arg(long)]
+    srtp: bool,
     /// A number that may be shown to called parties; may be repeated
     #[arg(long = "caller-id", value_name = "NUMBER")]
     caller_ids: Vec<String>,
@@ -65,6 +68,7 @@ impl TrunkVerb {
             username: add.username,
             password,
             register: add.register,
+            srtp: add.srtp,
             caller_ids: add.caller_ids,
             pool: add.pool,
         };

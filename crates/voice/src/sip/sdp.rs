@@ -34,6 +34,8 @@ pub(crate) enum SdpError {
 pub(crate) enum Protection {
     /// Take what the peer offers; offer plain RTP.
     AsOffered,
+    /// The same, and offer SRTP to a peer that refuses plain RTP.
+    AsNeeded,
     /// Offer SRTP, and refuse anything else.
     Required,
 }
@@ -105,6 +107,15 @@ impl Session {
         self.holding = on;
     }
 
+    /// The peer refused our offer. Whether another one, with SRTP, may fare better; made so from the next offer on.
+    pub(crate) fn refused(&mut self) -> bool {
+        let may_change = self.protection == Protection::AsNeeded && self.agreed.is_none();
+        if may_change {
+            self.protection = Protection::Required;
+        }
+        may_change
+    }
+
     /// Another address from the next offer on (a trunk's next target by another route).
     pub(crate) fn relocate(&mut self, local: SocketAddr) {
         self.local = local;
@@ -148,7 +159,7 @@ impl Session {
     fn own_crypto(&self) -> Vec<SdesLine> {
         let [first, second] = &self.keys;
         match self.protection {
-            Protection::AsOffered => Vec::new(),
+            Protection::AsOffered | Protection::AsNeeded => Vec::new(),
             Protection::Required => vec![
                 SdesLine { tag: 1, suite: Suite::AesCm128HmacSha1_80, keys: first.clone() },
                 SdesLine { tag: 2, suite: Suite::AesCm128HmacSha1_32, keys: second.clone() },
@@ -224,7 +235,7 @@ impl Session {
     /// The key exchange for an offered stream: `None` when it cannot be met.
     fn answer_crypto(&self, stream: &Stream) -> Option<(Option<SdesLine>, Option<SrtpKeys>)> {
         let Some(theirs) = stream.crypto.first() else {
-            let plain = !stream.secure && self.protection == Protection::AsOffered;
+            let plain = !stream.secure && self.protection != Protection::Required;
             return plain.then_some((None, None));
         };
         let [fresh, _] = &self.keys;

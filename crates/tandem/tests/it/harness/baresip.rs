@@ -4,6 +4,7 @@
 //! until a test asks for it, so that nothing is missed between two lines of a test.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -18,11 +19,13 @@ use super::phone::{Account, PATIENCE, free_ports, need};
 /// A running baresip with one account.
 pub(crate) struct Baresip {
     account: Account,
+    /// Where it listens for SIP, by UDP and TCP.
+    pub(crate) address: SocketAddr,
     folder: tempfile::TempDir,
     control: TcpStream,
     unread: Vec<u8>,
     events: VecDeque<Value>,
-    _child: Child,
+    child: Child,
 }
 
 impl Baresip {
@@ -64,7 +67,8 @@ impl Baresip {
         })
         .await
         .expect("baresip opens its control socket");
-        Self { account, folder, control, unread: Vec::new(), events: VecDeque::new(), _child: child }
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Self { account, address, folder, control, unread: Vec::new(), events: VecDeque::new(), child }
     }
 
     /// Its first registration may be over before the control socket is open: the log tells of each.
@@ -91,6 +95,11 @@ impl Baresip {
 
     pub(crate) async fn accept(&mut self) {
         self.say("accept", "").await;
+    }
+
+    /// Ends the process, which says no word to anybody and closes its sockets.
+    pub(crate) async fn vanish(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     pub(crate) async fn hang_up(&mut self) {

@@ -3,6 +3,7 @@
 pub(crate) mod baresip;
 pub(crate) mod client;
 pub(crate) mod ear;
+pub(crate) mod handset;
 pub(crate) mod linphone;
 pub(crate) mod phone;
 pub(crate) mod process;

@@ -71,6 +71,12 @@ impl Account {
         self
     }
 
+    /// A phone, or a carrier, that waits at its own address and registers nowhere.
+    pub(crate) fn unregistered(mut self) -> Self {
+        self.registers = false;
+        self
+    }
+
     pub(crate) fn answering(mut self) -> Self {
         self.answers = true;
         self

@@ -219,12 +219,12 @@ impl Tenant<'_> {
     /// Makes a trunk without registration.
     pub(crate) async fn trunk(&self, name: &str, targets: &[&str], caller_ids: &[&str]) {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let new = NewTrunk {
-            name: name.to_owned(),
-            targets: owned(targets),
-            caller_ids: owned(caller_ids),
-            ..NewTrunk::default()
-        };
+        let (targets, caller_ids) = (owned(targets), owned(caller_ids));
+        self.add_trunk(NewTrunk { name: name.to_owned(), targets, caller_ids, ..NewTrunk::default() }).await;
+    }
+
+    /// Makes a trunk of any kind.
+    pub(crate) async fn add_trunk(&self, new: NewTrunk) {
         calls::create_trunk(&self.server.app.kernel, &self.org.id, new).await.unwrap();
     }
 

@@ -2,8 +2,11 @@
 
 mod audio;
 mod demo;
+mod gaps;
 mod keys;
 mod sample;
 mod speech;
+mod srtp;
 mod steps;
 mod trunk;
+mod vanished;

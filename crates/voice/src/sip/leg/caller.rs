@@ -311,6 +311,11 @@ impl SipLeg {
         {
             return self.invite(cx);
         }
+        // A phone that speaks nothing but SRTP refuses a plain offer (RFC 3261 §21.4.26, RFC 4568 §7.1.2).
+        if matches!(code, 415 | 488 | 606) && self.session.refused() {
+            self.dialog.remote_tag.clear();
+            return self.invite(cx);
+        }
         let Some(caller) = self.caller.as_mut() else {
             return;
         };

@@ -453,7 +453,7 @@ impl SipLeg {
         if self.awaited.take().is_some() && !self.is_over() {
             self.phase = Phase::Over;
             self.send(Purpose::Bye(Cause::Unreachable), cx);
-            self.end(EndedBy::Remote, Cause::Unreachable, Some(408), None, cx);
+            self.end(EndedBy::Local, Cause::Unreachable, Some(408), None, cx);
         }
     }
 

@@ -155,11 +155,15 @@ fn hop(host: &str) -> Hop {
 
 /// A leg that calls, its first INVITE sent.
 fn calling(hops: &[&str]) -> Bench {
+    calling_with(session(), hops)
+}
+
+fn calling_with(session: Session, hops: &[&str]) -> Bench {
     let invite =
         "INVITE sip:x@h SIP/2.0\r\nFrom: <sip:us@h>;tag=ours\r\nTo: <sip:p@h>\r\nCall-ID: c\r\nCSeq: 0 INVITE\r\n\r\n";
     let dialog = Dialog::of_invite(&Message::parse(invite.as_bytes()).unwrap(), path());
     let caller = Caller::new(hops.iter().map(|host| hop(host)).collect(), Vec::new(), 60_000);
-    let leg = SipLeg::calling(dialog, session(), caller, None);
+    let leg = SipLeg::calling(dialog, session, caller, None);
     let mut bench = Bench { leg, now: 0, ids: Ids::seeded(1), out: Vec::new(), ends: Vec::new() };
     bench.step(SipLeg::start);
     dialled(&mut bench);
@@ -232,6 +236,31 @@ fn the_last_failure_is_told_when_no_hop_is_left() {
     let only = nowhere.sent(Method::Invite).unwrap();
     nowhere.step(|leg, cx| leg.unanswered(only.2, &only.1, cx));
     assert_eq!(nowhere.ends[0].cause, Cause::Unreachable);
+}
+
+#[test]
+fn a_phone_that_refuses_plain_rtp_is_offered_srtp_once() {
+    let session = Session::new(
+        "10.0.0.1:10000".parse().unwrap(),
+        1,
+        CodecKind::ALL.to_vec(),
+        Protection::AsNeeded,
+        [Keys([1; 30]), Keys([2; 30])],
+    );
+    let mut bench = calling_with(session, &["a"]);
+    let plain = bench.sent(Method::Invite).unwrap();
+    assert!(String::from_utf8_lossy(&plain.0.body).contains("RTP/AVP"));
+    bench.respond(&plain, 488, "", "");
+    let secure = bench.sent(Method::Invite).unwrap();
+    assert!(String::from_utf8_lossy(&secure.0.body).contains("RTP/SAVP") && secure.0.to_tag().is_none());
+    assert!(bench.ends.is_empty());
+    bench.respond(&secure, 488, "", "");
+    assert_eq!((bench.ends[0].cause, bench.leg.is_over()), (Cause::MediaIncompatible, true));
+    // A leg that is to keep to plain RTP takes the first refusal for the last.
+    let mut strict = calling(&["a"]);
+    let only = strict.sent(Method::Invite).unwrap();
+    strict.respond(&only, 488, "", "");
+    assert_eq!(strict.ends[0].cause, Cause::MediaIncompatible);
 }
 
 #[test]

@@ -159,6 +159,16 @@ fn srtp_that_is_required_is_offered_and_nothing_else_is_taken() {
 }
 
 #[test]
+fn srtp_is_offered_once_to_who_refuses_plain_rtp() {
+    let mut session = session(Protection::AsNeeded);
+    assert!(session.offer().contains("RTP/AVP"));
+    assert!(session.refused());
+    assert!(session.offer().contains("RTP/SAVP"));
+    assert!(!session.refused(), "there is no third offer");
+    assert!(!self::session(Protection::AsOffered).refused() && !self::session(Protection::Required).refused());
+}
+
+#[test]
 fn rtcp_mux_and_mid_are_answered_when_offered_and_ipv6_is_spoken() {
     let mut session = session(Protection::AsOffered);
     session.relocate("[2001:db8::5]:10000".parse().unwrap());

@@ -1,0 +1,299 @@
+//! A plain phone in a few lines: it rings, answers, says silence or nothing, and can vanish at any
+//! moment. Its ear is a stopwatch: when each packet of audio came.
+//!
+//! It stands where a carrier would: bind it as the target of a trunk, and every outside number leads
+//! to it. Each call that it takes has a socket of its own for RTP.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::phone::PATIENCE;
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+/// 20 ms of G.711 (mu-law) silence.
+const SILENCE: [u8; 160] = [0xff; 160];
+
+/// Where nobody hears audio (discard).
+const NOBODYS_PORT: u16 = 9;
+
+/// How a handset behaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// It rings so long before it answers.
+    pub(crate) rings: Duration,
+    /// It sends silence, packet by packet; else it sends no packet at all.
+    pub(crate) talks: bool,
+}
+
+/// One call, as the handset saw it.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// When each RTP packet came, from the answer on.
+    pub(crate) heard: Vec<Instant>,
+    pub(crate) answered_at: Option<Instant>,
+    pub(crate) ended_at: Option<Instant>,
+    /// The methods of the requests that came, in their order.
+    pub(crate) asked: Vec<String>,
+    /// The audio, from the first ring on.
+    audio: Option<AbortHandle>,
+    /// It has vanished: nothing is answered in it any more.
+    gone: bool,
+}
+
+impl Taken {
+    /// The longest time without a packet, from the answer to the end of the call.
+    pub(crate) fn longest_gap(&self) -> Duration {
+        let (from, to) = (self.answered_at.expect("an answered call"), self.ended_at.expect("a call that is over"));
+        let inside = self.heard.iter().copied().filter(|at| *at < to);
+        let marks: Vec<Instant> = std::iter::once(from).chain(inside).chain([to]).collect();
+        marks.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    calls: Mutex<Vec<Taken>>,
+    news: Notify,
+}
+
+impl Shared {
+    fn note(&self, call: usize, note: impl FnOnce(&mut Taken)) {
+        note(&mut self.calls.lock().unwrap()[call]);
+        self.news.notify_waiters();
+    }
+}
+
+/// A running handset; dropped, it has vanished: its sockets are closed and it says no word.
+pub(crate) struct Handset {
+    pub(crate) address: SocketAddr,
+    socket: Arc<UdpSocket>,
+    shared: Arc<Shared>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Handset {
+    /// Its first call is taken in the first of these manners, and so on; the last one stays.
+    pub(crate) async fn start(manners: &[Manner]) -> Self {
+        let socket = Arc::new(UdpSocket::bind(LOOPBACK).await.unwrap());
+        let address = socket.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let manners = manners.to_vec();
+        let line =
+            Line { socket: Arc::clone(&socket), address, manners, shared: Arc::clone(&shared), open: HashMap::new() };
+        Self { address, socket, shared, task: tokio::spawn(line.run()) }
+    }
+
+    /// Waits until a call is as it should be, and looks at it.
+    pub(crate) async fn until<T>(&self, call: usize, what: &str, look: impl Fn(&Taken) -> Option<T>) -> T {
+        let waited = timeout(PATIENCE * 2, async {
+            loop {
+                let news = self.shared.news.notified();
+                if let Some(seen) = self.shared.calls.lock().unwrap().get(call).and_then(&look) {
+                    break seen;
+                }
+                news.await;
+            }
+        });
+        match waited.await {
+            Ok(seen) => seen,
+            Err(_) => panic!("call {call}: {what} did not come; {:?}", self.shared.calls.lock().unwrap()),
+        }
+    }
+
+    /// Waits for the end of a call and gives its longest gap.
+    pub(crate) async fn longest_gap(&self, call: usize) -> Duration {
+        self.until(call, "its end", |taken| taken.ended_at.map(|_| taken.longest_gap())).await
+    }
+
+    /// Loses a call as a phone does whose battery is taken out: no packet leaves it, and none is answered.
+    pub(crate) fn vanish(&self, call: usize) {
+        self.shared.note(call, |taken| {
+            taken.gone = true;
+            taken.audio.iter().for_each(AbortHandle::abort);
+        });
+    }
+
+    /// Calls a number of the server and never says another word: no ACK, no audio, no BYE.
+    pub(crate) async fn call_and_vanish(&self, server: SocketAddr, number: &str) {
+        let own = self.address;
+        let body = sdp(NOBODYS_PORT);
+        let invite = format!(
+            "INVITE sip:{number}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKvanishing\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:+16468107000@{own}>;tag=vanishing\r\nTo: <sip:{number}@{server}>\r\n\
+             Call-ID: vanishing\r\nCSeq: 1 INVITE\r\nContact: <sip:handset@{own}>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.socket.send_to(invite.as_bytes(), server).await.unwrap();
+    }
+}
+
+impl Drop for Handset {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The handset's signalling: one task, and one more for each call's audio.
+struct Line {
+    socket: Arc<UdpSocket>,
+    address: SocketAddr,
+    manners: Vec<Manner>,
+    shared: Arc<Shared>,
+    /// Calls by Call-ID.
+    open: HashMap<String, usize>,
+}
+
+impl Line {
+    async fn run(mut self) {
+        let mut audio = JoinSet::new();
+        let mut buffer = vec![0; 65_535];
+        loop {
+            let (length, from) = self.socket.recv_from(&mut buffer).await.unwrap();
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if !message.starts_with("SIP/2.0 ") {
+                self.request(Request { text: message, from }, &mut audio).await;
+            }
+        }
+    }
+
+    async fn request(&mut self, request: Request, audio: &mut JoinSet<()>) {
+        let method = request.method().to_owned();
+        let known = self.open.get(request.get("Call-ID")).copied();
+        if let Some(call) = known {
+            self.shared.note(call, |taken| taken.asked.push(method.clone()));
+            if self.shared.calls.lock().unwrap()[call].gone {
+                return;
+            }
+        }
+        match (method.as_str(), known) {
+            ("ACK", _) => {}
+            // Its first INVITE again: the answer is on its way.
+            ("INVITE", Some(_)) => {}
+            ("INVITE", None) => self.take(&request, audio).await,
+            ("CANCEL" | "BYE", Some(call)) => {
+                self.shared.note(call, |taken| {
+                    taken.audio.iter().for_each(AbortHandle::abort);
+                    taken.ended_at = Some(Instant::now());
+                });
+                self.socket.send_to(request.answer(self.address, "200 OK", "").as_bytes(), request.from).await.unwrap();
+            }
+            _ => {
+                let answer = request.answer(self.address, "200 OK", "");
+                self.socket.send_to(answer.as_bytes(), request.from).await.unwrap();
+            }
+        }
+    }
+
+    async fn take(&mut self, request: &Request, audio: &mut JoinSet<()>) {
+        let rtp = UdpSocket::bind(LOOPBACK).await.unwrap();
+        let call = {
+            let mut calls = self.shared.calls.lock().unwrap();
+            calls.push(Taken {
+                heard: Vec::new(),
+                answered_at: None,
+                ended_at: None,
+                asked: vec!["INVITE".to_owned()],
+                audio: None,
+                gone: false,
+            });
+            calls.len() - 1
+        };
+        self.shared.news.notify_waiters();
+        let ringing = request.answer(self.address, "180 Ringing", "");
+        self.socket.send_to(ringing.as_bytes(), request.from).await.unwrap();
+        let answer = request.answer(self.address, "200 OK", &sdp(rtp.local_addr().unwrap().port()));
+        let manner = self.manners.get(call).or(self.manners.last()).copied().unwrap_or_default();
+        let (socket, shared) = (Arc::clone(&self.socket), Arc::clone(&self.shared));
+        let (from, media) = (request.from, request.media());
+        let task = audio.spawn(async move {
+            tokio::time::sleep(manner.rings).await;
+            socket.send_to(answer.as_bytes(), from).await.unwrap();
+            shared.note(call, |taken| taken.answered_at = Some(Instant::now()));
+            listen(rtp, media, manner.talks, |at| shared.note(call, |taken| taken.heard.push(at))).await;
+        });
+        self.shared.note(call, |taken| taken.audio = Some(task));
+        self.open.insert(request.get("Call-ID").to_owned(), call);
+    }
+}
+
+/// Notes each RTP packet, and sends silence when it talks.
+async fn listen(rtp: UdpSocket, media: SocketAddr, talks: bool, heard: impl Fn(Instant)) {
+    let mut frame = tokio::time::interval(Duration::from_millis(20));
+    let mut buffer = [0; 2048];
+    let mut sequence = 0_u16;
+    loop {
+        tokio::select! {
+            received = rtp.recv_from(&mut buffer) => {
+                received.unwrap();
+                heard(Instant::now());
+            }
+            _ = frame.tick(), if talks => {
+                sequence = sequence.wrapping_add(1);
+                let mut packet = vec![0x80, 0];
+                packet.extend_from_slice(&sequence.to_be_bytes());
+                packet.extend_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+                packet.extend_from_slice(&[0, 0, 0x12, 0x34]);
+                packet.extend_from_slice(&SILENCE);
+                rtp.send_to(&packet, media).await.unwrap();
+            }
+        }
+    }
+}
+
+fn sdp(port: u16) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
+    )
+}
+
+/// A request of the server's, as text.
+struct Request {
+    text: String,
+    from: SocketAddr,
+}
+
+impl Request {
+    fn method(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
+    fn all(&self, name: &str) -> Vec<&str> {
+        let field = |line: &'_ str| line.split_once(": ").is_some_and(|(key, _)| key.eq_ignore_ascii_case(name));
+        self.text.lines().take_while(|line| !line.is_empty()).filter(|line| field(line)).collect()
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.all(name).first().and_then(|line| line.split_once(": ")).map_or("", |(_, value)| value)
+    }
+
+    /// Where the server receives RTP, by its SDP.
+    fn media(&self) -> SocketAddr {
+        let after = |start: &str| self.text.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+        let port = after("m=audio ").split(' ').next().unwrap();
+        format!("{}:{port}", after("c=IN IP4 ")).parse().unwrap()
+    }
+
+    fn answer(&self, own: SocketAddr, status: &str, body: &str) -> String {
+        let to = self.all("To")[0];
+        let tag = if to.contains(";tag=") { "" } else { ";tag=handset" };
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        format!(
+            "SIP/2.0 {status}\r\n{}\r\n{}\r\n{to}{tag}\r\n{}\r\n{}\r\nContact: <sip:handset@{own}>\r\n{kind}\
+             Content-Length: {}\r\n\r\n{body}",
+            self.all("Via").join("\r\n"),
+            self.all("From")[0],
+            self.all("Call-ID")[0],
+            self.all("CSeq")[0],
+            body.len()
+        )
+    }
+}
