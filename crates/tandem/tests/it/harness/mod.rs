@@ -1,9 +1,12 @@
 //! What tests are made of: a server, clients, phones, ears, stubs. One file a noun.
 
 pub(crate) mod baresip;
+pub(crate) mod chance;
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod ear;
 pub(crate) mod handset;
+pub(crate) mod house;
 pub(crate) mod linphone;
 pub(crate) mod phone;
 pub(crate) mod process;

@@ -1,7 +1,10 @@
 //! Stories: what somebody wants to do, from the beginning to the end, without a real phone.
 
 mod command_line;
+mod crash;
+mod crash_callbacks;
 mod idempotency;
 mod life;
+mod outage;
 mod tap;
 mod webhooks;

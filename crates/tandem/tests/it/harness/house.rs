@@ -1,0 +1,185 @@
+//! A whole house: the server as a process on the store of this run, an organisation `acme` in it, a
+//! crowd of phones behind its trunk, a stub as the rest of the world. It can be killed, and comes
+//! back where it was.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kernel::db::testing::{SERVER_VARIABLE, TestDb};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::crowd::{Act, Crowd};
+use super::phone::{Account, free_ports};
+use super::process::{Running, Tandem};
+use super::stub::Stub;
+
+/// A server, its organisation, and everybody around it.
+pub(crate) struct House {
+    pub(crate) tandem: Tandem,
+    pub(crate) crowd: Crowd,
+    pub(crate) stub: Stub,
+    /// The key of an application that may do everything in `acme`.
+    pub(crate) key: String,
+    pub(crate) data: PathBuf,
+    http: SocketAddr,
+    sip: SocketAddr,
+    running: Option<Running>,
+    /// `--database URL` on PostgreSQL.
+    flags: Vec<String>,
+    store: Option<TestDb>,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    /// Starts it with more lines of settings; phones behave by `manner`.
+    pub(crate) async fn start(settings: &str, manner: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let stub = Stub::start().await;
+        let allow = format!("[egress]\nallow = [\"{}\"]\n", stub.address);
+        std::fs::write(data.join("tandem.toml"), format!("{settings}\n{allow}")).unwrap();
+        let store = match std::env::var(SERVER_VARIABLE) {
+            Ok(_) => TestDb::each().await.pop(),
+            Err(_) => None,
+        };
+        let flags = store.iter().flat_map(|store| ["--database".to_owned(), store.url.clone()]).collect();
+        let mut house = Self {
+            tandem: Tandem::on(&data),
+            crowd: Crowd::start(manner).await,
+            stub,
+            key: String::new(),
+            data,
+            http: SocketAddr::from(([127, 0, 0, 1], free_ports())),
+            sip: SocketAddr::from(([127, 0, 0, 1], free_ports())),
+            running: None,
+            flags,
+            store,
+            _folder: folder,
+        };
+        house.verb(&["org", "create", "Acme", "--slug", "acme"]).await;
+        let app = house.verb(&["app", "create", "crm", "--org", "acme"]).await;
+        house.key = app["api_key"].as_str().unwrap().to_owned();
+        let target = house.crowd.address.to_string();
+        let caller_id = "+442071838000";
+        house.verb(&["trunk", "add", "crowd", "--org", "acme", "--target", &target, "--caller-id", caller_id]).await;
+        house.rise().await;
+        house
+    }
+
+    /// Runs a verb that must succeed.
+    pub(crate) async fn verb(&self, words: &[&str]) -> Value {
+        let words: Vec<&str> = words.iter().copied().chain(self.flags.iter().map(String::as_str)).collect();
+        self.tandem.json(&words).await
+    }
+
+    /// Starts the server, on the first time and after a kill.
+    pub(crate) async fn rise(&mut self) {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        self.running = Some(self.tandem.start_at("serve", self.http, self.sip, &flags).await);
+        self.crowd.meet(self.sip);
+    }
+
+    /// kill -9.
+    pub(crate) async fn kill(&mut self) {
+        self.running.take().expect("it runs").kill().await;
+    }
+
+    /// The running server.
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("it runs")
+    }
+
+    /// A client with the application's key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.http).bearing(&self.key)
+    }
+
+    /// The store, beside the server.
+    pub(crate) async fn store(&self) -> kernel::Db {
+        match &self.store {
+            Some(store) => store.db.clone(),
+            None => {
+                let url = format!("sqlite://{}", self.data.join("tandem.db").display());
+                kernel::Db::open(&url, kernel::Bus::local()).await.unwrap()
+            }
+        }
+    }
+
+    /// Makes a person whose phone is one of the crowd.
+    pub(crate) async fn phone(&self, extension: &str) {
+        let name = format!("Person {extension}");
+        let made = self.verb(&["user", "create", &name, "--org", "acme", "--extension", extension]).await;
+        let text = |member: &str| made["sip"][member].as_str().unwrap().to_owned();
+        let account = Account::new(self.sip, &text("username"), &text("password")).at_domain(&text("domain"));
+        self.crowd.register(&account).await;
+    }
+
+    /// Saves a flow and lets a number lead to it.
+    pub(crate) async fn inbound(&self, e164: &str, flow: Value) {
+        let saved = self.client().post("/v1/flows", &json!({"name": e164, "flow": flow})).await.expect(201);
+        let to = format!("flow:{}", saved["id"].as_str().unwrap());
+        self.client().put(&format!("/v1/numbers/{e164}"), &json!({"to": to})).await.expect(200);
+    }
+
+    /// Every call of the organisation.
+    pub(crate) async fn calls(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut path = "/v1/calls?limit=500".to_owned();
+        loop {
+            let page = self.client().get(&path).await.expect(200);
+            all.extend(page["calls"].as_array().unwrap().iter().cloned());
+            match page["cursor"].as_str() {
+                Some(cursor) => path = format!("/v1/calls?limit=500&cursor={cursor}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// Every event of the organisation, oldest first.
+    pub(crate) async fn events(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut path = "/v1/events?limit=500".to_owned();
+        loop {
+            let page = self.client().get(&path).await.expect(200);
+            let events = page["events"].as_array().unwrap();
+            if events.is_empty() {
+                return all;
+            }
+            all.extend(events.iter().cloned());
+            path = format!("/v1/events?limit=500&cursor={}", page["cursor"].as_str().unwrap());
+        }
+    }
+
+    /// Waits until no call is up, and gives all events.
+    pub(crate) async fn all_over(&self, within: Duration) -> Vec<Value> {
+        let waited = tokio::time::timeout(within, async {
+            loop {
+                let calls = self.calls().await;
+                if calls.iter().all(|call| call["state"] == "completed") {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "calls are up after {within:?}: {}", self.running().log());
+        self.events().await
+    }
+}
+
+/// The events of a type.
+pub(crate) fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
+    events.iter().filter(|event| event["type"] == kind).collect()
+}
+
+/// Asserts that each call has exactly one call.completed.
+pub(crate) fn assert_each_completed_once(calls: &[Value], events: &[Value]) {
+    for call in calls {
+        let own = events.iter().filter(|event| event["call"]["id"] == call["id"]);
+        let completed = own.clone().filter(|event| event["type"] == "call.completed").count();
+        let story: Vec<&Value> = own.map(|event| &event["type"]).collect();
+        assert_eq!(completed, 1, "{}: {story:?}", call["id"]);
+    }
+}
