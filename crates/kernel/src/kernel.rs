@@ -102,8 +102,23 @@ impl Kernel {
     /// # Errors
     /// What cannot be opened, by name.
     pub fn assemble(config: Config, db: Db, bus: Bus, clock: Clock, ids: Ids) -> Result<Self, OpenError> {
-        make_data(&config.data)?;
         let egress = Egress::new(&config.egress)?;
+        Self::assemble_with(egress, config, db, bus, clock, ids)
+    }
+
+    /// The same around a guarded client with a resolver of its own.
+    ///
+    /// # Errors
+    /// As [`Self::assemble`].
+    pub fn assemble_with(
+        egress: Egress,
+        config: Config,
+        db: Db,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+    ) -> Result<Self, OpenError> {
+        make_data(&config.data)?;
         let secrets = Secrets::open(&config.data.join("secret.key"))?;
         let node: Arc<str> = config.node.as_str().into();
         let outbox =

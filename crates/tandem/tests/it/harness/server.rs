@@ -3,17 +3,20 @@
 //!
 //! A test that only asks over HTTP or SIP sees no difference to `tandem serve`.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use calls::{Bound, NewTeam, NewTrunk, NewUser};
+use futures_util::future::BoxFuture;
 use kernel::app::NewApp;
 use kernel::args;
 use kernel::config::PortRange;
 use kernel::db::testing::TestDb;
+use kernel::egress::Resolve;
 use kernel::org::NewOrg;
-use kernel::{Clock, ClockHand, Config, Ids, Kernel, Org, Role, Scope, telemetry};
+use kernel::{Clock, ClockHand, Config, Egress, Ids, Kernel, Org, Role, Scope, telemetry};
 use tandem::app::App;
 
 use super::client::Client;
@@ -37,7 +40,39 @@ pub(crate) struct Plan {
     config: Config,
     clock: Clock,
     hand: Option<ClockHand>,
+    names: Option<Names>,
     data: Arc<tempfile::TempDir>,
+}
+
+/// Names as a test wants them: each look-up of one gives the next list of addresses, the last stays.
+#[derive(Clone, Default)]
+pub(crate) struct Names {
+    answers: HashMap<&'static str, Vec<Vec<IpAddr>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Names {
+    /// Adds a name with the answers to one look-up after the other.
+    pub(crate) fn with(mut self, name: &'static str, answers: &[&[&str]]) -> Self {
+        let read = |answer: &&[&str]| answer.iter().map(|text| text.parse().unwrap()).collect();
+        self.answers.insert(name, answers.iter().map(read).collect());
+        self
+    }
+
+    /// How often a name was looked up.
+    pub(crate) fn asked(&self, name: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|asked| *asked == name).count()
+    }
+}
+
+impl Resolve for Names {
+    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
+        let before = self.asked(host);
+        self.asked.lock().unwrap().push(host.to_owned());
+        let answers = self.answers.get(host);
+        let answer = answers.and_then(|answers| answers.get(before).or(answers.last())).cloned();
+        Box::pin(std::future::ready(answer.ok_or_else(|| std::io::Error::other("no such name"))))
+    }
 }
 
 impl Plan {
@@ -52,7 +87,7 @@ impl Plan {
             drain_seconds: 1,
             ..Config::default()
         };
-        Self { config, clock: Clock::system(), hand: None, data: Arc::new(data) }
+        Self { config, clock: Clock::system(), hand: None, names: None, data: Arc::new(data) }
     }
 
     /// Changes settings.
@@ -64,6 +99,12 @@ impl Plan {
     /// Lets flows, webhooks and prompts reach an address on this machine.
     pub(crate) fn reaching(self, address: SocketAddr) -> Self {
         self.with(|config| config.egress.allow.push(address.to_string()))
+    }
+
+    /// Looks names up in a table instead of asking the system.
+    pub(crate) fn knowing(mut self, names: &Names) -> Self {
+        self.names = Some(names.clone());
+        self
     }
 
     /// Starts with a clock that stands at `start_ms` until the test turns it.
@@ -89,7 +130,12 @@ impl Plan {
     pub(crate) async fn start(self) -> Server {
         telemetry::start(&self.config).unwrap();
         let store = test_store().await;
-        let kernel = Kernel::assemble(self.config, store.db.clone(), store.bus.clone(), self.clock, Ids::os()).unwrap();
+        let egress = match self.names {
+            Some(names) => Egress::with_resolver(&self.config.egress, Box::new(names)),
+            None => Egress::new(&self.config.egress),
+        };
+        let (db, bus) = (store.db.clone(), store.bus.clone());
+        let kernel = Kernel::assemble_with(egress.unwrap(), self.config, db, bus, self.clock, Ids::os()).unwrap();
         let app = App::start(kernel).await.unwrap();
         Server { app, hand: self.hand, _store: store, _data: self.data }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::Response;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -39,8 +39,22 @@ struct Rule {
     prefix: String,
     status: StatusCode,
     kind: String,
+    headers: Vec<(HeaderName, String)>,
     body: Vec<u8>,
     delay: Duration,
+}
+
+impl Rule {
+    fn empty(prefix: &str, status: u16) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            status: StatusCode::from_u16(status).unwrap(),
+            kind: "application/json".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            delay: Duration::ZERO,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -83,15 +97,18 @@ impl Stub {
         self.serve(prefix, status, "application/json", body.as_bytes(), Duration::ZERO);
     }
 
-    /// The same with everything that can be said about an answer.
+    /// The same with a type of its own, after a delay.
     pub(crate) fn serve(&self, prefix: &str, status: u16, kind: &str, body: &[u8], delay: Duration) {
-        let rule = Rule {
-            prefix: prefix.to_owned(),
-            status: StatusCode::from_u16(status).unwrap(),
-            kind: kind.to_owned(),
-            body: body.to_vec(),
-            delay,
-        };
+        let (kind, body) = (kind.to_owned(), body.to_vec());
+        self.rule(Rule { kind, body, delay, ..Rule::empty(prefix, status) });
+    }
+
+    /// The same with headers and nothing else: a redirect.
+    pub(crate) fn serve_with(&self, prefix: &str, status: u16, headers: &[(HeaderName, String)]) {
+        self.rule(Rule { headers: headers.to_vec(), ..Rule::empty(prefix, status) });
+    }
+
+    fn rule(&self, rule: Rule) {
         self.shared.rules.lock().unwrap().insert(0, rule);
     }
 
@@ -156,5 +173,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return Response::new(Body::from("{}"));
     };
     tokio::time::sleep(rule.delay).await;
-    Response::builder().status(rule.status).header("content-type", rule.kind).body(Body::from(rule.body)).unwrap()
+    let mut response = Response::builder().status(rule.status).header("content-type", rule.kind);
+    for (name, value) in rule.headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(rule.body)).unwrap()
 }

@@ -6,5 +6,6 @@ mod crash_callbacks;
 mod idempotency;
 mod life;
 mod outage;
+mod ssrf;
 mod tap;
 mod webhooks;
