@@ -82,6 +82,7 @@ impl Live {
             caller_id: caller_id.as_deref(),
             customer: Some(self.customer_number()),
             display: self.display.as_deref(),
+            depth: self.depth,
         };
         let routed = self.calls.directory().routes(&self.model.org, targets, asking).await;
         self.wanted = None;
@@ -187,7 +188,7 @@ impl Live {
         let (role, number) = (dialling.role, dialling.number(device.target));
         let extension = match &order.target {
             Target::Binding(binding) => Some(binding.extension.clone()),
-            Target::Trunk { .. } | Target::Uri(_) => None,
+            Target::Trunk { .. } | Target::Uri(_) | Target::Own { .. } => None,
         };
         let busy = extension.map(|extension| self.calls.busy().enter(&self.model.org, &extension));
         let leg = self.calls.dialer().originate(order, self.sink.clone());

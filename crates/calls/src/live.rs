@@ -64,6 +64,8 @@ pub(crate) struct Live {
     hangup_seen: bool,
     /// The caller's name, for eyes inside.
     pub(crate) display: Option<String>,
+    /// How many calls to own numbers have led to this one.
+    pub(crate) depth: u8,
     pub(crate) time_limit_ms: i64,
     pub(crate) talk_until_ms: Option<i64>,
     next_play: PlayId,
@@ -101,6 +103,7 @@ impl Live {
             ticket: Some(ticket),
             hangup_seen: false,
             display: None,
+            depth: 0,
             time_limit_ms,
             talk_until_ms: None,
             next_play: 1,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use voice::cause::Cause;
-use voice::{Incoming, Source};
+use voice::{Incoming, Inside, Source};
 
 use crate::ResolveError;
 use crate::call::Call;
@@ -36,7 +36,7 @@ pub(crate) async fn run(calls: Calls, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(Some(incoming)) = stop.run_until_cancelled(incoming.recv()).await {
         let org = match &incoming.source {
             Source::Line(line) => line.org.clone(),
-            Source::Trunk { org, .. } => org.clone(),
+            Source::Trunk { org, .. } | Source::Inside(Inside { org, .. }) => org.clone(),
         };
         let now_ms = calls.kernel().clock.now_ms();
         match calls.kernel().limits.call(&org, now_ms) {
@@ -109,7 +109,7 @@ async fn destination(calls: &Calls, org: &str, incoming: &Incoming) -> Result<De
     let directory = calls.directory();
     match &incoming.source {
         Source::Line(_) => directory.resolve(org, &incoming.to_user).await,
-        Source::Trunk { .. } => {
+        Source::Trunk { .. } | Source::Inside(_) => {
             directory.refresh().await?;
             let e164 = numbers::e164(&incoming.to_user).ok_or(NumberError::Unknown)?;
             let bound = directory.public_number(org, &e164).await?.ok_or(NumberError::Unknown)?;
@@ -149,8 +149,11 @@ async fn begin(
     let leg = incoming.attach(live.sink.clone());
     let busy = match &incoming.source {
         Source::Line(line) => Some(calls.busy().enter(&org, &line.extension)),
-        Source::Trunk { .. } => None,
+        Source::Trunk { .. } | Source::Inside(_) => None,
     };
+    if let Source::Inside(inside) = &incoming.source {
+        live.depth = inside.depth;
+    }
     live.standing = Some(leg.id().clone());
     live.add_party(Party::caller(leg, LegRole::Customer, busy), caller.number.clone());
     let writes = live.first_writes(Vec::new()).await;

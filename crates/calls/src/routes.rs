@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use voice::cause::Cause;
 use voice::ports::Binding;
-use voice::{CallerId, Target};
+use voice::{CallerId, Inside, Target};
 
 use crate::directory::{Destination, Directory, ResolveError};
 use crate::numbers::{ChosenCallerId, NumberError};
+
+/// Calls to own numbers that may lead one to the next: flows that connect to each other end there.
+const MAX_DEPTH: u8 = 8;
 
 /// Who asks for a route.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +24,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) customer: Option<&'a str>,
     /// The name beside it.
     pub(crate) display: Option<&'a str>,
+    /// How many calls to own numbers have led to this one.
+    pub(crate) depth: u8,
 }
 
 /// One device to ring.
@@ -76,7 +81,16 @@ impl Directory {
         let routes = match destination {
             Destination::Person(person) => self.phones(org, [&person.extension], &shown, asking),
             Destination::Team(team) => self.phones(org, &team.members, &shown, asking),
-            Destination::OwnNumber { .. } => Err(Cause::NoRoute),
+            // A desk answers there, as it answers anybody who calls the number.
+            Destination::OwnNumber { .. } if asking.depth >= MAX_DEPTH => Err(Cause::NoRoute),
+            Destination::OwnNumber { e164, .. } => Ok(vec![Route {
+                target: Target::Own {
+                    number: e164.clone(),
+                    inside: Inside { org: org.into(), depth: asking.depth + 1 },
+                },
+                from: caller(shown.clone(), name_beside(&shown, asking)),
+                to_user: e164.clone(),
+            }]),
             Destination::Sip(address) => Ok(vec![Route {
                 target: Target::Uri(address.clone()),
                 from: caller(shown, None),
@@ -103,7 +117,7 @@ impl Directory {
         shown: &ChosenCallerId,
         asking: Asking<'_>,
     ) -> Result<Vec<Route>, Cause> {
-        let display = asking.display.filter(|_| shown.number.as_deref() == asking.customer);
+        let display = name_beside(shown, asking);
         let route = |binding: Binding| Route {
             to_user: binding.extension.to_string(),
             target: Target::Binding(binding),
@@ -113,6 +127,11 @@ impl Directory {
             extensions.into_iter().flat_map(|extension| self.bindings(org, extension)).map(route).collect();
         if routes.is_empty() { Err(Cause::Unreachable) } else { Ok(routes) }
     }
+}
+
+/// The name goes with the customer's own number only.
+fn name_beside<'a>(shown: &ChosenCallerId, asking: Asking<'a>) -> Option<&'a str> {
+    asking.display.filter(|_| shown.number.as_deref() == asking.customer)
 }
 
 fn caller(shown: ChosenCallerId, display: Option<&str>) -> CallerId {

@@ -11,5 +11,6 @@ pub mod speech;
 mod voice;
 
 pub use voice::{
-    CallerId, Incoming, Originate, SipLimits, Source, Target, TlsConfig, Voice, VoiceConfig, VoiceError, VoiceStats,
+    CallerId, Incoming, Inside, Originate, SipLimits, Source, Target, TlsConfig, Voice, VoiceConfig, VoiceError,
+    VoiceStats,
 };

@@ -157,6 +157,22 @@ pub enum Target {
     },
     /// Any SIP URI.
     Uri(String),
+    /// A number that this server answers itself: the call comes in here again, as [`Source::Inside`].
+    Own {
+        /// The number, as it is dialled.
+        number: String,
+        /// What that call is told.
+        inside: Inside,
+    },
+}
+
+/// What a call to ourselves carries along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// Whose call it is.
+    pub org: Arc<str>,
+    /// How many such calls it has gone through, this one included: a guard against loops.
+    pub depth: u8,
 }
 
 /// A leg to place.
@@ -190,6 +206,8 @@ pub enum Source {
         /// Whose.
         org: Arc<str>,
     },
+    /// This server, by [`Target::Own`].
+    Inside(Inside),
 }
 
 /// A call that came in. Give it a sink and answer, reject or hang it up; dropped, it is refused with 500.

@@ -12,8 +12,9 @@ use tracing::{debug, info, warn};
 use super::dialog::Dialog;
 use super::digest::{self, Algorithm, Claim, Freshness};
 use super::endpoint::{Endpoint, Outcome, leg_of_tag, tag_of_leg};
-use super::flow::Flow;
+use super::flow::{Flow, Path};
 use super::leg::{ALLOW, SDP, SUPPORTED, SipLeg, unknown_extensions};
+use super::legs::Ties;
 use super::message::{Draft, Message, Method, Name};
 use super::registrar::{self, Applied, MIN_EXPIRES_S, Refusal, Registration};
 use super::sdp::{Protection, Session};
@@ -126,9 +127,12 @@ impl Endpoint {
             metrics::counter!("sip_refused_calls").increment(1);
             return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
         }
-        if leg_of_tag(request.from_tag()).is_some_and(|key| self.is_own_call(key, request)) {
-            return self.refuse(request, flow, 482, |draft| draft);
-        }
+        let inside = match self.own_call(request) {
+            Some(Ties { inside: Some(inside), .. }) => Some(inside.clone()),
+            // It went out to somebody else and has come back.
+            Some(_) => return self.refuse(request, flow, 482, |draft| draft),
+            None => None,
+        };
         if SipLeg::interval_too_small(request) {
             return self.refuse(request, flow, 422, |draft| draft.field("Min-SE", MIN_INTERVAL_S));
         }
@@ -137,6 +141,10 @@ impl Endpoint {
         }
         if request.contact().is_none_or(|contact| Uri::parse(contact.uri).is_none()) {
             return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad Contact\""));
+        }
+        if let Some(inside) = inside {
+            self.serve(request, &waiting.tx, flow, Method::Invite, None);
+            return self.accept(waiting, Source::Inside(inside), Protection::AsOffered);
         }
         let via_port = request.top_via().and_then(|via| via.port).unwrap_or(5060);
         match self.carriers.source(flow.remote.ip(), [flow.remote.port(), via_port]) {
@@ -148,9 +156,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether an INVITE is one that a leg of ours sent.
-    fn is_own_call(&self, key: u64, request: &Message) -> bool {
-        self.legs.get(&key).is_some_and(|held| held.leg.dialog.call_id == request.call_id())
+    /// The leg of ours that sent this INVITE, by what nobody else can guess: its tag and Call-ID.
+    fn own_call(&self, request: &Message) -> Option<&Ties> {
+        let held = self.legs.get(&leg_of_tag(request.from_tag())?)?;
+        let dialog = &held.leg.dialog;
+        let is_ours = dialog.call_id == request.call_id() && dialog.local_tag == request.from_tag();
+        is_ours.then_some(&held.ties)
     }
 
     // --- who sends it
@@ -320,7 +331,10 @@ impl Endpoint {
         let id: LegId = self.ids.new("leg", self.now).into();
         let events = LegEvents::new(id, None);
         let media = self.threads.leg(events.clone(), None);
-        let path = self.path(flow.clone());
+        let path = match source {
+            Source::Inside(_) => Path { flow: flow.clone(), own: flow.remote },
+            _ => self.path(flow.clone()),
+        };
         let local = match media.open(super::ways::any_address(path.own.ip())) {
             Ok(local) => std::net::SocketAddr::new(path.own.ip(), local.port()),
             Err(error) => {
@@ -355,7 +369,7 @@ impl Endpoint {
         if let Some(entry) = self.servers.get_mut(tx) {
             entry.leg = Some(key);
         }
-        self.hold(key, leg, media, events, signals, None);
+        self.hold(key, leg, media, events, signals, Ties::default());
     }
 
     /// The call, as the floors above see it.

@@ -316,7 +316,7 @@ impl Endpoint {
 
     /// A leg found a hop of no use: its trunk tries that target last for a while.
     pub(crate) fn hop_failed(&mut self, key: u64, hop: &Hop) {
-        let trunk = self.legs.get(&key).and_then(|held| held.trunk.clone());
+        let trunk = self.legs.get(&key).and_then(|held| held.ties.trunk.clone());
         let HopAddress::Host { host, port, .. } = &hop.to else {
             return;
         };

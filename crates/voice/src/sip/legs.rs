@@ -10,9 +10,19 @@ use crate::cause::Cause;
 use crate::leg::{LegEvent, LegEvents, Signal, Signals};
 use crate::ports::TrunkId;
 use crate::runner::MediaLeg;
+use crate::voice::Inside;
 
 /// A full sink is tried again after this, ms.
 const SINK_RETRY_MS: i64 = 20;
+
+/// What a leg that calls belongs to, besides its call.
+#[derive(Debug, Default)]
+pub(crate) struct Ties {
+    /// Its trunk, for what its targets' failures teach.
+    pub(crate) trunk: Option<TrunkId>,
+    /// It calls ourselves: what the call that comes in is told.
+    pub(crate) inside: Option<Inside>,
+}
 
 /// A leg, its media and its way to the call.
 pub(crate) struct Held {
@@ -23,8 +33,7 @@ pub(crate) struct Held {
     unsent: VecDeque<LegEvent>,
     /// The reminder that is set.
     reminded: i64,
-    /// Its trunk, for what its targets' failures teach.
-    pub(crate) trunk: Option<TrunkId>,
+    pub(crate) ties: Ties,
     /// Counted among the calls that the floors above have not touched yet.
     pub(crate) untouched: bool,
 }
@@ -65,12 +74,12 @@ impl Endpoint {
         media: MediaLeg,
         events: LegEvents,
         signals: Signals,
-        trunk: Option<TrunkId>,
+        ties: Ties,
     ) {
         let untouched = leg.is_untouched();
         self.untouched += usize::from(untouched);
         let unsent = VecDeque::new();
-        self.legs.insert(key, Held { leg, media, events, unsent, reminded: NEVER, trunk, untouched });
+        self.legs.insert(key, Held { leg, media, events, unsent, reminded: NEVER, ties, untouched });
         self.listen(key, signals);
         self.settle(key);
     }

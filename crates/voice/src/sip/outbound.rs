@@ -8,8 +8,9 @@ use tracing::warn;
 
 use super::dialog::Dialog;
 use super::endpoint::{Endpoint, LegKey, Outcome, tag_of_leg};
-use super::flow::Flow;
+use super::flow::{Flow, Path};
 use super::leg::{Caller, Hop, HopAddress, Login, SipLeg};
+use super::legs::Ties;
 use super::sdp::Protection;
 use super::uri::{self, Uri};
 use super::ways::any_address;
@@ -17,7 +18,7 @@ use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEnd, LegEvent, LegEvents, Signals};
 use crate::ports::{Binding, Transport, TrunkId};
 use crate::runner::MediaLeg;
-use crate::voice::{CallerId, Originate, Target};
+use crate::voice::{CallerId, Inside, Originate, Target};
 
 /// What carriers are offered first: every one of them speaks it.
 const TRUNK_CODECS: [CodecKind; 4] = [CodecKind::Pcmu, CodecKind::Pcma, CodecKind::G722, CodecKind::Opus];
@@ -54,6 +55,7 @@ struct Plan {
     contact_user: String,
     pinned: bool,
     trunk: Option<TrunkId>,
+    inside: Option<Inside>,
 }
 
 impl Endpoint {
@@ -63,6 +65,7 @@ impl Endpoint {
             Target::Binding(binding) => Ok(self.plan_binding(binding, &order.order.to_user)),
             Target::Trunk { trunk, number } => self.plan_trunk(trunk, number),
             Target::Uri(uri) => self.plan_uri(uri),
+            Target::Own { number, inside } => self.plan_own(number, inside),
         };
         let plan = match plan {
             Ok(plan) => plan,
@@ -97,7 +100,7 @@ impl Endpoint {
         let ring_until = self.now + i64::from(order.ring_timeout_ms);
         let caller = Caller::new(plan.hops, fields, ring_until);
         let leg = SipLeg::calling(dialog, session, caller, plan.login);
-        self.hold(key, leg, media, events, signals, plan.trunk);
+        self.hold(key, leg, media, events, signals, Ties { trunk: plan.trunk, inside: plan.inside });
         self.step(key, SipLeg::start);
     }
 
@@ -116,6 +119,7 @@ impl Endpoint {
             contact_user: String::new(),
             pinned: true,
             trunk: None,
+            inside: None,
         }
     }
 
@@ -137,6 +141,7 @@ impl Endpoint {
             contact_user: config.username.clone().unwrap_or_default(),
             pinned: false,
             trunk: Some(id.clone()),
+            inside: None,
         })
     }
 
@@ -157,6 +162,29 @@ impl Endpoint {
             contact_user: String::new(),
             pinned: false,
             trunk: None,
+            inside: None,
+        })
+    }
+
+    /// A call to ourselves, by our own socket: what answers there is a call like any other.
+    fn plan_own(&self, number: &str, inside: &Inside) -> Result<Plan, Cause> {
+        let host = self.own_path().ok_or(Cause::NoRoute)?.authority();
+        Ok(Plan {
+            hops: vec![Hop {
+                uri: format!("sip:{}@{host}", uri::escape_user(number)),
+                routes: Vec::new(),
+                to: HopAddress::Own,
+            }],
+            from_host: host.clone(),
+            to_host: host,
+            to_user: number.to_owned(),
+            login: None,
+            codecs: CodecKind::ALL.to_vec(),
+            protection: Protection::AsOffered,
+            contact_user: String::new(),
+            pinned: false,
+            trunk: None,
+            inside: Some(inside.clone()),
         })
     }
 
@@ -177,6 +205,10 @@ impl Endpoint {
                     _ => self.dialled(key, None),
                 },
             },
+            HopAddress::Own => {
+                let path = self.own_path();
+                self.dialled_by(key, path);
+            }
             HopAddress::Host { host, port, transport } => {
                 let port = port.unwrap_or_else(|| transport.default_port());
                 let known: Vec<SocketAddr> = match host.parse::<IpAddr>() {
@@ -207,6 +239,10 @@ impl Endpoint {
     /// The way to a leg's hop was found, or there is none.
     pub(crate) fn dialled(&mut self, key: LegKey, flow: Option<Flow>) {
         let path = flow.map(|flow| self.path(flow));
+        self.dialled_by(key, path);
+    }
+
+    fn dialled_by(&mut self, key: LegKey, path: Option<Path>) {
         let media = path.as_ref().and_then(|path| self.open_media(key, path.own.ip()));
         match (path, media) {
             (Some(path), Some(media)) => self.step(key, |leg, cx| leg.dial(path, media, cx)),

@@ -119,6 +119,16 @@ impl Endpoint {
         Some(Path { flow, own: listening.addr })
     }
 
+    /// The way to ourselves; the public address is no part of it, because it may not lead back.
+    pub(crate) fn own_path(&self) -> Option<Path> {
+        let listening = self.sockets.first()?;
+        let ip = listening.addr.ip();
+        let own = SocketAddr::new(if ip.is_unspecified() { any_loopback(ip) } else { ip }, listening.addr.port());
+        let link = Link::Datagrams(Arc::clone(&listening.socket));
+        let flow = Flow { transport: Transport::Udp, local: listening.addr, remote: own, link };
+        Some(Path { flow, own })
+    }
+
     /// Looks a name up and connects.
     pub(crate) fn reach(
         &self,

@@ -4,6 +4,7 @@ mod audio;
 mod demo;
 mod gaps;
 mod keys;
+mod own_numbers;
 mod sample;
 mod speech;
 mod srtp;

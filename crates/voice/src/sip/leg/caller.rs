@@ -41,6 +41,8 @@ pub(crate) struct Hop {
 pub(crate) enum HopAddress {
     /// On the flow of a registration; its Contact's address when that flow is a stream that is gone.
     Registered { transport: Transport, source: SocketAddr, local: SocketAddr },
+    /// Ourselves.
+    Own,
     /// By name or address.
     Host { host: String, port: Option<u16>, transport: Transport },
 }
