@@ -104,6 +104,10 @@ impl Live {
             whisper: connect.whisper.is_some(),
             accept_key: connect.accept_key,
         };
+        if then_end {
+            let to: Vec<String> = connect.targets.iter().map(|target| self.model.shown(target)).collect();
+            self.emit("transfer.started", None, json!({"to": to.join(",")}));
+        }
         if self.standing().is_some_and(|party| party.answered) {
             let sound = connect.hold_music.clone().unwrap_or(Playable::Ringback);
             self.play(sound, PlayMode::FOREVER.loops);
@@ -253,8 +257,8 @@ impl Live {
                 self.standing = Some(id.clone());
                 self.call_answered(&id);
             }
-            Purpose::Target { connect, .. } => {
-                let record = connect.record;
+            Purpose::Target { connect, then_end } => {
+                let (record, then_end) = (connect.record, *then_end);
                 let target = dialling.number(device.target);
                 if let (Some(customer), Some(party)) = (self.standing(), self.party(&id)) {
                     if !customer.answered {
@@ -264,6 +268,9 @@ impl Live {
                     customer.leg.bridge(&party.leg);
                 }
                 self.emit("connect.answered", Some(&id), json!({"target": self.model.shown(&target)}));
+                if then_end {
+                    self.emit("transfer.completed", Some(&id), json!({"to": self.model.shown(&target)}));
+                }
                 self.tell(CallEvent::Connect(ConnectEvent::Answered { target }));
                 if record {
                     self.record(RecordAction::Start);
@@ -283,6 +290,7 @@ impl Live {
         match dialling.purpose {
             Purpose::First => self.first_failed(cause, dialling.role, dialling.last_end),
             Purpose::Target { ref connect, then_end } => {
+                let bridged = dialling.bridged_at_ms.is_some();
                 let talk_ms = dialling.bridged_at_ms.map_or(0, |at| self.now_ms() - at);
                 let data = json!({
                     "status": status.as_str(),
@@ -290,6 +298,10 @@ impl Live {
                     "talk_s": talk_ms as f64 / 1000.0,
                 });
                 self.emit("connect.ended", None, data);
+                if then_end && !bridged {
+                    let data = json!({"status": status.as_str(), "cause": cause.as_str()});
+                    self.emit("transfer.failed", None, data);
+                }
                 if connect.record {
                     self.record(RecordAction::Stop);
                 }

@@ -67,9 +67,13 @@ impl Live {
     }
 
     fn leg_answered(&mut self, id: &LegId, codec: CodecKind) {
+        let inband = self.calls.kernel().config.media.inband_dtmf;
         if let Some(party) = self.party_mut(id) {
             party.answered = true;
             party.codec = Some(codec);
+            if inband {
+                party.leg.inband_dtmf(true);
+            }
         }
         self.change(Change::LegAnswered(id.clone(), codec.name().to_owned()));
     }

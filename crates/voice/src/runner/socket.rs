@@ -14,7 +14,7 @@ use super::MediaError;
 use super::port_pool::{PortLease, PortPool};
 
 /// How many pairs are tried when another process holds ports of our range.
-const BIND_ATTEMPTS: usize = 32;
+const BIND_ATTEMPTS: usize = 512;
 
 /// Expedited forwarding (RFC 3246), as voice is marked (RFC 4594, section 4.1), in its place in the traffic class byte.
 const EXPEDITED: u32 = 46 << 2;

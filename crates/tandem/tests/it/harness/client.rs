@@ -7,6 +7,8 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
+use super::ear::Heard;
+
 /// One caller of the API.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -65,6 +67,17 @@ impl Client {
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(self.request(Method::GET, path)).await
+    }
+
+    /// The channels of a WAV file.
+    pub(crate) async fn audio(&self, path: &str) -> Vec<Heard> {
+        let response = self.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audio.wav");
+        std::fs::write(&file, response.bytes().await.unwrap()).unwrap();
+        let channels = usize::from(hound::WavReader::open(&file).unwrap().spec().channels);
+        (0..channels).map(|channel| Heard::read_channel(&file, channel)).collect()
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Reply {

@@ -5,6 +5,8 @@ mod demo;
 mod gaps;
 mod keys;
 mod own_numbers;
+mod parties;
+mod recording;
 mod sample;
 mod speech;
 mod srtp;

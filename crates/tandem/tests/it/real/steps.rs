@@ -11,28 +11,28 @@ use crate::harness::server::{Plan, Server};
 use crate::harness::stub::Stub;
 
 /// A server, an endpoint that it may reach, and an organisation's credentials.
-struct Scene {
-    server: Server,
-    stub: Stub,
+pub(super) struct Scene {
+    pub(super) server: Server,
+    pub(super) stub: Stub,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let stub = Stub::start().await;
         Self { server: Plan::new().reaching(stub.address).start().await, stub }
     }
 }
 
 /// A run that a test looks at.
-struct Run {
+pub(super) struct Run {
     client: Client,
-    call: String,
+    pub(super) call: String,
     run: String,
 }
 
 impl Run {
     /// Posts a flow whose first step calls 1001.
-    async fn begin(client: &Client, steps: Value) -> Self {
+    pub(super) async fn begin(client: &Client, steps: Value) -> Self {
         let mut flow = vec![json!({"id": "call", "type": "call", "number": "1001", "next_step": 1})];
         flow.extend(steps.as_array().unwrap().clone());
         let answer = client.post("/api/v2/call/flow", &json!({ "flow": flow })).await.expect(201);
@@ -41,7 +41,7 @@ impl Run {
     }
 
     /// Waits until it stands at a step.
-    async fn reaches(&self, id: &str) {
+    pub(super) async fn reaches(&self, id: &str) {
         let path = format!("/api/v2/call/flow/{}", self.run);
         let stands =
             |run: &Value| run["run"]["visited"].as_array().unwrap().last().is_some_and(|step| step["step_id"] == id);
@@ -49,7 +49,7 @@ impl Run {
     }
 
     /// Waits for its end and gives its events.
-    async fn events(&self) -> Vec<Value> {
+    pub(super) async fn events(&self) -> Vec<Value> {
         let path = format!("/v1/calls/{}/events?limit=500", self.call);
         let over =
             |page: &Value| page["events"].as_array().unwrap().iter().any(|event| event["type"] == "call.completed");
@@ -57,7 +57,7 @@ impl Run {
     }
 }
 
-fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
+pub(super) fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
     events.iter().filter(|event| event["type"] == kind).collect()
 }
 
@@ -74,7 +74,7 @@ fn tone(hertz: f64) -> Vec<u8> {
 
 impl Stub {
     /// Serves a tone of two seconds.
-    fn sound(&self, path: &str, hertz: f64) -> String {
+    pub(super) fn sound(&self, path: &str, hertz: f64) -> String {
         self.serve(path, 200, "audio/wav", &tone(hertz), Duration::ZERO);
         self.url(path)
     }
@@ -194,7 +194,8 @@ async fn a_message_is_left_listed_fetched_and_deleted() {
     let message = &listed["messages"][0];
     assert!(message["seconds"].as_f64().unwrap() > 1.5, "{listed}");
     let path = format!("/v1/voicemail/{}", message["id"].as_str().unwrap());
-    assert_eq!(client.get(&format!("{path}/audio")).await.status, 200);
+    let heard = client.audio(&format!("{path}/audio")).await;
+    assert!(heard[0].seconds_of(700.0) > 1.0, "the message is what the customer said");
     let signed = message["url"].as_str().unwrap();
     let signed = &signed[signed.find("/v1/").unwrap()..];
     assert_eq!(server.client().get(signed).await.status, 200, "the signature will do");
