@@ -35,6 +35,35 @@ impl Chance {
         range.start + self.next() % (range.end - range.start)
     }
 
+    /// Bytes without any sense.
+    pub(crate) fn bytes(&mut self, lengths: Range<u64>) -> Vec<u8> {
+        (0..self.within(lengths)).map(|_| self.next() as u8).collect()
+    }
+
+    /// A message with a few things wrong: cut, torn, doubled, or with odd bytes in it.
+    pub(crate) fn mutate(&mut self, message: &[u8]) -> Vec<u8> {
+        let mut bytes = message.to_vec();
+        for _ in 0..self.within(1..6) {
+            let at = self.within(0..bytes.len() as u64 + 1) as usize;
+            let to = (at + self.within(0..40) as usize).min(bytes.len());
+            match self.within(0..5) {
+                0 => bytes.truncate(at),
+                1 => drop(bytes.drain(at..to)),
+                2 => {
+                    let copy = bytes[at..to].to_vec();
+                    drop(bytes.splice(at..at, copy));
+                }
+                3 => {
+                    let odd =
+                        *self.one(&[&b"\r\n"[..], b"\0", b"\xff\xfe", b";;;", b"<<>>", b"\"", b"99999999999999999999"]);
+                    drop(bytes.splice(at..at, odd.iter().copied()));
+                }
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = byte.wrapping_add(self.next() as u8)),
+            }
+        }
+        bytes
+    }
+
     /// One of a few.
     pub(crate) fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.within(0..of.len() as u64) as usize]

@@ -41,6 +41,9 @@ pub(crate) struct Taken {
     pub(crate) ended_at: Option<Instant>,
     /// The methods of the requests that came, in their order.
     pub(crate) asked: Vec<String>,
+    /// Where the server receives its audio.
+    pub(crate) media: SocketAddr,
+    rtp: Arc<UdpSocket>,
     /// The audio, from the first ring on.
     audio: Option<AbortHandle>,
     /// It has vanished: nothing is answered in it any more.
@@ -120,6 +123,15 @@ impl Handset {
         });
     }
 
+    /// Sends a datagram where a call's audio goes, from where it comes.
+    pub(crate) async fn send_audio(&self, call: usize, datagram: &[u8]) {
+        let (rtp, media) = {
+            let calls = self.shared.calls.lock().unwrap();
+            (Arc::clone(&calls[call].rtp), calls[call].media)
+        };
+        rtp.send_to(datagram, media).await.unwrap();
+    }
+
     /// Calls a number of the server and never says another word: no ACK, no audio, no BYE.
     pub(crate) async fn call_and_vanish(&self, server: SocketAddr, number: &str) {
         let own = self.address;
@@ -193,7 +205,7 @@ impl Line {
     }
 
     async fn take(&mut self, request: &Request, audio: &mut JoinSet<()>) {
-        let rtp = UdpSocket::bind(LOOPBACK).await.unwrap();
+        let rtp = Arc::new(UdpSocket::bind(LOOPBACK).await.unwrap());
         let call = {
             let mut calls = self.shared.calls.lock().unwrap();
             calls.push(Taken {
@@ -201,6 +213,8 @@ impl Line {
                 answered_at: None,
                 ended_at: None,
                 asked: vec!["INVITE".to_owned()],
+                media: request.media(),
+                rtp: Arc::clone(&rtp),
                 audio: None,
                 gone: false,
             });
@@ -225,7 +239,7 @@ impl Line {
 }
 
 /// Notes each RTP packet, and sends silence when it talks.
-async fn listen(rtp: UdpSocket, media: SocketAddr, talks: bool, heard: impl Fn(Instant)) {
+async fn listen(rtp: Arc<UdpSocket>, media: SocketAddr, talks: bool, heard: impl Fn(Instant)) {
     let mut frame = tokio::time::interval(Duration::from_millis(20));
     let mut buffer = [0; 2048];
     let mut sequence = 0_u16;

@@ -3,6 +3,7 @@
 mod audio;
 mod demo;
 mod gaps;
+mod garbage;
 mod keys;
 mod own_numbers;
 mod parties;

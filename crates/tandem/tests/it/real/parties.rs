@@ -36,7 +36,12 @@ async fn who_is_held_hears_music_and_the_other_again_afterwards() {
     let heard = held.heard();
     let (before, during, after) = (heard.part(0.5..1.5), heard.part(2.8..4.4), heard.part(5.8..6.8));
     assert!(before.seconds_of(FIRST_HERTZ) > 0.8, "before: {} s", before.seconds_of(FIRST_HERTZ));
-    assert!(during.seconds_of(FIRST_HERTZ) < 0.3 && during.rms() > 100.0, "music: {} s of the tone, {}", during.seconds_of(FIRST_HERTZ), during.rms());
+    assert!(
+        during.seconds_of(FIRST_HERTZ) < 0.3 && during.rms() > 100.0,
+        "music: {} s of the tone, {}",
+        during.seconds_of(FIRST_HERTZ),
+        during.rms()
+    );
     assert!(after.seconds_of(FIRST_HERTZ) > 0.6, "after: {} s", after.seconds_of(FIRST_HERTZ));
     let calls = dev.client().get("/v1/calls").await.expect(200);
     let path = format!("/v1/calls/{}/events", calls["calls"][0]["id"].as_str().unwrap());
