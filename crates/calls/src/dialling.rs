@@ -78,10 +78,11 @@ impl Live {
     pub(crate) async fn look_up_wanted(&mut self) {
         let Some(wanted) = self.wanted.clone() else { return };
         let Connect { targets, caller_id, .. } = &wanted.connect;
+        // Of a masked customer the other side sees neither number nor name.
         let asking = crate::routes::Asking {
             caller_id: caller_id.as_deref(),
-            customer: Some(self.customer_number()),
-            display: self.display.as_deref(),
+            customer: Some(self.customer_number()).filter(|_| !self.model.masked),
+            display: self.display.as_deref().filter(|_| !self.model.masked),
             depth: self.depth,
         };
         let routed = self.calls.directory().routes(&self.model.org, targets, asking).await;

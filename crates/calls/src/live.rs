@@ -21,7 +21,7 @@ use crate::journal::{Journal, Step};
 use crate::keeping::Keeping;
 use crate::model::{CallEnd, CallModel, Change, EndedBy, LegRecord, LegState};
 use crate::party::Party;
-use crate::registry::Ticket;
+use crate::registry::{EndWanted, Ticket};
 use crate::store;
 
 /// Events of a call's legs that may wait for its driver.
@@ -61,7 +61,7 @@ pub(crate) struct Live {
     pub(crate) unanswered: Option<CallEnd>,
     pub(crate) at_end: Option<AtEnd>,
     ticket: Option<Ticket>,
-    hangup_seen: bool,
+    end_seen: bool,
     /// The caller's name, for eyes inside.
     pub(crate) display: Option<String>,
     /// How many calls to own numbers have led to this one.
@@ -101,7 +101,7 @@ impl Live {
             unanswered: None,
             at_end: None,
             ticket: Some(ticket),
-            hangup_seen: false,
+            end_seen: false,
             display: None,
             depth: 0,
             time_limit_ms,
@@ -146,7 +146,7 @@ impl Live {
         let clock = self.calls.kernel().clock.clone();
         tokio::select! {
             biased;
-            () = hangup_requested(self.ticket.as_ref()), if !self.hangup_seen => self.hangup_requested(),
+            by = end_wanted(self.ticket.as_ref()), if !self.end_seen => self.end_wanted(by),
             received = self.inbox.recv() => {
                 if let Some((leg, event)) = received {
                     self.leg_event(&leg, event);
@@ -249,11 +249,16 @@ impl Live {
 
     // ---------------------------------------------------------------- the end
 
-    fn hangup_requested(&mut self) {
-        self.hangup_seen = true;
-        self.tell(CallEvent::HangupRequested);
-        let cause = if self.model.is_established() { Cause::Normal } else { Cause::Canceled };
-        self.hangup(cause, EndedBy::Api);
+    fn end_wanted(&mut self, by: EndWanted) {
+        self.end_seen = true;
+        match by {
+            EndWanted::ByApi => {
+                self.tell(CallEvent::HangupRequested);
+                let cause = if self.model.is_established() { Cause::Normal } else { Cause::Canceled };
+                self.hangup(cause, EndedBy::Api);
+            }
+            EndWanted::ByStop => self.hangup(Cause::ServerRestart, EndedBy::System),
+        }
     }
 
     pub(crate) fn hangup(&mut self, cause: Cause, by: EndedBy) {
@@ -346,9 +351,9 @@ pub(crate) fn completed_data(call: &CallModel) -> Value {
     })
 }
 
-async fn hangup_requested(ticket: Option<&Ticket>) {
+async fn end_wanted(ticket: Option<&Ticket>) -> EndWanted {
     match ticket {
-        Some(ticket) => ticket.hangup_requested().await,
+        Some(ticket) => ticket.end_wanted().await,
         None => std::future::pending().await,
     }
 }

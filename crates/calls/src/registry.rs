@@ -20,10 +20,21 @@ struct LiveCall {
     hangup: CancellationToken,
 }
 
+/// Who wants a call to end, and not its driver or its parties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndWanted {
+    /// A request by API.
+    ByApi,
+    /// The server stops.
+    ByStop,
+}
+
 /// The calls that are up.
 pub(crate) struct Registry {
     shards: [Shard; SHARDS],
     hasher: RandomState,
+    /// Every call is to end: the server stops.
+    stopping: CancellationToken,
 }
 
 /// A call's entry and its place under the limit; dropped, both are free.
@@ -36,7 +47,7 @@ pub(crate) struct Ticket {
 
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { shards: Default::default(), hasher: RandomState::new() })
+        Arc::new(Self { shards: Default::default(), hasher: RandomState::new(), stopping: CancellationToken::new() })
     }
 
     /// Enters a call.
@@ -60,11 +71,9 @@ impl Registry {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// Asks the owners of all calls to hang up.
-    pub(crate) fn hangup_all(&self) {
-        for shard in &self.shards {
-            lock(shard).values().for_each(|call| call.hangup.cancel());
-        }
+    /// Asks the owners of all calls, of later ones too, to end them.
+    pub(crate) fn end_all(&self) {
+        self.stopping.cancel();
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length")]
@@ -75,9 +84,13 @@ impl Registry {
 }
 
 impl Ticket {
-    /// Returns when somebody asks by API to hang up.
-    pub(crate) async fn hangup_requested(&self) {
-        self.hangup.cancelled().await;
+    /// Returns when somebody wants the call to end.
+    pub(crate) async fn end_wanted(&self) -> EndWanted {
+        tokio::select! {
+            biased;
+            () = self.hangup.cancelled() => EndWanted::ByApi,
+            () = self.registry.stopping.cancelled() => EndWanted::ByStop,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use kernel::db::DbError;
 use kernel::limit::RetryAfter;
 use kernel::{Kernel, RecordError};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 use voice::leg::{Leg, LegSink};
 use voice::ports::BoxFuture;
 use voice::{Incoming, Originate, Voice};
@@ -92,6 +93,9 @@ pub enum CallError {
     /// The store.
     #[error("the store: {0}")]
     Db(#[from] DbError),
+    /// The task that placed it was lost: it panicked, or the process ends.
+    #[error("placing the call: {0}")]
+    Lost(#[from] tokio::task::JoinError),
 }
 
 impl From<ResolveError> for CallError {
@@ -163,12 +167,18 @@ impl Calls {
 
     /// Places a call: when this returns, its row, its call.initiated and the driver's own rows are
     /// durable and the party is being dialled. A party that cannot be reached is news from
-    /// [`Call::next`], not an error.
+    /// [`Call::next`], not an error. Safe to give up waiting for: a call that nobody takes ends.
     ///
     /// # Errors
     /// [`CallError::Limit`], [`CallError::Number`] when the text is no number that may be called,
     /// [`CallError::Draining`], or what the store says.
     pub async fn place(&self, new: NewCall) -> Result<Call, CallError> {
+        // On a task of its own: between the commit of its rows and its [`Call`] nobody else could end it.
+        let placing = self.clone().place_now(new);
+        self.0.kernel.tasks.spawn(placing.in_current_span()).await?
+    }
+
+    async fn place_now(self, new: NewCall) -> Result<Call, CallError> {
         if self.is_draining() {
             return Err(CallError::Draining);
         }
@@ -262,9 +272,10 @@ impl Calls {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Hangs up every call that is up here; each gets its call.completed.
-    pub fn hangup_all(&self) {
-        self.0.registry.hangup_all();
+    /// Ends every call that is up here, and every later one at once, because the server stops: each
+    /// gets its call.completed with cause `server_restart`.
+    pub fn end_all(&self) {
+        self.0.registry.end_all();
     }
 
     /// Who has which number.

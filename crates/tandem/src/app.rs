@@ -158,14 +158,14 @@ impl App {
     }
 
     /// Takes no new calls and waits until the live ones have ended, at most the grace time; then
-    /// hangs up what is left.
+    /// ends what is left.
     pub async fn drain(&self) {
         self.health.set(Sign::Draining, true);
         self.calls.drain();
         let grace = Duration::from_secs(self.kernel.config.drain_seconds.into());
         if timeout(grace, self.last_call()).await.is_err() {
-            tracing::warn!(calls = self.calls.live(), "the grace time is over: hanging up");
-            self.calls.hangup_all();
+            tracing::warn!(calls = self.calls.live(), "the grace time is over: ending the calls");
+            self.calls.end_all();
             if timeout(LAST_WORDS, self.last_call()).await.is_err() {
                 tracing::warn!(calls = self.calls.live(), "calls did not end");
             }

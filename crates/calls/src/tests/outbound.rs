@@ -135,6 +135,69 @@ async fn a_hang_up_by_api_is_canceled_before_the_answer_and_normal_after_it() {
 }
 
 #[tokio::test]
+async fn what_a_stop_of_the_server_ends_says_so() {
+    let mut stage = Stage::new().await;
+    let (mut talking, talker) = up(&mut stage).await;
+    let mut ringing = stage.calls.place(stage.new_call("1001")).await.unwrap();
+    let mut rung = stage.dialled().await.far;
+    rung.tell(LegEvent::Ringing);
+    assert_eq!(next(&mut ringing).await, CallEvent::Ringing);
+    stage.calls.end_all();
+    for (call, far) in [(&mut talking, &talker), (&mut ringing, &rung)] {
+        let ends = ended(call);
+        tokio::pin!(ends);
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), &mut ends).await;
+        assert!(waits.is_err(), "call.completed waits for the leg");
+        far.tell(local_end(Cause::ServerRestart));
+        assert_eq!(within(ends).await, (Cause::ServerRestart, EndedBy::System));
+    }
+    asked_signal(&mut rung, Signal::Hangup(Cause::Canceled)).await;
+    let completed = stage.event(&talking.id, "call.completed").await;
+    assert_eq!(
+        (&completed["data"]["cause"], &completed["data"]["ended_by"]),
+        (&json!("server_restart"), &json!("system"))
+    );
+    let mut late = stage.calls.place(stage.new_call("1001")).await.unwrap();
+    stage.dialled().await.far.tell(local_end(Cause::Canceled));
+    assert_eq!(ended(&mut late).await, (Cause::ServerRestart, EndedBy::System), "who slipped in goes too");
+}
+
+#[tokio::test]
+async fn a_call_whose_asker_left_at_any_await_is_placed_and_ended() {
+    let mut stage = Stage::new().await;
+    stage.person("1001", 1).await;
+    let mut placed = None;
+    for polls in 1..=64 {
+        let new = stage.new_call("1001");
+        let id = new.id.clone();
+        placed = polled(stage.calls.place(new), polls).await.map(drop);
+        // The leg does its duty as soon as there is one.
+        stage.dialled().await.far.tell(local_end(Cause::FlowError));
+        stage.quiet().await;
+        assert_eq!(stage.kinds(&id).await, ["call.initiated", "call.completed"], "left after {polls} polls");
+        assert_eq!(stage.view(&id).await.state, CallState::Completed);
+        if placed.is_some() {
+            break;
+        }
+    }
+    assert!(placed.is_some(), "the last asker stayed to the end");
+}
+
+/// Polls a future so many times, each time when it was woken, and drops it.
+async fn polled<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return std::task::Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_leg_that_never_tells_its_end_does_not_keep_the_call() {
     let mut stage = Stage::new().await;
     let (mut call, _far) = up(&mut stage).await;

@@ -1,5 +1,5 @@
 //! Carries out callbacks: a job fires, the rules of `due` judge, a call of its own joins the entity and the customer.
-//! The driver works beside the job, which only looks after it now and then: a crash leaves the job's row, and the next
+//! The attempt works beside the job, which only looks after it now and then: a crash leaves the job's row, and the next
 //! look dials again. Invariant: the end of a callback, its event and the end of its job are one commit.
 
 use std::{
@@ -7,18 +7,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use calls::{
-    Call, CallError, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, NewCall, ResolveError,
-};
+use calls::{CallError, Calls, NewCall, ResolveError};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kernel::{
-    DbError, Event, Job, JobHandler, JobOutcome, Kernel, Org, Outbox, RecordError, Target, Write, events::NEXT_SEQ,
-    jobs,
+    DbError, Event, Job, JobHandler, JobOutcome, Org, Outbox, RecordError, Target, Write, events::NEXT_SEQ, jobs,
 };
 use serde_json::{Value, json};
-use voice::cause::Cause;
 
 use super::{
+    Flows,
+    attempt::Attempt,
     due::{self, Facts, Rules, State, Verdict},
     questions::is_entity,
     store::{self, Callback},
@@ -34,7 +32,7 @@ const BUSY_MS: i64 = 10_000;
 
 /// Why a callback could not be worked on now; it is tried again.
 #[derive(Debug, thiserror::Error)]
-enum CallbackError {
+pub(super) enum CallbackError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
@@ -58,14 +56,13 @@ pub(super) async fn entity_exists(calls: &Calls, org: &str, number: &str) -> Res
 /// Runs the jobs of callbacks. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Callbacks {
-    kernel: Kernel,
-    calls: Calls,
+    flows: Flows,
     /// Callbacks whose driver is at work in this process.
     driven: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Notes that a callback is being driven, as long as it lives.
-struct Driven {
+pub(super) struct Driven {
     callbacks: Callbacks,
     id: String,
 }
@@ -89,25 +86,29 @@ impl JobHandler for Callbacks {
 }
 
 impl Callbacks {
-    pub(super) fn new(kernel: Kernel, calls: Calls) -> Self {
-        Self { kernel, calls, driven: Arc::default() }
+    pub(super) fn new(flows: Flows) -> Self {
+        Self { flows, driven: Arc::default() }
+    }
+
+    pub(super) fn flows(&self) -> &Flows {
+        &self.flows
     }
 
     async fn fire(&self, job: &Job) -> Result<JobOutcome, CallbackError> {
-        let now_ms = self.kernel.clock.now_ms();
+        let now_ms = self.flows.kernel().clock.now_ms();
         let Some(driven) = self.take(&job.key) else {
             return Ok(JobOutcome::Again { at_ms: now_ms + WATCH_MS });
         };
-        let Some(callback) = store::callback(&self.kernel.db, &job.org, &job.key).await? else {
+        let Some(callback) = store::callback(&self.flows.kernel().db, &job.org, &job.key).await? else {
             return Ok(JobOutcome::Done);
         };
-        let Some(org) = self.kernel.org_by_id(&job.org).await? else {
+        let Some(org) = self.flows.kernel().org_by_id(&job.org).await? else {
             return Ok(JobOutcome::Done);
         };
         match due::judge(&facts(&callback), &rules(&org), now_ms) {
             Verdict::Over => Ok(JobOutcome::Done),
             Verdict::Wait { until_ms, moved } => {
-                self.kernel.db.writer().commit(vec![callback.moved_write(until_ms, moved)]).await?;
+                self.flows.kernel().db.writer().commit(vec![callback.moved_write(until_ms, moved)]).await?;
                 Ok(JobOutcome::Again { at_ms: until_ms })
             }
             Verdict::Miss(reason) => self.end(&callback, State::Missed, reason).await,
@@ -124,7 +125,7 @@ impl Callbacks {
 
     async fn end(&self, callback: &Callback, state: State, reason: &str) -> Result<JobOutcome, CallbackError> {
         let writes = self.end_writes(callback, state, reason, json!({ "reason": reason })).await?;
-        match self.kernel.db.writer().commit(writes).await {
+        match self.flows.kernel().db.writer().commit(writes).await {
             // A conflict: it was ended in the same moment.
             Ok(_) | Err(DbError::Conflict) => Ok(JobOutcome::Done),
             Err(error) => Err(error.into()),
@@ -133,18 +134,18 @@ impl Callbacks {
 
     /// The first party is rung; everything else is the driver's.
     async fn dial(&self, callback: Callback, driven: Driven) -> Result<JobOutcome, CallbackError> {
-        let now_ms = self.kernel.clock.now_ms();
-        if !entity_exists(&self.calls, &callback.org, &callback.entity).await? {
+        let now_ms = self.flows.kernel().clock.now_ms();
+        if !entity_exists(self.flows.calls(), &callback.org, &callback.entity).await? {
             return self.end(&callback, State::Missed, "unknown_entity").await;
         }
-        let attempt = callback.attempt + 1;
-        let (number, role) = first_party(&callback);
-        let call_id = self.calls.new_call_id();
+        let attempt = due::this_attempt(callback.state, callback.attempt);
+        let (number, role) = callback.first_party();
+        let call_id = self.flows.calls().new_call_id();
         let started = json!({ "attempt": attempt, "call_id": call_id, "entity": callback.entity });
         let mut writes = self.event_writes(&callback, "callback.started", started).await?;
-        writes.push(callback.calling_write(&call_id));
+        writes.push(callback.calling_write(attempt, &call_id));
         let new = NewCall { role, masked: true, writes, ..NewCall::new(call_id, callback.org.as_str().into(), number) };
-        let call = match self.calls.place(new).await {
+        let call = match self.flows.calls().place(new).await {
             Ok(call) => call,
             Err(CallError::Limit(_) | CallError::Draining) => {
                 return Ok(JobOutcome::Again { at_ms: now_ms + BUSY_MS });
@@ -154,16 +155,16 @@ impl Callbacks {
             }
             Err(CallError::Db(error)) => return Err(error.into()),
             Err(CallError::Org(error)) => return Err(error.into()),
+            Err(CallError::Lost(error)) => return Ok(JobOutcome::Failed(error.to_string())),
             Err(CallError::NotFound) => return Ok(JobOutcome::Done),
         };
-        let driver =
-            Driver { callbacks: self.clone(), callback: Callback { attempt, ..callback }, call, _driven: driven };
-        self.kernel.tasks.spawn(driver.drive());
+        let attempt = Attempt::new(self.clone(), Callback { attempt, ..callback }, call, driven);
+        self.flows.kernel().tasks.spawn(attempt.drive());
         Ok(JobOutcome::Again { at_ms: now_ms + WATCH_MS })
     }
 
     /// The writes that end a callback: its row, its event and its job.
-    async fn end_writes(
+    pub(super) async fn end_writes(
         &self,
         callback: &Callback,
         state: State,
@@ -174,7 +175,7 @@ impl Callbacks {
         if let Some(map) = data.as_object_mut() {
             map.insert("attempts".to_owned(), callback.attempt.into());
         }
-        let mut writes = vec![callback.end_write(state, reason, self.kernel.clock.now_ms())];
+        let mut writes = vec![callback.end_write(state, reason, self.flows.kernel().clock.now_ms())];
         writes.extend(self.event_writes(callback, kind, data).await?);
         writes.push(jobs::cancel_write(JOB_KIND, &callback.id));
         Ok(writes)
@@ -185,9 +186,9 @@ impl Callbacks {
         if let Some(map) = data.as_object_mut() {
             map.insert("scheduled_by".to_owned(), Value::from(callback.call.as_str()));
         }
-        let now_ms = self.kernel.clock.now_ms();
+        let now_ms = self.flows.kernel().clock.now_ms();
         let event = Event {
-            id: self.kernel.ids.new("evt", now_ms),
+            id: self.flows.kernel().ids.new("evt", now_ms),
             kind: kind.to_owned(),
             time_ms: now_ms,
             org: callback.org.clone(),
@@ -196,110 +197,12 @@ impl Callbacks {
             body: json!({ "run_id": callback.run, "data": data }),
         };
         let targets: Vec<Target> = {
-            let of_org = self.kernel.outbox.targets(&callback.org).await?;
-            let of_run = self.kernel.outbox.targets_of_run(&callback.org, &callback.run).await?;
+            let of_org = self.flows.kernel().outbox.targets(&callback.org).await?;
+            let of_run = self.flows.kernel().outbox.targets_of_run(&callback.org, &callback.run).await?;
             of_org.iter().chain(of_run.iter()).cloned().collect()
         };
         Ok(Outbox::event_writes(&event, &targets))
     }
-}
-
-/// One attempt at work.
-struct Driver {
-    callbacks: Callbacks,
-    callback: Callback,
-    call: Call,
-    _driven: Driven,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    /// The first party did not answer.
-    Unanswered(Cause),
-    /// The first party answered; this became of the second.
-    Answered(ConnectStatus),
-}
-
-impl Driver {
-    async fn drive(mut self) {
-        let attempt = self.join().await;
-        if let Err(error) = self.settle(attempt).await {
-            // The job is still there and looks again.
-            tracing::error!(callback = %self.callback.id, %error, "a callback could not be settled");
-        }
-    }
-
-    /// Rings the first party, then the second, until the call is over.
-    async fn join(&mut self) -> Attempt {
-        let mut status = None;
-        loop {
-            match self.call.next().await {
-                CallEvent::Answered => {
-                    status = Some(ConnectStatus::Canceled);
-                    self.note(State::Connecting);
-                    let (number, _) = second_party(&self.callback);
-                    self.call.connect(Connect::to(number));
-                }
-                CallEvent::Connect(ConnectEvent::Answered { .. }) => {
-                    status = Some(ConnectStatus::Completed);
-                    self.note(State::Connected);
-                }
-                CallEvent::Connect(ConnectEvent::Ended { status: ended, .. }) => {
-                    status = Some(ended);
-                    self.call.hangup(Cause::Normal, EndedBy::System);
-                }
-                CallEvent::Ended { cause, .. } => {
-                    return status.map_or(Attempt::Unanswered(cause), Attempt::Answered);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The callback got further; the row goes with the call's next event.
-    fn note(&mut self, state: State) {
-        let write = self.callback.state_write(state);
-        self.call.with_writes(vec![write]);
-    }
-
-    async fn settle(&mut self, attempt: Attempt) -> Result<(), CallbackError> {
-        let kernel = &self.callbacks.kernel;
-        // Behind the rows that the call has queued, so that the newest state of the callback is the last one written.
-        let writes = match attempt {
-            Attempt::Answered(status) => {
-                let data = json!({ "status": status.as_str(), "call_id": &*self.call.id });
-                self.callbacks.end_writes(&self.callback, State::Completed, status.as_str(), data).await?
-            }
-            Attempt::Unanswered(cause) => {
-                match due::retry_ms(self.callback.attempt, self.callback.attempts, kernel.clock.now_ms()) {
-                    // Who hangs up the attempt means the callback.
-                    Some(at_ms) if cause != Cause::Canceled => {
-                        let job = Job::new(&self.callback.org, JOB_KIND, &self.callback.id, at_ms, json!({}));
-                        vec![self.callback.moved_write(at_ms, true), job.schedule_write()]
-                    }
-                    _ => {
-                        let data = json!({ "reason": cause.as_str(), "call_id": &*self.call.id });
-                        self.callbacks.end_writes(&self.callback, State::Missed, cause.as_str(), data).await?
-                    }
-                }
-            }
-        };
-        kernel.db.writer().commit(writes).await?;
-        Ok(())
-    }
-}
-
-fn entity_first(callback: &Callback) -> bool {
-    callback.order == "entity_first"
-}
-
-fn first_party(callback: &Callback) -> (&str, LegRole) {
-    if entity_first(callback) { (&callback.entity, LegRole::Agent) } else { (&callback.customer, LegRole::Customer) }
-}
-
-fn second_party(callback: &Callback) -> (&str, LegRole) {
-    if entity_first(callback) { (&callback.customer, LegRole::Customer) } else { (&callback.entity, LegRole::Agent) }
 }
 
 fn facts(callback: &Callback) -> Facts {

@@ -125,6 +125,15 @@ pub fn judge(facts: &Facts, rules: &Rules, now_ms: i64) -> Verdict {
     }
 }
 
+/// The number of the attempt that is made now. One that a restart interrupted is made again.
+#[must_use]
+pub fn this_attempt(state: State, attempt: i64) -> i64 {
+    match state {
+        State::Calling | State::Connecting => attempt.max(1),
+        State::Scheduled | State::Connected | State::Completed | State::Missed => attempt + 1,
+    }
+}
+
 /// The wall time by today's zone data: it may have changed since the callback was booked.
 fn recomputed(facts: &Facts) -> i64 {
     if facts.moved {

@@ -10,6 +10,7 @@ use kernel::{
     outbox::{NewWebhook, OutboxError, Target},
     webhook::SigningKey,
 };
+use tracing::Instrument as _;
 use url::Url;
 use voice::cause::Cause;
 
@@ -92,30 +93,42 @@ impl Flows {
         let mut writes = order.writes;
         writes.push(store::run_write(&org.id, &run, &call_id, &order.origin, now_ms));
         writes.extend(of_publish);
-        let begins_with_call = matches!(flow.steps.first().map(|step| &step.kind), Some(Kind::Call(_)));
-        let call = self
-            .calls()
-            .place(NewCall {
-                caller_id: placing.caller_id,
-                timeout_ms: placing.timeout_ms,
-                time_limit_ms: placing.time_limit_ms,
-                run: Some(run.clone()),
-                publish,
-                // The `call` step has an outcome, and perhaps an edge for it, before the call is completed.
-                continue_unanswered: begins_with_call,
-                writes,
-                ..NewCall::new(call_id.clone(), org.id.as_str().into(), placing.number)
-            })
-            .await?;
-        let first_words = first_words(&flow);
-        let machine = Machine::new(flow, setup(&call, org));
-        let at_work = Run::new(self.clone(), run.clone(), call, machine);
-        if begins_with_call {
-            kernel.tasks.spawn(at_work.drive_outgoing(first_words));
-        } else {
-            kernel.tasks.spawn(at_work.drive_when_answered());
-        }
+        let new = NewCall {
+            caller_id: placing.caller_id,
+            timeout_ms: placing.timeout_ms,
+            time_limit_ms: placing.time_limit_ms,
+            run: Some(run.clone()),
+            publish,
+            // The `call` step has an outcome, and perhaps an edge for it, before the call is completed.
+            continue_unanswered: begins_with_call(&flow),
+            writes,
+            ..NewCall::new(call_id.clone(), org.id.as_str().into(), placing.number)
+        };
+        // On a task of its own: a client that does not wait for its answer finds the run at work all the same.
+        let announcement = org.settings.recording_announcement.clone();
+        let setting_out = self.clone().set_out(new, run.clone(), flow, announcement);
+        kernel.tasks.spawn(setting_out.in_current_span()).await.map_err(CallError::from)??;
         Ok(Launched { call: call_id, run })
+    }
+
+    /// Places a run's call and sets the run to work on it.
+    async fn set_out(
+        self,
+        new: NewCall,
+        run: String,
+        flow: Arc<Flow>,
+        announcement: Option<String>,
+    ) -> Result<(), CallError> {
+        let call = self.calls().place(new).await?;
+        let (first_words, begins_with_call) = (first_words(&flow), begins_with_call(&flow));
+        let machine = Machine::new(flow, setup(&call, announcement));
+        let at_work = Run::new(self.clone(), run, call, machine);
+        if begins_with_call {
+            self.kernel().tasks.spawn(at_work.drive_outgoing(first_words));
+        } else {
+            self.kernel().tasks.spawn(at_work.drive_when_answered());
+        }
+        Ok(())
     }
 
     fn publish(&self, org: &str, run: &str, flow: &Flow) -> Result<(Option<Target>, Vec<Write>), OutboxError> {
@@ -170,7 +183,7 @@ impl Flows {
         writes.insert(0, store::run_write(&call.org, &run, &call.id, &origin, now_ms));
         call.with_writes(writes);
         call.driven_by(run.clone(), publish);
-        Ok(Some((run, Machine::new(Arc::new(flow), setup(call, &org)))))
+        Ok(Some((run, Machine::new(Arc::new(flow), setup(call, org.settings.recording_announcement)))))
     }
 }
 
@@ -232,7 +245,11 @@ fn first_words(flow: &Flow) -> Option<Source> {
     Some(Source::Speech { text, voice: prompt.voice.clone(), language: prompt.language.clone() })
 }
 
-fn setup(call: &Call, org: &Org) -> Setup {
+fn begins_with_call(flow: &Flow) -> bool {
+    matches!(flow.steps.first().map(|step| &step.kind), Some(Kind::Call(_)))
+}
+
+fn setup(call: &Call, announcement: Option<String>) -> Setup {
     let model = call.model();
     let customer = match model.direction {
         calls::Direction::Inbound => &model.from,
@@ -243,6 +260,6 @@ fn setup(call: &Call, org: &Org) -> Setup {
         from: model.from.clone(),
         to: model.to.clone(),
         customer: customer.clone(),
-        announcement: org.settings.recording_announcement.clone(),
+        announcement,
     }
 }

@@ -1,9 +1,10 @@
 //! Desk of call flows (document 003): a JSON list of steps runs on a real call.
 //!
 //! The rules are pure: `lenient` reads, `check` judges, `template` fills, `zones` and `due` tell times, `machine` runs
-//! the steps. Around them stand `run` (a machine on a call), `callbacks` (their jobs), `sounds`, `store` and `api`.
+//! the steps. Around them stand `run` (a machine on a call), `callbacks` (their jobs), `attempt` (their calls), `sounds`, `store` and `api`.
 
 pub mod api;
+mod attempt;
 mod callbacks;
 mod check;
 pub mod due;
@@ -49,7 +50,7 @@ impl Flows {
     pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech) -> Self {
         let sounds = Sounds::new(speech.clone(), kernel.egress.clone(), kernel.tasks.clone());
         let flows = Self(Arc::new(Inner { kernel: kernel.clone(), calls: calls.clone(), sounds }));
-        kernel.jobs.register(callbacks::JOB_KIND, Arc::new(Callbacks::new(kernel.clone(), calls.clone())));
+        kernel.jobs.register(callbacks::JOB_KIND, Arc::new(Callbacks::new(flows.clone())));
         kernel.jobs.register(orders::JOB_KIND, Arc::new(Orders(flows.clone())));
         calls.on_inbound(InboundKind::Flow, Arc::new(Inbound(flows.clone())));
         flows

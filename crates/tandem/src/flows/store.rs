@@ -32,7 +32,7 @@ kernel::statements! {
     CALLBACK_ONE = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
         attempts, attempt, state, due_at, moved, last_call from callback where org = $1 and id = $2";
     CALLBACK_MOVE = "update callback set due_at = $3, moved = $4, state = 'scheduled' where org = $1 and id = $2";
-    CALLBACK_CALLING = "update callback set state = 'calling', attempt = attempt + 1, last_call = $3 where org = $1 and id = $2";
+    CALLBACK_CALLING = "update callback set state = 'calling', attempt = $3, last_call = $4 where org = $1 and id = $2";
     CALLBACK_STATE = "update callback set state = $3 where org = $1 and id = $2 and ended_at is null";
     CALLBACK_END = "update callback set state = $3, reason = $4, ended_at = $5 where org = $1 and id = $2 and ended_at is null";
 }
@@ -404,8 +404,8 @@ impl Callback {
 
     /// An attempt begins on this call.
     #[must_use]
-    pub fn calling_write(&self, call: &str) -> Write {
-        Write::new(CALLBACK_CALLING, self.args([call.into()]))
+    pub fn calling_write(&self, attempt: i64, call: &str) -> Write {
+        Write::new(CALLBACK_CALLING, self.args([attempt.into(), call.into()]))
     }
 
     /// It got further.
