@@ -255,7 +255,7 @@ impl Attempt {
     }
 
     async fn settle(&mut self, end: End) -> Result<(), CallbackError> {
-        let kernel = self.callbacks.flows().kernel();
+        let kernel = self.callbacks.flows().kernel().clone();
         // Behind the rows that the call has queued, so that the newest state of the callback is the last one written.
         let writes = match end {
             // The next start takes it up as after a crash.

@@ -22,6 +22,9 @@ pub mod store;
 pub mod template;
 pub mod zones;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use calls::{Calls, InboundKind};

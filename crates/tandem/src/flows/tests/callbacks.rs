@@ -1,0 +1,319 @@
+//! Callbacks over the shell: who is rung when, how often, and what is told of it.
+
+use kernel::org::{OrgSettings, QuietHours};
+use serde_json::{Value, json};
+use voice::Target;
+use voice::cause::Cause;
+use voice::leg::LegEvent;
+use voice::runner::script::ScriptedLeg;
+
+use super::stage::*;
+use crate::flows::due::State;
+use crate::flows::machine::Booking;
+use crate::flows::steps::callback::Order;
+use crate::flows::zones::Due;
+
+/// The entity.
+const AGENT: &str = "1001";
+/// The customer; it has a phone in the house, so that no trunk is needed.
+const CUSTOMER: &str = "1043";
+const AT: &str = "2026-11-21";
+
+/// A callback at a wall time of this day, UTC; `after_noon_ms` says the same.
+fn booking(order: Order, attempts: u32, time: &str, after_noon_ms: i64) -> Booking {
+    Booking {
+        step: "1".into(),
+        date: AT.into(),
+        time: time.into(),
+        zone: "UTC".into(),
+        due: Due { at_ms: NOON + after_noon_ms, offset_s: 0, dst: None },
+        asap: false,
+        entity: AGENT.into(),
+        customer: CUSTOMER.into(),
+        order,
+        attempts,
+    }
+}
+
+async fn stage() -> Stage {
+    let stage = Stage::new().await;
+    stage.person(AGENT).await;
+    stage.person(CUSTOMER).await;
+    warmed(stage).await
+}
+
+/// With every sentence at hand: one that is not ready in time is left out.
+async fn warmed(stage: Stage) -> Stage {
+    stage
+        .warm(&[
+            "Callback to the number ending in 4 3.",
+            "Hello. This is the call that you asked for. One moment, please.",
+            "The customer does not answer. Goodbye.",
+            "I am sorry. Nobody can take your call now.",
+            "I am sorry. Nobody can take your call now. We will call you again.",
+        ])
+        .await;
+    stage
+}
+
+/// The next party that is rung, which must be this one.
+async fn rings(stage: &mut Stage, extension: &str) -> ScriptedLeg {
+    let dialled = stage.dialled().await;
+    assert_eq!(dialled.order.to_user, extension);
+    dialled.far
+}
+
+fn no_answer() -> LegEvent {
+    remote_end(Cause::NoAnswer, Some(480))
+}
+
+/// Both parties answer in this order, talk, and the first hangs up.
+async fn they_talk(stage: &mut Stage, first: &str, second: &str) {
+    let mut one = rings(stage, first).await;
+    one.tell(answered());
+    hears(&mut one).await;
+    let mut two = rings(stage, second).await;
+    two.tell(answered());
+    if second == AGENT {
+        hears(&mut two).await;
+    }
+    stage.until_talking().await;
+    one.tell(remote_end(Cause::Normal, None));
+    hangs_up(&mut two).await;
+}
+
+impl Stage {
+    async fn until_talking(&self) {
+        within(async {
+            let talking = "select id from callback where state = 'connected'";
+            while self.kernel.db.all(talking, Vec::new()).await.unwrap().is_empty() {
+                nap().await;
+            }
+        })
+        .await;
+    }
+
+    async fn last(&self, key: &str) -> Value {
+        self.events(key).await.pop().unwrap()["data"].clone()
+    }
+}
+
+#[tokio::test]
+async fn the_order_says_who_is_rung_first() {
+    let orders = [(Order::EntityFirst, AGENT, CUSTOMER), (Order::CustomerFirst, CUSTOMER, AGENT)];
+    for (order, first, second) in orders {
+        let mut stage = stage().await;
+        let key = stage.book(&booking(order, 3, "12:10", 10 * MINUTE_MS)).await;
+        stage.hand.advance(10 * MINUTE_MS - 1);
+        assert!(stage.nobody_dialled().await, "not a millisecond early");
+        stage.hand.advance(1);
+        they_talk(&mut stage, first, second).await;
+        let callback = stage.until_callback(&key, |callback| callback.state == State::Completed).await;
+        assert_eq!(callback.attempt, 1);
+        assert_eq!(stage.kinds(&key).await, ["callback.started", "callback.completed"]);
+        let last = stage.last(&key).await;
+        assert_eq!((&last["status"], &last["attempts"]), (&json!("completed"), &json!(1)));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_who_does_not_answer_is_rung_again_after_2_5_and_15_minutes() {
+    for order in [Order::EntityFirst, Order::CustomerFirst] {
+        let mut stage = stage().await;
+        let key = stage.book(&booking(order, 4, "12:00", 0)).await;
+        for (attempt, wait_ms) in [(1, 2 * MINUTE_MS), (2, 5 * MINUTE_MS), (3, 15 * MINUTE_MS)] {
+            agent_does_not_answer(&mut stage, order).await;
+            let due_ms = stage.kernel.clock.now_ms() + wait_ms;
+            let waits = stage.until_callback(&key, |row| row.state == State::Scheduled && row.attempt == attempt).await;
+            assert_eq!(waits.due_ms, due_ms);
+            stage.hand.advance(wait_ms - 1);
+            assert!(stage.nobody_dialled().await, "attempt {} of {order:?} is early", attempt + 1);
+            stage.hand.advance(1);
+        }
+        agent_does_not_answer(&mut stage, order).await;
+        let over = stage.until_callback(&key, |callback| callback.state == State::Missed).await;
+        assert_eq!(over.attempt, 4);
+        let started = "callback.started";
+        assert_eq!(stage.kinds(&key).await, [started, started, started, started, "callback.missed"]);
+        let attempts: Vec<Value> =
+            stage.events(&key).await.iter().map(|event| event["data"]["attempt"].clone()).collect();
+        assert_eq!(attempts[..4], [json!(1), json!(2), json!(3), json!(4)]);
+        let last = stage.last(&key).await;
+        assert_eq!((&last["reason"], &last["attempts"]), (&json!("no_answer"), &json!(4)));
+        stage.hand.advance(60 * MINUTE_MS);
+        assert!(stage.nobody_dialled().await, "there is no fifth");
+    }
+}
+
+async fn agent_does_not_answer(stage: &mut Stage, order: Order) {
+    if order == Order::EntityFirst {
+        return assert!(rings(stage, AGENT).await.tell(no_answer()));
+    }
+    let mut customer = rings(stage, CUSTOMER).await;
+    customer.tell(answered());
+    hears(&mut customer).await;
+    rings(stage, AGENT).await.tell(no_answer());
+    hears(&mut customer).await;
+    hangs_up(&mut customer).await;
+}
+
+#[tokio::test]
+async fn an_agent_whose_phone_says_487_is_rung_again() {
+    let mut stage = stage().await;
+    let key = stage.book(&booking(Order::EntityFirst, 3, "12:00", 0)).await;
+    rings(&mut stage, AGENT).await.tell(remote_end(Cause::Canceled, Some(487)));
+    let waits = stage.until_callback(&key, |row| row.state == State::Scheduled && row.attempt == 1).await;
+    assert_eq!(waits.due_ms, NOON + 2 * MINUTE_MS);
+}
+
+#[tokio::test]
+async fn who_hangs_up_an_attempt_by_api_means_the_callback() {
+    let mut stage = stage().await;
+    let key = stage.book(&booking(Order::EntityFirst, 3, "12:00", 0)).await;
+    let mut agent = rings(&mut stage, AGENT).await;
+    let call = stage.until_callback(&key, |row| !row.last_call.is_empty()).await.last_call;
+    stage.calls.hangup(&stage.org.id, &call).await.unwrap();
+    hangs_up(&mut agent).await;
+    stage.until_callback(&key, |callback| callback.state == State::Missed).await;
+    assert_eq!(stage.last(&key).await["reason"], "canceled");
+}
+
+#[tokio::test]
+async fn a_customer_who_does_not_answer_ends_it_and_the_agent_is_told() {
+    let mut stage = stage().await;
+    let key = stage.book(&booking(Order::EntityFirst, 3, "12:00", 0)).await;
+    let mut agent = rings(&mut stage, AGENT).await;
+    agent.tell(answered());
+    let greeting = hears(&mut agent).await;
+    rings(&mut stage, CUSTOMER).await.tell(remote_end(Cause::Busy, Some(486)));
+    let regret = hears(&mut agent).await;
+    assert!(greeting > 0 && regret > 0 && greeting != regret, "{greeting} and {regret} samples");
+    hangs_up(&mut agent).await;
+    stage.until_callback(&key, |callback| callback.state == State::Completed).await;
+    assert_eq!(stage.last(&key).await["status"], "busy");
+}
+
+#[tokio::test]
+async fn a_sentence_that_never_ends_holds_nobody_up() {
+    let mut stage = stage().await;
+    stage.book(&booking(Order::EntityFirst, 3, "12:00", 0)).await;
+    let mut agent = rings(&mut stage, AGENT).await;
+    agent.tell(answered());
+    asked(&mut agent, |asked| matches!(asked, voice::runner::script::Asked::Play(..)).then_some(())).await;
+    assert!(stage.nobody_dialled().await);
+    stage.hand.advance(10_000);
+    rings(&mut stage, CUSTOMER).await;
+}
+
+#[tokio::test]
+async fn neither_side_is_shown_the_others_number() {
+    let mut stage = stage().await;
+    stage.trunk("+442071838750").await;
+    let outside = "+917507161643";
+    let booked = Booking { customer: outside.into(), ..booking(Order::CustomerFirst, 1, "12:00", 0) };
+    let key = stage.book(&booked).await;
+    let mut customer = stage.dialled().await;
+    assert!(matches!(&customer.order.target, Target::Trunk { number, .. } if number == outside));
+    assert_eq!(customer.order.from.number, "+442071838750", "the organisation's own number");
+    customer.far.tell(answered());
+    hears(&mut customer.far).await;
+    let agent = stage.dialled().await;
+    assert_eq!(agent.order.to_user, AGENT);
+    let shown = format!("{:?}", agent.order.from);
+    assert!(!shown.contains("91750716"), "{shown}");
+    agent.far.tell(remote_end(Cause::Rejected, Some(603)));
+    hears(&mut customer.far).await;
+    hangs_up(&mut customer.far).await;
+    let over = stage.until_callback(&key, |callback| callback.state == State::Missed).await;
+    let told = format!("{:?}{:?}", stage.events(&key).await, stage.events(&over.last_call).await);
+    assert!(!told.contains("91750716") && told.contains("**43"), "{told}");
+    let view = serde_json::to_string(&stage.view(&over.last_call).await).unwrap();
+    assert!(!view.contains("91750716") && view.contains("**43"), "{view}");
+}
+
+#[tokio::test]
+async fn the_do_not_call_list_counts_on_the_day() {
+    let mut stage = stage().await;
+    let booked =
+        Booking { customer: "+917507161643".into(), ..booking(Order::EntityFirst, 3, "12:10", 10 * MINUTE_MS) };
+    let key = stage.book(&booked).await;
+    stage.settings(&OrgSettings { do_not_call: vec!["+917507161643".into()], ..OrgSettings::default() }).await;
+    stage.hand.advance(10 * MINUTE_MS);
+    stage.until_callback(&key, |callback| callback.state == State::Missed).await;
+    assert_eq!(stage.kinds(&key).await, ["callback.missed"]);
+    assert_eq!(stage.last(&key).await["reason"], "do_not_call");
+    assert!(stage.nobody_dialled().await);
+}
+
+#[tokio::test]
+async fn quiet_hours_put_a_callback_off_to_their_end() {
+    let mut stage = stage().await;
+    let quiet = QuietHours { from: "12:05".into(), to: "14:00".into() };
+    stage.settings(&OrgSettings { quiet_hours: Some(quiet), ..OrgSettings::default() }).await;
+    let key = stage.book(&booking(Order::EntityFirst, 3, "12:10", 10 * MINUTE_MS)).await;
+    stage.hand.advance(10 * MINUTE_MS);
+    stage.until_callback(&key, |callback| callback.due_ms == NOON + 120 * MINUTE_MS).await;
+    stage.hand.set(NOON + 120 * MINUTE_MS - 1);
+    assert!(stage.nobody_dialled().await);
+    stage.hand.advance(1);
+    they_talk(&mut stage, AGENT, CUSTOMER).await;
+    stage.until_callback(&key, |callback| callback.state == State::Completed).await;
+    assert_eq!(stage.kinds(&key).await, ["callback.started", "callback.completed"], "waiting is no attempt");
+}
+
+#[tokio::test]
+async fn a_planned_restart_while_somebody_rings_loses_nothing() {
+    // 1: the agent rings; 2: the agent hears the greeting; 3: the customer rings.
+    for moment in 1..=3 {
+        let mut stage = stage().await;
+        let key = stage.book(&booking(Order::EntityFirst, 1, "12:00", 0)).await;
+        let mut agent = rings(&mut stage, AGENT).await;
+        let mut legs = Vec::new();
+        if moment > 1 {
+            agent.tell(answered());
+        }
+        if moment > 2 {
+            hears(&mut agent).await;
+            legs.push(rings(&mut stage, CUSTOMER).await);
+        }
+        legs.push(agent);
+        let call = stage.until_callback(&key, |row| !row.last_call.is_empty()).await.last_call;
+        stage.calls.drain();
+        stage.calls.end_all();
+        for leg in &mut legs {
+            hangs_up(leg).await;
+        }
+        within(async {
+            while !stage.is_completed(&call).await {
+                nap().await;
+            }
+        })
+        .await;
+        assert_eq!(stage.kinds(&key).await, ["callback.started"], "at moment {moment}");
+        let db = stage.stop().await;
+        let mut stage = warmed(Stage::on(db, NOON + 30_000).await).await;
+        they_talk(&mut stage, AGENT, CUSTOMER).await;
+        let over = stage.until_callback(&key, |callback| callback.state == State::Completed).await;
+        assert_eq!(over.attempt, 1, "an attempt that we broke off is no attempt");
+        assert_eq!(stage.kinds(&key).await, ["callback.started", "callback.started", "callback.completed"]);
+        stage.hand.advance(60 * MINUTE_MS);
+        assert!(stage.nobody_dialled().await, "and not a third time");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_was_down_dials_what_is_at_most_15_minutes_late() {
+    for (down_ms, dials) in [(15 * MINUTE_MS, true), (15 * MINUTE_MS + 1, false)] {
+        let stage = stage().await;
+        let key = stage.book(&booking(Order::EntityFirst, 1, "12:10", 10 * MINUTE_MS)).await;
+        let db = stage.stop().await;
+        let mut stage = warmed(Stage::on(db, NOON + 10 * MINUTE_MS + down_ms).await).await;
+        if dials {
+            they_talk(&mut stage, AGENT, CUSTOMER).await;
+            stage.until_callback(&key, |callback| callback.state == State::Completed).await;
+        } else {
+            stage.until_callback(&key, |callback| callback.state == State::Missed).await;
+            assert_eq!(stage.last(&key).await["reason"], "late");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the desk's shell: real calls on scripted legs, a real database, a clock that the test turns.
+
+mod callbacks;
+mod stage;
