@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use kernel::db::{DbError, Write};
+use kernel::outbox::Target;
 use kernel::{Shelf, args};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -61,10 +62,7 @@ impl Calls {
         let store::InterruptedCall { mut model, seq } = call;
         let end = CallEnd::local(Cause::ServerRestart, EndedBy::System);
         model.apply(Change::Completed(end), now_ms);
-        let publish = match &model.run {
-            Some(run) => kernel.outbox.targets_of_run(&model.org, run).await?.into_iter().next(),
-            None => None,
-        };
+        let publish = self.publish_of(&model).await?;
         let mut journal = Journal::new(kernel.clone(), seq, publish);
         journal.row(Write { guard: true, ..store::update_call(&model) });
         journal.event(&model, "call.completed", None, None, live::completed_data(&model));
@@ -85,10 +83,7 @@ impl Calls {
             let Some(model) = store::model(&kernel.db, &org, &call).await? else { continue };
             let now_ms = kernel.clock.now_ms();
             let found = self.read_file(Shelf::Recordings, &org, &id).await;
-            let publish = match &model.run {
-                Some(run) => kernel.outbox.targets_of_run(&org, run).await?.into_iter().next(),
-                None => None,
-            };
+            let publish = self.publish_of(&model).await?;
             let seq = kernel.events.last_seq(&org, &call).await?;
             let mut journal = Journal::new(kernel.clone(), seq, publish);
             match found {
@@ -122,7 +117,7 @@ impl Calls {
             let found = self.read_file(Shelf::Voicemail, &org, &id).await;
             match (found.filter(|found| found.seconds >= MIN_MESSAGE_S), store::model(&kernel.db, &org, &call).await?) {
                 (Some(found), Some(model)) => {
-                    let mut journal = Journal::new(kernel.clone(), 0, None);
+                    let mut journal = Journal::new(kernel.clone(), 0, self.publish_of(&model).await?);
                     let left = args![&id, &org, found.seconds, &found.sha256, now_ms];
                     journal.row(Write::guarded(store::VOICEMAIL_LEFT, left));
                     let message = records::LeftMessage {
@@ -144,6 +139,14 @@ impl Calls {
             }
         }
         Ok(())
+    }
+
+    /// The publish URL of the run that drove a call.
+    async fn publish_of(&self, call: &CallModel) -> Result<Option<Target>, DbError> {
+        match &call.run {
+            Some(run) => Ok(self.kernel().outbox.targets_of_run(&call.org, run).await?.into_iter().next()),
+            None => Ok(None),
+        }
     }
 
     /// What a file holds; `None` when it is not there or holds no audio.

@@ -28,10 +28,10 @@ kernel::statements! {
           and (from_number = $7 or to_number = $7 or $7 is null)
         order by id desc limit $8";
     /// One call, to go on with.
-    CALL_MODEL = "select id, org, node, direction, from_number, to_number, run, masked, legs, started_at, ringing_at, answered_at
+    CALL_MODEL = "select id, org, node, direction, from_number, to_number, state, run, masked, legs, started_at, ringing_at, answered_at, ended_at
         from call where org = $1 and id = $2";
     /// Calls of a node that nobody has ended.
-    CALL_INTERRUPTED = "select id, org, node, direction, from_number, to_number, run, masked, legs, started_at, ringing_at, answered_at
+    CALL_INTERRUPTED = "select id, org, node, direction, from_number, to_number, state, run, masked, legs, started_at, ringing_at, answered_at, ended_at
         from call where node = $1 and ended_at is null and started_at < $2 order by id";
     /// The last number of a call's events.
     LAST_SEQ = "select max(seq) as seq from event where org = $1 and key = $2";
@@ -199,14 +199,13 @@ pub(crate) async fn interrupted(db: &Db, node: &str, until_ms: i64) -> Result<Ve
     Ok(found)
 }
 
-/// One call of an organisation, to write more of its events. Its end is left out.
+/// One call of an organisation, to write more of its events. Why it ended is left out.
 pub(crate) async fn model(db: &Db, org: &str, id: &str) -> Result<Option<CallModel>, DbError> {
     db.one(CALL_MODEL, args![org, id]).await?.as_ref().map(call_model).transpose()
 }
 
 fn call_model(row: &Row) -> Result<CallModel, DbError> {
     let run = row.text("run")?;
-    let answered_at_ms = row.opt_int("answered_at")?;
     Ok(CallModel {
         id: row.text("id")?.into(),
         org: row.text("org")?.into(),
@@ -217,13 +216,13 @@ fn call_model(row: &Row) -> Result<CallModel, DbError> {
         run: (!run.is_empty()).then_some(run),
         // The stored numbers are masked already.
         masked: false,
-        state: if answered_at_ms.is_some() { CallState::Answered } else { CallState::Initiated },
+        state: call_state(row)?,
         legs: row.json("legs")?,
         end: None,
         started_at_ms: row.int("started_at")?,
         ringing_at_ms: row.opt_int("ringing_at")?,
-        answered_at_ms,
-        ended_at_ms: None,
+        answered_at_ms: row.opt_int("answered_at")?,
+        ended_at_ms: row.opt_int("ended_at")?,
     })
 }
 
@@ -232,13 +231,12 @@ fn call_view(row: &Row) -> Result<CallView, DbError> {
     let ended_ms = row.opt_int("ended_at")?;
     let talk_ms = answered_ms.zip(ended_ms).map_or(0, |(from, until)| (until - from).max(0));
     let run = row.text("run")?;
-    let state = row.text("state")?;
     Ok(CallView {
         id: row.text("id")?,
         direction: direction(row)?,
         from: row.text("from_number")?,
         to: row.text("to_number")?,
-        state: CallState::parse(&state).ok_or_else(|| unreadable("state", &state))?,
+        state: call_state(row)?,
         cause: row.opt_text("cause")?,
         ended_by: row.opt_text("ended_by")?,
         flow_run_id: (!run.is_empty()).then_some(run),
@@ -248,6 +246,11 @@ fn call_view(row: &Row) -> Result<CallView, DbError> {
         ended_at: ended_ms.map(rfc3339),
         talk_s: talk_ms as f64 / 1000.0,
     })
+}
+
+fn call_state(row: &Row) -> Result<CallState, DbError> {
+    let text = row.text("state")?;
+    CallState::parse(&text).ok_or_else(|| unreadable("state", &text))
 }
 
 fn direction(row: &Row) -> Result<Direction, DbError> {

@@ -23,6 +23,7 @@ struct Crashed {
     call: String,
     ringing: String,
     recording: String,
+    message: String,
     _far: Vec<ScriptedLeg>,
 }
 
@@ -45,12 +46,33 @@ async fn crash(db: TestDb) -> Crashed {
     let ringing = stage.calls.place(stage.new_call("1001")).await.unwrap();
     let ring = stage.dialled().await.far;
     ring.tell(LegEvent::Ringing);
-    stage.kernel.db.writer().flush().await.unwrap();
-    let crashed =
-        Crashed { db, call: call.id.to_string(), ringing: ringing.id.to_string(), recording, _far: vec![far, ring] };
+    let (speaking, mouth, message) = leaves_a_message(&mut stage).await;
+    let crashed = Crashed {
+        db,
+        call: call.id.to_string(),
+        ringing: ringing.id.to_string(),
+        recording,
+        message,
+        _far: vec![far, ring, mouth],
+    };
     // kill -9: nothing of the process runs on.
-    std::mem::forget((call, ringing));
+    std::mem::forget((call, ringing, speaking));
     crashed
+}
+
+/// A call of the same run that is taking a message, and the message's id.
+async fn leaves_a_message(stage: &mut Stage) -> (Call, ScriptedLeg, String) {
+    let new = NewCall { run: Some("run_1".into()), ..stage.new_call("1001") };
+    let mut call = stage.calls.place(new).await.unwrap();
+    let far = stage.dialled().await.far;
+    far.tell(answered());
+    assert_eq!(next(&mut call).await, CallEvent::Answered);
+    call.voicemail(LeaveVoicemail { extension: "1001".into(), max_ms: 60_000, silence_ms: 5_000, beep: false });
+    let more = tokio::time::timeout(std::time::Duration::from_millis(20), call.next()).await;
+    assert!(more.is_err(), "the message goes on");
+    stage.kernel.db.writer().flush().await.unwrap();
+    let row = stage.kernel.db.one("select id from voicemail", vec![]).await.unwrap().unwrap();
+    (call, far, row.text("id").unwrap())
 }
 
 #[tokio::test]
@@ -65,7 +87,9 @@ async fn every_interrupted_call_is_completed_once() {
             let sql = "insert into setting (org, name, value) values ($1, $2, $3)";
             vec![kernel::Write::new(sql, kernel::args![&call.org, &call.id, now_ms.to_string()])]
         };
-        assert_eq!(stage.calls.recover(row).await.unwrap(), 2);
+        let message = records::file_name(&crashed.message);
+        stage.kernel.files.put(Shelf::Voicemail, &stage.org.id, &message, torn_file(3).into()).await.unwrap();
+        assert_eq!(stage.calls.recover(row).await.unwrap(), 3);
         assert_eq!(stage.calls.recover(row).await.unwrap(), 0, "a second time finds nothing");
 
         let kinds = stage.kinds(&crashed.call).await;
@@ -89,12 +113,20 @@ async fn every_interrupted_call_is_completed_once() {
         assert_eq!(bytes[..44], record::header(8_000, 16_000), "the header is whole again");
         assert_eq!(bytes.len(), 44 + 64_000);
 
+        let ready = stage.event(&crashed.call, "recording.ready").await;
+        assert_eq!(ready["call"]["state"], "completed", "the call was over when its file was");
+        let left = stage.event(&crashed.message, "voicemail.left").await;
+        assert_eq!((&left["call"]["state"], &left["data"]["seconds"]), (&json!("completed"), &json!(3.0)));
+
         let rows = stage.kernel.db.all("select name from setting where value <> ''", vec![]).await.unwrap();
-        assert_eq!(rows.len(), 2, "the driver's rows came with the ends");
+        assert_eq!(rows.len(), 3, "the driver's rows came with the ends");
         let owed = "select d.kind from delivery d join webhook w on w.id = d.webhook where w.run = 'run_1' and d.key = $1 order by d.position";
         let owed = stage.kernel.db.all(owed, kernel::args![&crashed.call]).await.unwrap();
         let owed: Vec<_> = owed.iter().map(|row| row.text("kind").unwrap()).collect();
         assert_eq!(owed, kinds, "all of it goes to the run's own publish URL");
+        let message = "select kind from delivery where key = $1";
+        let message = stage.kernel.db.all(message, kernel::args![&crashed.message]).await.unwrap();
+        assert_eq!(message.len(), 1, "and so does the message");
     }
 }
 
