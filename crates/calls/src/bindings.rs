@@ -79,6 +79,7 @@ impl Bindings {
             after.push(binding.clone());
         }
         if after.len() > MAX_BINDINGS {
+            // Who registers at this very moment is not seen: the next change makes room for it.
             after.sort_by_key(|binding| std::cmp::Reverse(binding.expires_at_ms));
             gone.extend(after.drain(MAX_BINDINGS..).map(|binding| binding.contact));
         }
@@ -87,13 +88,22 @@ impl Bindings {
         let kept = change.save.iter().filter(|binding| !gone.contains(&binding.contact));
         writes.extend(kept.map(|binding| save(binding, &self.node)));
         self.db.writer().commit(writes).await?;
-        let key: Key = (org.into(), extension.into());
-        if after.is_empty() {
-            self.map().remove(&key);
-        } else {
-            self.map().insert(key, after);
-        }
+        self.remember(org, extension, &gone, change.save);
         Ok(())
+    }
+
+    /// Brings memory up to date with a commit: contact by contact, because another device of the
+    /// extension may have registered while it was under way.
+    fn remember(&self, org: &str, extension: &str, gone: &[String], saved: Vec<Binding>) {
+        let key: Key = (org.into(), extension.into());
+        let mut known = self.map();
+        let bindings = known.entry(key.clone()).or_default();
+        let is_saved = |binding: &Binding| saved.iter().any(|saved| saved.contact == binding.contact);
+        bindings.retain(|binding| !gone.contains(&binding.contact) && !is_saved(binding));
+        bindings.extend(saved.into_iter().filter(|binding| !gone.contains(&binding.contact)));
+        if bindings.is_empty() {
+            known.remove(&key);
+        }
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<Key, Vec<Binding>>> {

@@ -69,3 +69,23 @@ async fn an_extension_has_so_many_contacts_and_no_more() {
     assert_eq!(rows.len(), MAX_BINDINGS);
     assert!(rows[0].text("contact").unwrap().contains("%20"));
 }
+
+#[tokio::test]
+async fn devices_that_register_at_the_same_moment_are_all_kept() {
+    let test = TestDb::sqlite().await;
+    let bindings = Bindings::load(test.db.clone(), "node1".into(), 0).await.unwrap();
+    bindings.change("org_a", "1001", save(vec![contact(1, 5_000)]), 0).await.unwrap();
+    let leaving = BindingChange { save: Vec::new(), remove: vec![contact(1, 5_000).contact] };
+    // All are begun before any of them is committed.
+    let (left, second, third) = tokio::join!(
+        bindings.change("org_a", "1001", leaving, 0),
+        bindings.change("org_a", "1001", save(vec![contact(2, 5_000)]), 0),
+        bindings.change("org_a", "1001", save(vec![contact(3, 5_000)]), 0),
+    );
+    assert!(left.is_ok() && second.is_ok() && third.is_ok());
+    let mut known: Vec<String> = bindings.of("org_a", "1001", 0).into_iter().map(|binding| binding.contact).collect();
+    known.sort();
+    assert_eq!(known, [contact(2, 0).contact, contact(3, 0).contact]);
+    let again = Bindings::load(test.db.clone(), "node1".into(), 0).await.unwrap();
+    assert_eq!(again.of("org_a", "1001", 0).len(), 2, "as the store has it");
+}

@@ -21,7 +21,7 @@ use super::sdp::{Protection, Session};
 use super::session_timer::MIN_INTERVAL_S;
 use super::uri::{self, NameAddr, Uri};
 use crate::leg::{Leg, LegEvents, LegId};
-use crate::ports::{Credential, LineIdentity, PortResult, TrunkId};
+use crate::ports::{Credential, LineIdentity, PortResult, Ports, TrunkId};
 use crate::voice::{CallerId, Incoming, Source};
 use media::codec::CodecKind;
 use media::srtp::Keys;
@@ -32,6 +32,8 @@ const OWN_REALM: &str = "tandem";
 const DOMAIN_LIFE_MS: i64 = 30_000;
 /// Most domains remembered.
 const MAX_DOMAINS: usize = 1_024;
+/// Questions to the floors above at once for senders who have proven nothing.
+const MAX_UNPROVEN: usize = 64;
 /// Calls that the floors above have not touched yet; past it new ones are refused.
 const MAX_UNTOUCHED: usize = 256;
 /// What a refused caller is told to wait, seconds.
@@ -50,8 +52,8 @@ pub(crate) struct Waiting {
 /// What a job found out about a waiting request.
 #[expect(clippy::large_enum_variant, reason = "it only lives in a box, from the job to the endpoint")]
 pub(crate) enum Answer {
-    /// Whose domain it is meant for, and the host that said so.
-    Domain(Waiting, PortResult<Option<(String, String)>>),
+    /// What the hosts that it names stand for; its nonce was no good when it had one.
+    Domain(Waiting, PortResult<Vec<(String, Option<String>)>>, bool),
     /// The credential that it claims, with its domain.
     Credential(Waiting, Claim, PortResult<Option<(String, Option<Credential>)>>),
     /// The bindings it would change.
@@ -60,18 +62,41 @@ pub(crate) enum Answer {
     Stored(Waiting, PortResult<Applied>),
 }
 
-/// Domains that were asked for lately.
+/// Domains that were asked for lately; strangers' hosts (`None`) too.
 #[derive(Debug, Default)]
 pub(crate) struct Domains {
     known: HashMap<String, (Option<String>, i64)>,
+    /// Questions under way for senders who have proven nothing.
+    asking: usize,
+}
+
+/// What is known of the domain of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Known {
+    Ours(String),
+    Strangers,
+    /// It has to be asked for.
+    Nothing,
 }
 
 impl Domains {
-    fn get(&self, host: &str, now: i64) -> Option<Option<String>> {
-        self.known.get(host).filter(|(_, until)| now < *until).map(|(domain, _)| domain.clone())
+    /// The domain that the first of these hosts stands for, as it is remembered.
+    fn of(&self, hosts: &[String], now: i64) -> Known {
+        for host in hosts {
+            match self.known.get(host).filter(|(_, until)| now < *until) {
+                Some((Some(domain), _)) => return Known::Ours(domain.clone()),
+                Some((None, _)) => {}
+                None => return Known::Nothing,
+            }
+        }
+        Known::Strangers
     }
 
+    /// Remembers a host. Strangers' names, of which there is no end, make room first.
     fn learn(&mut self, host: String, domain: Option<String>, now: i64) {
+        if self.known.len() >= MAX_DOMAINS {
+            self.known.retain(|_, (domain, _)| domain.is_some());
+        }
         if self.known.len() >= MAX_DOMAINS {
             self.known.clear();
         }
@@ -81,6 +106,20 @@ impl Domains {
     pub(crate) fn sweep(&mut self, now: i64) {
         self.known.retain(|_, (_, until)| now < *until);
     }
+}
+
+/// Which domain some hosts stand for: what each was found to be, up to the first of ours.
+async fn look_up(ports: &dyn Ports, hosts: Vec<String>) -> PortResult<Vec<(String, Option<String>)>> {
+    let mut found = Vec::with_capacity(hosts.len());
+    for host in hosts {
+        let domain = ports.domain(&host).await?;
+        let is_ours = domain.is_some();
+        found.push((host, domain));
+        if is_ours {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 impl Endpoint {
@@ -122,8 +161,7 @@ impl Endpoint {
     /// An INVITE that opens a call.
     fn invited(&mut self, waiting: Waiting) {
         let Waiting { request, flow, .. } = &waiting;
-        let per_second = i64::from(self.config.limits.calls_per_second);
-        if self.untouched >= MAX_UNTOUCHED || !self.new_calls.take(per_second, (per_second / 2).max(1), self.now) {
+        if self.untouched >= MAX_UNTOUCHED {
             metrics::counter!("sip_refused_calls").increment(1);
             return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
         }
@@ -149,11 +187,25 @@ impl Endpoint {
         let via_port = request.top_via().and_then(|via| via.port).unwrap_or(5060);
         match self.carriers.source(flow.remote.ip(), [flow.remote.port(), via_port]) {
             Some((trunk, org)) => {
+                if !self.may_call() {
+                    return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
+                }
                 self.serve(request, &waiting.tx, flow, Method::Invite, None);
                 self.accept(waiting, Source::Trunk { trunk, org }, Protection::AsOffered);
             }
             None => self.prove(waiting, Method::Invite),
         }
+    }
+
+    /// Counts a call against the server's own limit, once it is known who makes it: a stranger's
+    /// flood takes nobody's turn.
+    fn may_call(&mut self) -> bool {
+        let per_second = i64::from(self.config.limits.calls_per_second);
+        let may = self.new_calls.take(per_second, (per_second / 2).max(1), self.now);
+        if !may {
+            metrics::counter!("sip_refused_calls").increment(1);
+        }
+        may
     }
 
     /// The leg of ours that sent this INVITE, by what nobody else can guess: its tag and Call-ID.
@@ -167,28 +219,41 @@ impl Endpoint {
     // --- who sends it
 
     /// Lets the sender prove who he is: challenges a request without an answer, checks one with.
+    ///
+    /// Only an answer to a challenge that we sent to this very address is worth a transaction and a
+    /// look-up; everything else is answered without state, so that a forged source gains nothing.
     fn prove(&mut self, waiting: Waiting, method: Method) {
-        let hosts = domain_hosts(&waiting.request, method);
-        let claim = claim(&waiting.request);
-        let Some(claim) = claim else {
-            let known = hosts.iter().find_map(|host| self.domains.get(host, self.now).flatten());
-            return match known {
-                Some(domain) => self.challenge(&waiting, &domain, false),
-                None => self.ask_domain(waiting, hosts),
-            };
+        let Waiting { request, flow, .. } = &waiting;
+        let hosts = domain_hosts(request, method);
+        let Some(claim) = claim(request) else {
+            return self.ask(waiting, hosts, false);
         };
+        let peer = flow.remote.ip();
+        if !self.nonces.recognises(&claim, peer, self.now) {
+            return self.ask(waiting, hosts, true);
+        }
+        if !claim.is_for(request.request_uri(), &hosts) {
+            return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad digest uri\""));
+        }
+        if self.edge.gate.is_locked(peer, &claim.username, self.now) {
+            return self.refuse(request, flow, 403, |draft| draft);
+        }
+        let known = self.domains.of(&hosts, self.now);
         let refused = waiting.clone();
         let ports = Arc::clone(&self.ports);
         self.serve(&waiting.request, &waiting.tx, &waiting.flow, method, None);
         let started = self.start(Box::pin(async move {
             let found = async {
-                for host in hosts {
-                    if let Some(domain) = ports.domain(&host).await? {
-                        let credential = ports.credential(&domain, &claim.username).await?;
-                        return Ok(Some((domain, credential)));
-                    }
-                }
-                Ok(None)
+                let domain = match known {
+                    Known::Ours(domain) => Some(domain),
+                    Known::Strangers => None,
+                    Known::Nothing => look_up(&*ports, hosts).await?.pop().and_then(|(_, domain)| domain),
+                };
+                let Some(domain) = domain else {
+                    return Ok(None);
+                };
+                let credential = ports.credential(&domain, &claim.username).await?;
+                Ok(Some((domain, credential)))
             }
             .await;
             Outcome::Admission(Box::new(Answer::Credential(waiting, claim, found)))
@@ -198,37 +263,51 @@ impl Endpoint {
         }
     }
 
-    fn ask_domain(&mut self, waiting: Waiting, hosts: Vec<String>) {
+    /// Asks the sender for a password in the domain that he names, when it is one of ours.
+    fn ask(&mut self, waiting: Waiting, hosts: Vec<String>, stale: bool) {
+        match self.domains.of(&hosts, self.now) {
+            Known::Ours(domain) => return self.challenge(&waiting, &domain, stale),
+            Known::Strangers => return self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
+            Known::Nothing => {}
+        }
+        let refused = waiting.clone();
         let ports = Arc::clone(&self.ports);
-        // Unanswered when there are too many jobs: the request will be repeated.
-        self.start(Box::pin(async move {
-            let found = async {
-                for host in hosts {
-                    if let Some(domain) = ports.domain(&host).await? {
-                        return Ok(Some((host, domain)));
-                    }
-                }
-                Ok(None)
+        let started = self.domains.asking < MAX_UNPROVEN
+            && self.start(Box::pin(async move {
+                let found = look_up(&*ports, hosts).await;
+                Outcome::Admission(Box::new(Answer::Domain(waiting, found, stale)))
+            }));
+        if started {
+            self.domains.asking += 1;
+        } else {
+            self.refuse(&refused.request, &refused.flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
+        }
+    }
+
+    /// What the hosts of a request stand for is known now.
+    fn domain_found(&mut self, waiting: &Waiting, found: PortResult<Vec<(String, Option<String>)>>, stale: bool) {
+        self.domains.asking = self.domains.asking.saturating_sub(1);
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(%error, "a domain could not be looked up");
+                return self.refuse(&waiting.request, &waiting.flow, 500, |draft| draft);
             }
-            .await;
-            Outcome::Admission(Box::new(Answer::Domain(waiting, found)))
-        }));
+        };
+        let ours = found.last().and_then(|(_, domain)| domain.clone());
+        for (host, domain) in found {
+            self.domains.learn(host, domain, self.now);
+        }
+        match ours {
+            Some(domain) => self.challenge(waiting, &domain, stale),
+            None => self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
+        }
     }
 
     /// A job about a waiting request is done.
     pub(crate) fn admission_answered(&mut self, answer: Answer) {
         match answer {
-            Answer::Domain(waiting, found) => match found {
-                Ok(Some((host, domain))) => {
-                    self.domains.learn(host, Some(domain.clone()), self.now);
-                    self.challenge(&waiting, &domain, false);
-                }
-                Ok(None) => self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
-                Err(error) => {
-                    warn!(%error, "a domain could not be looked up");
-                    self.refuse(&waiting.request, &waiting.flow, 500, |draft| draft);
-                }
-            },
+            Answer::Domain(waiting, found, stale) => self.domain_found(&waiting, found, stale),
             Answer::Credential(waiting, claim, found) => match found {
                 Ok(Some((domain, credential))) => self.judge(waiting, &claim, &domain, credential),
                 Ok(None) => self.fail(&waiting, 403),
@@ -268,16 +347,17 @@ impl Endpoint {
             };
             claim.proves(ha1, method.as_str(), &request.body)
         });
+        let ip = waiting.flow.remote.ip();
         let Some(credential) = proven else {
-            let ip = waiting.flow.remote.ip();
             info!(%ip, user = claim.username, "a SIP password was wrong");
-            if let Some(until) = self.edge.gate.failed(ip, self.now) {
+            if let Some(until) = self.edge.gate.failed(ip, &claim.username, self.now) {
                 warn!(%ip, "an address is banned for guessing passwords");
                 self.ports.banned(ip, until);
             }
             return self.fail(&waiting, 403);
         };
-        if self.nonces.judge(claim, self.now) == Freshness::Stale {
+        self.edge.gate.proven(ip, &claim.username);
+        if self.nonces.judge(claim) == Freshness::Stale {
             return self.challenge(&waiting, domain, true);
         }
         if self.servers.get(&waiting.tx).is_some_and(|entry| entry.cancelled) {
@@ -286,13 +366,16 @@ impl Endpoint {
         if method == Method::Register {
             return self.read_bindings(waiting, credential);
         }
+        if !self.may_call() {
+            return self.fail(&waiting, 503);
+        }
         let protection = if credential.srtp { Protection::Required } else { Protection::AsOffered };
         self.accept(waiting, Source::Line(credential.identity), protection);
     }
 
     /// Asks for a password, in both hashes. Needs no transaction; closes one when there is one.
     fn challenge(&mut self, waiting: &Waiting, domain: &str, stale: bool) {
-        let nonce = self.nonces.issue(self.now, self.ids.bytes());
+        let nonce = self.nonces.issue(waiting.flow.remote.ip(), self.now, self.ids.bytes());
         let challenges = digest::challenges(realm(domain), &nonce, stale, self.config.digest_sha256);
         let tag = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
         let mut draft = Draft::response(&waiting.request, waiting.flow.remote, 401, Some(&tag));

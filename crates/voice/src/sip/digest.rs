@@ -1,17 +1,19 @@
 //! Digest authentication (RFC 3261 §22, RFC 7616, RFC 8760), both roles, MD5 and SHA-256.
 //!
-//! As a server we store HA1 only. A nonce proves by itself that it is ours and how old it is; only
-//! nonces that were used are remembered, with the counts seen, so that no answer is good twice.
+//! As a server we store HA1 only. A nonce proves by itself that it is ours, for which address it was
+//! made and how old it is; only nonces that were used are remembered, with the counts seen, so that no
+//! answer is good twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::uri;
+use super::uri::{self, Uri};
 use crate::ports::Secret;
 
 /// How long a nonce is good for, ms. Past it the client repeats with the next one, unasked.
@@ -139,6 +141,20 @@ impl Claim {
         })
     }
 
+    /// Whether it was made for this Request-URI, or for one of the same user that a proxy of ours
+    /// (`hosts`) has rewritten since: else it was overheard and sent elsewhere (RFC 7616 §3.4.6).
+    pub(crate) fn is_for(&self, request_uri: &str, hosts: &[String]) -> bool {
+        if self.uri == request_uri {
+            return true;
+        }
+        let (Some(signed), Some(asked)) = (Uri::parse(&self.uri), Uri::parse(request_uri)) else {
+            return false;
+        };
+        signed.user_text() == asked.user_text()
+            && (signed.host.eq_ignore_ascii_case(asked.host)
+                || hosts.iter().any(|host| host.eq_ignore_ascii_case(signed.host)))
+    }
+
     /// Whether the response was made from this HA1 for this request.
     pub(crate) fn proves(&self, ha1: &Secret, method: &str, body: &[u8]) -> bool {
         let expected = answer_hash(self.algorithm, ha1, &self.nonce, self.qop.as_ref(), method, &self.uri, body);
@@ -175,10 +191,10 @@ fn answer_hash(
     }
 }
 
-/// Whether a nonce may be used, decided after the response itself was found good.
+/// Whether a nonce's count may be used, decided after the response itself was found good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Ours, young, and this count was not seen.
+    /// This count was not seen.
     Fresh,
     /// Ask again with `stale=true`: the password is right, the nonce is not.
     Stale,
@@ -223,34 +239,42 @@ impl Nonces {
         Self { key, used: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// A nonce: time, randomness and a seal over both.
-    pub(crate) fn issue(&self, now_ms: i64, random: [u8; 8]) -> String {
+    /// A nonce for a peer: time, randomness, and a seal over both and its address, so that nobody
+    /// can use it who does not receive there.
+    pub(crate) fn issue(&self, peer: IpAddr, now_ms: i64, random: [u8; 8]) -> String {
         let mut text = format!("{now_ms:012x}{}", hex(&random));
-        let seal = self.seal(&text);
+        let seal = self.seal(&text, peer);
         text.push_str(&seal);
         text
     }
 
-    fn seal(&self, text: &str) -> String {
+    fn seal(&self, text: &str, peer: IpAddr) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else {
             return String::new(); // an HMAC key may have any length
         };
         mac.update(text.as_bytes());
+        match peer.to_canonical() {
+            IpAddr::V4(ip) => mac.update(&ip.octets()),
+            IpAddr::V6(ip) => mac.update(&ip.octets()),
+        }
         let mut seal = hex(&mac.finalize().into_bytes());
         seal.truncate(32);
         seal
     }
 
-    /// Judges the nonce of a claim that has proven its password, and takes its count.
-    pub(crate) fn judge(&mut self, claim: &Claim, now_ms: i64) -> Freshness {
+    /// Whether a claim's nonce is one of ours, made for this peer and young: only then is the claim
+    /// worth looking at. Costs one hash and no look-up.
+    pub(crate) fn recognises(&self, claim: &Claim, peer: IpAddr, now_ms: i64) -> bool {
         let Some((text, seal)) = claim.nonce.split_at_checked(28) else {
-            return Freshness::Stale;
+            return false;
         };
-        let ours: bool = self.seal(text).as_bytes().ct_eq(seal.as_bytes()).into();
         let born = text.get(..12).and_then(|digits| i64::from_str_radix(digits, 16).ok()).unwrap_or(0);
-        if !ours || !(0..=NONCE_LIFE_MS).contains(&(now_ms - born)) {
-            return Freshness::Stale;
-        }
+        (0..=NONCE_LIFE_MS).contains(&(now_ms - born))
+            && bool::from(self.seal(text, peer).as_bytes().ct_eq(seal.as_bytes()))
+    }
+
+    /// Takes the count of a claim that was recognised and has proven its password.
+    pub(crate) fn judge(&mut self, claim: &Claim) -> Freshness {
         // Without qop there is no count: such a nonce is good once (count 1).
         let count = claim.qop.as_ref().map_or(1, |qop| qop.count);
         if !self.used.contains_key(claim.nonce.as_str()) {
@@ -431,6 +455,8 @@ mod tests {
         assert_eq!(Challenge::choose([other].into_iter()), None);
     }
 
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
     /// A client that answers our own challenge, as often as asked.
     fn claim(nonce: &str, count: u32, algorithm: Algorithm) -> Claim {
         let values = challenges("tandem", nonce, false, true);
@@ -443,7 +469,7 @@ mod tests {
     #[test]
     fn sip_trap_02_a_nonce_counts_far_beyond_0x100() {
         let mut nonces = Nonces::new([7; 32]);
-        let nonce = nonces.issue(1_000, [1; 8]);
+        let nonce = nonces.issue(HOME, 1_000, [1; 8]);
         for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
             let ha1 = algorithm.ha1("10\"01", "tandem", "pw");
             let first = if algorithm == Algorithm::Md5 { 1 } else { 0x1000 };
@@ -452,8 +478,9 @@ mod tests {
                 assert!(claim.proves(&ha1, "REGISTER", b""));
                 assert!(!claim.proves(&ha1, "INVITE", b""));
                 assert!(!claim.proves(&algorithm.ha1("10\"01", "tandem", "wrong"), "REGISTER", b""));
-                assert_eq!(nonces.judge(&claim, 2_000), Freshness::Fresh, "{count:#x}");
-                assert_eq!(nonces.judge(&claim, 2_000), Freshness::Stale, "a replay of {count:#x}");
+                assert!(nonces.recognises(&claim, HOME, 2_000));
+                assert_eq!(nonces.judge(&claim), Freshness::Fresh, "{count:#x}");
+                assert_eq!(nonces.judge(&claim), Freshness::Stale, "a replay of {count:#x}");
             }
         }
     }
@@ -461,8 +488,8 @@ mod tests {
     #[test]
     fn counts_may_come_out_of_order_within_a_window() {
         let mut nonces = Nonces::new([7; 32]);
-        let nonce = nonces.issue(0, [1; 8]);
-        let mut judge = |count| nonces.judge(&claim(&nonce, count, Algorithm::Md5), 0);
+        let nonce = nonces.issue(HOME, 0, [1; 8]);
+        let mut judge = |count| nonces.judge(&claim(&nonce, count, Algorithm::Md5));
         assert_eq!(judge(100), Freshness::Fresh);
         assert_eq!(judge(98), Freshness::Fresh);
         assert_eq!(judge(98), Freshness::Stale);
@@ -472,16 +499,34 @@ mod tests {
     }
 
     #[test]
-    fn old_and_foreign_nonces_are_stale() {
+    fn nonces_that_are_old_foreign_or_made_for_another_are_not_recognised() {
         let mut nonces = Nonces::new([7; 32]);
-        let nonce = nonces.issue(0, [1; 8]);
-        assert_eq!(nonces.judge(&claim(&nonce, 1, Algorithm::Md5), NONCE_LIFE_MS + 1), Freshness::Stale);
-        let foreign = Nonces::new([8; 32]).issue(0, [1; 8]);
-        assert_eq!(nonces.judge(&claim(&foreign, 1, Algorithm::Md5), 0), Freshness::Stale);
-        assert_eq!(nonces.judge(&claim("short", 1, Algorithm::Md5), 0), Freshness::Stale);
-        nonces.judge(&claim(&nonce, 1, Algorithm::Md5), 0);
+        let nonce = nonces.issue(HOME, 0, [1; 8]);
+        let of = |nonce: &str| claim(nonce, 1, Algorithm::Md5);
+        assert!(nonces.recognises(&of(&nonce), HOME, NONCE_LIFE_MS));
+        assert!(!nonces.recognises(&of(&nonce), HOME, NONCE_LIFE_MS + 1), "old");
+        assert!(!nonces.recognises(&of(&nonce), IpAddr::from([192, 0, 2, 2]), 1), "another's");
+        assert!(!nonces.recognises(&of(&Nonces::new([8; 32]).issue(HOME, 0, [1; 8])), HOME, 1), "foreign");
+        assert!(!nonces.recognises(&of("short"), HOME, 1));
+        nonces.judge(&of(&nonce));
         assert_eq!(nonces.used.len(), 1);
         nonces.sweep(NONCE_LIFE_MS + 1);
         assert!(nonces.used.is_empty() && nonces.order.is_empty());
+    }
+
+    #[test]
+    fn an_answer_is_good_for_the_target_it_was_made_for() {
+        let text = |uri: &str| {
+            format!(r#"Digest username="u", realm="r", nonce="n", uri="{uri}", response="x", algorithm=MD5"#)
+        };
+        let claim = |uri: &str| Claim::parse(&text(uri)).unwrap();
+        let hosts = ["acme.example".to_owned(), "192.0.2.9".to_owned()];
+        let asked = "sip:+4420@192.0.2.9:5060;transport=tcp";
+        for good in [asked, "sip:+4420@192.0.2.9", "sip:+4420@ACME.example;user=phone", "sip:%2B4420@acme.example"] {
+            assert!(claim(good).is_for(asked, &hosts), "{good}");
+        }
+        for bad in ["sip:2000@192.0.2.9", "sip:+4420@evil.example", "sip:192.0.2.9", "/index.html", ""] {
+            assert!(!claim(bad).is_for(asked, &hosts), "{bad}");
+        }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct MapPorts {
     pub(crate) bindings: Mutex<HashMap<String, Vec<Binding>>>,
     pub(crate) trunks: Mutex<Vec<TrunkConfig>>,
     pub(crate) trunk_states: Mutex<Vec<TrunkState>>,
+    /// The hosts whose domain was asked for.
+    pub(crate) hosts_asked: Mutex<Vec<String>>,
 }
 
 pub(crate) fn ha1_md5(user: &str, realm: &str, password: &str) -> String {
@@ -69,6 +71,7 @@ impl Ports for MapPorts {
 
     fn domain<'a>(&'a self, host: &'a str) -> BoxFuture<'a, PortResult<Option<String>>> {
         async move {
+            self.hosts_asked.lock().unwrap().push(host.to_owned());
             Ok(match host {
                 "acme.example" => Some("acme.example".to_owned()),
                 "localhost" | "127.0.0.1" | "::1" => Some(String::new()),

@@ -8,4 +8,5 @@ mod incoming;
 mod phones;
 mod registering;
 mod sipp;
+mod strangers;
 mod traps;
