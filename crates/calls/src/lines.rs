@@ -37,7 +37,7 @@ kernel::statements! {
     /// Whether whoever calls in vain may leave a message.
     SET_VOICEMAIL = "update extension set voicemail = $3 where org = $1 and number = $2";
     /// The extensions of an organisation.
-    EXTENSIONS = "select number, person, name, domain from extension where org = $1 order by number limit 5000";
+    EXTENSIONS = "select number, person, name, domain, voicemail from extension where org = $1 order by number limit 5000";
 }
 
 /// A person to be made, with or without a phone.
@@ -90,6 +90,8 @@ pub struct ExtensionEntry {
     pub name: String,
     /// `""` is the server's own address.
     pub domain: String,
+    /// Whether whoever calls in vain may leave a message.
+    pub voicemail: bool,
 }
 
 /// Makes a person, and with an extension its number and first SIP credential, in one commit.
@@ -132,6 +134,7 @@ pub async fn extensions(kernel: &Kernel, org: &str) -> Result<Vec<ExtensionEntry
                 person: row.text("person")?,
                 name: row.text("name")?,
                 domain: row.text("domain")?,
+                voicemail: row.bool("voicemail")?,
             })
         })
         .collect()

@@ -2,13 +2,10 @@
 //!
 //! Invariant: slug, cloud_sid, SIP domain and host name each lead to one organisation at most.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use crate::args;
 use crate::db::Row;
 use crate::kernel::Kernel;
+use crate::org_settings::{self, OrgSettings};
 use crate::record::{RecordError, check_name, is_host};
 
 /// Longest slug, in characters.
@@ -31,7 +28,6 @@ crate::statements! {
         order by slug limit $1";
     INSERT = "insert into org (id, slug, name, cloud_sid, zone, sip_domain, host, settings, created_at) \
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    SET_SETTINGS = "update org set settings = $3, version = version + 1 where id = $1 and version = $2";
 }
 
 /// One organisation.
@@ -55,41 +51,6 @@ pub struct Org {
     pub settings: OrgSettings,
     /// For guarded changes.
     pub version: i64,
-}
-
-/// What an organisation's administrators decide; JSON in the store.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct OrgSettings {
-    /// Numbers, besides those bound here, that the organisation may show as caller id; E.164, the first is the default.
-    pub caller_ids: Vec<String>,
-    /// Prefixes (E.164) that may be dialled although they are premium; emergency numbers stay closed.
-    pub dial_allow: Vec<String>,
-    /// If not empty, only numbers with one of these prefixes may be dialled.
-    pub dial_only: Vec<String>,
-    /// Whether flows may dial `sip:` addresses.
-    pub dial_sip: bool,
-    /// Numbers that callbacks never ring; E.164.
-    pub do_not_call: Vec<String>,
-    /// When callbacks wait, in the organisation's zone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quiet_hours: Option<QuietHours>,
-    /// Spoken to both parties before a recording begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recording_announcement: Option<String>,
-    /// Days that things are kept, by kind; absent = for ever.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub retention_days: BTreeMap<String, u32>,
-}
-
-/// From one time of day to another, over midnight when `to` is earlier.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct QuietHours {
-    /// `HH:MM`.
-    pub from: String,
-    /// `HH:MM`.
-    pub to: String,
 }
 
 /// What is needed to make an organisation.
@@ -131,7 +92,7 @@ impl Kernel {
             settings: OrgSettings::default(),
             version: 1,
         };
-        let settings = to_json(&org.settings)?;
+        let settings = org_settings::to_json(&org.settings)?;
         let taken = self.who_has(&org).await?;
         if let Some(error) = taken {
             return Err(error);
@@ -224,18 +185,6 @@ impl Kernel {
         rows.iter().map(read).collect()
     }
 
-    /// Changes the settings of the version that was read.
-    ///
-    /// # Errors
-    /// [`RecordError::Conflict`] when it was changed since.
-    pub async fn set_org_settings(&self, org: &str, version: i64, settings: &OrgSettings) -> Result<(), RecordError> {
-        let changed = self.db.run(SET_SETTINGS, args![org, version, to_json(settings)?]).await?;
-        if changed == 0 {
-            return Err(RecordError::Conflict);
-        }
-        Ok(())
-    }
-
     async fn read_org(&self, statement: &'static str, value: &str) -> Result<Option<Org>, RecordError> {
         self.db.one(statement, args![value]).await?.as_ref().map(read).transpose()
     }
@@ -264,10 +213,6 @@ fn read(row: &Row) -> Result<Org, RecordError> {
         settings: row.json("settings")?,
         version: row.int("version")?,
     })
-}
-
-fn to_json(settings: &OrgSettings) -> Result<String, RecordError> {
-    serde_json::to_string(settings).map_err(|e| RecordError::invalid("settings", e.to_string()))
 }
 
 /// Small letters, digits and single hyphens between them.
@@ -366,18 +311,6 @@ mod tests {
             assert_eq!(refused.to_string(), "slug: \"acme\" is taken");
             let refused = kernel.create_org(named(None, Some("a.test"))).await.unwrap_err();
             assert_eq!(refused.to_string(), "host: \"a.test\" is taken");
-        }
-    }
-
-    #[tokio::test]
-    async fn settings_change_only_in_the_version_that_was_read() {
-        for kernel in testing::each().await {
-            let org = kernel.create_org(NewOrg { name: "A".into(), ..NewOrg::default() }).await.unwrap();
-            let settings = OrgSettings { dial_sip: true, ..OrgSettings::default() };
-            kernel.set_org_settings(&org.id, org.version, &settings).await.unwrap();
-            let again = kernel.set_org_settings(&org.id, org.version, &OrgSettings::default()).await;
-            assert!(matches!(again, Err(RecordError::Conflict)));
-            assert_eq!(kernel.find_org("a").await.unwrap().settings, settings);
         }
     }
 

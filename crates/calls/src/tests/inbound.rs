@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use kernel::org::OrgSettings;
 use serde_json::json;
 use tokio::sync::mpsc;
 use voice::Target;
@@ -243,8 +242,8 @@ async fn the_dial_plan_of_the_organisation_holds_for_phones() {
     let stage = Stage::new().await;
     stage.person("1001", 1).await;
     stage.trunk("+442071838751").await;
-    let settings = OrgSettings { dial_only: vec!["+44".into()], ..OrgSettings::default() };
-    stage.kernel.set_org_settings(&stage.org.id, stage.org.version, &settings).await.unwrap();
+    let change = serde_json::json!({"dial_only": ["+44"]});
+    stage.kernel.change_org_settings(&stage.org.id, change.as_object().unwrap()).await.unwrap();
     let mut caller = stage.phone_calls("1001", "+14155550100").await;
     asked_signal(&mut caller, Signal::Hangup(Cause::Rejected)).await;
 }

@@ -90,7 +90,14 @@ fn memory_of_credentials_is_bounded() {
 async fn every_statement_prepares_on_both_engines() {
     for kernel in crate::db::testing::TestDb::each().await {
         let bad = kernel
-            .unpreparable(&[ALL, crate::person::ALL, crate::app::ALL, crate::org::ALL, crate::session::ALL])
+            .unpreparable(&[
+                ALL,
+                crate::person::ALL,
+                crate::app::ALL,
+                crate::org::ALL,
+                crate::org_settings::ALL,
+                crate::session::ALL,
+            ])
             .await;
         assert!(bad.is_empty(), "{bad:#?}");
     }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{audio, numbers, sight::Sight, voicemail};
+use super::{audio, extensions, numbers, sight::Sight, voicemail};
 
 /// All routes of the desk.
 pub fn routes<S>() -> OpenApiRouter<S>
@@ -31,6 +31,8 @@ where
         .routes(routes!(audio::message))
         .routes(routes!(voicemail::list))
         .routes(routes!(voicemail::read, voicemail::delete))
+        .routes(routes!(extensions::list))
+        .routes(routes!(extensions::change))
         .routes(routes!(numbers::list))
         .routes(routes!(numbers::read, numbers::bind, numbers::release))
 }

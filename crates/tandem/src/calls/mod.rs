@@ -3,6 +3,7 @@
 
 pub mod api;
 mod audio;
+mod extensions;
 mod numbers;
 mod sight;
 mod store;

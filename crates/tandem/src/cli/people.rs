@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use kernel::app::NewApp;
 use kernel::org::NewOrg;
-use kernel::{Kernel, Role, Scope};
-use serde_json::json;
+use kernel::{Kernel, RecordError, Role, Scope};
+use serde_json::{Map, Value, json};
 
 use super::{Answer, CliError};
 
@@ -25,6 +25,14 @@ pub enum OrgVerb {
         /// The host name of its keyless pages
         #[arg(long)]
         host: Option<String>,
+    },
+    /// Change settings of an organisation, such as do_not_call=+442071838750 quiet_hours=21:00-08:00
+    Set {
+        /// Id or slug of the organisation
+        org: String,
+        /// Lists with commas; an empty value puts a setting back
+        #[arg(value_name = "KEY=VALUE", required = true, value_parser = key_value)]
+        settings: Vec<(String, String)>,
     },
 }
 
@@ -71,6 +79,9 @@ pub struct NewUser {
     /// The number of the person's phone inside the organisation
     #[arg(long, value_name = "NUMBER")]
     extension: Option<String>,
+    /// Whoever calls the extension in vain may leave a message
+    #[arg(long, requires = "extension")]
+    voicemail: bool,
     /// Read the password for signing in from the first line of stdin
     #[arg(long)]
     password_stdin: bool,
@@ -98,12 +109,39 @@ pub enum TeamVerb {
 
 impl OrgVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
-        let Self::Create { name, slug, zone, sip_domain, host } = self;
-        let org = kernel.create_org(NewOrg { name, slug, zone, sip_domain, host }).await?;
-        Ok(Answer {
-            text: format!("organisation {} ({}), cloud_sid {}", org.slug, org.id, org.cloud_sid),
-            json: json!({"id": org.id, "slug": org.slug, "cloud_sid": org.cloud_sid}),
-        })
+        match self {
+            Self::Create { name, slug, zone, sip_domain, host } => {
+                let org = kernel.create_org(NewOrg { name, slug, zone, sip_domain, host }).await?;
+                Ok(Answer {
+                    text: format!("organisation {} ({}), cloud_sid {}", org.slug, org.id, org.cloud_sid),
+                    json: json!({"id": org.id, "slug": org.slug, "cloud_sid": org.cloud_sid}),
+                })
+            }
+            Self::Set { org, settings } => {
+                let org = kernel.find_org(&org).await?;
+                let changes = settings.into_iter().map(|(key, word)| (key.clone(), setting(&key, &word))).collect();
+                let now = kernel.change_org_settings(&org.id, &changes).await?;
+                let json = json!({"id": org.id, "settings": now});
+                Ok(Answer { text: format!("organisation {}: {}", org.slug, json["settings"]), json })
+            }
+        }
+    }
+}
+
+/// A setting of an organisation, as a person types it; what does not fit is left for the settings' own check to name.
+fn setting(key: &str, word: &str) -> Value {
+    let pairs = |separator: char| word.split(',').filter_map(move |pair| pair.split_once(separator));
+    match key {
+        _ if word.is_empty() => Value::Null,
+        _ if word.starts_with(['{', '[']) => serde_json::from_str(word).unwrap_or_else(|_| word.into()),
+        "caller_ids" | "dial_allow" | "dial_only" | "do_not_call" => word.split(',').map(str::trim).collect(),
+        "dial_sip" => word.parse::<bool>().map_or_else(|_| word.into(), Value::Bool),
+        "quiet_hours" => word.split_once('-').map_or_else(|| word.into(), |(from, to)| json!({"from": from, "to": to})),
+        "retention_days" => pairs(':')
+            .map(|(kind, days)| (kind.to_owned(), days.parse::<u32>().map_or_else(|_| days.into(), Value::from)))
+            .collect::<Map<String, Value>>()
+            .into(),
+        _ => word.into(),
     }
 }
 
@@ -143,6 +181,9 @@ impl UserVerb {
         let person =
             calls::NewUser { name: new.name, email: new.email, role: new.role, password, extension: new.extension };
         let made = calls::create_user(kernel, &org, person).await?;
+        if let Some(extension) = made.extension.as_deref().filter(|_| new.voicemail) {
+            calls::set_voicemail(kernel, &org.id, extension, true).await.map_err(RecordError::Db)?;
+        }
         let token = made.auth_token.expose();
         let mut text = format!("person {}, auth_token (shown once) {token}", made.id);
         let mut json = json!({"id": made.id, "auth_token": token, "extension": made.extension});

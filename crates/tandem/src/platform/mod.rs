@@ -6,6 +6,7 @@
 mod errors;
 mod events;
 mod health;
+mod settings;
 mod tap;
 mod webhooks;
 
@@ -31,6 +32,7 @@ where
         .routes(routes!(errors::explain))
         .routes(routes!(events::list))
         .routes(routes!(tap::tap))
+        .routes(routes!(settings::read, settings::change))
         .routes(routes!(webhooks::list, webhooks::create))
         .routes(routes!(webhooks::organisation_secret))
         .routes(routes!(webhooks::rotate_organisation_secret))

@@ -1,5 +1,7 @@
 //! The command line as a script uses it: one line of JSON, errors on stderr, beside a running server.
 
+use serde_json::json;
+
 use crate::harness::process::Tandem;
 
 /// The text of a member that must be there.
@@ -66,6 +68,11 @@ async fn what_cannot_be_done_is_refused_in_a_sentence() {
         (&["team", "create", "T", "--org", "acme", "--number", "5263", "--member", "9999"], "9999"),
         (&["number", "add", "12", "--org", "acme", "--to", "person:1001"], "number"),
         (&["number", "add", "+442071838750", "--org", "acme", "--to", "pigeon:1"], "flow:ID"),
+        (&["org", "set", "acme", "colour=red"], "do_not_call"),
+        (&["org", "set", "acme", "do_not_call=+442071838750,12"], "\"12\""),
+        (&["org", "set", "acme", "quiet_hours=late"], "quiet_hours"),
+        (&["org", "set", "acme", "retention_days=events:soon"], "retention_days"),
+        (&["org", "set", "nobody", "dial_sip=true"], "nobody"),
         (&["number", "add", "+442071838750", "--org", "acme", "--to", "flow:flow_none"], "flow_none"),
         (&["trunk", "add", "t", "--org", "acme", "--target", "h;transport=pigeon"], "transport"),
         (&["webhook", "add", "ftp://example.org/", "--org", "acme"], "http"),
@@ -89,4 +96,30 @@ async fn a_second_server_on_the_same_data_is_refused() {
     let _first = tandem.start("serve", &[]).await;
     let said = tandem.refusal(&["serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0"]).await;
     assert!(said.contains("server"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_an_organisation_are_set_and_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    tandem.json(&["org", "create", "Acme", "--slug", "acme"]).await;
+    let words = [
+        "org",
+        "set",
+        "acme",
+        "do_not_call=+442071838750,+442071838751",
+        "quiet_hours=21:00-08:00",
+        "dial_sip=true",
+        "retention_days=recordings:30,events:90",
+        "recording_announcement=This call is recorded, as you may know.",
+    ];
+    let settings = tandem.json(&words).await["settings"].clone();
+    assert_eq!(settings["do_not_call"], json!(["+442071838750", "+442071838751"]));
+    assert_eq!(settings["quiet_hours"], json!({"from": "21:00", "to": "08:00"}));
+    assert_eq!(settings["retention_days"], json!({"recordings": 30, "events": 90}));
+    assert_eq!(settings["recording_announcement"], "This call is recorded, as you may know.");
+    assert_eq!(settings["dial_sip"], true);
+    let settings = tandem.json(&["org", "set", "acme", "quiet_hours=", "do_not_call="]).await["settings"].clone();
+    assert_eq!((&settings["quiet_hours"], &settings["do_not_call"]), (&json!(null), &json!([])));
+    assert_eq!(settings["dial_sip"], true);
 }

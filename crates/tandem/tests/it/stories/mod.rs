@@ -6,6 +6,7 @@ mod crash_callbacks;
 mod idempotency;
 mod life;
 mod outage;
+mod settings;
 mod ssrf;
 mod tap;
 mod webhooks;

@@ -1,0 +1,91 @@
+//! `/v1/extensions`: the numbers inside an organisation that ring a person.
+#![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
+
+use axum::extract::State;
+use calls::ExtensionEntry;
+use kernel::{
+    Action, Kernel, Principal, Problem,
+    http::{Json, Path},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// An extension's number.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ExtensionPath {
+    /// Such as 1001.
+    number: String,
+}
+
+/// An extension.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ExtensionView {
+    /// Its number.
+    number: String,
+    /// The person it rings.
+    person: String,
+    /// Shown to whom it calls.
+    name: String,
+    /// Whether whoever calls in vain may leave a message.
+    voicemail: bool,
+}
+
+/// The extensions of an organisation.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ExtensionList {
+    /// By number.
+    extensions: Vec<ExtensionView>,
+}
+
+/// What shall change of an extension.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExtensionChange {
+    /// Whether whoever calls in vain may leave a message.
+    voicemail: bool,
+}
+
+impl From<ExtensionEntry> for ExtensionView {
+    fn from(entry: ExtensionEntry) -> Self {
+        let ExtensionEntry { number, person, name, voicemail, domain: _ } = entry;
+        Self { number, person, name, voicemail }
+    }
+}
+
+/// List extensions
+#[utoipa::path(
+    get,
+    path = "/v1/extensions",
+    tag = "calls",
+    responses((status = 200, description = "The extensions", body = ExtensionList)),
+    security(("bearer" = []))
+)]
+pub(super) async fn list(State(kernel): State<Kernel>, principal: Principal) -> Result<Json<ExtensionList>, Problem> {
+    let org = principal.authorize(Action::ReadPeople)?;
+    let entries = calls::extensions(&kernel, org).await.map_err(Problem::internal)?;
+    Ok(Json(ExtensionList { extensions: entries.into_iter().map(ExtensionView::from).collect() }))
+}
+
+/// Change an extension
+#[utoipa::path(
+    patch,
+    path = "/v1/extensions/{number}",
+    tag = "calls",
+    params(ExtensionPath),
+    request_body = ExtensionChange,
+    responses((status = 200, description = "As it is now", body = ExtensionView), (status = 404, description = "There is none")),
+    security(("bearer" = []))
+)]
+pub(super) async fn change(
+    State(kernel): State<Kernel>,
+    principal: Principal,
+    Path(path): Path<ExtensionPath>,
+    Json(change): Json<ExtensionChange>,
+) -> Result<Json<ExtensionView>, Problem> {
+    let org = principal.authorize(Action::ManagePeople)?;
+    calls::set_voicemail(&kernel, org, &path.number, change.voicemail).await.map_err(Problem::internal)?;
+    let entries = calls::extensions(&kernel, org).await.map_err(Problem::internal)?;
+    let changed = entries.into_iter().find(|entry| entry.number == path.number).ok_or_else(Problem::not_found)?;
+    Ok(Json(changed.into()))
+}
