@@ -20,13 +20,13 @@ use serde_json::Value;
 
 use crate::db::dump::{Loader, schema_version, tables};
 use crate::db::{Db, DbError};
+use crate::kernel::{KEY_FILE, lock_data, make_data};
 use crate::time::{Clock, rfc3339};
 use archive::{Reader, Writer};
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
 /// What a backup holds of the data directory, besides the rows.
-const KEY_FILE: &str = "secret.key";
 const FILES_FOLDER: &str = "files";
 /// Not worth keeping: what can be fetched or rendered again.
 const CACHE_FOLDER: &str = "files/cache";
@@ -193,9 +193,13 @@ pub async fn restore(url: &str, data: &Path, source: &Path) -> Result<Contents, 
     if head.tandem_backup != FORMAT {
         return Err(BackupError::Format(head.tandem_backup));
     }
+    let made = make_data(data).map_err(|error| io::Error::other(error.to_string()));
+    made.map_err(at(data))?;
+    // Both locks before anything is touched: what another restore has begun is its own.
+    let _data = lock_data(data)?;
+    let mut loader = Loader::begin(url, head.schema).await?;
     let incoming = data.join(INCOMING);
     empty(&incoming)?;
-    let mut loader = Loader::begin(url, head.schema).await?;
     let result = load(&mut archive, &mut loader, &incoming).await;
     let contents = match result {
         Ok(contents) => contents,
@@ -234,7 +238,9 @@ async fn load(archive: &mut Reader<fs::File>, loader: &mut Loader, incoming: &Pa
                     fs::create_dir_all(folder).map_err(at(folder))?;
                 }
                 let target = fs::File::options().create_new(true).write(true).mode(0o600).open(&path);
-                archive.content(target.map_err(at(&path))?, bytes)?;
+                let target = target.map_err(at(&path))?;
+                archive.content(&target, bytes)?;
+                target.sync_all().map_err(at(&path))?;
                 contents.files += 1;
             }
             Line::End { end } => {
@@ -258,6 +264,12 @@ fn safe(file: &str) -> Result<PathBuf, BackupError> {
     }
 }
 
+/// Whether a restore of this data directory was cut off: its files may not be those of the rows.
+#[must_use]
+pub fn was_cut_off(data: &Path) -> bool {
+    data.join(INCOMING).exists() || data.join(OUTGOING).exists()
+}
+
 /// Puts the new files in place of the old ones.
 fn exchange(data: &Path, incoming: &Path) -> io::Result<()> {
     let outgoing = data.join(OUTGOING);
@@ -273,6 +285,7 @@ fn exchange(data: &Path, incoming: &Path) -> io::Result<()> {
             fs::rename(incoming.join(name), data.join(name))?;
         }
     }
+    fs::File::open(data)?.sync_all()?;
     fs::remove_dir_all(&outgoing)?;
     fs::remove_dir_all(incoming)
 }

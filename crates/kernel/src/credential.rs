@@ -71,6 +71,11 @@ pub struct CredentialInfo {
     pub last_used_at: Option<i64>,
 }
 
+/// Not yet at its end, nor further from it than it can be: a clock that is set back makes nothing live longer.
+fn is_fresh(now_ms: i64, until_ms: i64) -> bool {
+    (1..=KNOWN_MS).contains(&(until_ms - now_ms))
+}
+
 /// Credentials that the store confirmed a moment ago, by the hash of their secret.
 #[derive(Clone, Default)]
 pub(crate) struct KnownCredentials(Arc<Mutex<HashMap<String, (Credential, i64)>>>);
@@ -84,13 +89,13 @@ impl std::fmt::Debug for KnownCredentials {
 impl KnownCredentials {
     pub(crate) fn get(&self, hash: &str, now_ms: i64) -> Option<Credential> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(hash).filter(|(_, until_ms)| now_ms < *until_ms).map(|(credential, _)| credential.clone())
+        known.get(hash).filter(|(_, until_ms)| is_fresh(now_ms, *until_ms)).map(|(credential, _)| credential.clone())
     }
 
     fn put(&self, hash: String, credential: Credential, now_ms: i64) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KNOWN {
-            known.retain(|_, (_, until_ms)| now_ms < *until_ms);
+            known.retain(|_, (_, until_ms)| is_fresh(now_ms, *until_ms));
         }
         if known.len() < MAX_KNOWN {
             known.insert(hash, (credential, now_ms + KNOWN_MS));

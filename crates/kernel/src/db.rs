@@ -47,6 +47,14 @@ pub enum DbError {
         /// The newest version of this release.
         ours: i64,
     },
+    /// The database was written by an older release, and whoever opens it may not change that.
+    #[error("the database has schema {found}, this release {ours}: start the server of this release first")]
+    OlderSchema {
+        /// The version in the database.
+        found: i64,
+        /// The newest version of this release.
+        ours: i64,
+    },
     /// An applied migration's text has changed, or one is missing.
     #[error("migration {0} in the database is not the one of this release")]
     ForeignMigration(i64),
@@ -174,10 +182,25 @@ impl Db {
     /// Opens `sqlite:///path/tandem.db` or `postgres://…`, applies the missing migrations and starts the writer.
     ///
     /// # Errors
-    /// [`DbError::NewerSchema`] when the data belongs to a newer release; [`DbError::Url`], `DbError::Engine`.
+    /// [`DbError::NewerSchema`] when the data belongs to a newer release; [`DbError::InUse`] when migrations are missing
+    /// and a server of the older release is at work; [`DbError::Url`], `DbError::Engine`.
     pub async fn open(url: &str, bus: Bus) -> Result<Self, DbError> {
         let engine = Engine::open(url).await?;
         migrate::apply(&engine, MIGRATIONS).await?;
+        Ok(Self { writer: Writer::start(engine.clone(), bus), engine })
+    }
+
+    /// Opens a store that is there and has this release's schema; changes nothing of it.
+    ///
+    /// # Errors
+    /// [`DbError::OlderSchema`], [`DbError::NewerSchema`]; [`DbError::Url`], `DbError::Engine`.
+    pub async fn open_present(url: &str, bus: Bus) -> Result<Self, DbError> {
+        let engine = Engine::open(url).await?;
+        let found = migrate::look(&engine).await?;
+        let ours = dump::schema_version();
+        if found < ours {
+            return Err(DbError::OlderSchema { found, ours });
+        }
         Ok(Self { writer: Writer::start(engine.clone(), bus), engine })
     }
 

@@ -8,7 +8,7 @@ mod allow;
 mod message;
 mod pool;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,20 +60,26 @@ pub trait Resolve: Send + Sync {
 /// The resolver of the operating system.
 #[derive(Debug)]
 pub struct SystemResolver {
-    look_ups: Semaphore,
+    look_ups: Arc<Semaphore>,
 }
 
 impl Default for SystemResolver {
     fn default() -> Self {
-        Self { look_ups: Semaphore::new(MAX_LOOK_UPS) }
+        Self { look_ups: Arc::new(Semaphore::new(MAX_LOOK_UPS)) }
     }
 }
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            let _place = self.look_ups.acquire().await.map_err(std::io::Error::other)?;
-            Ok(tokio::net::lookup_host((host, 0)).await?.map(|found| found.ip()).collect())
+            let place = Arc::clone(&self.look_ups).acquire_owned().await.map_err(std::io::Error::other)?;
+            let host = host.to_owned();
+            // The place is the thread's: whoever stops waiting leaves the look-up behind, and it still counts.
+            let found = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                (host.as_str(), 0).to_socket_addrs().map(|found| found.map(|found| found.ip()).collect())
+            });
+            found.await.map_err(std::io::Error::other)?
         })
     }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::args;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::credential::KnownCredentials;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, ServerLock};
 use crate::egress::{Egress, EgressError};
 use crate::events::Events;
 use crate::files::{Files, FilesError};
@@ -22,6 +23,18 @@ use crate::limit::Limits;
 use crate::outbox::Outbox;
 use crate::secret::{SecretError, Secrets};
 use crate::time::Clock;
+
+/// The server's key, in the data directory.
+pub(crate) const KEY_FILE: &str = "secret.key";
+/// Held by the server that uses the data directory.
+const LOCK_FILE: &str = "server.lock";
+/// A text that only the right key opens.
+const CANARY_NAME: &str = "key_canary";
+
+crate::statements! {
+    CANARY = "select value from setting where org = '' and name = $1";
+    PUT_CANARY = "insert into setting (org, name, value) values ('', $1, $2) on conflict (org, name) do nothing";
+}
 
 /// What every desk stands on.
 #[derive(Clone, Debug)]
@@ -71,6 +84,18 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is nothing to work on.
+    #[error("there is no store at {path}: name it with --data or --database, or make one with `tandem org create`")]
+    NoStore {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The key beside the store is not the one that the store knows.
+    #[error("{path} is not the key that this store's secrets were sealed with: bring the right one back")]
+    ForeignKey {
+        /// The key's file.
+        path: PathBuf,
+    },
     /// The server's key.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -97,6 +122,45 @@ impl Kernel {
         Self::assemble(config, db, bus, clock, ids)
     }
 
+    /// Opens what is there, for a verb beside the server: makes no store and changes no schema.
+    ///
+    /// # Errors
+    /// [`OpenError::NoStore`], a store of another release, or what cannot be opened.
+    pub async fn open_present(config: Config, clock: Clock, ids: Ids) -> Result<Self, OpenError> {
+        if let Some(path) = missing_store(&config) {
+            return Err(OpenError::NoStore { path });
+        }
+        let bus = Bus::local();
+        let db = Db::open_present(&database_url(&config), bus.clone()).await?;
+        Self::assemble(config, db, bus, clock, ids)
+    }
+
+    /// Takes the data directory and the store for this process: one server, or one restore, at a time.
+    ///
+    /// # Errors
+    /// [`DbError::InUse`] when another has them.
+    pub async fn lock(&self) -> Result<(ServerLock, ServerLock), DbError> {
+        Ok((lock_data(&self.config.data)?, self.db.lock().await?))
+    }
+
+    /// Makes sure that the server's key is the one that the store's secrets were sealed with.
+    ///
+    /// # Errors
+    /// [`OpenError::ForeignKey`] when it is another.
+    pub async fn check_key(&self) -> Result<(), OpenError> {
+        match self.db.one(CANARY, args![CANARY_NAME]).await? {
+            Some(row) => match self.secrets.open_sealed(CANARY_NAME, &row.text("value")?) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(OpenError::ForeignKey { path: self.config.data.join(KEY_FILE) }),
+            },
+            None => {
+                let sealed = self.secrets.seal(CANARY_NAME, &self.ids.token())?;
+                self.db.run(PUT_CANARY, args![CANARY_NAME, sealed]).await?;
+                Ok(())
+            }
+        }
+    }
+
     /// The kernel around a store that is open already; a test brings its own.
     ///
     /// # Errors
@@ -119,7 +183,7 @@ impl Kernel {
         ids: Ids,
     ) -> Result<Self, OpenError> {
         make_data(&config.data)?;
-        let secrets = Secrets::open(&config.data.join("secret.key"))?;
+        let secrets = Secrets::open(&config.data.join(KEY_FILE))?;
         let node: Arc<str> = config.node.as_str().into();
         let outbox =
             Outbox::new(db.clone(), bus.clone(), clock.clone(), ids.clone(), secrets.clone(), Arc::new(egress.clone()));
@@ -161,7 +225,22 @@ impl Kernel {
     }
 }
 
-fn make_data(path: &Path) -> Result<(), OpenError> {
+/// Takes the lock of a data directory.
+///
+/// # Errors
+/// [`DbError::InUse`] when another process has it.
+pub(crate) fn lock_data(data: &Path) -> Result<ServerLock, DbError> {
+    ServerLock::of_file(&data.join(LOCK_FILE))
+}
+
+/// The path of the embedded store, when it should be there and is not.
+fn missing_store(config: &Config) -> Option<PathBuf> {
+    let url = database_url(config);
+    let path = PathBuf::from(url.strip_prefix("sqlite://")?);
+    (!path.exists()).then_some(path)
+}
+
+pub(crate) fn make_data(path: &Path) -> Result<(), OpenError> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -46,8 +46,10 @@ impl Rate {
             return Ok(now_us);
         }
         let each_us = US_PER_MINUTE / i64::from(self.per_minute);
-        let next = whole_at_us.max(now_us) + each_us;
-        let wait = next - now_us - each_us * i64::from(self.burst.max(1));
+        let most_us = each_us * i64::from(self.burst.max(1));
+        // Never further ahead than an empty allowance: a clock that is set back locks nobody out.
+        let next = whole_at_us.clamp(now_us, now_us + most_us) + each_us;
+        let wait = next - now_us - most_us;
         if wait > 0 { Err(wait) } else { Ok(next) }
     }
 }

@@ -12,8 +12,8 @@ use crate::record::{RecordError, check_name, is_host};
 const MAX_SLUG: usize = 40;
 /// How many numbered slugs are tried when the name's own is taken.
 const MAX_SLUG_TRIES: usize = 50;
-/// Organisations on one page of a list.
-const MAX_LIST: i64 = 1_000;
+/// Organisations read at once.
+const PAGE: i64 = 1_000;
 /// Bytes of chance in a cloud_sid.
 const CLOUD_SID_BYTES: usize = 16;
 
@@ -25,7 +25,7 @@ crate::statements! {
     BY_SIP_DOMAIN = "select id, slug, name, cloud_sid, zone, sip_domain, host, settings, version from org \
         where sip_domain = $1 and sip_domain <> ''";
     LIST = "select id, slug, name, cloud_sid, zone, sip_domain, host, settings, version from org \
-        order by slug limit $1";
+        where slug > $1 order by slug limit $2";
     INSERT = "insert into org (id, slug, name, cloud_sid, zone, sip_domain, host, settings, created_at) \
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 }
@@ -181,8 +181,17 @@ impl Kernel {
     /// # Errors
     /// When the store fails.
     pub async fn orgs(&self) -> Result<Vec<Org>, RecordError> {
-        let rows = self.db.all(LIST, args![MAX_LIST]).await?;
-        rows.iter().map(read).collect()
+        let mut orgs: Vec<Org> = Vec::new();
+        loop {
+            let after = orgs.last().map_or("", |last| last.slug.as_str());
+            let rows = self.db.all(LIST, args![after, PAGE]).await?;
+            if rows.is_empty() {
+                return Ok(orgs);
+            }
+            for row in &rows {
+                orgs.push(read(row)?);
+            }
+        }
     }
 
     async fn read_org(&self, statement: &'static str, value: &str) -> Result<Option<Org>, RecordError> {

@@ -40,7 +40,7 @@ const REMEMBERED_ORGS: usize = 10_000;
 /// How long a delivery lives that somebody sends again by hand.
 const REPLAY_LIFE_MS: i64 = 24 * 3_600_000;
 /// Deliveries in one answer, at most.
-const MAX_PAGE: u32 = 200;
+pub const MAX_PAGE: u32 = 200;
 
 crate::statements! {
     DELIVER = "insert into delivery (webhook, position, org, key, kind, host, state, due_at, expires_at) \
@@ -50,7 +50,9 @@ crate::statements! {
         where d.org = $1 and d.webhook = $2 and d.position < $3 order by d.position desc limit $4";
     REPLAY = "update delivery set state = 'slow', due_at = $4, expires_at = $5 \
         where org = $1 and webhook = $2 and position = $3";
-    HOST_OF = "select host from delivery where org = $1 and webhook = $2 and position = $3";
+    // Only while its event is kept: without it there is nothing to send.
+    HOST_OF = "select d.host from delivery d join event e on e.org = d.org and e.position = d.position \
+        where d.org = $1 and d.webhook = $2 and d.position = $3";
 }
 
 /// Why something about webhooks could not be done.
@@ -211,7 +213,9 @@ impl Outbox {
         let now_ms = self.clock.now_ms();
         {
             let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = remembered.get(org).filter(|known| now_ms - known.since_ms < TARGETS_FRESH_MS) {
+            if let Some(known) =
+                remembered.get(org).filter(|known| (0..TARGETS_FRESH_MS).contains(&(now_ms - known.since_ms)))
+            {
                 return Ok(Arc::clone(&known.targets));
             }
         }

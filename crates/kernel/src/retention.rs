@@ -29,6 +29,7 @@ const EVENTS: &str = "events";
 crate::statements! {
     OLDEST_EVENTS = "select position, time_at from event where org = $1 order by position limit $2";
     FORGET_EVENTS = "delete from event where org = $1 and position <= $2";
+    FIRST_OWED = "select min(position) as position from delivery where org = $1 and state in ('fast', 'slow')";
     OLD_WEBHOOKS = "select id, org, run from webhook where id > $1 and id < $2 order by id limit $3";
     OLDEST_DELIVERIES = "select position, state, expires_at from delivery where webhook = $1 \
         order by position limit $2";
@@ -74,15 +75,11 @@ impl Retention {
             .map_err(|error| DbError::Column { column: "org".to_owned(), reason: error.to_string() })?;
         for org in orgs {
             for (kind, days) in &org.settings.retention_days {
-                let before_ms = now_ms - i64::from(*days) * DAY_MS;
-                let gone = if kind == EVENTS {
-                    self.forget_events(&org.id, before_ms.min(now_ms - LEAST_EVENT_DAYS * DAY_MS)).await?
-                } else if let Some(sweep) = self.sweeps.iter().find(|sweep| sweep.kind() == kind) {
-                    sweep.sweep(&org.id, before_ms).await?
-                } else {
-                    continue;
-                };
-                tracing::info!(org = org.id, kind, days, gone, "retention");
+                // What one organisation's chore stumbles over is no reason to keep the others' things.
+                match self.forget(&org.id, kind, now_ms - i64::from(*days) * DAY_MS, now_ms).await {
+                    Ok(gone) => tracing::info!(org = org.id, kind, days, gone, "retention"),
+                    Err(error) => tracing::error!(org = org.id, kind, days, %error, "retention failed; again tomorrow"),
+                }
             }
         }
         self.forget_deliveries(now_ms - DELIVERY_DAYS * DAY_MS).await?;
@@ -90,12 +87,25 @@ impl Retention {
         self.kernel.db.writer().commit(expired.into()).await.map(drop)
     }
 
-    /// The head of the log up to a time. Positions grow with time but for the odd millisecond.
+    async fn forget(&self, org: &str, kind: &str, before_ms: i64, now_ms: i64) -> Result<u64, DbError> {
+        if kind == EVENTS {
+            return self.forget_events(org, before_ms.min(now_ms - LEAST_EVENT_DAYS * DAY_MS)).await;
+        }
+        match self.sweeps.iter().find(|sweep| sweep.kind() == kind) {
+            Some(sweep) => sweep.sweep(org, before_ms).await,
+            None => Ok(0),
+        }
+    }
+
+    /// The head of the log up to a time, or up to the first event that a webhook has still to get. Positions grow
+    /// with time but for the odd millisecond.
     async fn forget_events(&self, org: &str, before_ms: i64) -> Result<u64, DbError> {
+        let owed = self.kernel.db.one(FIRST_OWED, args![org]).await?;
+        let owed = owed.map(|row| row.opt_int("position")).transpose()?.flatten().unwrap_or(i64::MAX);
         let mut gone = 0;
         loop {
             let oldest = self.kernel.db.all(OLDEST_EVENTS, args![org, PORTION]).await?;
-            let old = prefix(&oldest, |row| Ok(row.int("time_at")? < before_ms))?;
+            let old = prefix(&oldest, |row| Ok(row.int("time_at")? < before_ms && row.int("position")? < owed))?;
             let Some(last) = old else { return Ok(gone) };
             gone += self.kernel.db.run(FORGET_EVENTS, args![org, last]).await?;
         }

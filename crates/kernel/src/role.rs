@@ -58,6 +58,8 @@ pub enum Action {
     ControlCalls,
     /// Hear and fetch every recording.
     ReadRecordings,
+    /// Hear and fetch the recordings of own calls.
+    ReadOwnRecordings,
     /// See and delete every voicemail box.
     ManageVoicemail,
     /// See every voicemail box.
@@ -97,6 +99,7 @@ const TABLE: &[(Action, Role, Kind, Option<Scope>)] = {
         (ReadCalls, Supervisor, Reads, Some(Scope::Flows)),
         (ControlCalls, Supervisor, Changes, Some(Scope::Flows)),
         (ReadRecordings, Supervisor, Reads, Some(Scope::Flows)),
+        (ReadOwnRecordings, Agent, Reads, Some(Scope::Flows)),
         (ManageVoicemail, Admin, Changes, Some(Scope::Flows)),
         (ReadVoicemail, Supervisor, Reads, Some(Scope::Flows)),
         (ReadReports, Supervisor, Reads, None),

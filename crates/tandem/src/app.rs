@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::extract::FromRef;
 use calls::{Calls, Directory, ShelfSweep};
 use kernel::db::ServerLock;
 use kernel::http::Hooks;
+use kernel::kernel::OpenError;
 use kernel::retention::Retention;
 use kernel::{Config, DbError, Kernel, telemetry};
 use tokio::time::{sleep, timeout};
@@ -59,7 +61,8 @@ pub struct App {
     http: SocketAddr,
     https: Option<SocketAddr>,
     certificate: Option<Certificate>,
-    _lock: ServerLock,
+    /// Of the data directory, and of the store.
+    locks: (ServerLock, ServerLock),
 }
 
 /// Why the server does not start.
@@ -74,6 +77,12 @@ pub enum StartError {
     /// The store, or another server on it.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The server's key is not the store's.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The files in the data directory may not be those of the store.
+    #[error("a restore into {0} was cut off: run it again")]
+    CutOff(PathBuf),
     /// The system.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -90,7 +99,11 @@ impl App {
     /// # Errors
     /// What does not start, in a sentence.
     pub async fn start(kernel: Kernel) -> Result<Self, StartError> {
-        let lock = kernel.db.lock().await?;
+        let locks = kernel.lock().await?;
+        if kernel::backup::was_cut_off(&kernel.config.data) {
+            return Err(StartError::CutOff(kernel.config.data.clone()));
+        }
+        kernel.check_key().await?;
         let listeners = Listeners::open(&kernel.config).await?;
 
         let directory = Directory::open(kernel.clone()).await?;
@@ -123,7 +136,7 @@ impl App {
         listeners.serve(&kernel, &router);
         health.set(Sign::Sip, !voice.local_sip().is_empty());
         health.set(Sign::Http, true);
-        Ok(Self { kernel, voice, calls, health, http, https, certificate, _lock: lock })
+        Ok(Self { kernel, voice, calls, health, http, https, certificate, locks })
     }
 
     /// Where HTTP listens.
@@ -155,6 +168,11 @@ impl App {
                 Err(error) => tracing::error!(%error, "SIP: the certificate stays as it was"),
             }
         }
+    }
+
+    /// Returns when the store is no longer this server's alone: it must end then.
+    pub async fn lost_store(&mut self) {
+        self.locks.1.lost().await;
     }
 
     /// Takes no new calls and waits until the live ones have ended, at most the grace time; then

@@ -15,8 +15,8 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(answer)) => {
-            println!("{}", if json { answer.json.to_string() } else { answer.text });
-            ExitCode::SUCCESS
+            println!("{}", if json { answer.json.to_string() } else { answer.text.clone() });
+            if answer.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("tandem: {error}");
@@ -64,10 +64,19 @@ async fn boot(config: Config) -> Result<Kernel, CliError> {
 
 /// Waits for SIGTERM or Ctrl-C; then no new calls, the live ones finish, and everything ends. The
 /// second one ends at once. SIGHUP reads the certificates again.
-async fn run_until_stopped(app: App) -> Result<(), CliError> {
+async fn run_until_stopped(mut app: App) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::because)?;
-    while let Told::Reload = signals.next().await {
-        app.reload_certificates().await;
+    loop {
+        let told = tokio::select! {
+            told = signals.next() => told,
+            () = app.lost_store() => {
+                return Err(CliError::because("another server has taken the store over: this one ends"));
+            }
+        };
+        match told {
+            Told::Reload => app.reload_certificates().await,
+            Told::Stop => break,
+        }
     }
     tracing::info!("stopping: live calls may finish; the next signal ends at once");
     tokio::select! {

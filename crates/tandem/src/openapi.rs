@@ -67,7 +67,7 @@ pub fn serve(router: OpenApiRouter) -> Router {
     let json = document_json();
     router
         .route(DOCUMENT_PATH, get(async move || ([(CONTENT_TYPE, "application/json")], json)))
-        .merge(SwaggerUi::new(PAGE_PATH).config(utoipa_swagger_ui::Config::from(DOCUMENT_PATH)))
+        .merge(SwaggerUi::new(PAGE_PATH).config(utoipa_swagger_ui::Config::from(DOCUMENT_PATH).validator_url("none")))
 }
 
 #[cfg(test)]

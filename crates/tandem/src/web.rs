@@ -3,11 +3,13 @@
 //! Invariant: no connection waits without a limit: there are so many places, a handshake and a
 //! request's head have so much time, and at the end every connection is closed.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kernel::Kernel;
 use kernel::http::Peer;
+use kernel::limit::network;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -29,6 +32,8 @@ use tower_service::Service;
 
 /// Connections of both listeners together; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 10_000;
+/// Connections of one network (an IPv4 address or an IPv6 /64) that is not a trusted proxy's nor this machine's.
+const MAX_OF_NETWORK: usize = 500;
 /// Time for a TLS handshake, and for the head of each request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After the server's stop, time for requests in flight.
@@ -149,10 +154,12 @@ impl Listeners {
     /// Answers requests until the kernel stops.
     pub fn serve(self, kernel: &Kernel, router: &Router) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let networks = Networks::default();
         let door = |certificate| Door {
             router: router.clone(),
             kernel: kernel.clone(),
             places: Arc::clone(&places),
+            networks: networks.clone(),
             certificate,
         };
         kernel.tasks.spawn(door(None).run(self.http));
@@ -172,7 +179,44 @@ struct Door {
     router: Router,
     kernel: Kernel,
     places: Arc<Semaphore>,
+    networks: Networks,
     certificate: Option<Certificate>,
+}
+
+/// How many connections each network has.
+#[derive(Clone, Default)]
+struct Networks(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A network's connection; dropped, its place is free again.
+struct NetworkPlace {
+    networks: Networks,
+    network: IpAddr,
+}
+
+impl Networks {
+    /// A place for one more connection of this address's network, if it has fewer than it may have.
+    fn enter(&self, address: IpAddr) -> Option<NetworkPlace> {
+        let network = network(address);
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(network).or_default();
+        if *count >= MAX_OF_NETWORK {
+            return None;
+        }
+        *count += 1;
+        Some(NetworkPlace { networks: self.clone(), network })
+    }
+}
+
+impl Drop for NetworkPlace {
+    fn drop(&mut self) {
+        let mut open = self.networks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = open.entry(self.network) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 impl Door {
@@ -185,10 +229,18 @@ impl Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    // Behind a proxy, and on this machine, many people share an address.
+                    let shared = peer.ip().is_loopback()
+                        || self.kernel.config.trusted_proxy.iter().any(|proxy| proxy.contains(&peer.ip()));
+                    let network = self.networks.enter(peer.ip());
+                    if network.is_none() && !shared {
+                        tracing::debug!(%peer, "one network has too many connections");
+                        continue;
+                    }
                     let door = self.clone();
                     self.kernel.tasks.spawn(async move {
                         door.welcome(stream, peer).await;
-                        drop(place);
+                        drop((place, network));
                     });
                 }
                 Err(error) => {
@@ -237,5 +289,24 @@ impl Door {
         if let Err(error) = ended {
             tracing::debug!(peer = %peer.address, %error, "a connection ended early");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_so_many_places_and_gets_them_back() {
+        let networks = Networks::default();
+        let one: IpAddr = "2001:db8::1".parse().unwrap();
+        let same_network: IpAddr = "2001:db8::2".parse().unwrap();
+        let other: IpAddr = "192.0.2.1".parse().unwrap();
+        let places: Vec<_> = (0..MAX_OF_NETWORK).map(|_| networks.enter(one).unwrap()).collect();
+        assert!(networks.enter(same_network).is_none());
+        assert!(networks.enter(other).is_some());
+        drop(places);
+        assert!(networks.enter(same_network).is_some());
+        assert!(networks.0.lock().unwrap().is_empty(), "nothing is remembered of who has gone");
     }
 }

@@ -116,6 +116,18 @@ pub enum VoiceError {
     Media(#[from] MediaError),
 }
 
+/// Linux: the kernel does not know this kind of address.
+const EAFNOSUPPORT: i32 = 97;
+/// Linux: no interface has an address of this kind.
+const EADDRNOTAVAIL: i32 = 99;
+
+impl VoiceError {
+    /// Whether the machine has no such kind of address at all.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Listen { source, .. } if matches!(source.raw_os_error(), Some(EAFNOSUPPORT | EADDRNOTAVAIL)))
+    }
+}
+
 /// What is held now; all zero when nothing happens. Leak tests read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VoiceStats {

@@ -94,6 +94,7 @@ async fn every_statement_prepares_on_both_engines() {
                 ALL,
                 crate::person::ALL,
                 crate::app::ALL,
+                crate::kernel::ALL,
                 crate::org::ALL,
                 crate::org_settings::ALL,
                 crate::session::ALL,

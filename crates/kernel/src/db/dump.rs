@@ -183,7 +183,7 @@ impl Loader {
     /// Makes the new content the store's, at this release's schema.
     pub(crate) async fn commit(self) -> Result<(), DbError> {
         self.tx.commit().await?;
-        let migrated = migrate::apply(&self.engine, MIGRATIONS).await;
+        let migrated = migrate::apply_locked(&self.engine, MIGRATIONS).await;
         self.engine.close().await;
         migrated
     }

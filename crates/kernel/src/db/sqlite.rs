@@ -3,6 +3,7 @@
 //! Invariant: the writing connection lives on a thread of its own and is lent to one holder of the write lock at a time,
 //! a transaction or a batch of the group commit; what is sent to the thread runs in the order in which it was sent.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub(super) struct RemoteTx {
 
 pub(super) fn open(url: &str) -> Result<Sqlite, DbError> {
     let path = path_of(url)?;
+    // Its owner's alone, whatever the folder lets others see; the log and the index beside it get the same rights.
+    std::fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
     let (ready, opened) = std::sync::mpsc::sync_channel(1);
     let (sender, mut visits) = mpsc::channel::<Visit>(VISITS);
     let writer = path.clone();

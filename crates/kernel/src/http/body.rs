@@ -2,6 +2,8 @@
 //!
 //! Invariant: no text with U+0000 gets past here, and no body larger than its limit is held in memory.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
@@ -15,6 +17,8 @@ use serde_path_to_error::{Path as FieldPath, Segment};
 use crate::error::codes;
 use crate::problem::Problem;
 
+/// Time for a whole body: a place of ours is not kept by a byte a minute.
+const BODY_PATIENCE: Duration = Duration::from_secs(20);
 /// Largest JSON body, in bytes.
 pub const MAX_JSON_BODY: usize = 256 * 1024;
 /// How U+0000 is written in JSON.
@@ -54,9 +58,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The whole body, if it has at most `max` bytes.
 ///
 /// # Errors
-/// 413 when it is larger, 400 when it breaks off.
+/// 413 when it is larger, 400 when it breaks off or does not end within [`BODY_PATIENCE`].
 pub async fn read_body(body: Body, max: usize) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, max).await.map_err(|e| {
+    let whole = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, max)).await.map_err(|_| {
+        let seconds = BODY_PATIENCE.as_secs();
+        Problem::new(codes::UNREADABLE_JSON).detail(format!("the body did not end within {seconds} s"))
+    })?;
+    whole.map_err(|e| {
         let too_large =
             std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit exceeded"));
         if too_large {

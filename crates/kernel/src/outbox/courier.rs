@@ -36,7 +36,7 @@ crate::statements! {
             (select 1 from delivery b where b.webhook = d.webhook and b.key = d.key and b.state = 'fast' \
             and b.position < d.position)) \
         order by d.due_at, d.position limit $3";
-    NEXT_DUE = "select d.due_at from delivery d \
+    NEXT_DUE = "select d.due_at from delivery d join event e on e.org = d.org and e.position = d.position \
         where d.host = $1 and d.state in ('fast', 'slow') and (d.state = 'slow' or not exists \
             (select 1 from delivery b where b.webhook = d.webhook and b.key = d.key and b.state = 'fast' \
             and b.position < d.position)) \
@@ -169,7 +169,10 @@ impl Courier {
 
     /// The webhook of a delivery that can be tried now. If it cannot, the row is settled here.
     async fn recipient_of(&mut self, due: &Due, now_ms: i64) -> Result<Option<Arc<Recipient>>, DbError> {
-        let known = self.recipients.get(&due.webhook).filter(|known| now_ms - known.read_ms < RECIPIENT_FRESH_MS);
+        let known = self
+            .recipients
+            .get(&due.webhook)
+            .filter(|known| (0..RECIPIENT_FRESH_MS).contains(&(now_ms - known.read_ms)));
         let recipient = match known {
             Some(known) => Arc::clone(known),
             None => match self.outbox.recipient(due, now_ms).await {

@@ -37,6 +37,9 @@ where
         .routes(routes!(numbers::read, numbers::bind, numbers::release))
 }
 
+/// Who may hear recordings: all of them, or those of own calls.
+pub(super) const RECORDINGS: (Action, Action) = (Action::ReadRecordings, Action::ReadOwnRecordings);
+
 /// A call's id.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -147,7 +150,7 @@ pub(super) async fn read(
     principal: Principal,
     Path(path): Path<CallPath>,
 ) -> Result<Json<CallView>, Problem> {
-    let (_, call) = seen(&calls, &kernel, &principal, Action::ReadCalls, &path.id).await?;
+    let (_, call) = seen(&calls, &kernel, &principal, (Action::ReadCalls, Action::UseOwnPhone), &path.id).await?;
     Ok(Json(call))
 }
 
@@ -167,15 +170,16 @@ pub(super) async fn events(
     Path(path): Path<CallPath>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<EventList>, Problem> {
-    let (org, call) = seen(&calls, &kernel, &principal, Action::ReadCalls, &path.id).await?;
+    let (org, call) = seen(&calls, &kernel, &principal, (Action::ReadCalls, Action::UseOwnPhone), &path.id).await?;
     let after = match page.after()? {
         None => 0,
         Some(seq) => seq.parse().map_err(|_| Problem::new(codes::INVALID_CURSOR))?,
     };
     let limit = u32::try_from(page.limit()?).unwrap_or(u32::MAX);
     let found = kernel.events.of_key(&org, &call.id, after, limit).await.map_err(Problem::internal)?;
-    let full = u32::try_from(found.len()).is_ok_and(|found| found == limit);
-    let next = found.last().filter(|_| full).map(|last| cursor(&last.seq.to_string()));
+    // Also behind the last page: a poller asks on from where it stands.
+    let last_seq = found.last().map_or(after, |last| last.seq);
+    let next = (last_seq > 0).then(|| cursor(&last_seq.to_string()));
     let events = found.into_iter().map(|event| RawValue::from_string(event.envelope)).collect::<Result<_, _>>();
     Ok(Json(EventList { events: events.map_err(Problem::internal)?, cursor: next }))
 }
@@ -195,20 +199,20 @@ pub(super) async fn recordings(
     principal: Principal,
     Path(path): Path<CallPath>,
 ) -> Result<Json<RecordingList>, Problem> {
-    let (org, call) = seen(&calls, &kernel, &principal, Action::ReadRecordings, &path.id).await?;
+    let (org, call) = seen(&calls, &kernel, &principal, RECORDINGS, &path.id).await?;
     let recordings = records::recordings_of_call(&kernel, &org, &call.id).await.map_err(Problem::internal)?;
     Ok(Json(RecordingList { recordings }))
 }
 
-/// A call that the principal may see; 404 for any other.
+/// A call that the principal may see, all of them by the first action, its own by the second; 404 for any other.
 pub(super) async fn seen(
     calls: &Calls,
     kernel: &Kernel,
     principal: &Principal,
-    all: Action,
+    (all, own): (Action, Action),
     id: &str,
 ) -> Result<(std::sync::Arc<str>, CallView), Problem> {
-    let (org, sight) = Sight::of(kernel, principal, all, Action::UseOwnPhone).await?;
+    let (org, sight) = Sight::of(kernel, principal, all, own).await?;
     let call = calls.get(&org, id).await.map_err(Problem::internal)?;
     let call = call.filter(|call| sight.covers_call(call)).ok_or_else(Problem::not_found)?;
     Ok((org, call))

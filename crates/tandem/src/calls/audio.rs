@@ -89,7 +89,7 @@ pub(super) async fn recording(
         let org = principal.org().clone();
         let found = records::recording(&kernel, &org, &path.id).await.map_err(Problem::internal)?;
         let found = found.ok_or_else(Problem::not_found)?;
-        api::seen(&calls, &kernel, &principal, Action::ReadRecordings, &found.call_id).await?;
+        api::seen(&calls, &kernel, &principal, api::RECORDINGS, &found.call_id).await?;
         (org, principal.actor().to_owned())
     };
     let found = records::recording(&kernel, &org, &path.id).await.map_err(Problem::internal)?;

@@ -31,11 +31,11 @@ pub(crate) async fn flow_exists(kernel: &Kernel, org: &str, id: &str) -> Result<
     Ok(kernel.db.one(FLOW_EXISTS, args![org, id]).await?.is_some())
 }
 
-/// Notes who heard what.
+/// Notes who heard what; it is durable before anything is heard.
 pub(super) async fn audit(kernel: &Kernel, org: &str, actor: &str, action: &str, object: &str) -> Result<(), DbError> {
     let now_ms = kernel.clock.now_ms();
     let write = Write::new(AUDIT, args![kernel.ids.new("aud", now_ms), org, actor, action, object, now_ms]);
-    kernel.db.writer().submit(vec![write]).await
+    kernel.db.writer().commit(vec![write]).await.map(drop)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
-use kernel::{Bus, Clock, Config, Db};
+use kernel::{Bus, Clock, Config, Db, DbError};
 use serde::Serialize;
 
 use crate::web::Certificate;
@@ -83,8 +83,11 @@ async fn store(config: &Config) -> (Finding, bool) {
         let says = format!("nothing in {} yet: the first start makes it", config.data.display());
         return (Finding::new("store", State::Good, says), false);
     }
-    let db = match Db::open(&kernel::kernel::database_url(config), Bus::local()).await {
+    let db = match Db::open_present(&kernel::kernel::database_url(config), Bus::local()).await {
         Ok(db) => db,
+        Err(error @ DbError::OlderSchema { .. }) => {
+            return (Finding::new("store", State::Advice, error.to_string()), false);
+        }
         Err(error) => return (Finding::new("store", State::Broken, error.to_string()), false),
     };
     let runs = db.lock().await.is_err();
@@ -104,6 +107,13 @@ fn ports(config: &Config, runs: bool) -> Vec<Finding> {
         findings.push(udp("sip udp", *address));
         findings.push(tcp("sip tcp", *address));
     }
+    for address in &config.sip_tls {
+        findings.push(tcp("sip tls", *address));
+    }
+    if config.http.ip().is_unspecified() && config.public_url.is_none() {
+        let says = "HTTP listens everywhere and --public-url is not set: links to recordings name no host";
+        findings.push(Finding::new("links", State::Advice, says));
+    }
     let calls = config.rtp_ports.count() / 2;
     findings.push(Finding::new("rtp", State::Good, format!("ports {}: {calls} legs at once", config.rtp_ports)));
     findings
@@ -112,7 +122,9 @@ fn ports(config: &Config, runs: bool) -> Vec<Finding> {
 fn port(what: &'static str, address: SocketAddr, runs: bool, bound: std::io::Result<()>) -> Finding {
     match bound {
         Ok(()) => Finding::new(what, State::Good, format!("{address} is free")),
-        Err(_) if runs => Finding::new(what, State::Good, format!("{address} is in use while the server runs")),
+        Err(error) if runs && error.kind() == std::io::ErrorKind::AddrInUse => {
+            Finding::new(what, State::Good, format!("{address} is in use while the server runs"))
+        }
         Err(error) => Finding::new(what, State::Broken, format!("{address}: {error}")),
     }
 }

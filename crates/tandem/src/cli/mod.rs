@@ -97,6 +97,13 @@ pub struct Answer {
     pub text: String,
 }
 
+impl Answer {
+    /// Whether a script may go on: false when the doctor found something that does not work.
+    pub fn is_good(&self) -> bool {
+        self.json.get("ok") != Some(&Value::Bool(false))
+    }
+}
+
 /// Why a verb failed; the sentence goes to stderr.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -164,7 +171,12 @@ impl Verb {
     }
 
     async fn run_on_store(self, config: Config) -> Result<Answer, CliError> {
-        let kernel = Kernel::open(config, Clock::system(), Ids::os()).await?;
+        let (clock, ids) = (Clock::system(), Ids::os());
+        // Only who makes an organisation may make the store for it: in a wrong directory the others find none.
+        let kernel = match &self {
+            Self::Org(people::OrgVerb::Create { .. }) => Kernel::open(config, clock, ids).await?,
+            _ => Kernel::open_present(config, clock, ids).await?,
+        };
         let answer = match self {
             Self::Org(verb) => verb.run(&kernel).await,
             Self::App(verb) => verb.run(&kernel).await,

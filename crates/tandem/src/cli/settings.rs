@@ -94,8 +94,15 @@ impl Place {
             .collect();
         pairs.extend(self.data.iter().map(|data| ("data".to_owned(), data.clone())));
         pairs.extend(self.database.iter().map(|url| ("database".to_owned(), url.clone())));
-        Config::load(&Sources { file: self.config.clone(), variables: std::env::vars().collect(), flags: pairs })
+        Config::load(&Sources { file: self.config.clone(), variables: variables(), flags: pairs })
     }
+}
+
+/// The environment as far as it is text; a variable that is not cannot be a setting.
+fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl MigrateStore {
     }
 }
 
-/// Says what is missing; an error when something does not work at all.
+/// Says what is missing; the answer is not good when something does not work at all.
 pub(crate) async fn doctor(config: &Config) -> Result<Answer, CliError> {
     let findings = doctor::examine(config).await;
     let text: Vec<String> = findings.iter().map(ToString::to_string).collect();

@@ -4,6 +4,7 @@
 //! is disconnected and goes on from its last cursor.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -15,9 +16,9 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use kernel::events::{Logged, Tap};
-use kernel::http::{PageQuery, Query, cursor};
+use kernel::http::{PageQuery, Query, bearer_token, cursor};
 use kernel::problem::ProblemBody;
-use kernel::{Action, Kernel, Principal, Problem};
+use kernel::{Action, Kernel, Principal, Problem, Secret};
 use tokio::time::{interval, timeout};
 
 use super::events;
@@ -53,14 +54,15 @@ pub(super) async fn tap(
         None => kernel.events.head(org).await.map_err(Problem::internal)?,
     };
     let tap = kernel.events.tap(org, from);
+    let listener = Listener { org: Arc::clone(org), token: bearer_token(&headers).map(Secret::new) };
     Ok(match upgrade {
         Ok(upgrade) => upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME).on_upgrade(move |socket| {
             let tasks = kernel.tasks.clone();
-            tasks.track_future(follow(kernel, tap, socket))
+            tasks.track_future(follow(kernel, listener, tap, socket))
         }),
         Err(_) => {
             let signs = KeepAlive::new().interval(SIGN_OF_LIFE);
-            Sse::new(stream_of(kernel, tap)).keep_alive(signs).into_response()
+            Sse::new(stream_of(kernel, listener, tap)).keep_alive(signs).into_response()
         }
     })
 }
@@ -72,15 +74,37 @@ fn start(mut page: PageQuery, headers: &HeaderMap) -> Result<Option<i64>, Proble
     events::position(&page)
 }
 
-/// The events of a tap one by one; ends with the server, or when the store fails.
-fn stream_of(kernel: Kernel, tap: Tap) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((kernel, tap), async |(kernel, mut tap)| {
+/// Who listens. A tap is open for days: what it was opened with is looked at again and again.
+struct Listener {
+    org: Arc<str>,
+    /// Absent = not by a token; such a tap ends with what it came by.
+    token: Option<Secret>,
+}
+
+impl Listener {
+    /// Whether the credential still opens this tap.
+    async fn may_stay(&self, kernel: &Kernel) -> bool {
+        let Some(token) = &self.token else { return true };
+        match kernel.authenticate(token.expose()).await {
+            Ok(Some(credential)) => credential.principal.authorize(Action::ReadCalls).is_ok_and(|org| *org == self.org),
+            Ok(None) => false,
+            // The store cannot say: what held a moment ago holds until it can.
+            Err(_) => true,
+        }
+    }
+}
+
+/// The events of a tap one by one; ends with the server, with its credential, or when the store fails.
+fn stream_of(kernel: Kernel, listener: Listener, tap: Tap) -> impl Stream<Item = Result<Event, Infallible>> {
+    let life = interval(SIGN_OF_LIFE);
+    stream::unfold((kernel, listener, tap, life), async |(kernel, listener, mut tap, mut life)| {
         let batch = tokio::select! {
             batch = tap.next() => shown(batch)?,
+            _ = life.tick() => if listener.may_stay(&kernel).await { Vec::new() } else { return None },
             () = kernel.stop.cancelled() => return None,
         };
         let events: Vec<_> = batch.into_iter().map(|logged| Ok(server_sent(logged))).collect();
-        Some((stream::iter(events), (kernel, tap)))
+        Some((stream::iter(events), (kernel, listener, tap, life)))
     })
     .flatten()
 }
@@ -98,7 +122,7 @@ fn shown(batch: Result<Option<Vec<Logged>>, kernel::DbError>) -> Option<Vec<Logg
 }
 
 /// Sends the events of a tap until one side ends.
-async fn follow(kernel: Kernel, mut tap: Tap, mut socket: WebSocket) {
+async fn follow(kernel: Kernel, listener: Listener, mut tap: Tap, mut socket: WebSocket) {
     let mut life = interval(SIGN_OF_LIFE);
     loop {
         let sent = tokio::select! {
@@ -110,7 +134,12 @@ async fn follow(kernel: Kernel, mut tap: Tap, mut socket: WebSocket) {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => true,
             },
-            _ = life.tick() => send(&mut socket, Message::Ping(Bytes::new())).await,
+            _ = life.tick() => {
+                if !listener.may_stay(&kernel).await {
+                    break;
+                }
+                send(&mut socket, Message::Ping(Bytes::new())).await
+            }
             () = kernel.stop.cancelled() => break,
         };
         if !sent {

@@ -185,7 +185,7 @@ pub(crate) fn check_webhook(kernel: &Kernel, url: &str, events: Vec<String>) -> 
 
 fn is_type(text: &str) -> bool {
     (1..=MAX_TYPE).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_' | b'*'))
+        && text.strip_suffix('*').unwrap_or(text).bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte))
 }
 
 /// One webhook.
@@ -256,7 +256,7 @@ fn done(changed: Result<bool, DbError>) -> Result<StatusCode, Problem> {
     }
 }
 
-/// Makes a new signing secret. The old one signs beside it until the next rotation.
+/// Makes a new signing secret. The old one signs beside it for 24 hours.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", params(("id" = String, Path)), responses(
     (status = 200, description = "the new secret, shown only now", body = SecretBody),
     (status = 404, description = "the organisation has none of this id", body = ProblemBody),
@@ -286,7 +286,7 @@ pub(super) async fn organisation_secret(
     Ok(Json(SecretBody { secret: key.expose() }))
 }
 
-/// Makes a new signing secret of the organisation. The old one signs beside it until the next rotation.
+/// Makes a new signing secret of the organisation. The old one signs beside it for 24 hours.
 #[utoipa::path(post, path = "/v1/webhooks/secret/rotate", tag = "webhooks", responses(
     (status = 200, description = "the new secret", body = SecretBody),
     (status = 401, description = "no good credential", body = ProblemBody),
@@ -314,7 +314,7 @@ pub(super) async fn deliveries(
 ) -> Result<Json<DeliveryList>, Problem> {
     let org = principal.authorize(Action::ReadKeys)?;
     find(&kernel, org, &id).await?;
-    let limit = u32::try_from(page.limit()?).map_err(Problem::internal)?;
+    let limit = u32::try_from(page.limit()?).map_err(Problem::internal)?.min(kernel::outbox::MAX_PAGE);
     let before = events::position(&page)?;
     let found = kernel.outbox.deliveries(org, &id, before, limit).await.map_err(Problem::internal)?;
     let full = found.len() >= usize::try_from(limit).unwrap_or(usize::MAX);

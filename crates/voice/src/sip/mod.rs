@@ -35,7 +35,7 @@ mod uri;
 mod ways;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -93,7 +93,14 @@ impl Sip {
 
         let mut sockets = Vec::new();
         for addr in &config.sip {
-            let (socket, listener, addr) = bind_pair(*addr)?;
+            let (socket, listener, addr) = match bind_pair(*addr) {
+                // A kernel without IPv6 still has IPv4 phones.
+                Err(error) if addr.ip() == Ipv6Addr::UNSPECIFIED && error.is_unsupported() => {
+                    tracing::warn!(%addr, %error, "no IPv6 on this machine");
+                    continue;
+                }
+                bound => bound?,
+            };
             let listen = |source| VoiceError::Listen { addr, transport: "UDP", source };
             let reader = tokio::net::UdpSocket::from_std(socket.try_clone().map_err(listen)?).map_err(listen)?;
             let socket = Arc::new(socket);
