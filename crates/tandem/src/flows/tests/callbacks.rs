@@ -1,6 +1,6 @@
 //! Callbacks over the shell: who is rung when, how often, and what is told of it.
 
-use kernel::org::{OrgSettings, QuietHours};
+use kernel::org_settings::{OrgSettings, QuietHours};
 use serde_json::{Value, json};
 use voice::Target;
 use voice::cause::Cause;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use calls::{CallState, CallView, Calls, Dialer, Directory, NewTrunk, NewUser, create_trunk, create_user};
 use kernel::db::testing::TestDb;
-use kernel::org::{NewOrg, OrgSettings};
 use kernel::{Clock, ClockHand, Config, Ids, Job, Kernel, Org};
+use kernel::{OrgSettings, org::NewOrg};
 use media::codec::CodecKind;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -153,7 +153,8 @@ impl Stage {
     }
 
     pub(super) async fn settings(&self, settings: &OrgSettings) {
-        self.kernel.set_org_settings(&self.org.id, self.org.version, settings).await.unwrap();
+        let settings = serde_json::to_value(settings).unwrap();
+        self.kernel.change_org_settings(&self.org.id, settings.as_object().unwrap()).await.unwrap();
     }
 
     /// Speaks texts into the cache, so that they are ready at once later on.
