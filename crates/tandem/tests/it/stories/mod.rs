@@ -3,6 +3,7 @@
 mod command_line;
 mod crash;
 mod crash_callbacks;
+mod hangups;
 mod idempotency;
 mod life;
 mod outage;

@@ -19,7 +19,8 @@ impl Message {
         &self.0
     }
 
-    fn start(&self) -> &str {
+    /// Its first line.
+    pub(super) fn start(&self) -> &str {
         self.0.split("\r\n").next().unwrap_or_default()
     }
 

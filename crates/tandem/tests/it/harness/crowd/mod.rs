@@ -5,9 +5,9 @@
 mod message;
 mod party;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -98,8 +98,11 @@ struct Shared {
     speaking: Mutex<HashMap<String, (SocketAddr, u16)>>,
     rung: Mutex<Vec<String>>,
     took: Mutex<HashMap<Took, usize>>,
+    /// What was said in each call that is not over, for the message of a test that fails.
+    said: Mutex<HashMap<String, Vec<String>>>,
     words: AtomicU64,
-    here: AtomicUsize,
+    /// The calls that are not over.
+    here: Mutex<HashSet<String>>,
     news: Notify,
 }
 
@@ -123,6 +126,10 @@ impl Shared {
         self.news.notify_waiters();
     }
 
+    fn remember(&self, call: &str, line: String) {
+        self.said.lock().unwrap().entry(call.to_owned()).or_default().push(line);
+    }
+
     fn speak(&self, call: &str, to: SocketAddr) {
         self.speaking.lock().unwrap().insert(call.to_owned(), (to, 0));
     }
@@ -134,13 +141,19 @@ impl Shared {
     fn enter(&self, call: &str) -> mpsc::Receiver<Message> {
         let (sender, inbox) = mpsc::channel(INBOX);
         self.phones.lock().unwrap().insert(call.to_owned(), sender);
-        self.here.fetch_add(1, Ordering::Relaxed);
+        self.here.lock().unwrap().insert(call.to_owned());
         inbox
     }
 
     fn leave(&self, call: &str) {
         self.phones.lock().unwrap().remove(call);
-        self.here.fetch_sub(1, Ordering::Relaxed);
+        self.said.lock().unwrap().remove(call);
+        self.count_out(call);
+    }
+
+    /// Nothing more is to be expected of a call.
+    fn count_out(&self, call: &str) {
+        self.here.lock().unwrap().remove(call);
         self.news.notify_waiters();
     }
 }
@@ -171,8 +184,9 @@ impl Crowd {
             speaking: Mutex::default(),
             rung: Mutex::default(),
             took: Mutex::default(),
+            said: Mutex::default(),
             words: AtomicU64::new(1),
-            here: AtomicUsize::new(0),
+            here: Mutex::default(),
             news: Notify::new(),
         });
         let manner: Arc<Manner> = Arc::new(manner);
@@ -190,7 +204,7 @@ impl Crowd {
         let (sender, inbox) = mpsc::channel(INBOX);
         let party = Party::calling(Arc::clone(&self.shared), from, number, inbox);
         self.shared.phones.lock().unwrap().insert(party.call_id().to_owned(), sender);
-        self.shared.here.fetch_add(1, Ordering::Relaxed);
+        self.shared.here.lock().unwrap().insert(party.call_id().to_owned());
         tokio::spawn(party.live(manner));
     }
 
@@ -215,12 +229,15 @@ impl Crowd {
                 let _tick = timeout(Duration::from_millis(100), news).await;
             }
         });
-        assert!(waited.await.is_ok(), "not within {within:?}: {what}; {:?}", self.shared.took.lock().unwrap());
+        if waited.await.is_err() {
+            let (took, said) = (self.shared.took.lock().unwrap(), self.shared.said.lock().unwrap());
+            panic!("not within {within:?}: {what}; {took:?}, and there are {said:#?}");
+        }
     }
 
     /// Waits until every call of theirs is over.
     pub(crate) async fn quiet(&self, within: Duration) {
-        self.until("the last call is over", within, |crowd| crowd.shared.here.load(Ordering::Relaxed) == 0).await;
+        self.until("the last call is over", within, |crowd| crowd.shared.here.lock().unwrap().is_empty()).await;
     }
 
     /// Registers the phone of an account, which is reached here (RFC 3261 10, RFC 2617 by MD5).

@@ -119,8 +119,14 @@ impl Party {
             }
             self.act(act).await;
         }
+        if self.stage == Stage::Early && !self.calls && self.last_answer.is_none() {
+            // Who never says a word hears no CANCEL either (RFC 3261 9.1), only repetitions.
+            self.shared.count_out(&self.dialog.call_id);
+            self.attend(GIVE_UP).await;
+            self.stage = Stage::Over;
+        }
         while self.stage != Stage::Over {
-            self.attend(Duration::from_secs(60)).await;
+            self.attend(GIVE_UP).await;
         }
         self.shared.hush(&self.dialog.call_id);
         self.attend(LINGER).await;
@@ -128,6 +134,7 @@ impl Party {
     }
 
     async fn act(&mut self, act: Act) {
+        self.shared.remember(&self.dialog.call_id, format!("{act:?} to {}", self.invite.start()));
         match act {
             Act::Wait(pause) => self.attend(pause).await,
             Act::Trying => self.answer("100 Trying", ""),
@@ -252,6 +259,7 @@ impl Party {
         if self.vanished {
             return;
         }
+        self.shared.remember(&self.dialog.call_id, format!("heard {}", message.start()));
         match message.status() {
             Some(status) => self.hear_response(status, message),
             None => self.hear_request(message),
