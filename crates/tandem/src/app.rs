@@ -22,7 +22,7 @@ use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 
 use crate::flows::{self, Flows};
 use crate::openapi;
-use crate::platform::{self, Health, Sign};
+use crate::platform::{self, Health, Sign, Vitals};
 use crate::web::{Certificate, Listeners, WebError};
 
 /// How often histograms are folded.
@@ -45,6 +45,7 @@ const SCRATCH: &str = "scratch";
 pub struct State {
     kernel: Kernel,
     health: Health,
+    vitals: Vitals,
     calls: Calls,
     flows: Flows,
 }
@@ -128,7 +129,8 @@ impl App {
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 
         let health = Health::default();
-        let state = State { kernel: kernel.clone(), health: health.clone(), calls: calls.clone(), flows };
+        let vitals = Vitals::of(&kernel, &calls, &voice);
+        let state = State { kernel: kernel.clone(), health: health.clone(), vitals, calls: calls.clone(), flows };
         let router = openapi::serve(routes().with_state(state));
         let router = kernel::http::layers(router, &kernel, HOOKS);
         let (http, https, certificate) =

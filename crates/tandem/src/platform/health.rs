@@ -15,6 +15,8 @@ use kernel::{Kernel, telemetry};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::vitals::Vitals;
+
 /// How the server fares; shared by those who know and those who ask.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Signs>);
@@ -105,12 +107,12 @@ pub(super) async fn readyz(State(health): State<Health>, State(kernel): State<Ke
     }
 }
 
-/// Counters and histograms in Prometheus' text format.
+/// Counters, histograms and what is held at this moment, in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operators", security(()), responses(
     (status = 200, description = "metrics", body = String, content_type = "text/plain"),
 ))]
-pub(super) async fn metrics() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::metrics_text())
+pub(super) async fn metrics(State(vitals): State<Vitals>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::metrics_text() + &vitals.text())
 }
 
 #[cfg(test)]

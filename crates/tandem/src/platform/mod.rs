@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod settings;
 mod tap;
+mod vitals;
 mod webhooks;
 
 use axum::extract::FromRef;
@@ -16,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use health::{Health, Sign};
+pub use vitals::Vitals;
 pub(crate) use webhooks::check_webhook;
 
 /// Every route of the platform, for a server whose state has these parts.
@@ -24,6 +26,7 @@ where
     S: Clone + Send + Sync + 'static,
     Kernel: FromRef<S>,
     Health: FromRef<S>,
+    Vitals: FromRef<S>,
 {
     OpenApiRouter::new()
         .routes(routes!(health::healthz))

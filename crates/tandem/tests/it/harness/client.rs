@@ -60,7 +60,8 @@ impl Client {
 
     /// Sends a request that was put together by hand.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let response = request.send().await.unwrap();
+        let begun = std::time::Instant::now();
+        let response = request.send().await.unwrap_or_else(|error| panic!("after {:?}: {error:?}", begun.elapsed()));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Reply { status, headers, text: response.text().await.unwrap() }
     }

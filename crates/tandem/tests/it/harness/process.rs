@@ -17,6 +17,9 @@ use super::phone::free_ports;
 /// From the start of a server to its first answer; a debug build on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
+/// Lines of the log that a failing test shows.
+const LAST_LINES: usize = 40;
+
 /// The binary on one data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Tandem {
@@ -138,9 +141,21 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The last of it, without what is usual: for the message of a test that fails.
+    pub(crate) fn warnings(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" INFO ")).collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it still runs")
+    }
+
     /// Sends a signal by its name: TERM, HUP, KILL.
     pub(crate) async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it still runs").to_string();
+        let pid = self.pid().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().await.unwrap();
         assert!(sent.success(), "kill -{name} {pid}");
     }

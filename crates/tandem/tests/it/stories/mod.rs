@@ -5,6 +5,7 @@ mod crash;
 mod crash_callbacks;
 mod hangups;
 mod idempotency;
+mod leaks;
 mod life;
 mod outage;
 mod settings;
