@@ -37,8 +37,8 @@ const MAX_DRAINED: usize = 16 * 1024;
 const MAX_DRAINING: Duration = Duration::from_millis(100);
 /// Addresses of one name that are tried in turn.
 const MAX_ADDRESSES: usize = 4;
-/// Headers that belong to the connection, not to the user.
-const FORBIDDEN_HEADERS: [&str; 10] = [
+/// Headers that belong to the connection, not to the user; in lower case.
+pub const FORBIDDEN_HEADERS: [&str; 10] = [
     "connection",
     "content-length",
     "expect",

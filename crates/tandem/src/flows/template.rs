@@ -4,7 +4,16 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use voice::speech::MAX_TEXT_CHARS;
 
+/// Longest text that a template is filled to, in bytes; longer fails the step.
+pub const MAX_FILLED: usize = 256 * 1024;
+/// Longest header that a template is filled to, in bytes.
+pub const MAX_HEADER: usize = 8 * 1024;
+/// Longest value that a step may keep, in bytes.
+pub const MAX_VALUE: usize = 4 * 1024;
+/// What the variables of a run may take together, names and values, in bytes.
+pub const MAX_VARIABLES: usize = 64 * 1024;
 /// Longest name of a variable, in characters.
 pub const MAX_NAME: usize = 64;
 /// Variables that the machine sets by itself.
@@ -37,6 +46,20 @@ pub enum FillError {
     /// The place does not bear this value. The value itself is not repeated: it may be secret.
     #[error("{0}")]
     Unfit(&'static str),
+    /// Values made the text too long for its place.
+    #[error("the filled text is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+/// Why a value is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// It is too long.
+    #[error("the value of {0} is longer than {MAX_VALUE} bytes")]
+    Value(String),
+    /// The run keeps too much already.
+    #[error("the variables of this run are longer than {MAX_VARIABLES} bytes together")]
+    Variables,
 }
 
 impl Template {
@@ -93,50 +116,67 @@ impl Template {
     /// The text with each hole filled by `sample`; for judging a text before its values are known.
     #[must_use]
     pub fn sample(&self, sample: &str) -> String {
-        self.build(|_| sample.to_owned())
+        self.parts.iter().map(|part| if let Part::Text(text) = part { text } else { sample }).collect()
     }
 
-    /// Filled as it stands; missing values are empty. For plain bodies, dates and times.
-    #[must_use]
-    pub fn plain(&self, variables: &Variables) -> String {
-        self.build(|name| variables.get(name).unwrap_or_default().to_owned())
+    /// Filled as it stands; missing values are empty. For plain bodies.
+    ///
+    /// # Errors
+    /// [`FillError::TooLong`].
+    pub fn plain(&self, variables: &Variables) -> Result<String, FillError> {
+        self.plain_within(variables, MAX_FILLED)
+    }
+
+    fn plain_within(&self, variables: &Variables, most: usize) -> Result<String, FillError> {
+        self.build(most, |name| Ok(variables.get(name).unwrap_or_default().to_owned()))
     }
 
     /// Filled as it stands, every value being needed.
     ///
     /// # Errors
-    /// [`FillError::Missing`].
+    /// [`FillError::Missing`] and [`FillError::TooLong`].
     pub fn needed(&self, variables: &Variables) -> Result<String, FillError> {
-        self.try_build(|name| variables.need(name).map(str::to_owned))
+        self.build(MAX_FILLED, |name| variables.need(name).map(str::to_owned))
     }
 
-    /// Filled for speech: markup characters of values are dropped.
+    /// Filled for speech: markup characters of values are dropped, and what is too long to speak is cut off.
     #[must_use]
     pub fn speech(&self, variables: &Variables) -> String {
-        self.build(|name| variables.get(name).unwrap_or_default().replace(['<', '>', '&'], ""))
+        let chars = self.parts.iter().flat_map(|part| {
+            let (text, ours) = match part {
+                Part::Text(text) => (text.as_str(), true),
+                Part::Name(name) => (variables.get(name).unwrap_or_default(), false),
+            };
+            text.chars().filter(move |c| ours || !matches!(c, '<' | '>' | '&'))
+        });
+        chars.take(MAX_TEXT_CHARS).collect()
     }
 
     /// Filled for a quoted place of a JSON text.
-    #[must_use]
-    pub fn json_text(&self, variables: &Variables) -> String {
-        self.build(|name| {
+    ///
+    /// # Errors
+    /// [`FillError::TooLong`].
+    pub fn json_text(&self, variables: &Variables) -> Result<String, FillError> {
+        self.build(MAX_FILLED, |name| {
             let quoted = Value::from(variables.get(name).unwrap_or_default()).to_string();
-            quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+            Ok(quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned())
         })
     }
 
     /// Filled for a form body: values are percent-encoded.
-    #[must_use]
-    pub fn form(&self, variables: &Variables) -> String {
-        self.build(|name| percent_encode(variables.get(name).unwrap_or_default()))
+    ///
+    /// # Errors
+    /// [`FillError::TooLong`].
+    pub fn form(&self, variables: &Variables) -> Result<String, FillError> {
+        self.build(MAX_FILLED, |name| Ok(percent_encode(variables.get(name).unwrap_or_default())))
     }
 
     /// Filled for a header.
     ///
     /// # Errors
-    /// [`FillError::Unfit`] for CR, LF, NUL and the other control characters.
+    /// [`FillError::Unfit`] for CR, LF, NUL and the other control characters, and [`FillError::TooLong`].
     pub fn header(&self, variables: &Variables) -> Result<String, FillError> {
-        self.try_build(|name| {
+        self.build(MAX_HEADER, |name| {
             let value = variables.get(name).unwrap_or_default();
             if value.chars().any(|c| c.is_control() && c != '\t') {
                 return Err(FillError::Unfit("a header value holds a line break or a control character"));
@@ -161,10 +201,10 @@ impl Template {
     /// Filled for the path, query or fragment of a URL: everything but unreserved characters is percent-encoded.
     ///
     /// # Errors
-    /// [`FillError::Missing`], and [`FillError::Unfit`] when a value turns a path segment into `.` or `..`, which no
+    /// [`FillError::Missing`], [`FillError::TooLong`], and [`FillError::Unfit`] when a value turns a path segment into `.` or `..`, which no
     /// encoding can keep in its place (WHATWG URL, "double-dot path segment").
     pub fn url(&self, variables: &Variables) -> Result<String, FillError> {
-        let filled = self.try_build(|name| variables.need(name).map(percent_encode))?;
+        let filled = self.build(MAX_FILLED, |name| variables.need(name).map(percent_encode))?;
         if self.fixed().is_none() {
             let path = filled.split(['?', '#']).next().unwrap_or_default();
             let authored = self.sample("x");
@@ -194,23 +234,15 @@ impl Template {
         false
     }
 
-    fn build(&self, mut fill: impl FnMut(&str) -> String) -> String {
-        let mut out = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Name(name) => out.push_str(&fill(name)),
-            }
-        }
-        out
-    }
-
-    fn try_build(&self, mut fill: impl FnMut(&str) -> Result<String, FillError>) -> Result<String, FillError> {
+    fn build(&self, most: usize, mut fill: impl FnMut(&str) -> Result<String, FillError>) -> Result<String, FillError> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Name(name) => out.push_str(&fill(name)?),
+            }
+            if out.len() > most {
+                return Err(FillError::TooLong(most));
             }
         }
         Ok(out)
@@ -232,16 +264,30 @@ pub enum JsonTemplate {
 
 impl JsonTemplate {
     /// Filled; values stand in JSON strings, which the serialiser escapes.
-    #[must_use]
-    pub fn fill(&self, variables: &Variables) -> Value {
-        match self {
-            Self::Text(template) => Value::String(template.plain(variables)),
-            Self::List(items) => items.iter().map(|item| item.fill(variables)).collect(),
+    ///
+    /// # Errors
+    /// [`FillError::TooLong`], all texts counted together.
+    pub fn fill(&self, variables: &Variables) -> Result<Value, FillError> {
+        let mut left = MAX_FILLED;
+        self.fill_within(variables, &mut left)
+    }
+
+    fn fill_within(&self, variables: &Variables, left: &mut usize) -> Result<Value, FillError> {
+        Ok(match self {
+            Self::Text(template) => {
+                let text = template.plain_within(variables, *left).map_err(|_| FillError::TooLong(MAX_FILLED))?;
+                *left -= text.len();
+                Value::String(text)
+            }
+            Self::List(items) => {
+                Value::Array(items.iter().map(|item| item.fill_within(variables, left)).collect::<Result<_, _>>()?)
+            }
             Self::Map(pairs) => {
-                Value::Object(pairs.iter().map(|(key, item)| (key.clone(), item.fill(variables))).collect())
+                let filled = pairs.iter().map(|(key, item)| Ok((key.clone(), item.fill_within(variables, left)?)));
+                Value::Object(filled.collect::<Result<_, FillError>>()?)
             }
             Self::Other(value) => value.clone(),
-        }
+        })
     }
 }
 
@@ -269,7 +315,25 @@ impl Variables {
         self.get(name).ok_or_else(|| FillError::Missing(name.to_owned()))
     }
 
-    /// Sets a variable that a person may read in the run's history.
+    /// Keeps what a flow or an answer says, if the run has room for it.
+    ///
+    /// # Errors
+    /// [`TooMuch`]; the variable stays as it was.
+    pub fn keep(&mut self, name: &str, value: impl Into<String>) -> Result<(), TooMuch> {
+        let value = value.into();
+        if value.len() > MAX_VALUE {
+            return Err(TooMuch::Value(name.to_owned()));
+        }
+        let others = self.values.iter().filter(|(known, _)| *known != name);
+        let taken: usize = others.map(|(known, variable)| known.len() + variable.value.len()).sum();
+        if taken + name.len() + value.len() > MAX_VARIABLES {
+            return Err(TooMuch::Variables);
+        }
+        self.put(name, value, false);
+        Ok(())
+    }
+
+    /// Sets a short variable that a person may read in the run's history.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.put(name, value.into(), false);
     }
@@ -386,7 +450,7 @@ mod tests {
     #[test]
     fn values_are_never_expanded_again() {
         assert_eq!(template("say {{v}}").speech(&filled_with("{{secret}}")), "say {{secret}}");
-        assert_eq!(template("{{v}}").plain(&filled_with("{{v}}")), "{{v}}");
+        assert_eq!(template("{{v}}").plain(&filled_with("{{v}}")).unwrap(), "{{v}}");
     }
 
     #[test]
@@ -430,9 +494,9 @@ mod tests {
             ("n".into(), JsonTemplate::List(vec![JsonTemplate::Other(json!(1))])),
         ]);
         for value in HOSTILE {
-            let text = body.fill(&filled_with(value)).to_string();
+            let text = body.fill(&filled_with(value)).unwrap().to_string();
             assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"v": format!("<{value}>"), "n": [1]}));
-            let raw = template("{\"v\":\"{{v}}\"}").json_text(&filled_with(value));
+            let raw = template("{\"v\":\"{{v}}\"}").json_text(&filled_with(value)).unwrap();
             assert_eq!(serde_json::from_str::<Value>(&raw).unwrap(), json!({"v": value}));
         }
     }
@@ -447,7 +511,7 @@ mod tests {
     #[test]
     fn speech_loses_markup_and_forms_are_encoded() {
         assert_eq!(template("<b> {{v}}").speech(&filled_with("<speak>&")), "<b> speak");
-        assert_eq!(template("a={{v}}").form(&filled_with("x&b=1")), "a=x%26b%3D1");
+        assert_eq!(template("a={{v}}").form(&filled_with("x&b=1")).unwrap(), "a=x%26b%3D1");
     }
 
     #[test]
@@ -482,5 +546,37 @@ mod tests {
         variables.set("http.status", "404");
         variables.set("v", "1");
         assert!(!variables.take_changed(), "built-ins and equal values are no change");
+    }
+    #[test]
+    fn values_cannot_multiply_without_end() {
+        let variables = filled_with(&"x".repeat(MAX_VALUE));
+        let many = template(&"{{v}}".repeat(1_000));
+        let too_long = Err(FillError::TooLong(MAX_FILLED));
+        assert_eq!(many.plain(&variables), too_long);
+        assert_eq!(many.needed(&variables), too_long);
+        assert_eq!(many.json_text(&variables), too_long);
+        assert_eq!(many.form(&variables), too_long);
+        assert_eq!(template(&format!("http://h/{}", "{{v}}".repeat(1_000))).url(&variables), too_long);
+        assert_eq!(template("{{v}}{{v}}{{v}}").header(&variables), Err(FillError::TooLong(MAX_HEADER)));
+        assert_eq!(many.speech(&variables).len(), MAX_TEXT_CHARS, "what is too long to speak is cut");
+        let list = |texts: usize| JsonTemplate::List(vec![JsonTemplate::Text(template("{{v}}")); texts]);
+        assert_eq!(list(65).fill(&variables), Err(FillError::TooLong(MAX_FILLED)));
+        assert!(list(64).fill(&variables).is_ok(), "256 KiB in all");
+    }
+
+    #[test]
+    fn a_run_keeps_so_much_and_no_more() {
+        let mut variables = Variables::default();
+        assert_eq!(variables.keep("a", "x".repeat(MAX_VALUE + 1)), Err(TooMuch::Value("a".into())));
+        assert_eq!(variables.get("a"), None);
+        let value = "x".repeat(MAX_VALUE);
+        for n in 0..15 {
+            variables.keep(&format!("v{n}"), value.as_str()).unwrap();
+        }
+        variables.keep("v3", value.as_str()).unwrap();
+        assert_eq!(variables.keep("more", value.as_str()), Err(TooMuch::Variables));
+        variables.keep("less", "x".repeat(3_000)).unwrap();
+        variables.unset("v3");
+        variables.keep("more", value).unwrap();
     }
 }

@@ -111,12 +111,13 @@ impl Speech {
     /// A voice that nobody here has is spoken by the language's default. When the provider fails, the voices of this
     /// machine step in.
     pub async fn say(&self, text: &str, voice: Option<&str>, language: Option<&str>) -> Result<Sound, SpeechError> {
+        // As it was written: plain characters may be more ("..." for an ellipsis), and nobody can count those.
+        if text.chars().count() > MAX_TEXT_CHARS {
+            return Err(SpeechError::TooLong);
+        }
         let text = wording::clean(text);
         if !text.chars().any(char::is_alphanumeric) {
             return Err(SpeechError::Empty);
-        }
-        if text.chars().count() > MAX_TEXT_CHARS {
-            return Err(SpeechError::TooLong);
         }
         let key = Key { text, voice: voice.map(str::to_owned), language: language.map(str::to_owned) };
         let limited = tokio::time::timeout(TIME_LIMIT, self.0.cached(&key));

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::fields::Fields;
+use super::{fields::Fields, place::Place};
 use crate::flows::{
-    lenient::push_segment,
     model::{Edges, StepId},
     steps::Kind,
 };
@@ -49,8 +48,7 @@ fn read_map(
     edges: &mut Edges,
 ) {
     for (name, target) in map {
-        let mut path = fields.path(field);
-        push_segment(&mut path, name);
+        let path = fields.path(field).key(name);
         let Some(index) = resolve(target, &path, fields, by_id) else {
             continue;
         };
@@ -69,14 +67,18 @@ fn read_map(
     }
 }
 
-fn resolve(target: &Value, path: &str, fields: &mut Fields<'_>, by_id: &HashMap<StepId, usize>) -> Option<usize> {
+fn resolve(target: &Value, path: &Place, fields: &mut Fields<'_>, by_id: &HashMap<StepId, usize>) -> Option<usize> {
     let Some(id) = StepId::canonical(target) else {
-        fields.found.report.error("invalid_id", path, "a step's id is a text of 1 to 64 characters or a whole number");
+        fields.found.report.error(
+            "invalid_id",
+            path.clone(),
+            "a step's id is a text of 1 to 64 characters or a whole number",
+        );
         return None;
     };
     let index = by_id.get(&id).copied();
     if index.is_none() {
-        fields.found.report.error("unknown_step", path, format!("there is no step with the id \"{id}\""));
+        fields.found.report.error("unknown_step", path.clone(), format!("there is no step with the id \"{id}\""));
     }
     index
 }

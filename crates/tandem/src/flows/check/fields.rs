@@ -4,16 +4,21 @@
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use serde_json::{Map, Value};
+use voice::speech::MAX_TEXT_CHARS;
 
-use super::report::{Ask, Question, Report};
+use super::{
+    place::Place,
+    report::{Ask, Question, Report},
+};
 use crate::flows::{
-    lenient::push_segment,
     model::whole_number,
     template::{JsonTemplate, Template, is_name, is_number, is_sip_uri},
 };
 
-/// Longest text in characters.
+/// Longest text that is not spoken, in characters.
 const MAX_TEXT: usize = 5_000;
+/// Most entries of an object of texts: headers, query, save, vars.
+const MAX_ENTRIES: usize = 50;
 /// Longest URL in characters.
 const MAX_URL: usize = 2_048;
 
@@ -22,8 +27,8 @@ const MAX_URL: usize = 2_048;
 pub(crate) struct Findings {
     pub(crate) report: Report,
     pub(crate) questions: Vec<Question>,
-    /// Names that templates use, with the field's pointer.
-    pub(crate) used: Vec<(String, String)>,
+    /// Names that templates use, and where.
+    pub(crate) used: Vec<(String, Place)>,
     /// Names that some step may set.
     pub(crate) set: BTreeSet<String>,
     /// The instant of the check, for `callback_in_past`.
@@ -33,26 +38,24 @@ pub(crate) struct Findings {
 /// The fields of one object.
 pub(crate) struct Fields<'a> {
     map: &'a Map<String, Value>,
-    pointer: String,
+    place: Place,
     asked: Vec<&'static str>,
     pub(crate) found: &'a mut Findings,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn new(map: &'a Map<String, Value>, pointer: String, found: &'a mut Findings) -> Self {
-        Self { map, pointer, asked: Vec::new(), found }
+    pub(crate) fn new(map: &'a Map<String, Value>, place: Place, found: &'a mut Findings) -> Self {
+        Self { map, place, asked: Vec::new(), found }
     }
 
-    /// The pointer of the object itself.
-    pub(crate) fn here(&self) -> &str {
-        &self.pointer
+    /// The object itself.
+    pub(crate) fn here(&self) -> Place {
+        self.place.clone()
     }
 
-    /// The pointer of one of its fields.
-    pub(crate) fn path(&self, name: &str) -> String {
-        let mut path = self.pointer.clone();
-        push_segment(&mut path, name);
-        path
+    /// One of its fields.
+    pub(crate) fn path(&self, name: &str) -> Place {
+        self.place.key(name)
     }
 
     /// The raw value of a field; null counts as a value.
@@ -64,7 +67,7 @@ impl<'a> Fields<'a> {
     /// Reports a field that must be there and is not.
     pub(crate) fn missing(&mut self, name: &str) {
         let message = format!("{name} is missing");
-        self.found.report.error("missing_field", self.pointer.clone(), message);
+        self.found.report.error("missing_field", self.here(), message);
     }
 
     fn wrong_type(&mut self, name: &str, wanted: &str) {
@@ -79,10 +82,14 @@ impl<'a> Fields<'a> {
 
     /// A text.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.text_within(name, MAX_TEXT)
+    }
+
+    fn text_within(&mut self, name: &'static str, most: usize) -> Option<String> {
         match self.value(name)? {
-            Value::String(text) if text.chars().count() <= MAX_TEXT => Some(text.clone()),
+            Value::String(text) if text.chars().count() <= most => Some(text.clone()),
             Value::String(_) => {
-                self.out_of_range(name, format!("{name} is longer than {MAX_TEXT} characters"));
+                self.out_of_range(name, format!("{name} is longer than {most} characters"));
                 None
             }
             _ => {
@@ -211,7 +218,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes that a step sets a variable, if that is a name.
-    pub(crate) fn sets(&mut self, variable: &str, path: String) -> bool {
+    pub(crate) fn sets(&mut self, variable: &str, path: Place) -> bool {
         if is_name(variable) {
             self.found.set.insert(variable.to_owned());
             return true;
@@ -224,6 +231,13 @@ impl<'a> Fields<'a> {
     /// A text with `{{ name }}`.
     pub(crate) fn template(&mut self, name: &'static str) -> Option<Template> {
         let text = self.text(name)?;
+        let path = self.path(name);
+        self.parse(&text, path)
+    }
+
+    /// A text to be spoken, with `{{ name }}`.
+    pub(crate) fn spoken(&mut self, name: &'static str) -> Option<Template> {
+        let text = self.text_within(name, MAX_TEXT_CHARS)?;
         let path = self.path(name);
         self.parse(&text, path)
     }
@@ -248,7 +262,7 @@ impl<'a> Fields<'a> {
         template.unwrap_or_else(|| Template::literal(""))
     }
 
-    fn parse(&mut self, text: &str, path: String) -> Option<Template> {
+    fn parse(&mut self, text: &str, path: Place) -> Option<Template> {
         match Template::parse(text) {
             Ok(template) => {
                 let names: Vec<String> = template.names().map(str::to_owned).collect();
@@ -284,7 +298,7 @@ impl<'a> Fields<'a> {
         };
         let mut numbers = Vec::new();
         for (index, item) in items.iter().enumerate() {
-            let path = format!("{}/{index}", self.path(name));
+            let path = self.path(name).index(index);
             let text = match item {
                 Value::String(text) => Some(text.clone()),
                 Value::Number(number) => whole_number(number),
@@ -300,14 +314,14 @@ impl<'a> Fields<'a> {
         Some(numbers)
     }
 
-    fn judge_number(&mut self, template: Template, path: String) -> Option<Template> {
+    fn judge_number(&mut self, template: Template, path: Place) -> Option<Template> {
         if let Some(number) = template.fixed() {
             if !is_number(number) && !is_sip_uri(number) {
                 self.found.report.error("number_not_allowed", path, format!("\"{number}\" is not a telephone number"));
                 return None;
             }
             let ask = Ask::Number(number.to_owned());
-            self.found.questions.push(Question { path, ask });
+            self.found.questions.push(Question { path: path.into(), ask });
         }
         Some(template)
     }
@@ -319,7 +333,7 @@ impl<'a> Fields<'a> {
             let callee = callee.and_then(Template::fixed).map(str::to_owned);
             let ask = Ask::CallerId { wanted: wanted.to_owned(), callee };
             let path = self.path("caller_id");
-            self.found.questions.push(Question { path, ask });
+            self.found.questions.push(Question { path: path.into(), ask });
         }
         Some(template)
     }
@@ -341,7 +355,7 @@ impl<'a> Fields<'a> {
             self.found.report.error("invalid_url", path, format!("{name} {why}"));
             return None;
         }
-        self.found.questions.push(Question { path, ask: Ask::Url(template.sample("x")) });
+        self.found.questions.push(Question { path: path.into(), ask: Ask::Url(template.sample("x")) });
         Some(template)
     }
 
@@ -349,8 +363,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn template_map(&mut self, name: &'static str) -> Vec<(String, Template)> {
         let mut out = Vec::new();
         for (key, text) in self.text_map(name) {
-            let mut path = self.path(name);
-            push_segment(&mut path, &key);
+            let path = self.path(name).key(&key);
             out.extend(self.parse(&text, path).map(|template| (key, template)));
         }
         out
@@ -360,7 +373,12 @@ impl<'a> Fields<'a> {
     pub(crate) fn text_map(&mut self, name: &'static str) -> Vec<(String, String)> {
         let map = match self.value(name) {
             None => return Vec::new(),
-            Some(Value::Object(map)) => map,
+            Some(Value::Object(map)) if map.len() <= MAX_ENTRIES => map,
+            Some(Value::Object(_)) => {
+                let (path, message) = (self.path(name), format!("{name} has {MAX_ENTRIES} entries at most"));
+                self.found.report.error("limit_exceeded", path, message);
+                return Vec::new();
+            }
             Some(_) => {
                 self.wrong_type(name, "an object");
                 return Vec::new();
@@ -373,8 +391,7 @@ impl<'a> Fields<'a> {
                 Value::Number(number) => number.to_string(),
                 Value::Bool(flag) => flag.to_string(),
                 _ => {
-                    let mut path = self.path(name);
-                    push_segment(&mut path, key);
+                    let path = self.path(name).key(key);
                     self.found.report.error("invalid_type", path, "a text is wanted here");
                     continue;
                 }
@@ -392,24 +409,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Depth is bounded by the reader's.
-    fn json_template(&mut self, value: &Value, path: String) -> JsonTemplate {
+    fn json_template(&mut self, value: &Value, path: Place) -> JsonTemplate {
         match value {
             Value::String(text) => JsonTemplate::Text(self.parse(text, path).unwrap_or_else(|| Template::literal(""))),
             Value::Array(items) => JsonTemplate::List(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(index, item)| self.json_template(item, format!("{path}/{index}")))
-                    .collect(),
+                items.iter().enumerate().map(|(index, item)| self.json_template(item, path.index(index))).collect(),
             ),
             Value::Object(map) => JsonTemplate::Map(
-                map.iter()
-                    .map(|(key, item)| {
-                        let mut path = path.clone();
-                        push_segment(&mut path, key);
-                        (key.clone(), self.json_template(item, path))
-                    })
-                    .collect(),
+                map.iter().map(|(key, item)| (key.clone(), self.json_template(item, path.key(key)))).collect(),
             ),
             other => JsonTemplate::Other(other.clone()),
         }
@@ -419,8 +426,8 @@ impl<'a> Fields<'a> {
     pub(crate) fn inner(&mut self, name: &'static str) -> Option<Fields<'_>> {
         match self.value(name)? {
             Value::Object(map) => {
-                let pointer = self.path(name);
-                Some(Fields::new(map, pointer, self.found))
+                let place = self.path(name);
+                Some(Fields::new(map, place, self.found))
             }
             _ => {
                 self.wrong_type(name, "an object");

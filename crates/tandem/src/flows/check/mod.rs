@@ -5,6 +5,7 @@
 mod edges;
 pub(crate) mod fields;
 mod graph;
+mod place;
 mod report;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ pub use report::{Ask, Problem, Question, Report};
 use self::{
     edges::read_edges,
     fields::{Fields, Findings, judge_url},
+    place::Place,
 };
 use super::{
     model::{Flow, MAX_STEPS, Publish, Step, StepId},
@@ -43,6 +45,9 @@ pub struct Checked {
     /// What remains to be asked.
     pub questions: Vec<Question>,
 }
+
+/// Longest key of an object, in characters: it stands in the path of every problem below it.
+const MAX_KEY: usize = 256;
 
 /// Event types that a publish entry may name.
 const EVENT_TYPES: [&str; 36] = [
@@ -88,9 +93,33 @@ const EVENT_TYPES: [&str; 36] = [
 #[must_use]
 pub fn check(body: &Value, purpose: Purpose, now_ms: i64) -> Checked {
     let mut found = Findings { now_ms, ..Findings::default() };
+    judge_keys(body, &Place::default(), &mut found.report);
+    if !found.report.errors.is_empty() {
+        return Checked { flow: None, report: found.report, questions: Vec::new() };
+    }
     let flow = read_body(body, purpose, &mut found);
     let flow = flow.filter(|_| found.report.errors.is_empty());
     Checked { flow, report: found.report, questions: found.questions }
+}
+
+/// Reports objects with a key that is too long; depth is bounded by the reader's.
+fn judge_keys(value: &Value, place: &Place, report: &mut Report) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                if key.chars().count() > MAX_KEY {
+                    let message = format!("a key has {MAX_KEY} characters at most");
+                    report.error("limit_exceeded", place.clone(), message);
+                } else {
+                    judge_keys(inner, &place.key(key), report);
+                }
+            }
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| judge_keys(item, &place.index(index), report));
+        }
+        _ => {}
+    }
 }
 
 fn read_body(body: &Value, purpose: Purpose, found: &mut Findings) -> Option<Flow> {
@@ -98,7 +127,7 @@ fn read_body(body: &Value, purpose: Purpose, found: &mut Findings) -> Option<Flo
         found.report.error("invalid_type", "", "the body must be an object");
         return None;
     };
-    let mut fields = Fields::new(map, String::new(), found);
+    let mut fields = Fields::new(map, Place::default(), found);
     let record = fields.flag("record", false);
     let publish = read_publish(&mut fields);
     fields.value("flow");
@@ -138,7 +167,7 @@ fn read_publish(fields: &mut Fields<'_>) -> Option<Publish> {
     let path = inner.path("url");
     if !url.is_empty() {
         match judge_url(&url) {
-            Ok(()) => inner.found.questions.push(Question { path, ask: Ask::Url(url.clone()) }),
+            Ok(()) => inner.found.questions.push(Question { path: path.into(), ask: Ask::Url(url.clone()) }),
             Err(why) => inner.found.report.error("invalid_url", path, format!("url {why}")),
         }
     }
@@ -166,7 +195,7 @@ fn read_event_types(fields: &mut Fields<'_>) -> Option<Vec<String>> {
     };
     let mut types = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let path = format!("{path}/{index}");
+        let path = path.index(index);
         match item.as_str() {
             Some(kind) if is_event_type(kind) => types.push(kind.to_owned()),
             Some(kind) => fields.found.report.error("out_of_range", path, format!("there is no event type \"{kind}\"")),
@@ -200,7 +229,7 @@ fn read_steps(raw: &[Value], purpose: Purpose, found: &mut Findings) -> Option<V
     let mut steps = Vec::new();
     for (index, (value, id)) in raw.iter().zip(&ids).enumerate() {
         let Value::Object(map) = value else { continue };
-        let mut fields = Fields::new(map, format!("/flow/{index}"), found);
+        let mut fields = Fields::new(map, Place::default().key("flow").index(index), found);
         fields.value("id");
         let kind = read_kind(&mut fields);
         if let Some(kind) = &kind {

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Errors that are told of one body, and as many warnings; one more says that there are others.
+pub(super) const MAX_PROBLEMS: usize = 100;
+
 /// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = FlowProblem)]
@@ -30,13 +33,27 @@ pub struct Report {
 impl Report {
     /// Adds an error.
     pub fn error(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(Problem { code: code.into(), path: path.into(), message: message.into() });
+        add(&mut self.errors, code, path, message);
     }
 
     /// Adds a warning.
     pub fn warn(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
-        self.warnings.push(Problem { code: code.into(), path: path.into(), message: message.into() });
+        add(&mut self.warnings, code, path, message);
     }
+}
+
+/// The path is written only here, for a problem that is told.
+fn add(problems: &mut Vec<Problem>, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
+    let problem = match problems.len() {
+        0..MAX_PROBLEMS => Problem { code: code.into(), path: path.into(), message: message.into() },
+        MAX_PROBLEMS => Problem {
+            code: "limit_exceeded".into(),
+            path: String::new(),
+            message: format!("there are more; these are the first {MAX_PROBLEMS}"),
+        },
+        _ => return,
+    };
+    problems.push(problem);
 }
 
 /// Something that only the organisation's data can answer; the shell asks and adds to the report.

@@ -138,12 +138,12 @@ impl Callback {
         if let (Some(date), Some(time), Some(zone)) = (parsed_date, parsed_time, &zone)
             && zones::due(date, time, zone).is_some_and(|due| due.at_ms < fields.found.now_ms)
         {
-            let path = fields.here().to_owned();
+            let path = fields.here();
             fields.found.report.warn("callback_in_past", path, "the time of this callback has passed");
         }
         if let Some(entity) = given(fields, "entity", &self.entity) {
             let path = fields.path("entity");
-            fields.found.questions.push(Question { path, ask: Ask::Entity(entity) });
+            fields.found.questions.push(Question { path: path.into(), ask: Ask::Entity(entity) });
         }
     }
 

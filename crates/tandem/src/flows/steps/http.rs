@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kernel::egress::FORBIDDEN_HEADERS;
 use serde_json::{Value, json};
 use voice::cause::Cause;
 
@@ -12,9 +13,8 @@ use super::{
 };
 use crate::flows::{
     check::fields::Fields,
-    lenient::push_segment,
     machine::{Answer, Effect, HttpFailure, HttpRequest, Input, Sounding},
-    template::{FillError, JsonTemplate, Template, Variables, percent_encode},
+    template::{FillError, JsonTemplate, MAX_FILLED, Template, TooMuch, Variables, percent_encode},
 };
 
 pub(super) const EDGES: &[&str] = &["success", "fail"];
@@ -23,8 +23,6 @@ const MAX_REQUESTS: usize = 20;
 const WINDOW_MS: i64 = 60_000;
 /// Pause before a retry.
 const RETRY_PAUSE_MS: i64 = 500;
-/// Headers that the client alone may write.
-const OWN_HEADERS: [&str; 6] = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te"];
 
 /// Configuration of an `http` step.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,18 +88,24 @@ impl Http {
 
     fn request(&self, variables: &Variables) -> Result<HttpRequest, FillError> {
         let mut url = self.url.url(variables)?;
-        append_query(&mut url, &self.query, variables);
+        append_query(&mut url, &self.query, variables)?;
         let mut headers = Vec::new();
         for (name, value) in &self.headers {
             headers.push((name.clone(), value.header(variables)?));
         }
         let (body, content_type) = match &self.body {
             Body::Empty => (None, None),
-            Body::Json(json) => (Some(json.fill(variables).to_string()), Some("application/json")),
-            Body::Text(text, Escaping::Plain) => (Some(text.plain(variables)), Some("text/plain; charset=utf-8")),
-            Body::Text(text, Escaping::Json) => (Some(text.json_text(variables)), Some("application/json")),
-            Body::Text(text, Escaping::Form) => (Some(text.form(variables)), Some("application/x-www-form-urlencoded")),
+            Body::Json(json) => (Some(json.fill(variables)?.to_string()), Some("application/json")),
+            Body::Text(text, Escaping::Plain) => (Some(text.plain(variables)?), Some("text/plain; charset=utf-8")),
+            Body::Text(text, Escaping::Json) => (Some(text.json_text(variables)?), Some("application/json")),
+            Body::Text(text, Escaping::Form) => {
+                (Some(text.form(variables)?), Some("application/x-www-form-urlencoded"))
+            }
         };
+        // Escapes make a JSON text longer than what was filled into it.
+        if body.as_ref().is_some_and(|body| body.len() > MAX_FILLED) {
+            return Err(FillError::TooLong(MAX_FILLED));
+        }
         if let Some(content_type) = content_type
             && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
         {
@@ -111,15 +115,19 @@ impl Http {
     }
 }
 
-fn append_query(url: &mut String, query: &[(String, Template)], variables: &Variables) {
+fn append_query(url: &mut String, query: &[(String, Template)], variables: &Variables) -> Result<(), FillError> {
     let fragment = url.find('#').map(|at| url.split_off(at));
     for (name, value) in query {
         url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(&percent_encode(name));
         url.push('=');
-        url.push_str(&percent_encode(&value.plain(variables)));
+        url.push_str(&percent_encode(&value.plain(variables)?));
+        if url.len() > MAX_FILLED {
+            return Err(FillError::TooLong(MAX_FILLED));
+        }
     }
     url.extend(fragment);
+    Ok(())
 }
 
 fn read_headers(fields: &mut Fields<'_>) -> Vec<(String, Template)> {
@@ -128,10 +136,9 @@ fn read_headers(fields: &mut Fields<'_>) -> Vec<(String, Template)> {
         let token =
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         let fits = value.sample("").chars().all(|c| !c.is_control() || c == '\t');
-        let ours = OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let ours = FORBIDDEN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
         if !token || !fits || ours {
-            let mut path = fields.path("headers");
-            push_segment(&mut path, name);
+            let path = fields.path("headers").key(name);
             let why = if ours {
                 "this header is written by the client alone"
             } else {
@@ -175,8 +182,7 @@ fn escaping(text: &Template, headers: &[(String, Template)]) -> Escaping {
 fn read_save(fields: &mut Fields<'_>) -> Vec<(String, String)> {
     let save = fields.text_map("save");
     for (name, pointer) in &save {
-        let mut path = fields.path("save");
-        push_segment(&mut path, name);
+        let path = fields.path("save").key(name);
         if fields.sets(name, path.clone()) && !(pointer.is_empty() || pointer.starts_with('/')) {
             fields.found.report.error("out_of_range", path, "a JSON pointer begins with /");
         }
@@ -266,20 +272,28 @@ impl Asking {
             self.state = State::Pausing { until_ms: context.now_ms + RETRY_PAUSE_MS };
             return None;
         }
-        let success = self.note(answer, context);
-        Some(Exit::by(if success { "success" } else { "fail" }))
+        Some(match self.note(answer, context) {
+            Ok(true) => Exit::by("success"),
+            Ok(false) => Exit::by("fail"),
+            Err(too_much) => Exit::failed("fail", too_much.to_string()),
+        })
     }
 
     /// Sets the variables and says so in an event; whether it is a success.
-    fn note(&self, answer: &Answer, context: &mut Context<'_>) -> bool {
+    fn note(&self, answer: &Answer, context: &mut Context<'_>) -> Result<bool, TooMuch> {
         let ms = context.now_ms - self.began_ms;
         let status = match answer {
             Answer::Response { status, .. } => Some(*status),
             Answer::Failure(_) => None,
         };
         let success = status.is_some_and(|status| (200..300).contains(&status));
+        let kept = match answer {
+            Answer::Response { body, .. } if success => save(&self.http.save, body, context.variables),
+            Answer::Response { .. } | Answer::Failure(_) => Ok(()),
+        };
         let error = match answer {
             Answer::Failure(failure) => Some(failure.as_str()),
+            Answer::Response { .. } if kept.is_err() => Some(HttpFailure::TooLarge.as_str()),
             Answer::Response { .. } if success => None,
             Answer::Response { .. } => Some("status"),
         };
@@ -291,15 +305,12 @@ impl Asking {
             Some(error) => context.variables.set("http.error", error),
             None => context.variables.unset("http.error"),
         }
-        if let (true, Answer::Response { body, .. }) = (success, answer) {
-            save(&self.http.save, body, context.variables);
-        }
         let mut data = json!({ "status": status, "ms": ms });
         if let (Some(error), Some(map)) = (error, data.as_object_mut()) {
             map.insert("error".to_owned(), Value::from(error));
         }
         context.emit("http.completed", data);
-        success
+        kept.map(|()| success)
     }
 
     fn finish(&self, context: &mut Context<'_>) {
@@ -309,21 +320,23 @@ impl Asking {
     }
 }
 
-/// Takes the wanted values out of a JSON answer; texts as they are, everything else as JSON.
-fn save(wanted: &[(String, String)], body: &str, variables: &mut Variables) {
+/// Takes the wanted values out of a JSON answer, up to one that the run has no room for; texts as they are, everything
+/// else as JSON.
+fn save(wanted: &[(String, String)], body: &str, variables: &mut Variables) -> Result<(), TooMuch> {
     if wanted.is_empty() {
-        return;
+        return Ok(());
     }
     let Ok(answer) = serde_json::from_str::<Value>(body) else {
-        return;
+        return Ok(());
     };
     for (name, pointer) in wanted {
         match answer.pointer(pointer) {
-            Some(Value::String(text)) => variables.set(name, text.replace('\0', "")),
+            Some(Value::String(text)) => variables.keep(name, text.replace('\0', ""))?,
             Some(Value::Null) | None => variables.unset(name),
-            Some(other) => variables.set(name, other.to_string()),
+            Some(other) => variables.keep(name, other.to_string())?,
         }
     }
+    Ok(())
 }
 
 fn is_worth_a_retry(answer: &Answer) -> bool {

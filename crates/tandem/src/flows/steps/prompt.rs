@@ -24,13 +24,13 @@ pub struct Prompt {
 impl Prompt {
     /// Reads `text`, `url`, `voice` and `language`; one of the first two must be there.
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
-        let text = fields.template("text").filter(|text| text.fixed() != Some(""));
+        let text = fields.spoken("text").filter(|text| text.fixed() != Some(""));
         let given = |value: Option<&serde_json::Value>| value.is_some_and(|value| value.as_str() != Some(""));
         let any_given = given(fields.value("text")) || fields.value("url").is_some();
         let prompt =
             Self { url: fields.url("url"), voice: fields.text("voice"), language: fields.text("language"), text };
         if !any_given {
-            let path = fields.here().to_owned();
+            let path = fields.here();
             fields.found.report.error("text_or_url_required", path, "a text or a url must be there");
         }
         if prompt.text.is_some() && prompt.url.is_some() {
@@ -47,7 +47,7 @@ impl Prompt {
     /// Reads a field that is a text to speak, or an object as [`Prompt::read`] takes it.
     pub(super) fn read_field(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
         if fields.value(name)?.is_string() {
-            let text = fields.template(name)?;
+            let text = fields.spoken(name)?;
             return Some(Self { text: Some(text), ..Self::default() });
         }
         let mut inner = fields.inner(name)?;

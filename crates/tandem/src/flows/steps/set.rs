@@ -2,7 +2,7 @@
 //! (contracts/flows.md "Templates" lists the places where they are).
 
 use super::{Context, Exit, Turn};
-use crate::flows::{check::fields::Fields, lenient::push_segment};
+use crate::flows::{check::fields::Fields, template::MAX_VALUE};
 
 /// Configuration of a `set` step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +17,12 @@ impl Set {
             fields.missing("vars");
         }
         let vars = fields.text_map("vars");
-        for (name, _) in &vars {
-            let mut path = fields.path("vars");
-            push_segment(&mut path, name);
+        for (name, value) in &vars {
+            let path = fields.path("vars").key(name);
+            if value.len() > MAX_VALUE {
+                let message = format!("a variable holds {MAX_VALUE} bytes at most");
+                fields.found.report.error("limit_exceeded", path.clone(), message);
+            }
             fields.sets(name, path);
         }
         Self { vars }
@@ -27,7 +30,9 @@ impl Set {
 
     pub(super) fn start(&self, context: &mut Context<'_>) -> Turn {
         for (name, value) in &self.vars {
-            context.variables.set(name, value.as_str());
+            if let Err(too_much) = context.variables.keep(name, value.as_str()) {
+                return Turn::Done(Exit::failed("fail", too_much.to_string()));
+            }
         }
         Turn::Done(Exit::completed())
     }

@@ -29,7 +29,7 @@ impl Voicemail {
         let mailbox = mailbox.fixed().unwrap_or_default().to_owned();
         let path = fields.path("box");
         if is_number(&mailbox) {
-            fields.found.questions.push(Question { path, ask: Ask::Mailbox(mailbox.clone()) });
+            fields.found.questions.push(Question { path: path.into(), ask: Ask::Mailbox(mailbox.clone()) });
         } else if fields.value("box").is_some_and(|given| given.is_string() || given.is_i64()) {
             fields.found.report.error("unknown_entity", path, "box must be the number of a person");
         }

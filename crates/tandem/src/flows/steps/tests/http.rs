@@ -197,3 +197,39 @@ fn a_hang_up_cancels_the_request() {
     assert_eq!(run.input(Input::Ended), [Effect::CancelHttp { request }]);
     assert!(run.machine.is_over());
 }
+
+#[test]
+fn an_answer_that_the_run_has_no_room_for_is_a_failure() {
+    let mut run = Run::of(step(json!({"save": {"first": "/a", "all": ""}})));
+    run.respond(200, &json!({"a": "1", "b": "x".repeat(4_096)}).to_string());
+    assert_eq!((run.at(), run.outcome()), ("b".into(), json!("fail")));
+    assert_eq!(run.events("step.failed")[0]["error"], json!("the value of all is longer than 4096 bytes"));
+    assert_eq!(run.events("http.completed")[0]["error"], json!("too_large"));
+    let variables = run.machine.variables();
+    assert_eq!((variables.get("http.error"), variables.get("http.status")), (Some("too_large"), Some("200")));
+    assert_eq!((variables.get("first"), variables.get("all")), (Some("1"), None));
+}
+
+#[test]
+fn a_request_that_values_make_too_long_is_not_sent() {
+    let long = "x".repeat(4_000);
+    let holes = |n: usize| "{{v}}".repeat(n);
+    for fields in [
+        json!({"url": "http://h/", "method": "POST", "body": holes(100)}),
+        json!({"url": "http://h/", "method": "POST", "json": vec!["{{v}}"; 100]}),
+        json!({"url": format!("http://h/{}", holes(100))}),
+        json!({"url": "http://h/", "query": {"q": holes(100)}}),
+        json!({"url": "http://h/", "headers": {"X": holes(3)}}),
+    ] {
+        let mut asking = step(fields.clone());
+        asking["id"] = json!("s");
+        let mut run = Run::dialling(json!({"flow": [
+            {"id": "c", "type": "call", "number": "5263", "next_step": "v"},
+            {"id": "v", "type": "set", "vars": {"v": long}, "next_step": "s"},
+            asking, {"id": "a", "type": "pause", "seconds": 1}, {"id": "b", "type": "pause", "seconds": 1},
+        ]}));
+        run.input(Input::Answered);
+        assert_eq!((run.at(), requests(&run)), ("b".into(), 0), "{fields}");
+        assert!(run.events("step.failed")[0]["error"].as_str().unwrap().starts_with("the filled text is longer"));
+    }
+}

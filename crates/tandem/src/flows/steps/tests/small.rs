@@ -25,6 +25,15 @@ fn set_vars() {
     assert_eq!(run.at(), "next");
 }
 
+#[test]
+fn set_keeps_no_more_than_a_run_may() {
+    let vars: serde_json::Map<String, Value> =
+        (0..17).map(|n| (format!("v{n:02}"), json!("x".repeat(4_000)))).collect();
+    let run = Run::of(json!({"type": "set", "vars": vars, "next_step": "next"}));
+    assert_eq!((run.at(), run.events("step.failed").len()), ("next".into(), 1));
+    assert_eq!(run.machine.variables().public().len(), 16);
+}
+
 /// Where a branch on a variable of this value leads.
 fn branch(value: &str, op: &str, wanted: Value) -> String {
     let mut run = Run::dialling(json!({"flow": [
