@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use kernel::db::Write;
 use kernel::outbox::Target;
+use media::play::Sound;
 use serde_json::Value;
 use voice::cause::Cause;
 use voice::leg::{PlayId, Playable};
 
-use crate::driver::{CallEvent, Connect, LeaveVoicemail, RecordAction};
+use crate::driver::{CallEvent, Connect, LeaveVoicemail, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, CallModel, EndedBy};
 
@@ -88,7 +89,20 @@ impl Call {
     /// Connects the customer with somebody else; progress and the end come as
     /// [`CallEvent::Connect`]. A connect that is under way is given up first.
     pub fn connect(&mut self, connect: Connect) {
-        self.live().connect(connect, false);
+        self.live().connect(connect);
+    }
+
+    /// Says what the whisper is that the connect under way announced as [`Whisper::Coming`]; no sound at all means
+    /// that it cannot be had.
+    ///
+    /// [`Whisper::Coming`]: crate::Whisper::Coming
+    pub fn whisper(&mut self, sounds: Vec<Sound>) {
+        self.live().whisper_is(Whisper::of(sounds));
+    }
+
+    /// Plays something else to the customer who waits to be connected; nothing happens once he is.
+    pub fn hold_music(&mut self, what: Playable) {
+        self.live().hold_music(what);
     }
 
     /// Gives the connect up: whoever rings or talks is hung up, the customer stays.
@@ -96,9 +110,9 @@ impl Call {
         self.live().cancel_connect();
     }
 
-    /// Connects the customer with `to` and ends the call when that is over.
-    pub fn transfer(&mut self, to: impl Into<String>) {
-        self.live().connect(Connect::to(to), true);
+    /// Connects the customer for good: the call ends when that is over.
+    pub fn transfer(&mut self, connect: Connect) {
+        self.live().transfer(connect);
     }
 
     /// Somebody is being looked up, rung or talked to.

@@ -16,6 +16,9 @@ pub const ACCEPT_MS: i64 = 10_000;
 /// Longest whisper, in milliseconds: whoever was offered the call is let go after it.
 pub const WHISPER_MS: i64 = 120_000;
 
+/// How long a target that answered waits for a whisper that is still being prepared, in milliseconds.
+pub const WHISPER_WAIT_MS: i64 = 3_000;
+
 /// Whether several targets ring together or one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Strategy {
@@ -35,10 +38,22 @@ pub struct Rules {
     pub timeout_ms: i64,
     /// Longest time the two may talk, in milliseconds; `None` is no limit.
     pub time_limit_ms: Option<i64>,
-    /// A sound is played to the answering target before it is bridged.
-    pub whisper: bool,
+    /// Whether something is played to the answering target before it is bridged.
+    pub whisper: Briefing,
     /// The key that the answering target must press before it is bridged.
     pub accept_key: Option<char>,
+}
+
+/// What is known of the whisper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Briefing {
+    /// There is none.
+    #[default]
+    None,
+    /// It is being prepared; [`Input::Whisper`] follows.
+    Coming,
+    /// It can be played.
+    Ready,
 }
 
 /// How the step ended, as `connect.status` shows it.
@@ -116,6 +131,11 @@ pub enum Input {
     Answered(Device),
     /// The device pressed a key.
     Digit(Device, char),
+    /// The whisper that was coming is there, or cannot be had.
+    Whisper {
+        /// It can be played.
+        ready: bool,
+    },
     /// The whisper was heard to its end.
     WhisperEnded(Device),
     /// The device is gone. `everywhere`: a final word for all devices of its target (SIP 6xx).
@@ -165,6 +185,10 @@ enum DeviceState {
     Idle,
     Dialled,
     Ringing,
+    /// Answered and waiting for the whisper to be ready.
+    Unbriefed {
+        until_ms: i64,
+    },
     /// Answered and hearing the whisper, or being waited for to press the key.
     Offered {
         until_ms: i64,
@@ -232,7 +256,7 @@ impl Machine {
             return self.talk_until_ms;
         }
         let accept = self.states().filter_map(|(_, state)| match state {
-            DeviceState::Offered { until_ms } => Some(until_ms),
+            DeviceState::Unbriefed { until_ms } | DeviceState::Offered { until_ms } => Some(until_ms),
             _ => None,
         });
         let ring = self.anyone_pending().then_some(self.ring_until_ms);
@@ -261,18 +285,16 @@ impl Machine {
             Input::Ringing(device) => self.device_ringing(device, &mut effects),
             Input::Answered(device) => self.device_answered(device, now_ms, &mut effects),
             Input::Digit(device, key) => {
-                let waiting = matches!(self.state(device), Some(DeviceState::Offered { .. }));
+                let waiting =
+                    matches!(self.state(device), Some(DeviceState::Unbriefed { .. } | DeviceState::Offered { .. }));
                 if waiting && self.rules.accept_key == Some(key) {
                     self.bridge(device, now_ms, &mut effects);
                 }
             }
+            Input::Whisper { ready } => self.whisper_known(ready, now_ms, &mut effects),
             Input::WhisperEnded(device) => {
                 if matches!(self.state(device), Some(DeviceState::Offered { .. })) {
-                    if self.rules.accept_key.is_some() {
-                        self.offer(device, now_ms + ACCEPT_MS);
-                    } else {
-                        self.bridge(device, now_ms, &mut effects);
-                    }
+                    self.briefed(device, now_ms, &mut effects);
                 }
             }
             Input::CustomerGone | Input::Cancel => self.give_up(&mut effects),
@@ -314,18 +336,48 @@ impl Machine {
         if !rings || self.bridged.is_some() {
             return;
         }
-        match (self.rules.accept_key, self.rules.whisper) {
-            (None, false) => self.bridge(device, now_ms, effects),
-            (Some(_), false) => self.offer(device, now_ms + ACCEPT_MS),
-            (accept_key, true) => {
+        match self.rules.whisper {
+            Briefing::None => return self.briefed(device, now_ms, effects),
+            Briefing::Coming => self.set(device, DeviceState::Unbriefed { until_ms: now_ms + WHISPER_WAIT_MS }),
+            Briefing::Ready => self.offer(device, now_ms + WHISPER_MS),
+        }
+        if self.rules.accept_key.is_none() {
+            // Whoever answers first has won; the whisper only delays the bridge.
+            self.release_others(device, effects);
+        }
+        if self.rules.whisper == Briefing::Ready {
+            effects.push(Effect::Whisper(device));
+        }
+    }
+
+    /// There is nothing to hear any more: the key decides, or the device has won.
+    fn briefed(&mut self, device: Device, now_ms: i64, effects: &mut Vec<Effect>) {
+        if self.rules.accept_key.is_some() {
+            self.offer(device, now_ms + ACCEPT_MS);
+        } else {
+            self.bridge(device, now_ms, effects);
+        }
+    }
+
+    fn whisper_known(&mut self, ready: bool, now_ms: i64, effects: &mut Vec<Effect>) {
+        if self.rules.whisper != Briefing::Coming {
+            return;
+        }
+        self.rules.whisper = if ready { Briefing::Ready } else { Briefing::None };
+        for device in self.unbriefed(i64::MAX) {
+            if ready {
                 self.offer(device, now_ms + WHISPER_MS);
-                if accept_key.is_none() {
-                    // Whoever answers first has won; the whisper only delays the bridge.
-                    self.release_others(device, effects);
-                }
                 effects.push(Effect::Whisper(device));
+            } else {
+                self.briefed(device, now_ms, effects);
             }
         }
+    }
+
+    /// Devices that wait for the whisper, and will no longer at this time.
+    fn unbriefed(&self, now_ms: i64) -> Vec<Device> {
+        let waits = |state| matches!(state, DeviceState::Unbriefed { until_ms } if until_ms <= now_ms);
+        self.states().filter(|(_, state)| waits(*state)).map(|(device, _)| device).collect()
     }
 
     fn offer(&mut self, device: Device, until_ms: i64) {
@@ -355,7 +407,7 @@ impl Machine {
         }
         // A target that took the call and hung up before the bridge has refused it.
         let (status, cause) = match before {
-            DeviceState::Offered { .. } => (ConnectStatus::Rejected, Cause::Rejected),
+            DeviceState::Unbriefed { .. } | DeviceState::Offered { .. } => (ConnectStatus::Rejected, Cause::Rejected),
             _ => (ConnectStatus::of(cause), cause),
         };
         self.note(device.target, status, cause);
@@ -372,6 +424,10 @@ impl Machine {
                 self.end(ConnectStatus::Completed, Cause::TimeLimit, effects);
             }
             return;
+        }
+        // The connection matters more than the whisper.
+        for device in self.unbriefed(now_ms) {
+            self.briefed(device, now_ms, effects);
         }
         let silent: Vec<Device> = self
             .states()
@@ -487,7 +543,7 @@ impl Machine {
     }
 
     fn anyone_offered(&self) -> bool {
-        self.states().any(|(_, state)| matches!(state, DeviceState::Offered { .. }))
+        self.states().any(|(_, state)| matches!(state, DeviceState::Unbriefed { .. } | DeviceState::Offered { .. }))
     }
 
     fn state(&self, device: Device) -> Option<DeviceState> {

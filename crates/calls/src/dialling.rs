@@ -3,14 +3,13 @@
 //!
 //! Invariant: one dialling at a time; when its machine has ended, [`Live::dialling`] is empty.
 
-use media::play::Sound;
 use serde_json::json;
 use voice::cause::Cause;
 use voice::leg::{EndedBy as Side, LegEnd, LegId, PlayMode, Playable};
 use voice::{Originate, Target};
 
-use crate::connect::{ConnectStatus, Device, Effect, Input, Machine, Rules, TargetShape};
-use crate::driver::{CallEvent, Connect, ConnectEvent, RecordAction};
+use crate::connect::{Briefing, ConnectStatus, Device, Effect, Input, Machine, Rules, TargetShape};
+use crate::driver::{CallEvent, Connect, ConnectEvent, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, Change, EndedBy, LegRole};
 use crate::party::Party;
@@ -26,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) connect: Connect,
     /// The call ends with it.
     pub(crate) then_end: bool,
+    /// It hands the customer on, which has events of its own.
+    pub(crate) transfer: bool,
 }
 
 /// What is being dialled for.
@@ -33,7 +34,7 @@ enum Purpose {
     /// The call's first party.
     First,
     /// Somebody for the customer.
-    Target { connect: Connect, then_end: bool },
+    Target(Wanted),
 }
 
 /// One dialling.
@@ -47,6 +48,8 @@ pub(crate) struct Dialling {
     pub(crate) last_end: Option<LegEnd>,
     /// When the two were bridged.
     bridged_at_ms: Option<i64>,
+    /// The call is recorded because of it, and no longer than it lasts.
+    records: bool,
 }
 
 impl Dialling {
@@ -58,9 +61,10 @@ impl Dialling {
         self.targets.get(device.target)?.routes.as_ref().ok()?.get(device.device)
     }
 
-    fn whisper(&self) -> Option<Sound> {
+    /// The connect that it carries out.
+    fn connect(&self) -> Option<&Connect> {
         match &self.purpose {
-            Purpose::Target { connect, .. } => connect.whisper.clone(),
+            Purpose::Target(wanted) => Some(&wanted.connect),
             Purpose::First => None,
         }
     }
@@ -94,7 +98,7 @@ impl Live {
         if self.is_ending() || self.standing.is_none() {
             return;
         }
-        let Wanted { connect, then_end } = wanted;
+        let connect = &wanted.connect;
         for target in targets.iter().filter(|target| target.caller_id_replaced) {
             tracing::debug!(call = %self.model.id, target = %target.number, "caller id replaced");
         }
@@ -102,18 +106,18 @@ impl Live {
             strategy: connect.strategy,
             timeout_ms: connect.timeout_ms,
             time_limit_ms: connect.time_limit_ms,
-            whisper: connect.whisper.is_some(),
+            whisper: connect.whisper.briefing(),
             accept_key: connect.accept_key,
         };
-        if then_end {
-            let to: Vec<String> = connect.targets.iter().map(|target| self.model.shown(target)).collect();
-            self.emit("transfer.started", None, json!({"to": to.join(",")}));
-        }
         if self.standing().is_some_and(|party| party.answered) {
             let sound = connect.hold_music.clone().unwrap_or(Playable::Ringback);
             self.play(sound, PlayMode::FOREVER.loops);
         }
-        self.dial(Purpose::Target { connect, then_end }, LegRole::Target, rules, targets);
+        if wanted.transfer {
+            let to: Vec<String> = connect.targets.iter().map(|target| self.model.shown(target)).collect();
+            self.emit("transfer.started", None, json!({"to": to.join(",")}));
+        }
+        self.dial(Purpose::Target(wanted), LegRole::Target, rules, targets);
     }
 
     fn dial(&mut self, purpose: Purpose, role: LegRole, rules: Rules, targets: Vec<Routed>) {
@@ -128,16 +132,24 @@ impl Live {
         self.parties.iter_mut().for_each(|party| party.device = None);
         let timeout_ms = rules.timeout_ms;
         let machine = Machine::new(rules, &shapes);
-        self.dialling =
-            Some(Dialling { purpose, role, timeout_ms, targets, machine, last_end: None, bridged_at_ms: None });
+        self.dialling = Some(Dialling {
+            purpose,
+            role,
+            timeout_ms,
+            targets,
+            machine,
+            last_end: None,
+            bridged_at_ms: None,
+            records: false,
+        });
         self.dial_step(Input::Start);
     }
 
     /// Ends what is being dialled or bridged without a word to the driver.
     pub(crate) fn give_up_dialling(&mut self) {
         let Some(dialling) = &mut self.dialling else { return };
-        if let Purpose::Target { then_end, .. } = &mut dialling.purpose {
-            *then_end = false;
+        if let Purpose::Target(wanted) = &mut dialling.purpose {
+            wanted.then_end = false;
         }
         self.dial_step_quietly(Input::Cancel);
     }
@@ -149,7 +161,7 @@ impl Live {
 
     /// The call ends with the connect that is under way.
     pub(crate) fn dialling_ends_call(&self) -> bool {
-        matches!(&self.dialling, Some(Dialling { purpose: Purpose::Target { then_end: true, .. }, .. }))
+        matches!(&self.dialling, Some(Dialling { purpose: Purpose::Target(Wanted { then_end: true, .. }), .. }))
     }
 
     /// Tells the machine something and carries out what it decides.
@@ -197,8 +209,7 @@ impl Live {
         };
         let busy = extension.map(|extension| self.calls.busy().enter(&self.model.org, &extension));
         let leg = self.calls.dialer().originate(order, self.sink.clone());
-        let party = Party { leg, role, device: Some(device), whisper: None, answered: false, codec: None, _busy: busy };
-        self.add_party(party, number);
+        self.add_party(Party::dialled(leg, role, device, busy), number);
     }
 
     fn target_rings(&mut self, target: usize) {
@@ -210,7 +221,7 @@ impl Live {
                     self.tell(CallEvent::Ringing);
                 }
             }
-            Purpose::Target { .. } => {
+            Purpose::Target(_) => {
                 let target = dialling.number(target);
                 self.emit("connect.ringing", None, json!({"target": self.model.shown(&target)}));
                 self.ring();
@@ -228,7 +239,9 @@ impl Live {
             self.emit("call.early_media", Some(id), json!({}));
             return self.tell(CallEvent::EarlyMedia);
         }
-        let alone = dialling.targets.len() == 1 && self.parties.len() == 2 && dialling.whisper().is_none();
+        let alone = dialling.targets.len() == 1
+            && self.parties.len() == 2
+            && dialling.connect().is_some_and(|connect| matches!(connect.whisper, Whisper::None));
         if let (true, Some(caller), Some(target)) = (alone, self.standing(), self.party(id))
             && !caller.answered
         {
@@ -238,17 +251,60 @@ impl Live {
     }
 
     fn whisper(&mut self, device: Device) {
+        let connect = self.dialling.as_ref().and_then(Dialling::connect);
+        let Some(Whisper::Sounds(sounds)) = connect.map(|connect| &connect.whisper) else { return };
+        let rest = sounds.iter().rev().cloned().collect();
+        if let Some(party) = self.device(device) {
+            party.whisper_rest = rest;
+        }
+        self.whisper_goes_on(device);
+    }
+
+    /// Plays the next part of the whisper; false when all was heard.
+    pub(crate) fn whisper_goes_on(&mut self, device: Device) -> bool {
         let play = self.new_play();
-        let sound = self.dialling.as_ref().and_then(Dialling::whisper);
-        if let (Some(sound), Some(party)) = (sound, self.device(device)) {
-            party.whisper = Some(play);
-            party.leg.play(play, Playable::Sound(sound), PlayMode::ONCE);
+        let Some(party) = self.device(device) else { return false };
+        let Some(sound) = party.whisper_rest.pop() else { return false };
+        party.whisper = Some(play);
+        party.leg.play(play, Playable::Sound(sound), PlayMode::ONCE);
+        true
+    }
+
+    /// The driver knows now what the whisper is that it announced.
+    pub(crate) fn whisper_is(&mut self, whisper: Whisper) {
+        let wanted = self.wanted.as_mut().or_else(|| match &mut self.dialling.as_mut()?.purpose {
+            Purpose::Target(wanted) => Some(wanted),
+            Purpose::First => None,
+        });
+        let Some(coming) = wanted.map(|wanted| &mut wanted.connect.whisper) else { return };
+        if !matches!(coming, Whisper::Coming) {
+            return;
+        }
+        let ready = whisper.briefing() == Briefing::Ready;
+        *coming = whisper;
+        if self.wanted.is_none() {
+            self.dial_step(Input::Whisper { ready });
+        }
+    }
+
+    /// What the customer hears from now on, if he still waits to be connected.
+    pub(crate) fn hold_music(&mut self, what: Playable) {
+        if let Some(wanted) = &mut self.wanted {
+            wanted.connect.hold_music = Some(what);
+        } else if self.dialling.as_ref().is_some_and(|dialling| dialling.connect().is_some())
+            && self.bridged_device().is_none()
+            && self.standing().is_some_and(|party| party.answered)
+        {
+            self.play(what, PlayMode::FOREVER.loops);
         }
     }
 
     fn bridge(&mut self, device: Device) {
         let now_ms = self.now_ms();
         let Some(party) = self.device(device) else { return };
+        // Who accepts by key has heard enough.
+        party.whisper = None;
+        party.whisper_rest.clear();
         let id = party.leg.id().clone();
         let Some(dialling) = &mut self.dialling else { return };
         dialling.bridged_at_ms = Some(now_ms);
@@ -258,8 +314,9 @@ impl Live {
                 self.standing = Some(id.clone());
                 self.call_answered(&id);
             }
-            Purpose::Target { connect, then_end } => {
-                let (record, then_end) = (connect.record, *then_end);
+            Purpose::Target(Wanted { connect, transfer, .. }) => {
+                let (record, transfer) = (connect.record && !self.keeping.is_recording(), *transfer);
+                dialling.records = record;
                 let target = dialling.number(device.target);
                 if let (Some(customer), Some(party)) = (self.standing(), self.party(&id)) {
                     if !customer.answered {
@@ -269,7 +326,7 @@ impl Live {
                     customer.leg.bridge(&party.leg);
                 }
                 self.emit("connect.answered", Some(&id), json!({"target": self.model.shown(&target)}));
-                if then_end {
+                if transfer {
                     self.emit("transfer.completed", Some(&id), json!({"to": self.model.shown(&target)}));
                 }
                 self.tell(CallEvent::Connect(ConnectEvent::Answered { target }));
@@ -290,8 +347,7 @@ impl Live {
         let Some(dialling) = self.dialling.take() else { return };
         match dialling.purpose {
             Purpose::First => self.first_failed(cause, dialling.role, dialling.last_end),
-            Purpose::Target { ref connect, then_end } => {
-                let bridged = dialling.bridged_at_ms.is_some();
+            Purpose::Target(Wanted { then_end, transfer, .. }) => {
                 let talk_ms = dialling.bridged_at_ms.map_or(0, |at| self.now_ms() - at);
                 let data = json!({
                     "status": status.as_str(),
@@ -299,11 +355,11 @@ impl Live {
                     "talk_s": talk_ms as f64 / 1000.0,
                 });
                 self.emit("connect.ended", None, data);
-                if then_end && !bridged {
+                if transfer && dialling.bridged_at_ms.is_none() {
                     let data = json!({"status": status.as_str(), "cause": cause.as_str()});
                     self.emit("transfer.failed", None, data);
                 }
-                if connect.record {
+                if dialling.records {
                     self.record(RecordAction::Stop);
                 }
                 if let Some(customer) = self.standing() {

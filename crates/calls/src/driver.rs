@@ -12,7 +12,7 @@ use media::play::Sound;
 use voice::cause::Cause;
 use voice::leg::{PlayId, Playable};
 
-use crate::connect::{ConnectStatus, Strategy};
+use crate::connect::{Briefing, ConnectStatus, Strategy};
 use crate::model::{EndedBy, LegRole};
 
 /// Ring time of `call` when nobody says otherwise, in milliseconds.
@@ -86,8 +86,8 @@ pub struct Connect {
     pub time_limit_ms: Option<i64>,
     /// All at once or one after the other.
     pub strategy: Strategy,
-    /// Played to the answering target before it is bridged.
-    pub whisper: Option<Sound>,
+    /// What the answering target hears before it is bridged.
+    pub whisper: Whisper,
     /// The key the answering target must press before it is bridged.
     pub accept_key: Option<char>,
     /// What the customer hears meanwhile, instead of the ringing tone.
@@ -105,10 +105,39 @@ impl Connect {
             timeout_ms: CONNECT_RING_MS,
             time_limit_ms: None,
             strategy: Strategy::Simultaneous,
-            whisper: None,
+            whisper: Whisper::None,
             accept_key: None,
             hold_music: None,
             record: false,
+        }
+    }
+}
+
+/// What the answering target of a [`Connect`] hears before it is bridged.
+#[derive(Clone, Debug, Default)]
+pub enum Whisper {
+    /// Nothing.
+    #[default]
+    None,
+    /// These, one after the other.
+    Sounds(Vec<Sound>),
+    /// What is still being prepared: [`Call::whisper`](crate::Call::whisper) says what. A target that answers before
+    /// waits [`WHISPER_WAIT_MS`](crate::connect::WHISPER_WAIT_MS) for it.
+    Coming,
+}
+
+impl Whisper {
+    /// These sounds; none of them is no whisper.
+    #[must_use]
+    pub fn of(sounds: Vec<Sound>) -> Self {
+        if sounds.is_empty() { Self::None } else { Self::Sounds(sounds) }
+    }
+
+    pub(crate) fn briefing(&self) -> Briefing {
+        match self {
+            Self::None => Briefing::None,
+            Self::Sounds(_) => Briefing::Ready,
+            Self::Coming => Briefing::Coming,
         }
     }
 }

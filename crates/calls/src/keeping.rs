@@ -59,6 +59,13 @@ impl Keeping {
         self.sensitive
     }
 
+    /// The call is being recorded, or will be as soon as it can.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.is_some()
+            || self.once_answered
+            || self.message.as_ref().is_some_and(|message| message.resume_recording)
+    }
+
     /// Something is still being completed.
     pub(crate) fn is_waiting(&self) -> bool {
         self.recording.is_some() || !self.completing.is_empty() || self.message.is_some()

@@ -42,7 +42,7 @@ pub use call::Call;
 pub use connect::{ConnectStatus, Strategy};
 pub use directory::{Bound, Destination, Directory, ResolveError};
 pub use driver::{
-    CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, RecordAction, RecordingEvent, VoicemailEvent,
+    CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, RecordAction, RecordingEvent, VoicemailEvent, Whisper,
 };
 pub use lines::{CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, extensions, set_voicemail};
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};

@@ -1,6 +1,7 @@
 //! One party of a live call.
 
 use media::codec::CodecKind;
+use media::play::Sound;
 use voice::leg::{Leg, PlayId};
 
 use crate::connect::Device;
@@ -17,8 +18,9 @@ pub(crate) struct Party {
     pub(crate) role: LegRole,
     /// Which device of the dialling it is; `None` for a caller.
     pub(crate) device: Option<Device>,
-    /// The whisper that it hears.
+    /// The part of the whisper that it hears, and the parts that follow, the last first.
     pub(crate) whisper: Option<PlayId>,
+    pub(crate) whisper_rest: Vec<Sound>,
     pub(crate) answered: bool,
     pub(crate) codec: Option<CodecKind>,
     /// Its extension counts as busy while it is here.
@@ -28,7 +30,21 @@ pub(crate) struct Party {
 impl Party {
     /// A party that calls us.
     pub(crate) fn caller(leg: Leg, role: LegRole, busy: Option<Busy>) -> Self {
-        Self { leg, role, device: None, whisper: None, answered: false, codec: None, _busy: busy }
+        Self {
+            leg,
+            role,
+            device: None,
+            whisper: None,
+            whisper_rest: Vec::new(),
+            answered: false,
+            codec: None,
+            _busy: busy,
+        }
+    }
+
+    /// A party that we dial.
+    pub(crate) fn dialled(leg: Leg, role: LegRole, device: Device, busy: Option<Busy>) -> Self {
+        Self { device: Some(device), ..Self::caller(leg, role, busy) }
     }
 
     /// Samples a second that its audio is worth.

@@ -59,7 +59,7 @@ impl Live {
                 self.leg_answered(id, codec);
                 self.dial_step(Input::Answered(device));
             }
-            LegEvent::PlayEnded { play } if whisper == Some(play) => {
+            LegEvent::PlayEnded { play } if whisper == Some(play) && !self.whisper_goes_on(device) => {
                 self.dial_step(Input::WhisperEnded(device));
             }
             _ => {}

@@ -30,7 +30,7 @@ impl Live {
         let then_end = self.dialling_ends_call() || by_customer;
         self.give_up_dialling();
         asking.hangup(Cause::Normal);
-        self.wanted = Some(Wanted { connect: Connect::to(number), then_end });
+        self.wanted = Some(Wanted { connect: Connect::to(number), then_end, transfer: true });
     }
 
     /// The customer's phone hands the other party on: the call stands on that one from now on.

@@ -64,12 +64,20 @@ impl Live {
         }
     }
 
-    pub(crate) fn connect(&mut self, connect: Connect, then_end: bool) {
+    pub(crate) fn connect(&mut self, connect: Connect) {
+        self.want(Wanted { connect, then_end: false, transfer: false });
+    }
+
+    pub(crate) fn transfer(&mut self, connect: Connect) {
+        self.want(Wanted { connect, then_end: true, transfer: true });
+    }
+
+    fn want(&mut self, wanted: Wanted) {
         if self.is_ending() {
             return;
         }
         self.give_up_dialling();
-        self.wanted = Some(Wanted { connect, then_end });
+        self.wanted = Some(wanted);
     }
 
     pub(crate) fn is_connecting(&self) -> bool {

@@ -302,14 +302,14 @@ fn act(call: &mut Call, verb: &Verb) {
         Verb::Connect { to, sequential, whisper, key, record } => call.connect(Connect {
             targets: to.iter().map(|&number| number.to_owned()).collect(),
             strategy: if *sequential { crate::Strategy::Sequential } else { crate::Strategy::Simultaneous },
-            whisper: whisper.then(|| Sound { rate: 8_000, pcm: vec![0; 160].into() }),
+            whisper: Whisper::of(vec![Sound { rate: 8_000, pcm: vec![0; 160].into() }; usize::from(*whisper)]),
             accept_key: key.then_some('1'),
             record: *record,
             time_limit_ms: Some(60_000),
             ..Connect::to("")
         }),
         Verb::CancelConnect => call.cancel_connect(),
-        Verb::Transfer => call.transfer("1003"),
+        Verb::Transfer => call.transfer(Connect::to("1003")),
         Verb::Record(action) => call.record(*action),
         Verb::Sensitive(on) => call.sensitive(*on),
         Verb::Voicemail => {

@@ -11,8 +11,13 @@ use crate::*;
 
 /// A call to 1001 that is up.
 async fn up(stage: &mut Stage) -> (Call, ScriptedLeg) {
-    stage.person("1001", 1).await;
-    let mut call = stage.calls.place(stage.new_call("1001")).await.unwrap();
+    up_to(stage, "1001").await
+}
+
+/// A call to a new person that is up.
+async fn up_to(stage: &mut Stage, extension: &str) -> (Call, ScriptedLeg) {
+    stage.person(extension, 1).await;
+    let mut call = stage.calls.place(stage.new_call(extension)).await.unwrap();
     let far = stage.dialled().await.far;
     far.tell(LegEvent::Ringing);
     far.tell(answered());
@@ -337,7 +342,7 @@ async fn whisper_accept_key_music_and_recording_of_a_connect() {
     stage.person("1002", 1).await;
     let sound = Sound { rate: 8_000, pcm: vec![0i16; 160].into() };
     call.connect(Connect {
-        whisper: Some(sound.clone()),
+        whisper: Whisper::of(vec![sound.clone()]),
         accept_key: Some('1'),
         hold_music: Some(Playable::HoldMusic),
         record: true,
@@ -517,5 +522,106 @@ async fn a_phone_hands_the_customer_on() {
     tokio::select! {
         event = call.next() => panic!("{event:?}"),
         () = asked_signal(&mut far, Signal::AcceptTransfer(false)) => {}
+    }
+}
+
+/// Connects the call to 1002, who answers, and lets him hang up.
+async fn talks_with_1002(stage: &mut Stage, call: &mut Call, connect: Connect) {
+    call.connect(connect);
+    let answered_by = |e: &CallEvent| matches!(e, CallEvent::Connect(ConnectEvent::Answered { .. }));
+    let (_, target) = tokio::join!(until(call, answered_by), async {
+        let far = stage.dialled().await.far;
+        far.tell(answered());
+        far
+    });
+    target.tell(remote_end(Cause::Normal, None));
+    until(call, |e| matches!(e, CallEvent::Connect(ConnectEvent::Ended { .. }))).await;
+}
+
+fn recordings(asked: Vec<Asked>) -> Vec<&'static str> {
+    asked
+        .iter()
+        .filter_map(|asked| match asked {
+            Asked::Record(RecordCommand::Start { .. }) => Some("start"),
+            Asked::Record(RecordCommand::Stop) => Some("stop"),
+            Asked::Record(RecordCommand::Pause) => Some("pause"),
+            Asked::Record(RecordCommand::Resume) => Some("resume"),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_connect_ends_only_the_recording_that_it_began() {
+    let mut stage = Stage::new().await;
+    let (mut call, mut customer) = up(&mut stage).await;
+    stage.person("1002", 1).await;
+    let recorded = Connect { record: true, ..Connect::to("1002") };
+    talks_with_1002(&mut stage, &mut call, recorded.clone()).await;
+    assert_eq!(recordings(customer.asked()), ["start", "stop"], "its own");
+    call.record(RecordAction::Start);
+    talks_with_1002(&mut stage, &mut call, recorded.clone()).await;
+    assert_eq!(recordings(customer.asked()), ["start"], "the call's goes on");
+    // Nobody answers: nothing was begun, nothing ends.
+    call.connect(Connect { targets: vec!["1009".into()], ..recorded });
+    until(&mut call, |e| matches!(e, CallEvent::Connect(ConnectEvent::Ended { .. }))).await;
+    assert_eq!(recordings(customer.asked()), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_whisper_may_follow_the_connect_and_have_parts() {
+    let mut stage = Stage::new().await;
+    let (mut call, mut customer) = up(&mut stage).await;
+    stage.person("1002", 1).await;
+    call.connect(Connect { whisper: Whisper::Coming, ..Connect::to("1002") });
+    let (_, mut target) = tokio::join!(next(&mut call), async {
+        let far = stage.dialled().await.far;
+        far.tell(LegEvent::Ringing);
+        far
+    });
+    asked(&mut customer, |asked| matches!(asked, Asked::Play(_, Playable::Ringback, _))).await;
+    call.hold_music(Playable::HoldMusic);
+    asked(&mut customer, |asked| matches!(asked, Asked::Play(_, Playable::HoldMusic, _))).await;
+    target.tell(answered());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(20), call.next()).await.is_err());
+    call.whisper((1..3).map(|n| Sound { rate: 8_000, pcm: vec![n; 160].into() }).collect());
+    for n in 1..3 {
+        let part = |asked: &Asked| matches!(asked, Asked::Play(_, Playable::Sound(sound), _) if sound.pcm[0] == n);
+        let Asked::Play(play, ..) = asked(&mut target, part).await else { panic!("a part is played") };
+        target.tell(LegEvent::PlayEnded { play });
+        if n == 1 {
+            assert!(tokio::time::timeout(std::time::Duration::from_millis(20), call.next()).await.is_err());
+        }
+    }
+    let event = next(&mut call).await;
+    assert_eq!(event, CallEvent::Connect(ConnectEvent::Answered { target: "1002".into() }));
+    call.hold_music(Playable::HoldMusic);
+    let played = customer.asked().into_iter().any(|asked| matches!(asked, Asked::Play(..)));
+    assert!(!played, "who is connected hears no music");
+}
+
+#[tokio::test]
+async fn a_transfer_tells_how_it_went() {
+    let mut stage = Stage::new().await;
+    stage.person("1002", 1).await;
+    for (to, wanted) in
+        [("1002", ["transfer.started", "transfer.completed"]), ("1009", ["transfer.started", "transfer.failed"])]
+    {
+        let (mut call, mut customer) = up_to(&mut stage, &format!("2{to}")).await;
+        call.transfer(Connect::to(to));
+        let over = async {
+            if to == "1002" {
+                let far = stage.dialled().await.far;
+                far.tell(answered());
+                far.tell(remote_end(Cause::Normal, None));
+            }
+            asked(&mut customer, |asked| matches!(asked, Asked::Signal(Signal::Hangup(_)))).await;
+            customer.tell(local_end(Cause::Normal));
+        };
+        tokio::join!(ended(&mut call), over);
+        let kinds = stage.kinds(&call.id).await;
+        let told: Vec<&String> = kinds.iter().filter(|kind| kind.starts_with("transfer.")).collect();
+        assert_eq!(told, wanted);
+        assert_eq!(stage.event(&call.id, "transfer.started").await["data"]["to"], to);
     }
 }

@@ -190,6 +190,11 @@ pub enum Effect {
     },
     /// Ring and join: [`Input::ConnectEnded`] follows.
     Connect(Connection),
+    /// What the answering party of the connection hears first; nothing when no token is left. Follows a
+    /// [`Connection`] with a whisper, once.
+    Whisper(Vec<u64>),
+    /// What the customer hears from now on until he is joined.
+    HoldMusic(Sounding),
     /// Change the recording.
     Record(RecordAction),
     /// Book a callback: [`Input::Booked`] follows.
@@ -209,6 +214,8 @@ pub enum Effect {
     Transfer {
         /// The number.
         to: String,
+        /// Token of what the answering party hears first.
+        whisper: Option<u64>,
     },
     /// Send keys to the customer: [`Input::PlayEnded`] follows.
     SendDtmf {
@@ -259,6 +266,13 @@ pub enum Source {
     Url(String),
 }
 
+impl Source {
+    /// A text, by the usual voice.
+    pub(crate) fn words(text: &str) -> Self {
+        Self::Speech { text: text.to_owned(), voice: None, language: None }
+    }
+}
+
 /// What can be played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named by what they are")]
@@ -304,8 +318,8 @@ pub struct Connection {
     pub time_limit_ms: Option<u64>,
     /// All at once, or one after the other.
     pub strategy: Strategy,
-    /// Token of what the answering party hears first.
-    pub whisper: Option<u64>,
+    /// Whether the answering party hears something first: [`Effect::Whisper`] says what.
+    pub whisper: bool,
     /// The key by which he accepts.
     pub accept_key: Option<char>,
     /// What the customer hears meanwhile.

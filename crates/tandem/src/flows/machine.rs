@@ -12,7 +12,7 @@ use voice::cause::Cause;
 pub use super::effect::*;
 use super::{
     model::{Edges, Flow, Step},
-    steps::{Context, Exit, Running, Turn},
+    steps::{Context, Exit, Running, Turn, announcement::Announcing},
     template::Variables,
 };
 
@@ -32,14 +32,13 @@ pub struct Setup {
     pub to: String,
     /// The customer's number: `to` of a call that we place, `from` of one that we get.
     pub customer: String,
-    /// Spoken to the customer before a call is recorded.
+    /// Spoken to whoever is going to be recorded.
     pub announcement: Option<String>,
 }
 
 /// A run of a flow.
 pub struct Machine {
     flow: Arc<Flow>,
-    announcement: Option<String>,
     memory: Memory,
     state: State,
     /// Whether the customer is on the line.
@@ -58,6 +57,10 @@ struct Memory {
     http_times: VecDeque<i64>,
     /// The customer's number.
     customer: String,
+    /// Spoken to whoever is going to be recorded.
+    announcement: Option<String>,
+    /// Whether the flow has begun to record the call.
+    recording: bool,
 }
 
 impl Memory {
@@ -78,6 +81,8 @@ impl Memory {
             next_token: &mut self.next_token,
             http_times: &mut self.http_times,
             customer: &self.customer,
+            announcement: self.announcement.as_deref(),
+            recording: &mut self.recording,
         }
     }
 }
@@ -86,7 +91,7 @@ enum State {
     /// Not started.
     New,
     /// The announcement of a recorded call is being prepared or played; then the step is entered.
-    Announcing { then: Option<usize>, sound: u64, play: u64 },
+    Announcing { then: Option<usize>, announcing: Announcing },
     /// A step waits.
     Waiting { index: usize, running: Box<dyn Running> },
     /// The hang-up was ordered, or the call handed over.
@@ -106,8 +111,14 @@ impl Machine {
         let visits = vec![0; flow.steps.len()];
         Self {
             flow,
-            announcement: setup.announcement,
-            memory: Memory { variables, next_token: 0, http_times: VecDeque::new(), customer: setup.customer },
+            memory: Memory {
+                variables,
+                next_token: 0,
+                http_times: VecDeque::new(),
+                customer: setup.customer,
+                announcement: setup.announcement.filter(|words| !words.trim().is_empty()),
+                recording: false,
+            },
             state: State::New,
             answered: false,
             unanswered: None,
@@ -192,12 +203,11 @@ impl Machine {
         if !self.flow.record {
             return self.go(then, now_ms, out);
         }
-        match self.announcement.take().filter(|text| !text.trim().is_empty()) {
-            Some(text) => {
-                self.memory.next_token += 2;
-                let (sound, play) = (self.memory.next_token - 1, self.memory.next_token);
-                out.push(Effect::Prepare { sound, source: Source::Speech { text, voice: None, language: None } });
-                self.state = State::Announcing { then, sound, play };
+        let memory = &mut self.memory;
+        match &memory.announcement {
+            Some(words) => {
+                let announcing = Announcing::begin(words, &mut memory.next_token, out);
+                self.state = State::Announcing { then, announcing };
             }
             None => self.start_recording(then, now_ms, out),
         }
@@ -205,18 +215,14 @@ impl Machine {
 
     fn start_recording(&mut self, then: Option<usize>, now_ms: i64, out: &mut Vec<Effect>) {
         out.push(Effect::Record(RecordAction::Start));
+        self.memory.recording = true;
         self.go(then, now_ms, out);
     }
 
     fn feed(&mut self, input: &Input, now_ms: i64, out: &mut Vec<Effect>) {
-        if let State::Announcing { then, sound, play } = self.state {
-            match input {
-                Input::SoundReady { sound: ready } if *ready == sound => {
-                    out.push(Effect::Play { play, what: Sounding::Sound(sound), loops: 1 });
-                }
-                Input::SoundFailed { sound: failed, .. } if *failed == sound => self.start_recording(then, now_ms, out),
-                Input::PlayEnded { play: ended } if *ended == play => self.start_recording(then, now_ms, out),
-                _ => {}
+        if let State::Announcing { then, announcing } = self.state {
+            if announcing.on(input, out) {
+                self.start_recording(then, now_ms, out);
             }
             return;
         }

@@ -17,6 +17,7 @@ mod orders;
 mod questions;
 mod run;
 pub mod sounds;
+mod step_sounds;
 pub mod steps;
 pub mod store;
 pub mod template;
@@ -51,7 +52,7 @@ impl Flows {
     /// no job waits for its handler.
     #[must_use]
     pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech) -> Self {
-        let sounds = Sounds::new(speech.clone(), kernel.egress.clone(), kernel.tasks.clone());
+        let sounds = Sounds::new(speech.clone(), kernel.egress.clone(), kernel.tasks.clone(), kernel.clock.clone());
         let flows = Self(Arc::new(Inner { kernel: kernel.clone(), calls: calls.clone(), sounds }));
         kernel.jobs.register(callbacks::JOB_KIND, Arc::new(Callbacks::new(flows.clone())));
         kernel.jobs.register(orders::JOB_KIND, Arc::new(Orders(flows.clone())));

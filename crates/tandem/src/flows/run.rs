@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use calls::{Call, CallEvent, Connect, ConnectEvent, EndedBy, LeaveVoicemail, VoicemailEvent};
+use calls::{Call, CallEvent, Connect, ConnectEvent, EndedBy, LeaveVoicemail, VoicemailEvent, Whisper};
 use futures_util::{
     FutureExt as _, StreamExt as _,
     future::{AbortHandle, Abortable, BoxFuture},
@@ -27,6 +27,7 @@ use super::{
         Answer, Booked, Booking, ConnectStatus, Connection, Effect, HttpFailure, HttpRequest, Input, Machine, Message,
         RecordAction, Sounding, Source, Strategy,
     },
+    step_sounds::StepSounds,
     store::{self, Booker},
 };
 
@@ -41,8 +42,7 @@ pub(super) struct Run {
     id: String,
     call: Call,
     machine: Machine,
-    /// Sounds that are ready, by the machine's token.
-    sounds: HashMap<u64, Sound>,
+    sounds: StepSounds,
     /// What plays: the call's name for it and the machine's.
     playing: Option<(PlayId, u64)>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -67,7 +67,7 @@ impl Run {
             id,
             call,
             machine,
-            sounds: HashMap::new(),
+            sounds: StepSounds::default(),
             playing: None,
             work: FuturesUnordered::new(),
             requests: HashMap::new(),
@@ -159,8 +159,7 @@ impl Run {
     fn input_of_work(&mut self, done: Done) -> Option<Input> {
         match done {
             Done::Sound { sound, result: Ok(ready) } => {
-                self.sounds.insert(sound, ready);
-                Some(Input::SoundReady { sound })
+                self.sounds.arrived(sound, ready).then_some(Input::SoundReady { sound })
             }
             Done::Sound { sound, result: Err(error) } => Some(Input::SoundFailed { sound, error }),
             Done::Http { request, answer } => {
@@ -199,6 +198,7 @@ impl Run {
     fn carry_out_one(&mut self, effect: Effect) {
         match effect {
             Effect::Enter { step, sensitive } => {
+                self.sounds.forget();
                 self.call.at_step(Some((step.id.as_str(), step.kind)));
                 self.call.sensitive(sensitive);
                 self.call.emit("step.started", Some((step.id.as_str(), step.kind)), json!({}));
@@ -225,12 +225,20 @@ impl Run {
                 }
             }
             Effect::Connect(connection) => self.connect(connection),
+            Effect::Whisper(sounds) => {
+                let sounds = sounds.into_iter().filter_map(|token| self.sounds.get(token)).collect();
+                self.call.whisper(sounds);
+            }
+            Effect::HoldMusic(what) => self.call.hold_music(self.playable(what)),
             Effect::Record(action) => self.call.record(record_action(action)),
             Effect::Book(booking) => self.check(booking),
             Effect::Voicemail { mailbox, max_ms, silence_ms, beep } => {
                 self.call.voicemail(LeaveVoicemail { extension: mailbox, max_ms: max_ms.into(), silence_ms, beep });
             }
-            Effect::Transfer { to } => self.call.transfer(to),
+            Effect::Transfer { to, whisper } => {
+                let sounds = whisper.and_then(|token| self.sounds.get(token)).into_iter().collect();
+                self.call.transfer(Connect { whisper: Whisper::of(sounds), ..Connect::to(to) });
+            }
             Effect::Hangup { cause } => self.call.hangup(cause, EndedBy::System),
         }
     }
@@ -238,6 +246,7 @@ impl Run {
     fn prepare(&mut self, sound: u64, source: Source) {
         let sounds = self.flows.sounds().clone();
         let rate = self.rate();
+        self.sounds.expect(sound);
         self.work.push(
             async move {
                 let result = sounds.get(&source, rate).await.map_err(|error| error.to_string());
@@ -255,7 +264,7 @@ impl Run {
 
     fn playable(&self, what: Sounding) -> Playable {
         match what {
-            Sounding::Sound(token) => self.sounds.get(&token).cloned().map_or(Playable::Silence, Playable::Sound),
+            Sounding::Sound(token) => self.sounds.get(token).map_or(Playable::Silence, Playable::Sound),
             Sounding::HoldMusic => Playable::HoldMusic,
             Sounding::Ringback => Playable::Ringback,
             Sounding::Silence => Playable::Silence,
@@ -276,22 +285,32 @@ impl Run {
         self.work.push(Abortable::new(sending, registration).map(|done| done.unwrap_or(Done::Nothing)).boxed());
     }
 
+    /// Takes the connection apart by name: a field that is forgotten here does not compile.
     fn connect(&mut self, connection: Connection) {
-        let whisper = connection.whisper.and_then(|token| self.sounds.get(&token).cloned());
-        let hold_music = connection.hold_music.map(|what| self.playable(what));
+        let Connection {
+            targets,
+            caller_id,
+            timeout_ms,
+            time_limit_ms,
+            strategy,
+            whisper,
+            accept_key,
+            hold_music,
+            record,
+        } = connection;
         self.call.connect(Connect {
-            targets: connection.targets,
-            caller_id: connection.caller_id,
-            timeout_ms: connection.timeout_ms.into(),
-            time_limit_ms: connection.time_limit_ms.and_then(|ms| i64::try_from(ms).ok()),
-            strategy: match connection.strategy {
+            targets,
+            caller_id,
+            timeout_ms: timeout_ms.into(),
+            time_limit_ms: time_limit_ms.and_then(|ms| i64::try_from(ms).ok()),
+            strategy: match strategy {
                 Strategy::Simultaneous => calls::Strategy::Simultaneous,
                 Strategy::Sequential => calls::Strategy::Sequential,
             },
-            whisper,
-            accept_key: connection.accept_key,
-            hold_music,
-            record: connection.record,
+            whisper: if whisper { Whisper::Coming } else { Whisper::None },
+            accept_key,
+            hold_music: hold_music.map(|what| self.playable(what)),
+            record,
         });
     }
 
@@ -336,13 +355,15 @@ fn record_action(action: RecordAction) -> calls::RecordAction {
     }
 }
 
+/// Takes the request apart by name, as [`Run::connect`] does.
 fn egress_request(what: HttpRequest) -> Result<EgressRequest, HttpFailure> {
-    let url = Url::parse(&what.url).map_err(|_| HttpFailure::Protocol)?;
-    let method = Method::from_bytes(what.method.as_bytes()).map_err(|_| HttpFailure::Protocol)?;
+    let HttpRequest { method, url, headers, body, timeout_ms } = what;
+    let url = Url::parse(&url).map_err(|_| HttpFailure::Protocol)?;
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| HttpFailure::Protocol)?;
     let mut request = EgressRequest::new(method, url);
-    request.headers = what.headers;
-    request.body = what.body.unwrap_or_default().into();
-    request.timeout_ms = what.timeout_ms.into();
+    request.headers = headers;
+    request.body = body.unwrap_or_default().into();
+    request.timeout_ms = timeout_ms.into();
     Ok(request)
 }
 

@@ -1,13 +1,17 @@
 //! Sounds of a flow: spoken texts and fetched files. Files are kept decoded in memory by URL and are asked for anew
 //! with their ETag each time (contracts/flows.md "play"). Invariant: decoding and speaking never run on the runtime's
-//! threads, and what is kept stays below `MAX_KEPT`.
+//! threads, a file is fetched once however many wait for it, and what is kept stays below `MAX_KEPT`.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kernel::{Egress, EgressError, EgressRequest, EgressResponse};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use kernel::{Clock, Egress, EgressError, EgressRequest, EgressResponse};
 use media::{
     decode::{self, DecodeError},
     play::Sound,
@@ -23,11 +27,13 @@ use super::machine::Source;
 const MAX_KEPT: usize = 64 * 1024 * 1024;
 /// Time for fetching a file, in milliseconds.
 const FETCH_TIMEOUT_MS: u64 = 15_000;
+/// How long a caller waits for a file in silence, in milliseconds. The fetching goes on: the next caller may hear it.
+const WAIT_MS: i64 = 3_000;
 /// Redirects that a play URL may take; each is judged anew.
 const MAX_REDIRECTS: u8 = 3;
 
 /// Why there is no sound.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SoundError {
     /// The text could not be spoken.
     #[error(transparent)]
@@ -44,10 +50,29 @@ pub enum SoundError {
     /// The file is no sound.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// It takes longer than anybody listens to silence.
+    #[error("the file was not there within 3 seconds")]
+    Slow,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
 }
+
+impl SoundError {
+    /// Whether an older copy is better than nothing: the server did not say that the file is gone.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Fetch(_) | Self::Slow => true,
+            Self::Status(status) => matches!(status, 408 | 429 | 500..),
+            Self::Speech(_) | Self::Url | Self::Decode(_) | Self::Stopping => false,
+        }
+    }
+}
+
+/// A file, and the rate that it is decoded to, in samples a second.
+type Key = (Url, u32);
+/// A fetching that any number of callers wait for.
+type Flight = Shared<BoxFuture<'static, Result<Sound, SoundError>>>;
 
 /// Gets sounds. Cheap to clone.
 #[derive(Clone)]
@@ -55,12 +80,14 @@ pub struct Sounds {
     speech: Speech,
     egress: Egress,
     tasks: TaskTracker,
+    clock: Clock,
     kept: Arc<Mutex<Kept>>,
+    flights: Arc<Mutex<HashMap<Key, Flight>>>,
 }
 
 #[derive(Default)]
 struct Kept {
-    by_url: HashMap<(Url, u32), Entry>,
+    by_url: HashMap<Key, Entry>,
     bytes: usize,
     /// Counts uses: the entry used longest ago goes first.
     uses: u64,
@@ -82,8 +109,8 @@ enum Validator {
 impl Sounds {
     /// Gets sounds by these means.
     #[must_use]
-    pub fn new(speech: Speech, egress: Egress, tasks: TaskTracker) -> Self {
-        Self { speech, egress, tasks, kept: Arc::default() }
+    pub fn new(speech: Speech, egress: Egress, tasks: TaskTracker, clock: Clock) -> Self {
+        Self { speech, egress, tasks, clock, kept: Arc::default(), flights: Arc::default() }
     }
 
     /// The sound of a source; a file is decoded to `rate` samples a second.
@@ -96,14 +123,45 @@ impl Sounds {
             Source::Speech { text, voice, language } => {
                 Ok(self.speech.say(text, voice.as_deref(), language.as_deref()).await?)
             }
-            Source::Url(url) => self.fetch(Url::parse(url).map_err(|_| SoundError::Url)?, rate).await,
+            Source::Url(url) => self.file((Url::parse(url).map_err(|_| SoundError::Url)?, rate)).await,
         }
     }
 
-    async fn fetch(&self, url: Url, rate: u32) -> Result<Sound, SoundError> {
-        let key = (url.clone(), rate);
+    /// The file as it is now, or as it was when the server does not say so in time.
+    async fn file(&self, key: Key) -> Result<Sound, SoundError> {
+        let until_ms = self.clock.now_ms() + WAIT_MS;
         let known = self.known(&key);
-        let mut request = EgressRequest::new(Method::GET, url);
+        let fetched = tokio::select! {
+            biased;
+            fetched = self.flight(&key) => fetched,
+            () = self.clock.sleep_until(until_ms) => Err(SoundError::Slow),
+        };
+        match (fetched, known) {
+            (Err(error), Some((sound, _))) if error.is_passing() => Ok(sound),
+            (fetched, _) => fetched,
+        }
+    }
+
+    /// Joins who fetches this file already, or begins.
+    fn flight(&self, key: &Key) -> Flight {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(key) {
+            return flight.clone();
+        }
+        let (sounds, fetched) = (self.clone(), key.clone());
+        let task = self.tasks.spawn(async move {
+            let result = sounds.fetch(&fetched).await;
+            sounds.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&fetched);
+            result
+        });
+        let flight = task.map(|result| result.unwrap_or(Err(SoundError::Stopping))).boxed().shared();
+        flights.insert(key.clone(), flight.clone());
+        flight
+    }
+
+    async fn fetch(&self, key: &Key) -> Result<Sound, SoundError> {
+        let known = self.known(key);
+        let mut request = EgressRequest::new(Method::GET, key.0.clone());
         request.timeout_ms = FETCH_TIMEOUT_MS;
         request.max_body = decode::MAX_FILE_BYTES;
         request.max_redirects = MAX_REDIRECTS;
@@ -111,23 +169,24 @@ impl Sounds {
         let answer = self.egress.send(request).await?;
         match (answer.status, known) {
             (304, Some((sound, _))) => Ok(sound),
-            (200..300, _) => self.decode(key, answer, rate).await,
+            (200..300, _) => self.decode(key, answer).await,
             (status, _) => Err(SoundError::Status(status)),
         }
     }
 
-    async fn decode(&self, key: (Url, u32), answer: EgressResponse, rate: u32) -> Result<Sound, SoundError> {
+    async fn decode(&self, key: &Key, answer: EgressResponse) -> Result<Sound, SoundError> {
         let validator = Validator::of(&answer);
         let hint = answer.header("content-type").map(str::to_owned);
+        let rate = key.1;
         let decoding = self.tasks.spawn_blocking(move || decode::decode(answer.body, hint.as_deref(), rate));
         let sound = decoding.await.map_err(|_| SoundError::Stopping)??;
         if let Some(validator) = validator {
-            self.keep(key, sound.clone(), validator);
+            self.keep(key.clone(), sound.clone(), validator);
         }
         Ok(sound)
     }
 
-    fn known(&self, key: &(Url, u32)) -> Option<(Sound, Validator)> {
+    fn known(&self, key: &Key) -> Option<(Sound, Validator)> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
         let used = kept.uses;
@@ -136,7 +195,7 @@ impl Sounds {
         Some((entry.sound.clone(), entry.validator.clone()))
     }
 
-    fn keep(&self, key: (Url, u32), sound: Sound, validator: Validator) {
+    fn keep(&self, key: Key, sound: Sound, validator: Validator) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
         let entry = Entry { used: kept.uses, sound, validator };
@@ -173,3 +232,7 @@ impl Validator {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "sounds_tests.rs"]
+mod tests;

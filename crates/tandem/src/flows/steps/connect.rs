@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Context, Exit, Running, Turn,
+    announcement::Announcing,
     call::MAX_TIME,
-    prompt::{Music, Prepared, Preparing, Prompt},
+    prompt::{Music, Piece, Prompt},
 };
 use crate::flows::{
     check::fields::Fields,
@@ -85,72 +86,45 @@ pub(super) fn start(connect: &Arc<Connect>, context: &mut Context<'_>) -> Turn {
     };
     // A caller id that cannot be filled is replaced like one that is not allowed.
     let caller_id = connect.caller_id.as_ref().and_then(|id| id.number(context.variables).ok());
+    // Both sides hear that they are recorded: the customer before anybody is rung, the other before he is joined.
+    let announcing = if connect.record { context.announce() } else { None };
+    let recorded = connect.record || *context.recording;
+    let whisper = [
+        if recorded { Piece::announcement(context) } else { None },
+        connect.whisper.as_ref().map(|prompt| Piece::ask(prompt, context)),
+    ];
+    let music = match &connect.hold_music {
+        Some(Music::Prompt(prompt)) => Piece::ask(prompt, context),
+        _ => Piece::Missing,
+    };
     let mut connecting = Connecting {
         connect: connect.clone(),
-        whisper: Sound::None,
-        music: Sound::None,
+        announcing,
         plan: Some((targets, caller_id)),
+        whisper: whisper.into_iter().flatten().collect(),
+        music,
     };
-    connecting.prepare(context);
-    connecting.dial_when_ready(context);
+    if connecting.announcing.is_none() {
+        connecting.dial(context);
+    }
     Turn::Wait(Box::new(connecting))
 }
 
+/// Nobody waits for sounds: the phones ring at once, the customer hears a ringing tone until his music is there, and
+/// what the answering party hears first is ready by then or follows.
 struct Connecting {
     connect: Arc<Connect>,
-    whisper: Sound,
-    music: Sound,
+    /// The customer hears that he is going to be recorded.
+    announcing: Option<Announcing>,
     /// Numbers and caller id until they are dialled.
     plan: Option<(Vec<String>, Option<String>)>,
-}
-
-enum Sound {
-    None,
-    Preparing(Preparing),
-    Ready(u64),
-}
-
-impl Sound {
-    fn ask(prompt: Option<&Prompt>, context: &mut Context<'_>) -> Self {
-        match prompt.map(|prompt| prompt.prepare(context)) {
-            Some(Ok(preparing)) => Self::Preparing(preparing),
-            Some(Err(_)) | None => Self::None,
-        }
-    }
-
-    /// A sound that cannot be had is left out: the connection matters more.
-    fn on(&mut self, input: &Input, context: &mut Context<'_>) {
-        if let Self::Preparing(preparing) = self
-            && let Some(prepared) = preparing.on(input, context)
-        {
-            *self = match prepared {
-                Prepared::Ready(sound) => Self::Ready(sound),
-                Prepared::Failed(_) => Self::None,
-            };
-        }
-    }
-
-    fn ready(&self) -> Option<u64> {
-        match self {
-            Self::Ready(sound) => Some(*sound),
-            Self::None | Self::Preparing(_) => None,
-        }
-    }
+    /// What the answering party hears, until the call knows it.
+    whisper: Vec<Piece>,
+    music: Piece,
 }
 
 impl Connecting {
-    fn prepare(&mut self, context: &mut Context<'_>) {
-        let connect = self.connect.clone();
-        self.whisper = Sound::ask(connect.whisper.as_ref(), context);
-        if let Some(Music::Prompt(prompt)) = &connect.hold_music {
-            self.music = Sound::ask(Some(prompt), context);
-        }
-    }
-
-    fn dial_when_ready(&mut self, context: &mut Context<'_>) {
-        if matches!(self.whisper, Sound::Preparing(_)) || matches!(self.music, Sound::Preparing(_)) {
-            return;
-        }
+    fn dial(&mut self, context: &mut Context<'_>) {
         let Some((targets, caller_id)) = self.plan.take() else {
             return;
         };
@@ -167,11 +141,19 @@ impl Connecting {
             timeout_ms: self.connect.timeout_ms,
             time_limit_ms: self.connect.time_limit_s.map(|seconds| u64::from(seconds) * 1000),
             strategy: self.connect.strategy,
-            whisper: self.whisper.ready(),
+            whisper: !self.whisper.is_empty(),
             accept_key: self.connect.accept_key,
             hold_music,
             record: self.connect.record,
         }));
+        self.whisper_when_ready(context);
+    }
+
+    fn whisper_when_ready(&mut self, context: &mut Context<'_>) {
+        if self.plan.is_none() && !self.whisper.is_empty() && self.whisper.iter().all(Piece::is_settled) {
+            let sounds = self.whisper.drain(..).filter_map(|piece| piece.ready()).collect();
+            context.push(Effect::Whisper(sounds));
+        }
     }
 }
 
@@ -181,9 +163,23 @@ impl Running for Connecting {
             context.variables.set("connect.status", status.as_str());
             return Some(Exit::by(status.as_str()));
         }
-        self.whisper.on(input, context);
-        self.music.on(input, context);
-        self.dial_when_ready(context);
+        for piece in &mut self.whisper {
+            piece.on(input, context);
+        }
+        if self.music.on(input, context)
+            && self.plan.is_none()
+            && let Some(sound) = self.music.ready()
+        {
+            context.push(Effect::HoldMusic(Sounding::Sound(sound)));
+        }
+        match self.announcing {
+            Some(announcing) if announcing.on(input, context.out) => {
+                self.announcing = None;
+                self.dial(context);
+            }
+            Some(_) => {}
+            None => self.whisper_when_ready(context),
+        }
         None
     }
 }

@@ -2,6 +2,7 @@
 //! A step runs as a little machine: it is started, fed inputs, and says when it is done and by which outcome.
 //! Invariant: no step touches a socket, a clock or a table; everything outside is an [`Effect`].
 
+pub(crate) mod announcement;
 pub mod branch;
 pub mod call;
 pub mod callback;
@@ -26,10 +27,11 @@ use voice::cause::Cause;
 
 use super::{
     check::fields::Fields,
-    machine::{Effect, Input, StepRef},
+    machine::{Effect, Input, RecordAction, StepRef},
     model::Edges,
     template::Variables,
 };
+use announcement::Announcing;
 
 /// What a step does. The configuration stands behind an `Arc`, for a running step keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +186,10 @@ pub(crate) struct Context<'a> {
     pub(crate) http_times: &'a mut std::collections::VecDeque<i64>,
     /// The customer's number, for callbacks.
     pub(crate) customer: &'a str,
+    /// Spoken to whoever is going to be recorded.
+    pub(crate) announcement: Option<&'a str>,
+    /// Whether the flow has begun to record the call.
+    pub(crate) recording: &'a mut bool,
 }
 
 impl Context<'_> {
@@ -200,6 +206,21 @@ impl Context<'_> {
 
     pub(crate) fn push(&mut self, effect: Effect) {
         self.out.push(effect);
+    }
+
+    /// What the customer must hear before a recording begins, if anything; a call that is recorded has heard it.
+    pub(crate) fn announce(&mut self) -> Option<Announcing> {
+        let words = self.announcement.filter(|_| !*self.recording)?;
+        Some(Announcing::begin(words, self.next_token, self.out))
+    }
+
+    pub(crate) fn record(&mut self, action: RecordAction) {
+        match action {
+            RecordAction::Start => *self.recording = true,
+            RecordAction::Stop => *self.recording = false,
+            RecordAction::Pause | RecordAction::Resume => {}
+        }
+        self.push(Effect::Record(action));
     }
 }
 

@@ -64,7 +64,7 @@ impl Prompt {
             (Some(Ok(url)), text) => (Source::Url(url), text),
             (Some(Err(error)), None) => return Err(error),
             (_, Some(text)) => (text, None),
-            (None, None) => (Source::Speech { text: String::new(), voice: None, language: None }, None),
+            (None, None) => (Source::words(""), None),
         };
         let sound = context.token();
         context.push(Effect::Prepare { sound, source: first });
@@ -107,6 +107,50 @@ impl Preparing {
                 }
             },
             _ => None,
+        }
+    }
+}
+
+/// A sound that is left out when it cannot be had.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Preparing(Preparing),
+    Ready(u64),
+    Missing,
+}
+
+impl Piece {
+    pub(super) fn ask(prompt: &Prompt, context: &mut Context<'_>) -> Self {
+        prompt.prepare(context).map_or(Self::Missing, Self::Preparing)
+    }
+
+    /// The words for somebody who is going to be recorded, if there are any.
+    pub(super) fn announcement(context: &mut Context<'_>) -> Option<Self> {
+        let source = Source::words(context.announcement?);
+        let sound = context.token();
+        context.push(Effect::Prepare { sound, source });
+        Some(Self::Preparing(Preparing { sound, fallback: None }))
+    }
+
+    /// Takes an input in; true = now it is ready.
+    pub(super) fn on(&mut self, input: &Input, context: &mut Context<'_>) -> bool {
+        let Self::Preparing(preparing) = self else { return false };
+        match preparing.on(input, context) {
+            Some(Prepared::Ready(sound)) => *self = Self::Ready(sound),
+            Some(Prepared::Failed(_)) => *self = Self::Missing,
+            None => {}
+        }
+        self.ready().is_some()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(self, Self::Preparing(_))
+    }
+
+    pub(super) fn ready(&self) -> Option<u64> {
+        match self {
+            Self::Ready(sound) => Some(*sound),
+            Self::Preparing(_) | Self::Missing => None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `record`: starts, stops, pauses or resumes the recording of the call.
 
-use super::{Context, Exit, Turn};
+use super::{Context, Exit, Running, Turn, announcement::Announcing};
 use crate::flows::{
     check::fields::Fields,
-    machine::{Effect, RecordAction},
+    machine::{Input, RecordAction},
 };
 
 /// Configuration of a `record` step.
@@ -28,7 +28,27 @@ impl Record {
     }
 
     pub(super) fn start(self, context: &mut Context<'_>) -> Turn {
-        context.push(Effect::Record(self.action));
-        Turn::Done(Exit::completed())
+        let announcing = if self.action == RecordAction::Start { context.announce() } else { None };
+        match announcing {
+            Some(announcing) => Turn::Wait(Box::new(Beginning { announcing })),
+            None => {
+                context.record(self.action);
+                Turn::Done(Exit::completed())
+            }
+        }
+    }
+}
+
+/// The customer hears that he is going to be recorded.
+struct Beginning {
+    announcing: Announcing,
+}
+
+impl Running for Beginning {
+    fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
+        self.announcing.on(input, context.out).then(|| {
+            context.record(RecordAction::Start);
+            Exit::completed()
+        })
     }
 }

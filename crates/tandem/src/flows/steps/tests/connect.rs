@@ -55,19 +55,23 @@ fn field_strategy() {
     assert_eq!(dialled(json!({"strategy": "sequential"})).strategy, Strategy::Sequential);
 }
 
+/// What the answering party hears, once the call knows.
+fn whispers(run: &Run) -> Vec<Vec<u64>> {
+    run.all(|effect| if let Effect::Whisper(sounds) = effect { Some(sounds.clone()) } else { None })
+}
+
 #[test]
 fn field_whisper() {
     let mut run = Run::of(step(json!({"whisper": "A call for {{call.to}}"})));
     assert_eq!(run.sources(), [speech("A call for +917507161643")]);
-    assert!(
-        run.all(|effect| matches!(effect, Effect::Connect(_)).then_some(())).is_empty(),
-        "the whisper is ready before anybody answers"
-    );
+    assert!(connection(&run).whisper, "the phones ring before the whisper is ready");
+    assert_eq!(whispers(&run), Vec::<Vec<u64>>::new());
     run.sound_ready();
-    assert!(connection(&run).whisper.is_some());
+    assert_eq!(whispers(&run).iter().map(Vec::len).collect::<Vec<_>>(), [1]);
+    assert!(!dialled(json!({})).whisper);
     let mut object = Run::of(step(json!({"whisper": {"url": "https://h/w.wav"}})));
     object.sound_failed();
-    assert_eq!(connection(&object).whisper, None, "the connection matters more");
+    assert_eq!(whispers(&object), [Vec::<u64>::new()], "the connection matters more");
 }
 
 #[test]
@@ -85,14 +89,61 @@ fn field_hold_music() {
         assert_eq!(dialled(json!({ "hold_music": word })).hold_music, Some(sounding));
     }
     let mut own = Run::of(step(json!({"hold_music": "https://h/m.mp3"})));
-    own.sound_ready();
-    assert!(matches!(connection(&own).hold_music, Some(Sounding::Sound(_))));
+    assert_eq!(connection(&own).hold_music, None, "nobody waits for the music: a ringing tone is heard");
+    let ready = own.sound_ready();
+    assert!(matches!(ready[..], [Effect::HoldMusic(Sounding::Sound(_))]), "{ready:?}");
+    let mut without = Run::of(step(json!({"hold_music": "https://h/m.mp3"})));
+    assert_eq!(without.sound_failed(), []);
 }
 
 #[test]
 fn field_record() {
     assert!(!dialled(json!({})).record);
     assert!(dialled(json!({"record": true})).record);
+}
+
+/// A flow that records, by an organisation that says so.
+fn announced(record: bool, step: Value) -> Run {
+    let mut body = Run::body(step);
+    body["record"] = json!(record);
+    let mut run = Run::new(body, Setup { announcement: Some("You are recorded.".into()), ..Setup::default() });
+    run.log.extend(run.machine.start(NOW, true));
+    run.input(Input::Answered);
+    run
+}
+
+#[test]
+fn both_sides_of_a_recorded_connection_are_told() {
+    let words = || speech("You are recorded.");
+    let mut run = announced(false, step(json!({"record": true, "whisper": "A call"})));
+    assert_eq!(run.sources(), [words(), words(), speech("A call")], "the customer, then the agent");
+    let asked = run.all(|effect| if let Effect::Prepare { sound, .. } = effect { Some(*sound) } else { None });
+    let dialling = |run: &Run| run.all(|effect| matches!(effect, Effect::Connect(_)).then_some(())).len();
+    for sound in &asked {
+        run.input(Input::SoundReady { sound: *sound });
+    }
+    assert_eq!((dialling(&run), run.plays()), (0, 1), "the customer is told before anybody rings");
+    run.play_ended();
+    assert_eq!((dialling(&run), whispers(&run)), (1, vec![asked[1..].to_vec()]));
+
+    // A call that is recorded already has told the customer.
+    let mut run = announced(true, step(json!({})));
+    run.hear();
+    assert_eq!(run.at(), "s");
+    assert_eq!(dialling(&run), 1);
+    run.sound_ready();
+    assert_eq!((run.sources().len(), run.plays(), whispers(&run).concat().len()), (2, 1, 1));
+
+    let plain = announced(false, step(json!({})));
+    assert_eq!((plain.sources(), connection(&plain).whisper), (Vec::new(), false));
+    let handed = announced(true, json!({"type": "transfer", "to": 5263}));
+    let mut handed = handed;
+    handed.hear();
+    assert_eq!((handed.at(), handed.sources().len()), ("s".into(), 2));
+    handed.sound_ready();
+    let whisper =
+        handed.find(|effect| if let Effect::Transfer { whisper, .. } = effect { Some(*whisper) } else { None });
+    assert!(whisper.is_some(), "who takes over a recorded call hears that it is");
 }
 
 fn ended(status: ConnectStatus, fields: Value) -> Run {

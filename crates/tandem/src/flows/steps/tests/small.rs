@@ -108,6 +108,23 @@ fn record_action() {
 }
 
 #[test]
+fn a_recording_that_a_step_begins_is_announced_first() {
+    let mut body = Run::body(json!({"type": "record", "action": "start", "next_step": "again"}));
+    body["flow"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"id": "again", "type": "record", "action": "start", "next_step": "a"}));
+    let mut run = Run::new(body, Setup { announcement: Some("You are recorded.".into()), ..Setup::default() });
+    run.machine.start(NOW, true);
+    run.input(Input::Answered);
+    assert_eq!((run.sources(), run.recordings().len()), (vec![speech("You are recorded.")], 0));
+    run.hear();
+    assert_eq!((run.recordings().len(), run.plays(), run.at()), (2, 1, "a".into()), "who has heard it is told once");
+    let mut mute = Run::of(json!({"type": "record", "action": "start", "next_step": "next"}));
+    assert_eq!((mute.recordings(), mute.keys("1")), (vec![RecordAction::Start], Vec::new()));
+}
+
+#[test]
 fn a_recorded_call_is_announced_first() {
     let mut body = Run::body(json!({"type": "play", "text": "hi"}));
     body["record"] = json!(true);
@@ -162,7 +179,10 @@ fn voicemail_ends() {
 #[test]
 fn transfer_to() {
     let mut run = Run::of(json!({"type": "transfer", "to": 5263}));
-    assert_eq!(run.find(|effect| if let Effect::Transfer { to } = effect { Some(to.clone()) } else { None }), "5263");
+    assert_eq!(
+        run.find(|effect| if let Effect::Transfer { to, .. } = effect { Some(to.clone()) } else { None }),
+        "5263"
+    );
     assert_eq!((run.outcome(), run.hung_up()), (json!("transferred"), None), "the call goes on without the flow");
     assert!(run.keys("1").is_empty());
     assert_eq!(Run::of(json!({"type": "transfer", "to": "{{nobody}}"})).hung_up(), Some(Cause::InvalidNumber));
