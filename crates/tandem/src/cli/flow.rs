@@ -100,7 +100,7 @@ impl RunFlow {
             let purpose = if self.to.is_some() { Purpose::Save } else { Purpose::Run };
             let (body, checked) = read(file, purpose)?;
             good(&checked)?;
-            (Value::Null, body)
+            (Value::Null, store::sealed(kernel, body).map_err(CliError::because)?)
         } else {
             let saved = store::one(&kernel.db, &org.id, &self.flow).await.map_err(CliError::because)?;
             let saved =
@@ -187,5 +187,30 @@ mod tests {
         for code in ["unknown_step", "duplicate_id", "text_or_url_required"] {
             assert!(said.contains(code), "{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_order_keeps_its_publish_secret_sealed() {
+        let test = kernel::db::testing::TestDb::sqlite().await;
+        let folder = tempfile::tempdir().unwrap();
+        let config = kernel::Config { data: folder.path().to_owned(), ..kernel::Config::default() };
+        let kernel =
+            Kernel::assemble(config, test.db.clone(), test.bus.clone(), Clock::system(), kernel::Ids::os()).unwrap();
+        kernel.create_org(kernel::org::NewOrg { name: "Acme".into(), ..Default::default() }).await.unwrap();
+        let _server = kernel.db.lock().await.unwrap();
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let file = folder.path().join("flow.json");
+        let body = json!({
+            "publish": {"url": "https://h/", "secret": secret}, "flow": [{"id": 1, "type": "call", "number": "1001"}],
+        });
+        std::fs::write(&file, body.to_string()).unwrap();
+        let verb = RunFlow { flow: file.display().to_string(), org: "acme".into(), to: None };
+        verb.run(&kernel).await.unwrap();
+        let jobs = kernel.db.all("select payload from job where kind = 'flow.start'", Vec::new()).await.unwrap();
+        let payload = jobs[0].text("payload").unwrap();
+        assert!(!payload.contains("whsec"), "{payload}");
+        let order: Value = serde_json::from_str(&payload).unwrap();
+        let opened = store::with_secrets(&kernel, order["body"].clone()).unwrap();
+        assert_eq!(opened["publish"]["secret"], secret, "and the server opens it again");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use calls::{Call, CallEvent, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole};
+use calls::{Call, CallEvent, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, Whisper};
 use kernel::Job;
 use media::play::Sound;
 use serde_json::json;
@@ -227,6 +227,7 @@ impl Attempt {
     fn connect(&mut self) {
         self.stage = Stage::Connecting;
         let whisper = self.sentences.whisper.as_ref().and_then(Sentence::sound);
+        let whisper = Whisper::of(whisper.into_iter().collect());
         self.call.connect(Connect { whisper, ..Connect::to(self.callback.second_party()) });
     }
 

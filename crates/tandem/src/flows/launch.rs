@@ -215,18 +215,12 @@ async fn refuse(mut call: Call, cause: Cause) {
 }
 
 fn placing(flow: &Flow, to: Option<&str>) -> Result<Placing, LaunchError> {
-    let written = match flow.steps.first().map(|step| &step.kind) {
-        Some(Kind::Call(call)) => Some(call.placing()),
-        _ => None,
-    };
-    match (written, to) {
-        (Some(Ok(placing)), None) => Ok(placing),
-        (Some(Err(error)), None) => Err(error.into()),
-        (Some(Ok(placing)), Some(to)) => Ok(Placing { number: to.to_owned(), ..placing }),
-        (Some(Err(_)) | None, Some(to)) => {
+    match (flow.steps.first().map(|step| &step.kind), to) {
+        (Some(Kind::Call(call)), to) => Ok(call.placing(to)?),
+        (_, Some(to)) => {
             Ok(Placing { number: to.to_owned(), caller_id: None, timeout_ms: RING_MS, time_limit_ms: TIME_LIMIT_MS })
         }
-        (None, None) => Err(LaunchError::NobodyToCall),
+        (_, None) => Err(LaunchError::NobodyToCall),
     }
 }
 

@@ -69,7 +69,10 @@ impl Orders {
                     store::with_secrets(kernel, saved.body.unwrap_or_default()).map_err(|_| LaunchError::Gone)?;
                 (body, Origin::Saved { flow: saved.id, version: saved.version })
             }
-            (None, Some(body)) => (body.clone(), Origin::Posted(store::without_secrets(body))),
+            (None, Some(body)) => {
+                let opened = store::with_secrets(kernel, body.clone()).map_err(|_| LaunchError::Gone)?;
+                (opened, Origin::Posted(store::without_secrets(body)))
+            }
             (None, None) => return Err(LaunchError::Gone),
         };
         let reading = Reading { value: body, lenient: false };

@@ -55,8 +55,9 @@ impl Flows {
                         report.error("unknown_entity", path, format!("no person has the number {number}"));
                     }
                 }
-                Ask::CallerId { wanted, callee } => {
-                    self.answer_caller_id(org, wanted, callee.as_deref(), path, report).await?
+                Ask::CallerId { wanted, callee, customer } => {
+                    let wish = CallerIdWish { wanted, callee: callee.as_deref(), customer: customer.as_deref() };
+                    self.answer_caller_id(org, wish, path, report).await?;
                 }
                 Ask::Url(url) => self.answer_url(url, path, report),
             }
@@ -76,16 +77,16 @@ impl Flows {
     async fn answer_caller_id(
         &self,
         org: &str,
-        wanted: &str,
-        callee: Option<&str>,
+        wish: CallerIdWish<'_>,
         path: &str,
         report: &mut Report,
     ) -> Result<(), ResolveError> {
+        let CallerIdWish { wanted, callee, customer } = wish;
         let outside = match callee {
             None => true,
             Some(callee) => !self.resolve(org, callee).await?.is_ok_and(|destination| destination.is_inside()),
         };
-        let chosen = self.calls().directory().caller_id(org, Some(wanted), None, outside).await?;
+        let chosen = self.calls().directory().caller_id(org, Some(wanted), customer, outside).await?;
         if chosen.replaced {
             let shown = chosen.number.as_deref().unwrap_or("no number");
             report.warn(
@@ -105,6 +106,14 @@ impl Flows {
             Err(error) => report.error("invalid_url", path, error.to_string()),
         }
     }
+}
+
+/// See [`Ask::CallerId`].
+#[derive(Clone, Copy)]
+struct CallerIdWish<'a> {
+    wanted: &'a str,
+    callee: Option<&'a str>,
+    customer: Option<&'a str>,
 }
 
 /// Whether a callback can ring it.

@@ -385,3 +385,23 @@ fn answer_of(result: Result<EgressResponse, EgressError>) -> Answer {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_a_request_goes_out() {
+        let what = HttpRequest {
+            method: "PATCH",
+            url: "https://crm.test/x?y=1".into(),
+            headers: vec![("X-A".into(), "1".into())],
+            body: Some("text".into()),
+            timeout_ms: 2_500,
+        };
+        let request = egress_request(what).unwrap();
+        assert_eq!((request.method.as_str(), request.url.as_str()), ("PATCH", "https://crm.test/x?y=1"));
+        assert_eq!(request.headers, [("X-A".to_owned(), "1".to_owned())]);
+        assert_eq!((&request.body[..], request.timeout_ms), (&b"text"[..], 2_500));
+    }
+}

@@ -92,11 +92,11 @@ fn keep_essentials(body: &mut Value) {
     }
 }
 
-/// A body to be saved: what makes the flow, its publish secret sealed.
+/// A body to be saved or kept for a while: what makes the flow, its publish secret sealed.
 ///
 /// # Errors
 /// When the server's key does not seal.
-fn sealed(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
+pub fn sealed(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
     keep_essentials(&mut body);
     if let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut) {
         // A client that sends back what it read must not choose what is opened later.

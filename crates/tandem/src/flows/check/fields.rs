@@ -31,6 +31,8 @@ pub(crate) struct Findings {
     pub(crate) used: Vec<(String, Place)>,
     /// Names that some step may set.
     pub(crate) set: BTreeSet<String>,
+    /// The number that the entry calls, once it was read.
+    pub(crate) customer: Option<String>,
     /// The instant of the check, for `callback_in_past`.
     pub(crate) now_ms: i64,
 }
@@ -331,7 +333,7 @@ impl<'a> Fields<'a> {
         let template = self.integer_template("caller_id")?;
         if let Some(wanted) = template.fixed() {
             let callee = callee.and_then(Template::fixed).map(str::to_owned);
-            let ask = Ask::CallerId { wanted: wanted.to_owned(), callee };
+            let ask = Ask::CallerId { wanted: wanted.to_owned(), callee, customer: self.found.customer.clone() };
             let path = self.path("caller_id");
             self.found.questions.push(Question { path: path.into(), ask });
         }

@@ -193,6 +193,9 @@ fn read_event_types(fields: &mut Fields<'_>) -> Option<Vec<String>> {
         fields.found.report.error("invalid_type", path, "events must be a list of types");
         return None;
     };
+    if items.is_empty() {
+        fields.out_of_range("events", "events must name a type; leave it out to have them all");
+    }
     let mut types = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = path.index(index);
@@ -294,7 +297,12 @@ fn read_kind(fields: &mut Fields<'_>) -> Option<Kind> {
 fn judge_entry(kind: &Kind, index: usize, purpose: Purpose, fields: &mut Fields<'_>) {
     let path = fields.path("type");
     match (index, kind) {
-        (0, Kind::Call(_)) => {}
+        (0, Kind::Call(call)) if purpose == Purpose::Run && call.number.fixed().is_none() => {
+            let message = "no variable has a value before the call: the number cannot be a template";
+            let path = fields.path("number");
+            fields.found.report.error("number_not_allowed", path, message);
+        }
+        (0, Kind::Call(call)) => fields.found.customer = call.number.fixed().map(str::to_owned),
         (0, _) if purpose == Purpose::Run => {
             fields.found.report.error("entry_not_call", path, "the first step must be a call");
         }

@@ -80,6 +80,8 @@ pub enum Ask {
         wanted: String,
         /// Whom it is shown to.
         callee: Option<String>,
+        /// Who may be shown to callees inside; none for the call to him.
+        customer: Option<String>,
     },
     /// Is the host of this URL, when it is a literal address, open for outgoing requests (`url_blocked`)?
     Url(String),

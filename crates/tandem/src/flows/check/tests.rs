@@ -363,7 +363,11 @@ fn numbers_are_judged_and_asked_about() {
         asks(json!({"id": 1, "type": "connect", "number": 5263, "caller_id": 12345678}))[2],
         Question {
             path: "/flow/1/caller_id".into(),
-            ask: Ask::CallerId { wanted: "12345678".into(), callee: Some("5263".into()) }
+            ask: Ask::CallerId {
+                wanted: "12345678".into(),
+                callee: Some("5263".into()),
+                customer: Some("917507161643".into())
+            }
         }
     );
     assert_eq!(
@@ -454,6 +458,7 @@ fn publish_is_checked() {
         (json!({"url": "ftp://h/"}), ("invalid_url", "/publish/url")),
         (json!({"url": "https://h/", "method": "GET"}), ("out_of_range", "/publish/method")),
         (json!({"url": "https://h/", "secret": "x"}), ("out_of_range", "/publish/secret")),
+        (json!({"url": "https://h/", "events": []}), ("out_of_range", "/publish/events")),
         (json!({"url": "https://h/", "events": "all"}), ("invalid_type", "/publish/events")),
         (json!({"url": "https://h/", "events": ["call.exploded"]}), ("out_of_range", "/publish/events/0")),
     ] {
@@ -549,4 +554,11 @@ fn every_header_that_is_never_sent_is_refused() {
         json!({"type": "http", "url": "http://h/", "headers": {"Proxy-Authorization": "x"}}),
         &[("out_of_range", path)],
     );
+}
+
+#[test]
+fn the_number_of_a_posted_entry_is_no_template() {
+    let body = json!({"flow": [{"id": 0, "type": "call", "number": "{{customer}}"}]});
+    errors(&check(&body, Purpose::Run, NOW), &[("number_not_allowed", "/flow/0/number")]);
+    errors(&check(&body, Purpose::Save, NOW), &[]);
 }

@@ -52,14 +52,15 @@ pub struct Placing {
 }
 
 impl Call {
-    /// The call to place; no variable has a value yet, so a number with a template cannot be dialled.
+    /// The call to place, to another number if one is given; no variable has a value yet, so a number with a template
+    /// cannot be dialled.
     ///
     /// # Errors
     /// [`FillError`].
-    pub fn placing(&self) -> Result<Placing, FillError> {
+    pub fn placing(&self, to: Option<&str>) -> Result<Placing, FillError> {
         let none = Variables::default();
         Ok(Placing {
-            number: self.number.number(&none)?,
+            number: to.map_or_else(|| self.number.number(&none), |to| Ok(to.to_owned()))?,
             caller_id: self.caller_id.as_ref().and_then(|id| id.number(&none).ok()),
             timeout_ms: self.timeout_ms.into(),
             time_limit_ms: i64::from(self.time_limit_s) * 1000,

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use voice::cause::Cause;
 
 use super::{Context, Exit, Running, Turn};
 use crate::flows::{
     check::{Ask, Question, fields::Fields},
     machine::{Booked, Booking, Effect, Input},
     model::whole_number,
-    template::Template,
+    template::{Template, is_number, is_sip_uri},
     zones::{self, Due},
 };
 
@@ -148,6 +149,10 @@ impl Callback {
     }
 
     fn booking(&self, context: &Context<'_>) -> Result<Booking, String> {
+        // A caller without a number cannot be called back.
+        if !is_number(context.customer) && !is_sip_uri(context.customer) {
+            return Err(Cause::InvalidNumber.as_str().to_owned());
+        }
         let fill = |template: &Template| template.needed(context.variables).map_err(|error| error.to_string());
         let (date, time, zone) = (fill(&self.date)?, fill(&self.time)?, fill(&self.timezone)?);
         let entity = self.entity.number(context.variables).map_err(|error| error.to_string())?;

@@ -21,6 +21,8 @@ use crate::flows::{
 
 /// Most keys in one input.
 const MAX_COUNT: u32 = 64;
+/// Completes an input unless the author says otherwise.
+const USUAL_FINISH: char = '#';
 const TIMEOUT: &str = "timeout";
 const INVALID: &str = "invalid";
 
@@ -35,8 +37,8 @@ pub struct Digits {
     pub timeout_ms: u32,
     /// How long to wait for each further key, in milliseconds.
     pub inter_digit_ms: u32,
-    /// This key completes the input and is not part of it.
-    pub finish_on_key: Option<char>,
+    /// The key that completes the input and is not part of it.
+    pub finish_on_key: Finish,
     /// How often the customer may try.
     pub tries: u32,
     /// What is heard first, at every try.
@@ -49,6 +51,30 @@ pub struct Digits {
     pub sensitive: bool,
     /// Whether a key cuts the prompt short.
     pub bargein: bool,
+}
+
+/// Which key completes an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The author does not say: `#`, unless an edge waits for that key.
+    Usual,
+    /// This one.
+    Key(char),
+    /// None.
+    Never,
+}
+
+impl Finish {
+    fn key(self, edges: &Edges) -> Option<char> {
+        match self {
+            Self::Usual => {
+                let waited_for = edges.named.iter().any(|(name, _)| name == "hash" || name.contains(USUAL_FINISH));
+                (!waited_for).then_some(USUAL_FINISH)
+            }
+            Self::Key(key) => Some(key),
+            Self::Never => None,
+        }
+    }
 }
 
 impl Digits {
@@ -65,9 +91,9 @@ impl Digits {
             fields.out_of_range("min_digits", "min_digits must not be above count");
         }
         let finish_on_key = match fields.value("finish_on_key").map(Value::as_str) {
-            None => Some('#'),
-            Some(Some("")) => None,
-            Some(_) => fields.key("finish_on_key"),
+            None => Finish::Usual,
+            Some(Some("")) => Finish::Never,
+            Some(_) => fields.key("finish_on_key").map_or(Finish::Usual, Finish::Key),
         };
         Self {
             count: count as usize,
@@ -108,7 +134,7 @@ fn rules(digits: &Digits, edges: &Edges) -> gather::Rules {
         min_digits: digits.min_digits,
         first_timeout_ms: digits.timeout_ms.into(),
         inter_digit_timeout_ms: digits.inter_digit_ms.into(),
-        finish_on_key: digits.finish_on_key,
+        finish_on_key: digits.finish_on_key.key(edges),
         tries: digits.tries,
         prompt: digits.prompt.is_some(),
         bargein: digits.bargein,

@@ -1,4 +1,5 @@
 //! Tests of the desk's shell: real calls on scripted legs, a real database, a clock that the test turns.
 
 mod callbacks;
+mod runs;
 mod stage;

@@ -6,18 +6,31 @@ fn flow(entry: Value) -> Flow {
     let mut entry = entry;
     entry["id"] = json!(0);
     entry["type"] = json!("call");
-    check(&json!({ "flow": [entry] }), Purpose::Run, NOW).flow.unwrap()
+    check(&json!({ "flow": [entry] }), Purpose::Save, NOW).flow.unwrap()
 }
 
 fn placing(entry: Value) -> crate::flows::steps::call::Placing {
     let Kind::Call(call) = &flow(entry).steps[0].kind else { panic!("no call") };
-    call.placing().unwrap()
+    call.placing(None).unwrap()
 }
 
 #[test]
 fn field_number() {
     assert_eq!(placing(json!({"number": 917507161643_i64})).number, "917507161643");
     assert_eq!(placing(json!({"number": "+44 207".replace(' ', "")})).number, "+44207");
+}
+
+#[test]
+fn another_number_to_call_changes_nothing_else() {
+    for number in ["5263", "{{customer}}"] {
+        let flow = flow(json!({"number": number, "caller_id": 123456, "timeout": 7, "time_limit": 90}));
+        let Kind::Call(call) = &flow.steps[0].kind else { panic!("no call") };
+        let placing = call.placing(Some("1001")).unwrap();
+        assert_eq!((placing.number.as_str(), placing.caller_id.as_deref()), ("1001", Some("123456")));
+        assert_eq!((placing.timeout_ms, placing.time_limit_ms), (7_000, 90_000));
+    }
+    let Kind::Call(call) = &flow(json!({"number": "{{customer}}"})).steps[0].kind else { panic!("no call") };
+    assert!(call.placing(None).is_err());
 }
 
 #[test]

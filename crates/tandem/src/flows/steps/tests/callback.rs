@@ -102,3 +102,14 @@ fn edge_fail() {
     assert_eq!(run.at(), "a");
     assert_eq!(run.events("step.failed")[0]["error"], json!("unknown_entity"));
 }
+
+#[test]
+fn who_shows_no_number_is_not_booked() {
+    for customer in ["anonymous", "Unavailable", "+", "1"] {
+        let mut run = Run::new(Run::body(step(json!({}))), Setup { customer: customer.into(), ..Setup::default() });
+        run.log.extend(run.machine.start(NOW, true));
+        run.input(Input::Answered);
+        assert_eq!((run.at(), run.events("step.failed")[0]["error"].clone()), ("a".into(), json!("invalid_number")));
+        assert!(run.all(|effect| matches!(effect, Effect::Book(_)).then_some(())).is_empty());
+    }
+}

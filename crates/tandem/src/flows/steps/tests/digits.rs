@@ -192,6 +192,23 @@ fn edge_exact() {
 }
 
 #[test]
+fn an_edge_of_the_finishing_key_switches_it_off() {
+    for edge in ["#", "hash"] {
+        let mut menu = Run::of(json!({"type": "menu", "text": "x", "flow": {"1": "a", (edge): "b"}}));
+        menu.sound_ready();
+        menu.keys("#");
+        assert_eq!(menu.at(), "b");
+        let mut asked_for =
+            Run::of(json!({"type": "digits", "finish_on_key": "#", "flow": {(edge): "a", "invalid": "c"}}));
+        asked_for.keys("#");
+        assert_eq!(asked_for.at(), "c", "who asks for the key has it");
+    }
+    let mut inside = Run::of(json!({"type": "digits", "count": 3, "flow": {"1#2": "a"}}));
+    inside.keys("1#2");
+    assert_eq!(inside.at(), "a");
+}
+
+#[test]
 fn edge_any() {
     let mut run = Run::of(json!({"type": "digits", "next_step": {"*": "a"}}));
     run.keys("*");

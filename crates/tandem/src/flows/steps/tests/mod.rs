@@ -64,7 +64,7 @@ impl Run {
             call: "call_1".into(),
             from: "+442071838750".into(),
             to: "+917507161643".into(),
-            customer: "+917507161643".into(),
+            customer: if setup.customer.is_empty() { "+917507161643".into() } else { setup.customer },
             ..setup
         };
         Self { machine: Machine::new(Arc::new(flow), setup), now_ms: NOW, log: Vec::new() }
