@@ -156,7 +156,6 @@ pub struct CallerId {
 
 /// Where a leg goes.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a leg, handed over once; a box would only be in the caller's way")]
 pub enum Target {
     /// One registered contact, by the flow it registered on.
     Binding(Binding),
