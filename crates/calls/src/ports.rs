@@ -104,7 +104,11 @@ impl Directory {
             let target = TrunkTarget {
                 host: row.text("host").map_err(port_error)?,
                 port: port.and_then(|port| u16::try_from(port).ok()),
-                transport: Transport::parse(&transport).ok_or_else(|| PortError(format!("transport {transport:?}")))?,
+                any_transport: transport == trunks::ANY_TRANSPORT,
+                transport: match &*transport {
+                    trunks::ANY_TRANSPORT => Transport::Udp,
+                    named => Transport::parse(named).ok_or_else(|| PortError(format!("transport {named:?}")))?,
+                },
             };
             targets.push((row.text("trunk").map_err(port_error)?, target));
         }

@@ -11,6 +11,8 @@ use crate::{directory, numbers};
 
 /// What the password is sealed for.
 pub(crate) const PASSWORD_PURPOSE: &str = "trunk.password";
+/// In the store: the domain's DNS records choose.
+pub(crate) const ANY_TRANSPORT: &str = "any";
 /// Most targets of a trunk.
 const MAX_TARGETS: usize = 16;
 
@@ -95,7 +97,7 @@ pub async fn create_trunk(kernel: &Kernel, org: &str, new: NewTrunk) -> Result<S
         args![&id, org, name, new.username.clone(), sealed, domain, new.register, new.srtp, caller_ids, pool, now_ms],
     )];
     writes.extend(targets.iter().zip(0i64..).map(|(target, position)| {
-        let transport = target.transport.as_str();
+        let transport = if target.any_transport { ANY_TRANSPORT } else { target.transport.as_str() };
         Write::new(TARGET_INSERT, args![&id, position, &target.host, target.port.map(i64::from), transport])
     }));
     writes.push(directory::bump());
@@ -133,12 +135,13 @@ pub async fn trunks(kernel: &Kernel, org: &str) -> Result<Vec<TrunkRecord>, DbEr
 fn parse_target(text: &str) -> Result<TrunkTarget, String> {
     let mut parts = text.trim().split(';');
     let address = parts.next().unwrap_or_default();
-    let mut transport = Transport::Udp;
+    let mut transport = None;
     for parameter in parts {
         let value = parameter.trim().strip_prefix("transport=");
-        transport = value
+        let named = value
             .and_then(Transport::parse)
             .ok_or_else(|| format!("{parameter:?}: only transport=udp, tcp or tls may follow the address"))?;
+        transport = Some(named);
     }
     let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => {
@@ -157,7 +160,9 @@ fn parse_target(text: &str) -> Result<TrunkTarget, String> {
     let port = port
         .map(|port| port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| format!("{port:?} is no port")))
         .transpose()?;
-    Ok(TrunkTarget { host: host.to_owned(), port, transport })
+    let any_transport = transport.is_none() && port.is_none() && host.parse::<std::net::IpAddr>().is_err();
+    let transport = transport.unwrap_or(Transport::Udp);
+    Ok(TrunkTarget { host: host.to_owned(), port, transport, any_transport })
 }
 
 fn e164_list(field: &'static str, list: &[String]) -> Result<String, RecordError> {
@@ -180,6 +185,11 @@ mod tests {
     #[test]
     fn targets_are_read_as_operators_write_them() {
         let read = |text: &str| parse_target(text).map(|t| (t.host, t.port, t.transport));
+        let any = |text: &str| parse_target(text).unwrap().any_transport;
+        assert!(any("sip.example.org"));
+        for chosen in ["sip.example.org:5060", "sip.example.org;transport=udp", "192.0.2.7", "[2001:db8::1]"] {
+            assert!(!any(chosen), "{chosen}");
+        }
         assert_eq!(read("sip.example.org"), Ok(("sip.example.org".into(), None, Transport::Udp)));
         assert_eq!(read("192.0.2.7:5080;transport=tcp"), Ok(("192.0.2.7".into(), Some(5080), Transport::Tcp)));
         assert_eq!(read("[2001:db8::1]:5061;transport=TLS"), Ok(("2001:db8::1".into(), Some(5061), Transport::Tls)));

@@ -221,6 +221,7 @@ fn voice_config(config: &Config) -> VoiceConfig {
         tls,
         trust_file: config.egress.ca_file.clone(),
         rtp_ports: (config.rtp_ports.first, config.rtp_ports.last),
+        dns: config.dns,
         public_ip: config.public_ip,
         media_threads: usize::try_from(config.media.threads).unwrap_or_default(),
         media_timeout_ms: config.media.timeout_seconds.saturating_mul(1_000),

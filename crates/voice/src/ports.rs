@@ -138,6 +138,8 @@ pub struct TrunkTarget {
     pub port: Option<u16>,
     /// How to speak to it.
     pub transport: Transport,
+    /// Nobody chose the transport: the domain's DNS records may name another one (RFC 3263 §4.1).
+    pub any_transport: bool,
 }
 
 /// A carrier: where calls go out and come in.

@@ -32,6 +32,8 @@ pub struct VoiceConfig {
     pub trust_file: Option<PathBuf>,
     /// First and last UDP port for RTP and RTCP.
     pub rtp_ports: (u16, u16),
+    /// The name server that is asked where carriers are; without it, this machine's own.
+    pub dns: Option<SocketAddr>,
     /// The address that peers are told, when it is not the local one of the route to them.
     pub public_ip: Option<IpAddr>,
     /// Media threads; 0 is one a core.

@@ -72,6 +72,8 @@ section! {
         sip_tls: Vec<SocketAddr> = Vec::new(), e.g. "[\"0.0.0.0:5061\"]";
         /// Host names, besides its addresses, by which phones may name this server as their domain.
         sip_names: Vec<String> = Vec::new(), e.g. "[\"sip.example.org\"]";
+        /// Name server that is asked where carriers are (NAPTR, SRV). Without it, this machine's own.
+        dns: Option<SocketAddr> = None, e.g. "\"10.0.0.53:53\"";
         /// UDP ports for the audio of SIP phones and trunks.
         rtp_ports: PortRange = PortRange { first: 10_000, last: 19_999 };
         /// First UDP address for the media of browsers, one port for each media thread.

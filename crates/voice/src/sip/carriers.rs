@@ -7,16 +7,17 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::admission::TrunkSource;
+use super::dns::{self, Located, Place};
 use super::endpoint::{Endpoint, Outcome, Owner, Reminder};
 use super::flow::Flow;
 use super::leg::{Hop, HopAddress};
 use super::message::{Draft, Message, Method};
 use super::transaction::NEVER;
 use super::trunk::{PING_MS, Registered, Trunk, hop};
-use crate::ports::{PortResult, Transport, TrunkConfig, TrunkId, TrunkState};
+use crate::ports::{BoxFuture, PortResult, TrunkConfig, TrunkId, TrunkState};
 
-/// How often the addresses of the targets' names are looked up again, ms.
-const LOOKUP_MS: i64 = 300_000;
+/// How often the targets' names are looked up again, ms: as their records say, within these bounds.
+const LOOKUP_MS: std::ops::RangeInclusive<i64> = 30_000..=300_000;
 /// After the trunks could not be read, ms.
 const RELOAD_RETRY_MS: u64 = 5_000;
 
@@ -32,8 +33,8 @@ pub(crate) struct Carriers {
 pub(crate) enum News {
     /// All trunks, as they are configured now.
     Trunks(PortResult<Vec<TrunkConfig>>),
-    /// The addresses of a trunk's targets.
-    Addresses(TrunkId, Vec<Vec<SocketAddr>>),
+    /// Where a trunk's targets are.
+    Located(TrunkId, Vec<Located>),
     /// A way to a target, for a REGISTER or an OPTIONS.
     Way(TrunkId, usize, Method, Option<Flow>),
     /// A state was reported.
@@ -79,7 +80,7 @@ impl Endpoint {
                 warn!(%error, "the trunks could not be read");
                 self.reload_trunks();
             }
-            News::Addresses(id, addresses) => self.take_addresses(&id, addresses),
+            News::Located(id, located) => self.take_located(&id, located),
             News::Way(id, target, Method::Register, flow) => self.send_register(&id, target, flow),
             News::Way(id, target, _, flow) => self.send_ping(&id, target, flow),
             News::Told => {}
@@ -114,7 +115,7 @@ impl Endpoint {
         };
         let config = Arc::clone(&trunk.config);
         if self.carriers.lookup_at.get(id).is_some_and(|at| *at <= self.now) {
-            self.carriers.lookup_at.insert(id.clone(), self.now + LOOKUP_MS);
+            self.carriers.lookup_at.insert(id.clone(), self.now + LOOKUP_MS.end());
             self.look_up(id, &config);
         }
         let Some(trunk) = self.carriers.trunks.get_mut(id) else {
@@ -147,42 +148,37 @@ impl Endpoint {
         }
     }
 
-    /// Looks up where a trunk's calls may come from.
+    /// Looks up where a trunk's targets are, and so where its calls may come from.
     fn look_up(&mut self, id: &TrunkId, config: &Arc<TrunkConfig>) {
         let (id, config) = (id.clone(), Arc::clone(config));
-        let literal: Option<Vec<Vec<SocketAddr>>> = config
-            .targets
-            .iter()
-            .map(|target| target.host.parse().ok().map(|ip| vec![SocketAddr::new(ip, 0)]))
-            .collect();
-        if let Some(addresses) = literal {
-            return self.take_addresses(&id, addresses);
-        }
+        let resolver = self.resolver.clone();
         self.start(Box::pin(async move {
             let mut all = Vec::with_capacity(config.targets.len());
             for target in &config.targets {
-                let port = target.port.unwrap_or_else(|| target.transport.default_port());
-                let found = tokio::net::lookup_host((target.host.as_str(), port)).await;
-                all.push(found.map(Iterator::collect).unwrap_or_default());
+                all.push(dns::locate(&resolver, target).await);
             }
-            Outcome::Carriers(Box::new(News::Addresses(id, all)))
+            Outcome::Carriers(Box::new(News::Located(id, all)))
         }));
     }
 
-    fn take_addresses(&mut self, id: &TrunkId, addresses: Vec<Vec<SocketAddr>>) {
+    fn take_located(&mut self, id: &TrunkId, located: Vec<Located>) {
+        let now = self.now;
         let Some(trunk) = self.carriers.trunks.get_mut(id) else {
             return;
         };
-        let config = Arc::clone(&trunk.config);
-        trunk.addresses = addresses.iter().map(|found| found.iter().map(SocketAddr::ip).collect()).collect();
-        for (target, found) in config.targets.iter().zip(addresses) {
-            if target.host.parse::<IpAddr>().is_err() && !found.is_empty() {
-                let port = target.port.unwrap_or_else(|| target.transport.default_port());
-                self.routes.learn(target.host.clone(), port, found, self.now);
+        let ttl_s = located.iter().map(|found| found.ttl_s).min().unwrap_or(u32::MAX);
+        let again_at = now + (i64::from(ttl_s) * 1_000).clamp(*LOOKUP_MS.start(), *LOOKUP_MS.end());
+        for (known, found) in trunk.servers.iter_mut().zip(located) {
+            // A name server that is down takes no carrier away.
+            if !found.servers.is_empty() {
+                *known = found.servers;
+            } else if known.is_empty() {
+                warn!(trunk = trunk.config.name, "a target of the trunk has no address");
             }
         }
-        let friends =
-            self.carriers.trunks.values().flat_map(|trunk| trunk.addresses.iter().flatten().copied()).collect();
+        self.carriers.lookup_at.insert(id.clone(), again_at);
+        self.timers.set(again_at, Reminder::Trunk(id.clone()));
+        let friends = self.carriers.trunks.values().flat_map(Trunk::places).map(|place| place.address.ip()).collect();
         self.edge.gate.befriend(friends);
     }
 
@@ -194,18 +190,23 @@ impl Endpoint {
         let Some(to) = config.targets.get(target) else {
             return;
         };
-        let port = to.port.unwrap_or_else(|| to.transport.default_port());
-        if let Ok(ip) = to.host.parse::<IpAddr>() {
-            let address = SocketAddr::new(ip, port);
-            let flow = match to.transport {
-                Transport::Udp => self.datagrams(address, None),
-                transport => self.stream(transport, address),
-            };
-            if flow.is_some() {
-                return self.carriers_news(News::Way(id.clone(), target, method, flow));
-            }
+        let (name, port, transport) = (to.host.clone(), to.port, to.transport);
+        let place =
+            self.carriers.get(id).and_then(|trunk| trunk.place(target, self.now, |bound| self.ids.below(bound)));
+        if method == Method::Register
+            && let Some(registration) = self.carriers.trunks.get_mut(id).and_then(|trunk| trunk.registration.as_mut())
+        {
+            registration.place = place.map(|place| place.address);
         }
-        let reach = self.reach(to.transport, to.host.clone(), port);
+        let literal = || Some(Place { transport, address: SocketAddr::new(name.parse().ok()?, port?) });
+        let flow = place.or_else(literal).and_then(|place| self.way_to(place));
+        if flow.is_some() {
+            return self.carriers_news(News::Way(id.clone(), target, method, flow));
+        }
+        let reach: BoxFuture<'static, Option<Flow>> = match place {
+            Some(place) => Box::pin(self.reach_at(place.transport, name, vec![place.address])),
+            None => Box::pin(self.reach(transport, name, port)),
+        };
         let id = id.clone();
         self.start(Box::pin(async move {
             let flow = reach.await;
@@ -262,6 +263,9 @@ impl Endpoint {
             return;
         };
         let targets = trunk.config.targets.len();
+        if let Some(place) = trunk.registration.as_mut().and_then(|registration| registration.place.take()) {
+            trunk.place_failed(place, self.now);
+        }
         if let Some(registration) = trunk.registration.as_mut() {
             let state = registration.unanswered(targets, self.now);
             self.report(id, state);
@@ -317,11 +321,13 @@ impl Endpoint {
     /// A leg found a hop of no use: its trunk tries that target last for a while.
     pub(crate) fn hop_failed(&mut self, key: u64, hop: &Hop) {
         let trunk = self.legs.get(&key).and_then(|held| held.ties.trunk.clone());
-        let HopAddress::Host { host, port, .. } = &hop.to else {
+        let Some(trunk) = trunk.and_then(|id| self.carriers.trunks.get_mut(&id)) else {
             return;
         };
-        if let Some(trunk) = trunk.and_then(|id| self.carriers.trunks.get_mut(&id)) {
-            trunk.failed(host, *port, self.now);
+        match &hop.to {
+            HopAddress::Host { host, port, .. } => trunk.failed(host, *port, self.now),
+            HopAddress::Place { place, .. } => trunk.place_failed(place.address, self.now),
+            HopAddress::Registered { .. } | HopAddress::Own => {}
         }
     }
 

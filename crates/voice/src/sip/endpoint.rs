@@ -21,6 +21,7 @@ use tracing::warn;
 use super::admission::Domains;
 use super::carriers::Carriers;
 use super::digest::Nonces;
+use super::dns::Resolver;
 use super::edge::Edge;
 use super::edge::tls::ClientTls;
 use super::flow::Flow;
@@ -138,6 +139,7 @@ pub(crate) struct Endpoint {
     pub(crate) nonces: Nonces,
     pub(crate) domains: Domains,
     pub(crate) routes: Routes,
+    pub(crate) resolver: Resolver,
     pub(crate) carriers: Carriers,
     pub(crate) new_calls: Bucket,
     /// Legs that the floors above have not touched yet.
@@ -162,6 +164,7 @@ pub(crate) struct Parts {
 impl Endpoint {
     pub(crate) fn new(parts: Parts) -> Self {
         let now = parts.clock.now_ms();
+        let resolver = Resolver::new(parts.config.dns, parts.ids.clone());
         let burst = i64::from(parts.config.limits.calls_per_second) / 2;
         Self {
             nonces: Nonces::new(parts.ids.bytes()),
@@ -189,6 +192,7 @@ impl Endpoint {
             streams: HashMap::new(),
             domains: Domains::default(),
             routes: Routes::default(),
+            resolver,
             carriers: Carriers::default(),
             new_calls: Bucket::full(burst.max(1), now),
             untouched: 0,

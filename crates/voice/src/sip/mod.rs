@@ -16,6 +16,7 @@ mod admission;
 mod carriers;
 mod dialog;
 mod digest;
+mod dns;
 mod edge;
 mod endpoint;
 mod flow;

@@ -7,6 +7,7 @@ use media::codec::CodecKind;
 use tracing::warn;
 
 use super::dialog::Dialog;
+use super::dns::Place;
 use super::endpoint::{Endpoint, LegKey, Outcome, tag_of_leg};
 use super::flow::{Flow, Path};
 use super::leg::{Caller, Hop, HopAddress, Login, SipLeg};
@@ -127,7 +128,7 @@ impl Endpoint {
         let trunk = self.carriers.get(id).ok_or(Cause::NoRoute)?;
         let config = Arc::clone(&trunk.config);
         let domain = trunk.domain().ok_or(Cause::NoRoute)?;
-        let hops = trunk.hops(number, self.now);
+        let hops = trunk.hops(number, self.now, |bound| self.ids.below(bound));
         let login =
             config.username.clone().zip(config.password.clone()).map(|(user, password)| Login::new(user, password));
         Ok(Plan {
@@ -200,26 +201,26 @@ impl Endpoint {
                 // The connection is gone; a phone that listens can be called back (RFC 3261 §18.1.1).
                 None => match Uri::parse(&hop.uri).and_then(|uri| uri.address()) {
                     Some(address) if transport == Transport::Tcp => {
-                        self.connect(key, transport, address.ip().to_string(), address.port())
+                        self.connect(key, transport, address.ip().to_string(), Some(address.port()))
                     }
                     _ => self.dialled(key, None),
                 },
+            },
+            HopAddress::Place { place, name } => match self.way_to(place) {
+                Some(flow) => self.dialled(key, Some(flow)),
+                None => {
+                    let reach = self.reach_at(place.transport, name, vec![place.address]);
+                    self.dial_by(key, reach);
+                }
             },
             HopAddress::Own => {
                 let path = self.own_path();
                 self.dialled_by(key, path);
             }
             HopAddress::Host { host, port, transport } => {
-                let port = port.unwrap_or_else(|| transport.default_port());
-                let known: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-                    Ok(ip) => vec![SocketAddr::new(ip, port)],
-                    Err(_) => self.routes.addresses(&host, port, self.now).map(<[_]>::to_vec).unwrap_or_default(),
-                };
-                let flow = known.iter().find_map(|address| match transport {
-                    Transport::Udp => self.datagrams(*address, None),
-                    Transport::Tcp | Transport::Tls => self.stream(transport, *address),
-                });
-                match flow {
+                let ip: Option<IpAddr> = host.parse().ok();
+                let address = ip.map(|ip| SocketAddr::new(ip, port.unwrap_or_else(|| transport.default_port())));
+                match address.and_then(|address| self.way_to(Place { transport, address })) {
                     Some(flow) => self.dialled(key, Some(flow)),
                     None => self.connect(key, transport, host, port),
                 }
@@ -228,8 +229,13 @@ impl Endpoint {
     }
 
     /// Looks a name up and connects, for a leg.
-    fn connect(&mut self, key: LegKey, transport: Transport, host: String, port: u16) {
+    fn connect(&mut self, key: LegKey, transport: Transport, host: String, port: Option<u16>) {
         let reach = self.reach(transport, host, port);
+        self.dial_by(key, reach);
+    }
+
+    /// Dials once a way is found.
+    fn dial_by(&mut self, key: LegKey, reach: impl Future<Output = Option<Flow>> + Send + 'static) {
         let started = self.start(Box::pin(async move { Outcome::Dialled(key, reach.await) }));
         if !started {
             self.dialled(key, None);

@@ -2,9 +2,11 @@
 //!
 //! Pure; the endpoint sends what is asked for and feeds the answers back.
 
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::dns::{self, Place, Server};
 use super::flow::Path;
 use super::leg::{Hop, HopAddress, Login};
 use super::message::{Draft, Message, Method, Name};
@@ -28,8 +30,10 @@ pub(crate) struct Trunk {
     pub(crate) config: Arc<TrunkConfig>,
     /// By target: when it may be tried in its turn again.
     down_until: Vec<i64>,
-    /// By target: the addresses its calls may come from.
-    pub(crate) addresses: Vec<Vec<IpAddr>>,
+    /// By target: the servers that were found, none before the first look-up. Its calls may come from there.
+    pub(crate) servers: Vec<Vec<Server>>,
+    /// Until when a place that failed is tried last.
+    down_places: HashMap<SocketAddr, i64>,
     pub(crate) registration: Option<Registration>,
     pub(crate) ping_at: i64,
     /// Told last.
@@ -43,7 +47,8 @@ impl Trunk {
         let registration = config.register.then(|| Registration::new(call_id, tag, login, now));
         Self {
             down_until: vec![0; config.targets.len()],
-            addresses: vec![Vec::new(); config.targets.len()],
+            servers: vec![Vec::new(); config.targets.len()],
+            down_places: HashMap::new(),
             ping_at: if config.ping { now } else { NEVER },
             registration,
             state: None,
@@ -51,16 +56,52 @@ impl Trunk {
         }
     }
 
-    /// The targets in the order in which they are tried: those that failed lately come last.
-    pub(crate) fn order(&self, now: i64) -> Vec<&TrunkTarget> {
-        let (up, down): (Vec<_>, Vec<_>) =
-            self.config.targets.iter().zip(&self.down_until).partition(|(_, until)| **until <= now);
-        up.into_iter().chain(down).map(|(target, _)| target).collect()
+    /// The targets in the order in which they are tried, with their servers: those that failed lately come last.
+    fn order(&self, now: i64) -> Vec<(&TrunkTarget, &[Server])> {
+        let targets = self.config.targets.iter().zip(&self.servers).zip(&self.down_until);
+        let (up, down): (Vec<_>, Vec<_>) = targets.partition(|(_, until)| **until <= now);
+        up.into_iter().chain(down).map(|((target, servers), _)| (target, servers.as_slice())).collect()
     }
 
-    /// The hops of a call to a number.
-    pub(crate) fn hops(&self, number: &str, now: i64) -> Vec<Hop> {
-        self.order(now).into_iter().map(|target| hop(target, number)).collect()
+    /// The hops of a call to a number: each place of each target. `below(n)` is a random number less than `n`.
+    pub(crate) fn hops(&self, number: &str, now: i64, below: impl Fn(u64) -> u64) -> Vec<Hop> {
+        let mut hops = Vec::new();
+        for (target, servers) in self.order(now) {
+            if servers.is_empty() {
+                hops.push(hop(target, number));
+            }
+            for place in dns::order(servers, &below) {
+                let to = HopAddress::Place { place, name: target.host.clone() };
+                hops.push(Hop { to, ..hop(target, number) });
+            }
+        }
+        let is_down =
+            |hop: &Hop| matches!(&hop.to, HopAddress::Place { place, .. } if self.is_down(place.address, now));
+        let (down, up): (Vec<Hop>, Vec<Hop>) = hops.into_iter().partition(is_down);
+        up.into_iter().chain(down).collect()
+    }
+
+    /// Where a target is asked now, for a REGISTER or an OPTIONS.
+    pub(crate) fn place(&self, target: usize, now: i64, below: impl FnMut(u64) -> u64) -> Option<Place> {
+        let places = dns::order(self.servers.get(target)?, below);
+        places.iter().find(|place| !self.is_down(place.address, now)).or(places.first()).copied()
+    }
+
+    /// A place did not answer, or is full.
+    pub(crate) fn place_failed(&mut self, address: SocketAddr, now: i64) {
+        self.down_places.retain(|_, until| *until > now);
+        self.down_places.insert(address, now + DOWN_MS);
+        for (servers, until) in self.servers.iter().zip(&mut self.down_until) {
+            let mut places = servers.iter().flat_map(|server| &server.places);
+            let all_down = places.all(|place| self.down_places.contains_key(&place.address));
+            if !servers.is_empty() && all_down {
+                *until = now + DOWN_MS;
+            }
+        }
+    }
+
+    fn is_down(&self, address: SocketAddr, now: i64) -> bool {
+        self.down_places.get(&address).is_some_and(|until| *until > now)
     }
 
     /// A target did not answer, or is full.
@@ -93,10 +134,13 @@ impl Trunk {
     /// Whether a call from this address and these ports (its own, and what its Via says) is this
     /// trunk's. Beyond loopback the address is enough: carriers send from many ports.
     pub(crate) fn sends_from(&self, ip: IpAddr, ports: [u16; 2]) -> bool {
-        self.config.targets.iter().zip(&self.addresses).any(|(target, addresses)| {
-            let port = target.port.unwrap_or_else(|| target.transport.default_port());
-            addresses.contains(&ip) && (!ip.is_loopback() || ports.contains(&port))
-        })
+        self.places()
+            .any(|place| place.address.ip() == ip && (!ip.is_loopback() || ports.contains(&place.address.port())))
+    }
+
+    /// All places of all targets.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.servers.iter().flatten().flat_map(|server| &server.places)
     }
 }
 
@@ -132,6 +176,8 @@ pub(crate) struct Registration {
     login: Option<Login>,
     /// Index of the target in use.
     pub(crate) target: usize,
+    /// Where the REGISTER under way was sent.
+    pub(crate) place: Option<SocketAddr>,
     /// When to register next; `NEVER` while a REGISTER is under way.
     pub(crate) next_at: i64,
     failures: u32,
@@ -150,7 +196,7 @@ pub(crate) enum Registered {
 
 impl Registration {
     fn new(call_id: String, tag: String, login: Option<Login>, now: i64) -> Self {
-        Self { call_id, tag, seq: 0, login, target: 0, next_at: now, failures: 0 }
+        Self { call_id, tag, seq: 0, login, target: 0, place: None, next_at: now, failures: 0 }
     }
 
     /// The REGISTER to send along a path.
@@ -241,7 +287,7 @@ mod tests {
     use crate::ports::Secret;
 
     fn target(host: &str, port: Option<u16>) -> TrunkTarget {
-        TrunkTarget { host: host.to_owned(), port, transport: Transport::Udp }
+        TrunkTarget { host: host.to_owned(), port, transport: Transport::Udp, any_transport: false }
     }
 
     fn trunk() -> Trunk {
@@ -267,19 +313,46 @@ mod tests {
     #[test]
     fn a_target_that_failed_comes_last_for_a_while() {
         let mut trunk = trunk();
-        let hosts = |trunk: &Trunk, now| trunk.order(now).iter().map(|target| target.host.clone()).collect::<Vec<_>>();
+        let hosts =
+            |trunk: &Trunk, now| trunk.order(now).iter().map(|(target, _)| target.host.clone()).collect::<Vec<_>>();
         assert_eq!(hosts(&trunk, 0), ["a.example", "192.0.2.9", "2001:db8::1"]);
         trunk.failed("A.example", None, 0);
         assert_eq!(hosts(&trunk, 1), ["192.0.2.9", "2001:db8::1", "a.example"]);
         assert_eq!(hosts(&trunk, DOWN_MS), ["a.example", "192.0.2.9", "2001:db8::1"]);
-        let uris: Vec<_> = trunk.hops("+44 20", DOWN_MS).into_iter().map(|hop| hop.uri).collect();
+        let uris: Vec<_> = trunk.hops("+44 20", DOWN_MS, |_| 0).into_iter().map(|hop| hop.uri).collect();
         assert_eq!(uris, ["sip:+44%2020@a.example", "sip:+44%2020@192.0.2.9:5080", "sip:+44%2020@[2001:db8::1]"]);
+    }
+
+    fn found(addresses: &[&str]) -> Vec<Server> {
+        let place = |address: &&str| Place { transport: Transport::Udp, address: address.parse().unwrap() };
+        let server = |(priority, address)| Server { rank: (0, priority), weight: 0, places: vec![place(address)] };
+        (0..).zip(addresses).map(server).collect()
+    }
+
+    #[test]
+    fn a_place_that_failed_comes_after_all_others_for_a_while() {
+        let mut trunk = trunk();
+        trunk.servers = vec![found(&["198.51.100.1:5060", "198.51.100.2:5060"]), found(&["192.0.2.9:5080"]), vec![]];
+        let places = |trunk: &Trunk, now| {
+            let to = |hop: Hop| match hop.to {
+                HopAddress::Place { place, name } => (name, place.address.to_string()),
+                other => (format!("{other:?}"), String::new()),
+            };
+            trunk.hops("1", now, |_| 0).into_iter().map(to).take(3).map(|(_, address)| address).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&trunk, 0), ["198.51.100.1:5060", "198.51.100.2:5060", "192.0.2.9:5080"]);
+        trunk.place_failed("198.51.100.1:5060".parse().unwrap(), 0);
+        assert_eq!(places(&trunk, 1), ["198.51.100.2:5060", "192.0.2.9:5080", ""]);
+        assert!(!trunk.all_down(1));
+        trunk.place_failed("198.51.100.2:5060".parse().unwrap(), 1);
+        assert_eq!(trunk.order(2)[0].0.host, "192.0.2.9", "a target without a place that works is down");
+        assert_eq!(places(&trunk, DOWN_MS + 1), ["198.51.100.1:5060", "198.51.100.2:5060", "192.0.2.9:5080"]);
     }
 
     #[test]
     fn calls_are_recognised_by_address_and_on_loopback_by_port_too() {
         let mut trunk = trunk();
-        trunk.addresses = vec![vec!["198.51.100.1".parse().unwrap()], vec!["127.0.0.1".parse().unwrap()], vec![]];
+        trunk.servers = vec![found(&["198.51.100.1:5060"]), found(&["127.0.0.1:5080"]), vec![]];
         assert!(trunk.sends_from("198.51.100.1".parse().unwrap(), [40_000, 40_000]));
         assert!(!trunk.sends_from("198.51.100.2".parse().unwrap(), [5_060, 5_060]));
         assert!(trunk.sends_from("127.0.0.1".parse().unwrap(), [40_000, 5_080]));

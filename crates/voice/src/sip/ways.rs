@@ -6,20 +6,22 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::edge::stream;
+use super::dns::{self, Place};
+use super::edge::tls::ClientTls;
+use super::edge::{Edge, stream};
 use super::endpoint::Endpoint;
 use super::flow::{Flow, Link, Path};
-use crate::ports::Transport;
+use crate::ports::{Transport, TrunkTarget};
 
-/// How long a local address or a name's addresses are remembered, ms.
+/// How long a local address is remembered, ms.
 const ROUTE_LIFE_MS: i64 = 60_000;
 /// Most of them remembered.
 const MAX_ROUTES: usize = 4_096;
-/// What the routing table and the resolver said lately.
+
+/// What the routing table said lately.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     local: HashMap<IpAddr, (IpAddr, i64)>,
-    names: HashMap<(String, u16), (Vec<SocketAddr>, i64)>,
 }
 
 impl Routes {
@@ -38,21 +40,8 @@ impl Routes {
         local
     }
 
-    pub(crate) fn addresses(&self, host: &str, port: u16, now: i64) -> Option<&[SocketAddr]> {
-        let (addresses, until) = self.names.get(&(host.to_owned(), port))?;
-        (now < *until).then_some(addresses)
-    }
-
-    pub(crate) fn learn(&mut self, host: String, port: u16, addresses: Vec<SocketAddr>, now: i64) {
-        if self.names.len() >= MAX_ROUTES {
-            self.names.clear();
-        }
-        self.names.insert((host, port), (addresses, now + ROUTE_LIFE_MS));
-    }
-
     pub(crate) fn sweep(&mut self, now: i64) {
         self.local.retain(|_, (_, until)| now < *until);
-        self.names.retain(|_, (_, until)| now < *until);
     }
 }
 
@@ -129,40 +118,73 @@ impl Endpoint {
         Some(Path { flow, own })
     }
 
-    /// Looks a name up and connects.
+    /// A way to a place that needs no waiting: datagrams, or a stream that is open.
+    pub(crate) fn way_to(&self, place: Place) -> Option<Flow> {
+        match place.transport {
+            Transport::Udp => self.datagrams(place.address, None),
+            Transport::Tcp | Transport::Tls => self.stream(place.transport, place.address),
+        }
+    }
+
+    /// Looks a name up and connects. A name without a port is looked up as a service (RFC 3263 §4.2).
     pub(crate) fn reach(
         &self,
         transport: Transport,
         host: String,
-        port: u16,
+        port: Option<u16>,
     ) -> impl Future<Output = Option<Flow>> + use<> {
-        let (edge, tls) = (self.edge.clone(), self.client_tls.clone());
-        let sockets: Vec<_> =
-            self.sockets.iter().map(|listening| (Arc::clone(&listening.socket), listening.addr)).collect();
+        let (edge, tls, sockets) = (self.edge.clone(), self.client_tls.clone(), self.own_sockets());
+        let (resolver, ids) = (self.resolver.clone(), self.ids.clone());
         async move {
-            let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
-            let addresses: Vec<SocketAddr> = match found {
-                Ok(addresses) => addresses.collect(),
-                Err(error) => {
-                    debug!(host, %error, "a name has no address");
-                    return None;
-                }
-            };
-            for address in addresses {
-                if transport == Transport::Udp {
-                    let socket = sockets.iter().find(|(_, local)| local.is_ipv4() == address.is_ipv4());
-                    if let Some((socket, local)) = socket {
-                        let link = Link::Datagrams(Arc::clone(socket));
-                        return Some(Flow { transport, local: *local, remote: address, link });
-                    }
-                } else {
-                    match stream::connect(transport, address, &host, &tls, &edge).await {
-                        Ok(flow) => return Some(flow),
-                        Err(error) => debug!(host, %address, %error, "a connection failed"),
-                    }
-                }
-            }
-            None
+            let host = host.trim_matches(['[', ']']).to_owned();
+            let target = TrunkTarget { host, port, transport, any_transport: false };
+            let servers = dns::locate(&resolver, &target).await.servers;
+            let places = dns::order(&servers, |bound| ids.below(bound));
+            let addresses = places.into_iter().map(|place| place.address).collect();
+            first_way(transport, &target.host, addresses, &sockets, &tls, &edge).await
         }
     }
+
+    /// Connects to the first of some addresses that takes us; `name` is who must be there.
+    pub(crate) fn reach_at(
+        &self,
+        transport: Transport,
+        name: String,
+        addresses: Vec<SocketAddr>,
+    ) -> impl Future<Output = Option<Flow>> + use<> {
+        let (edge, tls, sockets) = (self.edge.clone(), self.client_tls.clone(), self.own_sockets());
+        async move { first_way(transport, &name, addresses, &sockets, &tls, &edge).await }
+    }
+
+    fn own_sockets(&self) -> Vec<(Arc<UdpSocket>, SocketAddr)> {
+        self.sockets.iter().map(|listening| (Arc::clone(&listening.socket), listening.addr)).collect()
+    }
+}
+
+async fn first_way(
+    transport: Transport,
+    name: &str,
+    addresses: Vec<SocketAddr>,
+    sockets: &[(Arc<UdpSocket>, SocketAddr)],
+    tls: &ClientTls,
+    edge: &Edge,
+) -> Option<Flow> {
+    if addresses.is_empty() {
+        debug!(name, "a name has no address");
+    }
+    for address in addresses {
+        if transport == Transport::Udp {
+            let socket = sockets.iter().find(|(_, local)| local.is_ipv4() == address.is_ipv4());
+            if let Some((socket, local)) = socket {
+                let link = Link::Datagrams(Arc::clone(socket));
+                return Some(Flow { transport, local: *local, remote: address, link });
+            }
+        } else {
+            match stream::connect(transport, address, name, tls, edge).await {
+                Ok(flow) => return Some(flow),
+                Err(error) => debug!(name, %address, %error, "a connection failed"),
+            }
+        }
+    }
+    None
 }

@@ -234,7 +234,7 @@ fn trunk(target: TrunkTarget, more: &[TrunkTarget]) -> TrunkConfig {
 }
 
 fn target(addr: SocketAddr, transport: Transport) -> TrunkTarget {
-    TrunkTarget { host: addr.ip().to_string(), port: Some(addr.port()), transport }
+    TrunkTarget { host: addr.ip().to_string(), port: Some(addr.port()), transport, any_transport: false }
 }
 
 /// Waits until a trunk has been told to be in a state.

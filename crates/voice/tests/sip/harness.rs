@@ -149,6 +149,7 @@ pub(crate) fn config() -> VoiceConfig {
         tls: None,
         trust_file: None,
         rtp_ports: next_rtp_ports(),
+        dns: None,
         public_ip: None,
         media_threads: 1,
         media_timeout_ms: 30_000,

@@ -5,6 +5,7 @@ mod calling;
 mod edges;
 mod harness;
 mod incoming;
+mod naming;
 mod phones;
 mod registering;
 mod sipp;

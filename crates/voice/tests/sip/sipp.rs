@@ -104,7 +104,12 @@ fn trunk(targets: &[SocketAddr], register: bool) -> TrunkConfig {
         name: "carrier".to_owned(),
         targets: targets
             .iter()
-            .map(|addr| TrunkTarget { host: addr.ip().to_string(), port: Some(addr.port()), transport: Transport::Udp })
+            .map(|addr| TrunkTarget {
+                host: addr.ip().to_string(),
+                port: Some(addr.port()),
+                transport: Transport::Udp,
+                any_transport: false,
+            })
             .collect(),
         username: Some("acct".to_owned()),
         password: Some(Secret::new("pw")),

@@ -36,7 +36,12 @@ fn trunk(targets: &[std::net::SocketAddr]) -> TrunkConfig {
         name: "carrier".to_owned(),
         targets: targets
             .iter()
-            .map(|addr| TrunkTarget { host: addr.ip().to_string(), port: Some(addr.port()), transport: Transport::Udp })
+            .map(|addr| TrunkTarget {
+                host: addr.ip().to_string(),
+                port: Some(addr.port()),
+                transport: Transport::Udp,
+                any_transport: false,
+            })
             .collect(),
         username: None,
         password: None,

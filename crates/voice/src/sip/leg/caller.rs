@@ -14,6 +14,7 @@ use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEvent};
 use crate::ports::Transport;
 use crate::sip::dialog::Dialog;
+use crate::sip::dns::Place;
 use crate::sip::flow::{Flow, Path};
 use crate::sip::message::{Message, Method, Name};
 use crate::sip::sdp::Session;
@@ -41,6 +42,8 @@ pub(crate) struct Hop {
 pub(crate) enum HopAddress {
     /// On the flow of a registration; its Contact's address when that flow is a stream that is gone.
     Registered { transport: Transport, source: SocketAddr, local: SocketAddr },
+    /// A place that was found for a name, which its certificate has to bear.
+    Place { place: Place, name: String },
     /// Ourselves.
     Own,
     /// By name or address.
@@ -358,13 +361,18 @@ impl SipLeg {
                 continue;
             };
             let inside = target.host.eq_ignore_ascii_case(&own_host);
-            let same_trunk = matches!(&hop.to, HopAddress::Host { host, .. } if host.eq_ignore_ascii_case(target.host));
+            let same_trunk = matches!(&hop.to, HopAddress::Host { host, .. } | HopAddress::Place { name: host, .. } if host.eq_ignore_ascii_case(target.host));
             if inside || same_trunk {
                 let to = match &hop.to {
                     HopAddress::Host { host, port, transport } => {
                         HopAddress::Host { host: host.clone(), port: target.port.or(*port), transport: *transport }
                     }
-                    registered => registered.clone(),
+                    HopAddress::Place { place, name } => {
+                        let port = target.port.unwrap_or_else(|| place.address.port());
+                        let address = SocketAddr::new(place.address.ip(), port);
+                        HopAddress::Place { place: Place { address, ..*place }, name: name.clone() }
+                    }
+                    other => other.clone(),
                 };
                 caller.hops.push_back(Hop { uri: uri.to_owned(), routes: hop.routes.clone(), to });
             }
