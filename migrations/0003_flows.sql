@@ -30,6 +30,7 @@ create table flow_run (
     version    bigint not null default 0,
     body       text not null default '',  -- of a posted flow, without credentials and secrets
     variables  text not null default '{}',
+    error      text not null default '',  -- why it never began; it has no call then
     started_at bigint not null
 );
 create index flow_run_by_org on flow_run (org, id);

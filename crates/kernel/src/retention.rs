@@ -49,19 +49,26 @@ pub trait Sweep: Send + Sync + 'static {
     fn sweep<'a>(&'a self, org: &'a str, before_ms: i64) -> BoxFuture<'a, Result<u64, DbError>>;
 }
 
+/// Knows the runs that publish URLs belong to. The desk that runs them gives it.
+pub trait Runs: Send + Sync + 'static {
+    /// Whether a run may still have something to tell.
+    fn is_open<'a>(&'a self, org: &'a str, run: &'a str) -> BoxFuture<'a, Result<bool, DbError>>;
+}
+
 /// The daily chore.
 pub struct Retention {
     kernel: Kernel,
     sweeps: Vec<Arc<dyn Sweep>>,
+    runs: Arc<dyn Runs>,
 }
 
 impl Retention {
-    /// Registers the chore, with the sweeps of the desks, and schedules it unless it is.
+    /// Registers the chore, with the sweeps of the desks and what they know of runs, and schedules it unless it is.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn start(kernel: &Kernel, sweeps: Vec<Arc<dyn Sweep>>) -> Result<(), DbError> {
-        let chore = Self { kernel: kernel.clone(), sweeps };
+    pub async fn start(kernel: &Kernel, sweeps: Vec<Arc<dyn Sweep>>, runs: Arc<dyn Runs>) -> Result<(), DbError> {
+        let chore = Self { kernel: kernel.clone(), sweeps, runs };
         kernel.jobs.register(KIND, Arc::new(chore));
         let first = Job::new("", KIND, KEY, kernel.clock.now_ms() + DAY_MS, Value::Null);
         kernel.db.writer().commit(vec![first.schedule_once_write()]).await.map(drop)
@@ -111,7 +118,8 @@ impl Retention {
         }
     }
 
-    /// Finished deliveries, and the publish URLs of runs that nothing is owed to any more.
+    /// Finished deliveries, and the publish URLs of runs that nothing is owed to any more and that have nothing more
+    /// to tell.
     async fn forget_deliveries(&self, before_ms: i64) -> Result<(), DbError> {
         // Ids sort by time: everything below this one is older.
         let newest = self.kernel.ids.new("wh", before_ms);
@@ -125,7 +133,8 @@ impl Retention {
             for webhook in &webhooks {
                 let (id, org) = (webhook.text("id")?, webhook.text("org")?);
                 let all_gone = self.forget_deliveries_to(&id, before_ms).await?;
-                if all_gone && !webhook.text("run")?.is_empty() {
+                let run = webhook.text("run")?;
+                if all_gone && !run.is_empty() && !self.runs.is_open(&org, &run).await? {
                     let writes =
                         vec![Write::new(FORGET_WEBHOOK, args![&org, &id]), Write::new(FORGET_KEYS, args![&org, &id])];
                     self.kernel.db.writer().commit(writes).await?;
@@ -196,6 +205,19 @@ mod tests {
         }
     }
 
+    /// Runs of which some are open.
+    struct Open(Mutex<Vec<&'static str>>);
+    impl Runs for Open {
+        fn is_open<'a>(&'a self, _: &'a str, run: &'a str) -> BoxFuture<'a, Result<bool, DbError>> {
+            let open = self.0.lock().unwrap().contains(&run);
+            Box::pin(async move { Ok(open) })
+        }
+    }
+
+    fn open(runs: &[&'static str]) -> Arc<Open> {
+        Arc::new(Open(Mutex::new(runs.to_vec())))
+    }
+
     async fn org(kernel: &Kernel, name: &str, retention: &[(&str, u32)]) -> Org {
         let new = NewOrg { name: name.to_owned(), ..NewOrg::default() };
         let org = kernel.create_org(new).await.unwrap();
@@ -240,7 +262,8 @@ mod tests {
 
             let swept = Swept::default();
             let sweeps: Vec<Arc<dyn Sweep>> = vec![Arc::new(Recordings(Arc::clone(&swept)))];
-            let chore = Retention { kernel: kernel.clone(), sweeps };
+            let runs = open(&["run_1"]);
+            let chore = Retention { kernel: kernel.clone(), sweeps, runs: runs.clone() };
             let now_ms = START_MS + 20 * DAY_MS;
             chore.run_once(now_ms).await.unwrap();
             assert_eq!(*swept.lock().unwrap(), [(keeps.id.clone(), now_ms - 30 * DAY_MS)]);
@@ -248,6 +271,9 @@ mod tests {
             // Deliveries older than seven days are gone, except behind the one that is owed.
             assert_eq!(count(kernel, "select count(*) as n from delivery").await, 7 * 60 + 1_200);
             chore.run_once(START_MS + 60 * DAY_MS).await.unwrap();
+            assert_eq!(count(kernel, "select count(*) as n from webhook").await, 2, "a callback of run_1 is to come");
+            runs.0.lock().unwrap().clear();
+            chore.run_once(START_MS + 61 * DAY_MS).await.unwrap();
             assert_eq!(count(kernel, "select count(*) as n from webhook").await, 1);
             assert_eq!(count(kernel, "select count(*) as n from signing_secret").await, 1);
             assert_eq!(count(kernel, "select count(*) as n from event").await, 1_200);
@@ -261,7 +287,8 @@ mod tests {
             org(kernel, "A", &[("recordings", 1)]).await;
             let swept = Swept::default();
             for _ in 0..2 {
-                Retention::start(kernel, vec![Arc::new(Recordings(Arc::clone(&swept)))]).await.unwrap();
+                let sweeps: Vec<Arc<dyn Sweep>> = vec![Arc::new(Recordings(Arc::clone(&swept)))];
+                Retention::start(kernel, sweeps, open(&[])).await.unwrap();
             }
             kernel.start();
             for day in 1..=3 {

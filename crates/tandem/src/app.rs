@@ -122,9 +122,10 @@ impl App {
         std::fs::create_dir_all(&scratch)?;
         let flows = Flows::start(&kernel, &calls, &Speech::new(&kernel.config.speech, scratch));
         calls.recover(|_, _| Vec::new()).await?;
+        flows.recover().await?;
         let recordings = Arc::new(ShelfSweep::recordings(kernel.clone()));
         let voicemail = Arc::new(ShelfSweep::voicemail(kernel.clone()));
-        Retention::start(&kernel, vec![recordings, voicemail]).await?;
+        Retention::start(&kernel, vec![recordings, voicemail], Arc::new(flows.clone())).await?;
         kernel.start();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 

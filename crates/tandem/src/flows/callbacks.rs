@@ -27,6 +27,8 @@ use super::{
 pub(super) const JOB_KIND: &str = "callback";
 /// How often the job looks whether its driver is alive, in milliseconds.
 const WATCH_MS: i64 = 15_000;
+/// Callbacks looked at in one go at a start.
+const PAGE: i64 = 500;
 /// Pause before an attempt that a limit refused is made again, in milliseconds.
 const BUSY_MS: i64 = 10_000;
 
@@ -92,6 +94,34 @@ impl Callbacks {
 
     pub(super) fn flows(&self) -> &Flows {
         &self.flows
+    }
+
+    /// Sets the jobs of callbacks that wait for a wall time by today's zone data, which may be newer than theirs. Call it
+    /// before the jobs are set to work.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn recompute(&self) -> Result<(), DbError> {
+        let kernel = self.flows.kernel();
+        let now_ms = kernel.clock.now_ms();
+        let mut after = String::new();
+        loop {
+            let page = store::callbacks_ahead(&kernel.db, &after, now_ms, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after.clone_from(&last.id);
+            let mut writes = Vec::new();
+            for callback in &page {
+                let due_ms = due::recomputed(&facts(callback)).max(now_ms);
+                if due_ms != callback.due_ms {
+                    tracing::info!(callback = %callback.id, due_ms, was_ms = callback.due_ms, "new zone data moves a callback");
+                    let job = Job::new(&callback.org, JOB_KIND, &callback.id, due_ms, json!({}));
+                    writes.extend([callback.moved_write(due_ms, false), job.schedule_write()]);
+                }
+            }
+            kernel.db.writer().commit(writes).await?;
+        }
     }
 
     async fn fire(&self, job: &Job) -> Result<JobOutcome, CallbackError> {

@@ -113,7 +113,8 @@ pub fn judge(facts: &Facts, rules: &Rules, now_ms: i64) -> Verdict {
     if due_ms > now_ms {
         return Verdict::Wait { until_ms: due_ms, moved: facts.moved };
     }
-    if now_ms - due_ms > MAX_LATE_MS {
+    // Zone data may have moved the wall time to before the instant that the job waits for: it is late from then on.
+    if now_ms - due_ms.max(facts.due_ms) > MAX_LATE_MS {
         return Verdict::Miss("late");
     }
     if rules.do_not_call.iter().any(|number| same_number(number, &facts.customer)) {
@@ -135,7 +136,8 @@ pub fn this_attempt(state: State, attempt: i64) -> i64 {
 }
 
 /// The wall time by today's zone data: it may have changed since the callback was booked.
-fn recomputed(facts: &Facts) -> i64 {
+#[must_use]
+pub fn recomputed(facts: &Facts) -> i64 {
     if facts.moved {
         return facts.due_ms;
     }
@@ -209,6 +211,13 @@ mod tests {
             judge(&zone_data_changed, &Rules::default(), DUE - 3_600_000),
             Verdict::Wait { until_ms: DUE, moved: false }
         );
+        let an_hour_earlier = Facts { due_ms: DUE + 3_600_000, ..facts() };
+        assert_eq!(
+            judge(&an_hour_earlier, &Rules::default(), DUE + 3_600_000),
+            Verdict::Dial,
+            "it could not be sooner"
+        );
+        assert_eq!(judge(&an_hour_earlier, &Rules::default(), DUE + 2 * 3_600_000), Verdict::Miss("late"));
         let retry = Facts { due_ms: DUE + 120_000, moved: true, ..facts() };
         assert_eq!(judge(&retry, &Rules::default(), DUE), Verdict::Wait { until_ms: DUE + 120_000, moved: true });
     }

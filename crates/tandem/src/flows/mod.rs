@@ -28,8 +28,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use calls::{Calls, InboundKind};
-use kernel::Kernel;
+use calls::{CallState, Calls, InboundKind};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use kernel::{DbError, Kernel, retention::Runs};
 use voice::speech::Speech;
 
 pub use check::{Ask, Checked, Problem, Purpose, Question, Report, check};
@@ -60,6 +61,14 @@ impl Flows {
         flows
     }
 
+    /// Brings what waits up to date with this release. Call it before `Kernel::start`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn recover(&self) -> Result<(), DbError> {
+        Callbacks::new(self.clone()).recompute().await
+    }
+
     pub(crate) fn kernel(&self) -> &Kernel {
         &self.0.kernel
     }
@@ -70,5 +79,22 @@ impl Flows {
 
     pub(crate) fn sounds(&self) -> &Sounds {
         &self.0.sounds
+    }
+}
+
+/// A run may have more to tell as long as its call is up or a callback that it booked is not over.
+impl Runs for Flows {
+    fn is_open<'a>(&'a self, org: &'a str, run: &'a str) -> BoxFuture<'a, Result<bool, DbError>> {
+        async move {
+            let db = &self.0.kernel.db;
+            if store::has_open_callback(db, org, run).await? {
+                return Ok(true);
+            }
+            let Some(call) = store::call_of_run(db, org, run).await? else {
+                return Ok(false);
+            };
+            Ok(self.0.calls.get(org, &call).await?.is_some_and(|call| call.state != CallState::Completed))
+        }
+        .boxed()
     }
 }

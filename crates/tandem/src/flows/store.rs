@@ -23,14 +23,20 @@ kernel::statements! {
         where org = $1 and id > $2 and deleted_at is null order by id limit $3";
     FLOW_NUMBERS = "select e164 from number where org = $1 and kind = 'flow' and target = $2 order by e164 limit 20";
     RUN_INSERT = "insert into flow_run (id, org, call, flow, version, body, started_at) values ($1, $2, $3, $4, $5, $6, $7)";
+    RUN_REFUSED = "insert into flow_run (id, org, call, flow, version, body, error, started_at) values ($1, $2, '', $3, $4, $5, $6, $7)";
     RUN_VARIABLES = "update flow_run set variables = $3 where org = $1 and id = $2";
-    RUN_ONE = "select id, call, flow, version, body, variables, started_at from flow_run where org = $1 and id = $2";
+    RUN_ONE = "select id, call, flow, version, body, variables, error, started_at from flow_run where org = $1 and id = $2";
     CALLBACK_INSERT = "insert into callback (id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, \
         ring_order, attempts, state, due_at, moved, created_at) \
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'scheduled', $14, $9, $15) \
         on conflict (run, step) do nothing";
     CALLBACK_ONE = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
         attempts, attempt, state, due_at, moved, last_call from callback where org = $1 and id = $2";
+    CALLBACK_AHEAD = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
+        attempts, attempt, state, due_at, moved, last_call from callback \
+        where id > $1 and state = 'scheduled' and moved = $2 and due_at > $3 order by id limit $4";
+    CALLBACK_OPEN = "select id from callback where org = $1 and run = $2 and ended_at is null limit 1";
+    RUN_CALL = "select call from flow_run where org = $1 and id = $2";
     CALLBACK_MOVE = "update callback set due_at = $3, moved = $4, state = 'scheduled' where org = $1 and id = $2";
     CALLBACK_CALLING = "update callback set state = 'calling', attempt = $3, last_call = $4 where org = $1 and id = $2";
     CALLBACK_STATE = "update callback set state = $3 where org = $1 and id = $2 and ended_at is null";
@@ -133,6 +139,8 @@ pub struct Run {
     pub body: Value,
     /// The author's variables without the sensitive ones.
     pub variables: Value,
+    /// Why it never began; it has no call then.
+    pub error: Option<String>,
     /// UTC, milliseconds.
     pub started_ms: i64,
 }
@@ -259,14 +267,27 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    fn columns(&self) -> (&str, i64, String) {
+        match self {
+            Self::Posted(body) => ("", 0, body.to_string()),
+            Self::Saved { flow, version } => (flow, *version, String::new()),
+        }
+    }
+}
+
 /// The row of a new run; it goes with its call's.
 #[must_use]
 pub fn run_write(org: &str, id: &str, call: &str, origin: &Origin, now_ms: i64) -> Write {
-    let (flow, version, body) = match origin {
-        Origin::Posted(body) => ("", 0, body.to_string()),
-        Origin::Saved { flow, version } => (flow.as_str(), *version, String::new()),
-    };
+    let (flow, version, body) = origin.columns();
     Write::new(RUN_INSERT, args![id, org, call, flow, version, body, now_ms])
+}
+
+/// The row of a run that was promised and cannot begin.
+#[must_use]
+pub fn refused_run_write(org: &str, id: &str, origin: &Origin, error: &str, now_ms: i64) -> Write {
+    let (flow, version, body) = origin.columns();
+    Write::new(RUN_REFUSED, args![id, org, flow, version, body, error, now_ms])
 }
 
 /// The variables of a run as they are now.
@@ -294,6 +315,7 @@ pub async fn run(db: &Db, org: &str, id: &str) -> Result<Option<Run>, DbError> {
         call: row.text("call")?,
         body,
         variables: row.json("variables")?,
+        error: Some(row.text("error")?).filter(|error| !error.is_empty()),
         started_ms: row.int("started_at")?,
     }))
 }
@@ -372,11 +394,36 @@ pub fn callback_write(by: Booker<'_>, id: &str, booking: &Booking, now_ms: i64) 
 /// # Errors
 /// What the store says.
 pub async fn callback(db: &Db, org: &str, id: &str) -> Result<Option<Callback>, DbError> {
-    let Some(row) = db.one(CALLBACK_ONE, args![org, id]).await? else {
-        return Ok(None);
-    };
+    db.one(CALLBACK_ONE, args![org, id]).await?.as_ref().map(read_callback).transpose()
+}
+
+/// Callbacks of every organisation that wait for a wall time after `now_ms`, in the order of their ids after `after`.
+///
+/// # Errors
+/// What the store says.
+pub async fn callbacks_ahead(db: &Db, after: &str, now_ms: i64, limit: i64) -> Result<Vec<Callback>, DbError> {
+    db.all(CALLBACK_AHEAD, args![after, false, now_ms, limit]).await?.iter().map(read_callback).collect()
+}
+
+/// Whether a callback that a run booked is not over yet.
+///
+/// # Errors
+/// What the store says.
+pub async fn has_open_callback(db: &Db, org: &str, run: &str) -> Result<bool, DbError> {
+    Ok(db.one(CALLBACK_OPEN, args![org, run]).await?.is_some())
+}
+
+/// The call of a run.
+///
+/// # Errors
+/// What the store says.
+pub async fn call_of_run(db: &Db, org: &str, run: &str) -> Result<Option<String>, DbError> {
+    db.one(RUN_CALL, args![org, run]).await?.map(|row| row.text("call")).transpose()
+}
+
+fn read_callback(row: &Row) -> Result<Callback, DbError> {
     let state = row.text("state")?;
-    Ok(Some(Callback {
+    Ok(Callback {
         id: row.text("id")?,
         org: row.text("org")?,
         run: row.text("run")?,
@@ -392,7 +439,7 @@ pub async fn callback(db: &Db, org: &str, id: &str) -> Result<Option<Callback>, 
         due_ms: row.int("due_at")?,
         moved: row.bool("moved")?,
         last_call: row.text("last_call")?,
-    }))
+    })
 }
 
 impl Callback {

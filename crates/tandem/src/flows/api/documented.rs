@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
+use voice::cause::Cause;
 
 use super::credentials;
 use crate::flows::{
@@ -107,12 +108,15 @@ struct RunAnswer {
 struct RunView {
     /// `run_...`
     id: String,
-    /// `call_...`
+    /// `call_...`; empty when the run could not begin.
     call_id: String,
     /// `running` or `completed`.
     state: &'static str,
     /// Why the call ended.
     cause: Option<String>,
+    /// Why a run that the command line had promised could not begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     /// RFC 3339, UTC.
     started_at: String,
     /// RFC 3339, UTC.
@@ -260,9 +264,13 @@ async fn get_run(
     let run =
         store::run(&kernel.db, org, &path.run_id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let call = flows.calls().get(org, &run.call).await.map_err(Problem::internal)?;
-    let ended = call.as_ref().is_some_and(|call| call.state == CallState::Completed);
+    let ended = run.error.is_some() || call.as_ref().is_some_and(|call| call.state == CallState::Completed);
     let visited = visited(&events_of(kernel, org, &run.call).await?, ended);
-    let (cause, ended_at) = call.map_or((None, None), |call| (call.cause, call.ended_at));
+    let (cause, ended_at) = match call {
+        Some(call) => (call.cause, call.ended_at),
+        None if ended => (Some(Cause::FlowError.as_str().to_owned()), Some(kernel::time::rfc3339(run.started_ms))),
+        None => (None, None),
+    };
     Ok(Json(RunAnswer {
         status: "success",
         run: RunView {
@@ -270,6 +278,7 @@ async fn get_run(
             call_id: run.call,
             state: if ended { "completed" } else { "running" },
             cause,
+            error: run.error,
             started_at: kernel::time::rfc3339(run.started_ms),
             ended_at,
             flow: run.body.get("flow").cloned().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Callbacks over the shell: who is rung when, how often, and what is told of it.
 
 use kernel::org_settings::{OrgSettings, QuietHours};
+use kernel::retention::Runs as _;
 use serde_json::{Value, json};
 use voice::Target;
 use voice::cause::Cause;
@@ -68,7 +69,7 @@ fn no_answer() -> LegEvent {
 }
 
 /// Both parties answer in this order, talk, and the first hangs up.
-async fn they_talk(stage: &mut Stage, first: &str, second: &str) {
+async fn they_talk(stage: &mut Stage, key: &str, first: &str, second: &str) {
     let mut one = rings(stage, first).await;
     one.tell(answered());
     hears(&mut one).await;
@@ -77,22 +78,12 @@ async fn they_talk(stage: &mut Stage, first: &str, second: &str) {
     if second == AGENT {
         hears(&mut two).await;
     }
-    stage.until_talking().await;
+    stage.until_callback(key, |callback| callback.state == State::Connected).await;
     one.tell(remote_end(Cause::Normal, None));
     hangs_up(&mut two).await;
 }
 
 impl Stage {
-    async fn until_talking(&self) {
-        within(async {
-            let talking = "select id from callback where state = 'connected'";
-            while self.kernel.db.all(talking, Vec::new()).await.unwrap().is_empty() {
-                nap().await;
-            }
-        })
-        .await;
-    }
-
     async fn last(&self, key: &str) -> Value {
         self.events(key).await.pop().unwrap()["data"].clone()
     }
@@ -107,7 +98,7 @@ async fn the_order_says_who_is_rung_first() {
         stage.hand.advance(10 * MINUTE_MS - 1);
         assert!(stage.nobody_dialled().await, "not a millisecond early");
         stage.hand.advance(1);
-        they_talk(&mut stage, first, second).await;
+        they_talk(&mut stage, &key, first, second).await;
         let callback = stage.until_callback(&key, |callback| callback.state == State::Completed).await;
         assert_eq!(callback.attempt, 1);
         assert_eq!(stage.kinds(&key).await, ["callback.started", "callback.completed"]);
@@ -256,7 +247,7 @@ async fn quiet_hours_put_a_callback_off_to_their_end() {
     stage.hand.set(NOON + 120 * MINUTE_MS - 1);
     assert!(stage.nobody_dialled().await);
     stage.hand.advance(1);
-    they_talk(&mut stage, AGENT, CUSTOMER).await;
+    they_talk(&mut stage, &key, AGENT, CUSTOMER).await;
     stage.until_callback(&key, |callback| callback.state == State::Completed).await;
     assert_eq!(stage.kinds(&key).await, ["callback.started", "callback.completed"], "waiting is no attempt");
 }
@@ -292,7 +283,7 @@ async fn a_planned_restart_while_somebody_rings_loses_nothing() {
         assert_eq!(stage.kinds(&key).await, ["callback.started"], "at moment {moment}");
         let db = stage.stop().await;
         let mut stage = warmed(Stage::on(db, NOON + 30_000).await).await;
-        they_talk(&mut stage, AGENT, CUSTOMER).await;
+        they_talk(&mut stage, &key, AGENT, CUSTOMER).await;
         let over = stage.until_callback(&key, |callback| callback.state == State::Completed).await;
         assert_eq!(over.attempt, 1, "an attempt that we broke off is no attempt");
         assert_eq!(stage.kinds(&key).await, ["callback.started", "callback.started", "callback.completed"]);
@@ -309,11 +300,51 @@ async fn a_server_that_was_down_dials_what_is_at_most_15_minutes_late() {
         let db = stage.stop().await;
         let mut stage = warmed(Stage::on(db, NOON + 10 * MINUTE_MS + down_ms).await).await;
         if dials {
-            they_talk(&mut stage, AGENT, CUSTOMER).await;
+            they_talk(&mut stage, &key, AGENT, CUSTOMER).await;
             stage.until_callback(&key, |callback| callback.state == State::Completed).await;
         } else {
             stage.until_callback(&key, |callback| callback.state == State::Missed).await;
             assert_eq!(stage.last(&key).await["reason"], "late");
         }
     }
+}
+
+#[tokio::test]
+async fn new_zone_data_moves_a_callback_at_the_next_start() {
+    // The wall time was an hour and ten minutes after noon by the old rules and is ten minutes after noon by the new
+    // ones: known before that, while the server was down, and on a server that ran on.
+    for (start_minutes, due_minutes) in [(5, 10), (30, 30)] {
+        let stage = stage().await;
+        let key = stage.book(&booking(Order::EntityFirst, 1, "12:10", 70 * MINUTE_MS)).await;
+        let db = stage.stop().await;
+        let mut stage = warmed(Stage::on(db, NOON + start_minutes * MINUTE_MS).await).await;
+        assert_eq!(stage.callback(&key).await.due_ms, NOON + due_minutes * MINUTE_MS);
+        stage.hand.set(NOON + due_minutes * MINUTE_MS);
+        they_talk(&mut stage, &key, AGENT, CUSTOMER).await;
+        stage.until_callback(&key, |callback| callback.state == State::Completed).await;
+    }
+    let mut stage = stage().await;
+    let key = stage.book(&booking(Order::EntityFirst, 1, "12:10", 70 * MINUTE_MS)).await;
+    stage.hand.set(NOON + 70 * MINUTE_MS);
+    they_talk(&mut stage, &key, AGENT, CUSTOMER).await;
+    // And later, by the new rules: it waits for that.
+    let key = stage.book(&booking(Order::EntityFirst, 1, "14:00", 80 * MINUTE_MS)).await;
+    stage.hand.set(NOON + 80 * MINUTE_MS);
+    stage.until_callback(&key, |callback| callback.due_ms == NOON + 120 * MINUTE_MS).await;
+    assert!(stage.nobody_dialled().await);
+    stage.hand.set(NOON + 120 * MINUTE_MS);
+    they_talk(&mut stage, &key, AGENT, CUSTOMER).await;
+}
+
+#[tokio::test]
+async fn a_run_is_open_as_long_as_its_callback_is() {
+    let mut stage = stage().await;
+    // The tests' bookings name themselves as their run.
+    let run = stage.book(&booking(Order::EntityFirst, 1, "12:10", 10 * MINUTE_MS)).await;
+    assert!(stage.flows.is_open(&stage.org.id, &run).await.unwrap());
+    assert!(!stage.flows.is_open("org_other", &run).await.unwrap());
+    stage.hand.set(NOON + 10 * MINUTE_MS);
+    they_talk(&mut stage, &run, AGENT, CUSTOMER).await;
+    stage.until_callback(&run, |callback| callback.state == State::Completed).await;
+    assert!(!stage.flows.is_open(&stage.org.id, &run).await.unwrap());
 }

@@ -95,6 +95,7 @@ impl Stage {
         let calls = Calls::start(&kernel, directory.clone(), Arc::new(voice), receiver);
         let flows = Flows::start(&kernel, &calls, &Speech::new(&kernel.config.speech, data.clone()));
         calls.recover(|_, _| Vec::new()).await.unwrap();
+        flows.recover().await.unwrap();
         let org = match kernel.org_by_slug("acme").await.unwrap() {
             Some(org) => org,
             None => kernel.create_org(NewOrg { name: "Acme".into(), ..NewOrg::default() }).await.unwrap(),
