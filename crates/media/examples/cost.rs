@@ -12,7 +12,7 @@ use media::{
     jitter::JitterBuffer,
     mix::Mixer,
     resample::Resampler,
-    rtp::{Packet, Rewriter, Sender, Source, SourceLock},
+    rtp::{Packet, Rewriter, Sender, Source, SourceLock, Trust},
     srtp::{Keys, MAX_OVERHEAD_BYTES, Srtp, Suite},
     tone::{Generator, Tone},
 };
@@ -109,7 +109,7 @@ fn packets() {
         datagram[0] = 0x80;
         black_box(Packet::parse(black_box(&datagram)).unwrap());
     });
-    let (mut lock, mut source) = (SourceLock::new(None), Source::new(8_000));
+    let (mut lock, mut source) = (SourceLock::new(None, Trust::Keys), Source::new(8_000));
     let from = std::net::SocketAddr::from(([127, 0, 0, 1], 4_000));
     measure("judge and count", || {
         let (now_us, packet) = next();

@@ -43,6 +43,7 @@ fn main() {
         let address = leg.open(LOOPBACK).unwrap();
         leg.set_remote(Remote {
             rtp: remote,
+            signalling: None,
             rtcp: None,
             rtcp_mux: false,
             codec: CodecKind::Pcmu,

@@ -8,7 +8,7 @@ mod rewriter;
 mod sender;
 mod source;
 
-pub use lock::{SourceLock, Verdict};
+pub use lock::{SourceLock, Trust, Verdict};
 pub use rewriter::Rewriter;
 pub use sender::Sender;
 pub use source::Source;

@@ -220,16 +220,44 @@ mod lock {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
 
+    /// Of a party whose signalling says no more than its SDP.
+    const NEAR: Trust = Trust::Signalling(None);
+
+    /// Lets an address send a stream, from a time on; the verdicts on its first packets.
+    fn stream(lock: &mut SourceLock, now_us: u64, from: SocketAddr) -> [Verdict; 4] {
+        [1, 2, 3, 4].map(|n| lock.judge(now_us + u64::from(n) * FRAME_US, from, &packet(n, 0, 1)))
+    }
+
+    #[test]
+    fn a_stranger_never_gets_the_stream_however_silent_the_party_is() {
+        let (router, stranger) = (SocketAddr::from(([198, 51, 100, 1], 7)), SocketAddr::from(([203, 0, 113, 1], 7)));
+        let mut lock = SourceLock::new(Some(addr(1)), Trust::Signalling(Some(router.ip())));
+        assert_eq!(stream(&mut lock, 0, stranger), [Verdict::Refuse; 4], "before the first packet");
+        assert_eq!(stream(&mut lock, 0, router)[2], Verdict::Moved, "signalling comes from there");
+        assert_eq!(stream(&mut lock, 60_000_000, stranger), [Verdict::Refuse; 4], "and after a minute of silence");
+        assert_eq!(lock.destination(), Some(router));
+        let mut keyed = SourceLock::new(Some(addr(1)), Trust::Keys);
+        assert_eq!(stream(&mut keyed, 0, stranger)[2], Verdict::Moved, "a key is a proof");
+    }
+
+    #[test]
+    fn the_announced_address_wins_at_once() {
+        let mut lock = SourceLock::new(Some(addr(1)), NEAR);
+        assert_eq!(stream(&mut lock, 0, addr(2))[3], Verdict::Accept);
+        assert_eq!(lock.judge(90_000, addr(1), &packet(9, 0, 5)), Verdict::Moved);
+        assert_eq!(lock.judge(90_001, addr(2), &packet(5, 0, 1)), Verdict::Refuse);
+    }
+
     #[test]
     fn the_announced_address_is_believed_at_once() {
-        let mut lock = SourceLock::new(Some(addr(1)));
+        let mut lock = SourceLock::new(Some(addr(1)), NEAR);
         assert_eq!(lock.destination(), Some(addr(1)));
         assert_eq!(lock.judge(0, addr(1), &packet(1, 0, 1)), Verdict::Accept);
     }
 
     #[test]
     fn a_phone_behind_a_router_is_found_after_three_packets() {
-        let mut lock = SourceLock::new(Some(addr(1)));
+        let mut lock = SourceLock::new(Some(addr(1)), NEAR);
         let verdicts = [1, 2, 3, 4].map(|n| lock.judge(u64::from(n), addr(2), &packet(n, 0, 1)));
         assert_eq!(verdicts, [Verdict::Refuse, Verdict::Refuse, Verdict::Moved, Verdict::Accept]);
         assert_eq!(lock.destination(), Some(addr(2)));
@@ -237,7 +265,7 @@ mod lock {
 
     #[test]
     fn nobody_speaks_in_the_place_of_a_locked_source() {
-        let mut lock = SourceLock::new(Some(addr(1)));
+        let mut lock = SourceLock::new(Some(addr(1)), NEAR);
         for n in 0..1_000_u16 {
             let now_us = u64::from(n) * FRAME_US;
             assert_eq!(lock.judge(now_us, addr(1), &packet(n, 0, 1)), Verdict::Accept);
@@ -248,7 +276,7 @@ mod lock {
 
     #[test]
     fn a_router_that_changed_its_port_is_followed_after_silence() {
-        let mut lock = SourceLock::new(Some(addr(1)));
+        let mut lock = SourceLock::new(Some(addr(1)), NEAR);
         lock.judge(0, addr(1), &packet(1, 0, 1));
         let verdicts = [2, 3, 4].map(|n| lock.judge(3_000_000, addr(2), &packet(n, 0, 1)));
         assert_eq!(verdicts, [Verdict::Refuse, Verdict::Refuse, Verdict::Moved]);
@@ -256,7 +284,7 @@ mod lock {
 
     #[test]
     fn scattered_packets_of_a_scanner_never_lock() {
-        let mut lock = SourceLock::new(Some(addr(1)));
+        let mut lock = SourceLock::new(Some(addr(1)), NEAR);
         for n in 0..100_u16 {
             assert_eq!(lock.judge(u64::from(n), addr(2), &packet(n * 7, 0, u32::from(n))), Verdict::Refuse);
             assert_eq!(lock.judge(u64::from(n), addr(3), &packet(n, 0, 1)), Verdict::Refuse, "interrupted");
@@ -265,13 +293,13 @@ mod lock {
 
     #[test]
     fn a_new_announcement_is_learned_anew_and_the_same_changes_nothing() {
-        let mut lock = SourceLock::new(Some(addr(1)));
+        let mut lock = SourceLock::new(Some(addr(1)), NEAR);
         for n in 1..=3 {
             lock.judge(0, addr(2), &packet(n, 0, 1));
         }
-        lock.expect(addr(1));
+        lock.expect(addr(1), NEAR);
         assert_eq!(lock.destination(), Some(addr(2)), "a re-INVITE with the same address");
-        lock.expect(addr(9));
+        lock.expect(addr(9), NEAR);
         assert_eq!(lock.destination(), Some(addr(9)));
         assert_eq!(lock.judge(1, addr(9), &packet(1, 0, 1)), Verdict::Accept);
     }

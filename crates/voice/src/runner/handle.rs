@@ -38,7 +38,7 @@ impl MediaThreads {
     /// # Errors
     /// When the port range holds no pair of ports, or the operating system gives no thread or no epoll.
     pub fn start(config: &MediaConfig, ids: Ids) -> Result<Self, MediaError> {
-        let pool = PortPool::new(config.rtp_ports)?;
+        let pool = PortPool::new(config.rtp_ports, ids.clone())?;
         let threads = Threads::start(config)?;
         Ok(Self(Arc::new(Inner { threads, pool, ids, next_key: AtomicU64::new(0) })))
     }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use media::dtmf::{Digit, EventPacket, EventReceiver};
 use media::rtcp::{self, Told};
-use media::rtp::{self, Packet, Rewriter, Sender, Source, SourceLock, Verdict};
-use media::srtp::{MAX_OVERHEAD_BYTES, Srtp};
+use media::rtp::{self, Packet, Rewriter, Sender, Source, SourceLock, Trust, Verdict};
+use media::srtp::{MAX_OVERHEAD_BYTES, SdesLine, Srtp};
 
 use super::identity::Identity;
 use super::remote::{Direction, Remote, SrtpKeys};
@@ -60,6 +60,23 @@ impl Crypto {
             keys: keys.clone(),
         })
     }
+
+    /// Takes new keys. A direction whose key stays goes on where it was: to start over would use its key stream twice.
+    fn renew(&mut self, keys: &SrtpKeys) {
+        let same = |one: &SdesLine, other: &SdesLine| one.suite == other.suite && one.keys == other.keys;
+        if !same(&keys.local, &self.keys.local) {
+            self.outbound = Srtp::new(keys.local.suite, &keys.local.keys);
+        }
+        if !same(&keys.remote, &self.keys.remote) {
+            self.inbound = Srtp::new(keys.remote.suite, &keys.remote.keys);
+        }
+        self.keys.clone_from(keys);
+    }
+}
+
+/// Whose packets are believed.
+fn trust(remote: &Remote) -> Trust {
+    if remote.srtp.is_some() { Trust::Keys } else { Trust::Signalling(remote.signalling) }
 }
 
 impl Line {
@@ -68,7 +85,7 @@ impl Line {
         let clock_rate = remote.codec.clock_rate();
         Self {
             crypto: remote.srtp.as_ref().map(Crypto::new),
-            lock: SourceLock::new(Some(remote.rtp)),
+            lock: SourceLock::new(Some(remote.rtp), trust(&remote)),
             source: Source::new(clock_rate),
             sender: Sender::new(identity.ssrc(), identity.sequence(), identity.timestamp(), clock_rate),
             events: remote.events.map(|events| EventReceiver::new(events.clock_rate)),
@@ -81,8 +98,9 @@ impl Line {
 
     /// A later agreement. What it leaves as it was goes on without a break: the stream's numbers, the SRTP state, the learned address.
     pub(super) fn renew(&mut self, now_us: u64, remote: Remote) {
-        if remote.srtp.as_ref() != self.crypto.as_ref().map(|crypto| &crypto.keys) {
-            self.crypto = remote.srtp.as_ref().map(Crypto::new);
+        match (&remote.srtp, &mut self.crypto) {
+            (Some(keys), Some(crypto)) => crypto.renew(keys),
+            (keys, crypto) => *crypto = keys.as_ref().map(Crypto::new),
         }
         if remote.codec.clock_rate() != self.remote.codec.clock_rate() {
             self.sender.set_clock_rate(remote.codec.clock_rate());
@@ -97,7 +115,7 @@ impl Line {
         if self.remote.direction != Direction::SendRecv {
             self.talking_since_us = now_us;
         }
-        self.lock.expect(remote.rtp);
+        self.lock.expect(remote.rtp, trust(&remote));
         self.remote = remote;
     }
 
@@ -292,5 +310,75 @@ impl Line {
             SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1))
         };
         self.rtcp_from.or(self.remote.rtcp).unwrap_or_else(next_port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::codec::CodecKind;
+    use media::srtp::{Keys, SdesLine, Suite};
+
+    use super::*;
+
+    /// RTCP as it went out.
+    #[derive(Default)]
+    struct Sent(Vec<Vec<u8>>);
+
+    impl Wire for Sent {
+        fn rtp(&mut self, _: usize, _: SocketAddr, _: &[u8]) {}
+
+        fn rtcp(&mut self, _: usize, _: SocketAddr, datagram: &[u8]) {
+            self.0.push(datagram.to_vec());
+        }
+    }
+
+    fn sdes(tag: u32, key: u8) -> SdesLine {
+        SdesLine { tag, suite: Suite::AesCm128HmacSha1_80, keys: Keys([key; 30]) }
+    }
+
+    fn remote(local: SdesLine, remote: SdesLine) -> Remote {
+        Remote {
+            rtp: SocketAddr::from(([192, 0, 2, 1], 4_000)),
+            signalling: None,
+            rtcp: None,
+            rtcp_mux: false,
+            codec: CodecKind::Pcmu,
+            payload_in: 0,
+            payload_out: 0,
+            events: None,
+            direction: Direction::SendRecv,
+            srtp: Some(SrtpKeys { local, remote }),
+        }
+    }
+
+    #[test]
+    fn a_key_that_stays_is_not_used_from_the_start_again() {
+        let identity = Identity([7; 22]);
+        let mut line = Line::new(0, identity, remote(sdes(1, 1), sdes(1, 2)));
+        let mut sent = Sent::default();
+        let mut speaker = Srtp::new(Suite::AesCm128HmacSha1_80, &Keys([3; 30]));
+        let mut packet = vec![0; 12 + MAX_OVERHEAD_BYTES];
+        packet[0] = 0x80;
+        packet[3] = 9;
+        let len = speaker.protect(&mut packet, 12).unwrap();
+        let heard = |line: &mut Line| {
+            let from = SocketAddr::from(([192, 0, 2, 1], 4_000));
+            line.hear(0, from, &mut packet[..len].to_vec(), |_| {}) != Heard::Nothing
+        };
+        let mut report = |line: &mut Line| line.report(0, 0, identity, false, 0, &mut sent);
+        report(&mut line);
+        assert!(!heard(&mut line), "of a key that is not agreed yet");
+        line.renew(0, remote(sdes(2, 1), sdes(2, 3)));
+        report(&mut line);
+        assert!(heard(&mut line), "the peer's new key opens");
+        line.renew(0, remote(sdes(1, 4), sdes(1, 3)));
+        report(&mut line);
+        assert!(!heard(&mut line), "a packet that was taken is not taken twice");
+        let mut first = Srtp::new(Suite::AesCm128HmacSha1_80, &Keys([1; 30]));
+        let mut second = Srtp::new(Suite::AesCm128HmacSha1_80, &Keys([4; 30]));
+        let opens = |srtp: &mut Srtp, datagram: &[u8]| srtp.unprotect_rtcp(&mut datagram.to_vec()).is_ok();
+        assert!(opens(&mut first, &sent.0[0]));
+        assert!(opens(&mut first, &sent.0[1]), "with the next number, not the first one again");
+        assert!(opens(&mut second, &sent.0[2]), "our new key protects");
     }
 }

@@ -98,6 +98,8 @@ fn strangers_and_garbage_are_not_heard() {
 fn a_phone_behind_a_router_is_answered_where_it_sends_from() {
     let (mut stage, mut alice, mut bob) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
     let outside = SocketAddr::from(STRANGER);
+    alice.remote.signalling = Some(outside.ip());
+    stage.order(&alice, Order::Remote(Box::new(alice.remote.clone())));
     for _ in 0..10 {
         let datagram = alice.frame(quiet);
         stage.deliver(alice.slot, outside, &datagram);

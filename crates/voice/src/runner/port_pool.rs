@@ -1,10 +1,12 @@
 //! The range of RTP ports, lent out in pairs: an even port for RTP, the odd one after it for RTCP.
 //!
 //! Invariant: a pair is lent to one leg at a time and returns exactly when its [`PortLease`] is dropped. A returned pair is lent again last,
-//! so that late packets of the leg before meet a closed port.
+//! so that late packets of the leg before meet a closed port. Which of those that have rested is lent next nobody can guess.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kernel::Ids;
 
 use super::MediaError;
 
@@ -12,6 +14,7 @@ use super::MediaError;
 #[derive(Debug)]
 pub(crate) struct PortPool {
     range: (u16, u16),
+    ids: Ids,
     state: Mutex<State>,
 }
 
@@ -23,7 +26,7 @@ struct State {
 
 impl PortPool {
     /// A pool of the pairs that lie wholly inside `range` (both ends included).
-    pub(crate) fn new(range: (u16, u16)) -> Result<Arc<Self>, MediaError> {
+    pub(crate) fn new(range: (u16, u16), ids: Ids) -> Result<Arc<Self>, MediaError> {
         let first = u32::from(range.0).next_multiple_of(2);
         let free: VecDeque<u16> = (first..u32::from(range.1))
             .step_by(2)
@@ -33,7 +36,7 @@ impl PortPool {
         if free.is_empty() {
             return Err(MediaError::EmptyRange(range));
         }
-        Ok(Arc::new(Self { range, state: Mutex::new(State { free, lent: 0 }) }))
+        Ok(Arc::new(Self { range, ids, state: Mutex::new(State { free, lent: 0 }) }))
     }
 
     /// How many pairs there are, lent or not.
@@ -47,10 +50,12 @@ impl PortPool {
         self.state().lent
     }
 
-    /// Lends the pair that was returned longest ago.
+    /// Lends a pair, by chance, of the half that was returned longest ago.
     pub(crate) fn lend(self: &Arc<Self>) -> Result<PortLease, MediaError> {
         let mut state = self.state();
-        let port = state.free.pop_front().ok_or(MediaError::NoPort(self.range))?;
+        let rested = (state.free.len() / 2).max(1);
+        let chosen = usize::try_from(self.ids.below(rested as u64)).unwrap_or(0);
+        let port = state.free.swap_remove_front(chosen).ok_or(MediaError::NoPort(self.range))?;
         state.lent += 1;
         Ok(PortLease { port, pool: self.clone() })
     }
@@ -93,7 +98,7 @@ mod tests {
 
     #[test]
     fn lends_even_pairs_inside_the_range_and_takes_them_back_last() {
-        let pool = PortPool::new((10_001, 10_006)).unwrap();
+        let pool = PortPool::new((10_001, 10_006), Ids::seeded(1)).unwrap();
         assert_eq!(pool.pairs(), 2);
         let first = pool.lend().unwrap();
         assert_eq!((first.rtp(), first.rtcp()), (10_002, 10_003));
@@ -108,10 +113,20 @@ mod tests {
     }
 
     #[test]
+    fn the_next_port_is_not_the_neighbour_of_the_last() {
+        let pool = PortPool::new((10_000, 10_399), Ids::seeded(1)).unwrap();
+        let leases: Vec<_> = (0..200).map(|_| pool.lend().unwrap()).collect();
+        let neighbours = leases.windows(2).filter(|pair| pair[1].rtp() == pair[0].rtp() + 2).count();
+        assert!(neighbours < 50, "{neighbours} of 199");
+        let ports: std::collections::BTreeSet<_> = leases.iter().map(PortLease::rtp).collect();
+        assert_eq!(ports.len(), 200, "each once");
+    }
+
+    #[test]
     fn a_range_without_a_pair_is_refused() {
         for range in [(10_001, 10_002), (10_000, 10_000), (5, 4), (0, 1)] {
-            assert!(matches!(PortPool::new(range), Err(MediaError::EmptyRange(_))), "{range:?}");
+            assert!(matches!(PortPool::new(range, Ids::seeded(1)), Err(MediaError::EmptyRange(_))), "{range:?}");
         }
-        assert_eq!(PortPool::new((65_534, 65_535)).unwrap().pairs(), 1);
+        assert_eq!(PortPool::new((65_534, 65_535), Ids::seeded(1)).unwrap().pairs(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! What was agreed with the other side about media: the outcome of an offer and its answer, without SDP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use media::codec::CodecKind;
 use media::srtp::SdesLine;
@@ -10,6 +10,8 @@ use media::srtp::SdesLine;
 pub struct Remote {
     /// Where the other side says it receives RTP; where it really sends from is learned (symmetric RTP).
     pub rtp: SocketAddr,
+    /// Where its signalling comes from: RTP from there is its own too. A phone behind a router knows no better address than its inner one.
+    pub signalling: Option<IpAddr>,
     /// Where it receives RTCP; none is the port after `rtp`'s.
     pub rtcp: Option<SocketAddr>,
     /// RTP and RTCP share one port (RFC 5761).

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt as _;
+use kernel::Ids;
 use mio::Poll;
 
 use super::MediaError;
@@ -81,7 +82,7 @@ impl Script {
         Ok(Self(Arc::new(Stage {
             _poll: poll,
             mailbox,
-            pool: PortPool::new(NO_PORTS)?,
+            pool: PortPool::new(NO_PORTS, Ids::seeded(0))?,
             next_key: AtomicU64::new(0),
             state: Mutex::default(),
         })))

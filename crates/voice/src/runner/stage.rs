@@ -196,6 +196,7 @@ impl Phone {
         let address = SocketAddr::from(([192, 0, 2, 1], 4_000 + 2 * slot as u16));
         let remote = Remote {
             rtp: address,
+            signalling: None,
             rtcp: None,
             rtcp_mux: false,
             codec,

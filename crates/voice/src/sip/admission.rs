@@ -24,7 +24,6 @@ use crate::leg::{Leg, LegEvents, LegId};
 use crate::ports::{Credential, LineIdentity, PortResult, Ports, TrunkId};
 use crate::voice::{CallerId, Incoming, Source};
 use media::codec::CodecKind;
-use media::srtp::Keys;
 
 /// The realm of the server's own address.
 const OWN_REALM: &str = "tandem";
@@ -498,7 +497,7 @@ impl Endpoint {
         protection: Protection,
     ) -> Session {
         let id = u64::from_le_bytes(self.ids.bytes()) >> 2;
-        Session::new(local, id, codecs, protection, [Keys(self.ids.bytes()), Keys(self.ids.bytes())])
+        Session::new(local, id, codecs, protection, self.ids.clone())
     }
 
     // --- REGISTER

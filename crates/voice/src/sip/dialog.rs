@@ -73,6 +73,11 @@ impl Dialog {
         }
     }
 
+    /// The same request with another peer that it reached (RFC 3261 §12.1.2).
+    pub(crate) fn fork(&self) -> Self {
+        Self { remote_tag: String::new(), remote_seq: None, ..self.clone() }
+    }
+
     /// The peer's response gives the dialog its tag, target and, for the first time, its routes
     /// (RFC 3261 §12.1.2).
     pub(crate) fn answered(&mut self, response: &Message) {

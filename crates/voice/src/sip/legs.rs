@@ -156,7 +156,10 @@ impl Endpoint {
             return;
         };
         match action {
-            Action::Media(remote) => held.media.set_remote(*remote),
+            Action::Media(mut remote) => {
+                remote.signalling = Some(held.leg.dialog.path.flow.remote.ip());
+                held.media.set_remote(*remote);
+            }
             Action::Established => held.media.established(),
             Action::Digit { symbol, duration_ms } => {
                 held.media.relay_digit(symbol, duration_ms);

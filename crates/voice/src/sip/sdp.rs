@@ -1,22 +1,23 @@
 //! Offers and answers (RFC 3264) of one audio stream, with SDES keys (RFC 4568) and telephone events.
 //!
 //! [`Session`] is one leg's side of the negotiation: it writes our offers and answers and reads the
-//! peer's, and holds what was agreed last. Pure; keys come in from outside. Invariant: payload types
-//! once agreed keep their meaning for the whole session (RFC 3264 §8.3.2).
+//! peer's, and holds what was agreed last. Pure but for fresh keys. Streams are read in [`stream`],
+//! payload types kept in [`formats`].
+
+mod formats;
+mod stream;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use kernel::Ids;
 use media::codec::CodecKind;
 use media::srtp::{Keys, SdesLine, Suite};
 use sdp_types::{Media, Session as Description};
 
+use self::formats::{Format, Formats};
+use self::stream::Stream;
 use crate::runner::{Direction, Remote, SrtpKeys, TelephoneEvents};
-
-/// Our payload types for formats that have no static one.
-const OPUS: u8 = 96;
-const EVENTS_8000: u8 = 101;
-const EVENTS_48000: u8 = 102;
 
 /// Why an offer or an answer is no ground for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,11 +41,13 @@ pub(crate) enum Protection {
     Required,
 }
 
-/// A stream's format: a codec or events, by payload type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Format<T> {
-    payload_type: u8,
-    kind: T,
+/// An offer of ours: what its answers are judged by. Several may come, from several phones (RFC 3261 §13.2.2.4).
+#[derive(Clone, Debug)]
+struct Offer {
+    formats: Formats,
+    crypto: Vec<SdesLine>,
+    rtcp_mux: bool,
+    direction: Direction,
 }
 
 /// What was agreed, apart from where to send.
@@ -53,12 +56,25 @@ struct Agreed {
     remote: Remote,
     /// The crypto line we sent.
     local_crypto: Option<SdesLine>,
+    /// What the numbers mean.
+    formats: Formats,
+    /// The peer wants to hear nothing.
+    held: bool,
     /// The peer's description, to tell a repetition from a change.
     peer: Vec<u8>,
 }
 
+/// The refused streams around ours: every later description names them again (RFC 3264 §8).
+#[derive(Clone, Debug, Default)]
+struct Others {
+    before: String,
+    after: String,
+    /// How many stand before ours.
+    place: usize,
+}
+
 /// One leg's side of offer and answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     /// Where we receive, as the peer is told.
     local: SocketAddr,
@@ -67,25 +83,36 @@ pub(crate) struct Session {
     version: u64,
     codecs: Vec<CodecKind>,
     protection: Protection,
-    /// Fresh key material for our crypto lines.
-    keys: [Keys; 2],
+    /// Where our keys come from: each is used for one stream of packets, ever.
+    ids: Ids,
+    /// The crypto lines of our first offer.
+    own_crypto: Vec<SdesLine>,
     /// We have put the peer on hold.
     holding: bool,
     /// The last description we sent, without its `o=` line.
     sent: String,
+    offered: Option<Offer>,
+    others: Others,
     agreed: Option<Agreed>,
 }
 
 impl Session {
-    /// A session that receives at `local`. `keys` are two random keys, used only when SRTP is.
-    pub(crate) fn new(
-        local: SocketAddr,
-        id: u64,
-        codecs: Vec<CodecKind>,
-        protection: Protection,
-        keys: [Keys; 2],
-    ) -> Self {
-        Self { local, id, version: 0, codecs, protection, keys, holding: false, sent: String::new(), agreed: None }
+    /// A session that receives at `local`. Keys are drawn from `ids` when SRTP is spoken.
+    pub(crate) fn new(local: SocketAddr, id: u64, codecs: Vec<CodecKind>, protection: Protection, ids: Ids) -> Self {
+        Self {
+            local,
+            id,
+            version: 0,
+            codecs,
+            protection,
+            ids,
+            own_crypto: Vec::new(),
+            holding: false,
+            sent: String::new(),
+            offered: None,
+            others: Others::default(),
+            agreed: None,
+        }
     }
 
     /// What was agreed last, for the media thread.
@@ -95,11 +122,7 @@ impl Session {
 
     /// Whether the peer has put us on hold: it wants to hear nothing.
     pub(crate) fn is_held(&self) -> bool {
-        let wants = self.agreed.as_ref().map(|agreed| agreed.remote.direction);
-        match wants {
-            Some(Direction::Inactive | Direction::RecvOnly) => true,
-            Some(Direction::SendRecv | Direction::SendOnly) | None => false,
-        }
+        self.agreed.as_ref().is_some_and(|agreed| agreed.held)
     }
 
     /// Puts the peer on hold from the next offer on.
@@ -121,88 +144,123 @@ impl Session {
         self.local = local;
     }
 
+    /// Forgets what was agreed: the next offer goes to somebody else.
+    pub(crate) fn restart(&mut self) {
+        self.own_crypto.clear();
+        self.offered = None;
+        self.others = Others::default();
+        self.agreed = None;
+    }
+
+    /// The same offer with another phone that it reached: nothing is agreed there yet.
+    pub(crate) fn fork(&self) -> Self {
+        Self { agreed: None, ..self.clone() }
+    }
+
     /// Our offer: everything we speak at first, what is in use later.
     pub(crate) fn offer(&mut self) -> String {
-        let direction = if self.holding { Direction::SendOnly } else { Direction::SendRecv };
-        let (formats, events, crypto) = match &self.agreed {
-            Some(agreed) => {
-                let remote = &agreed.remote;
-                let format = Format { payload_type: remote.payload_in, kind: remote.codec };
-                let events =
-                    remote.events.map(|events| Format { payload_type: events.payload_in, kind: events.clock_rate });
-                (vec![format], events.into_iter().collect(), agreed.local_crypto.iter().cloned().collect())
-            }
-            None => (self.own_formats(), self.own_events(), self.own_crypto()),
+        let formats = match &self.agreed {
+            Some(Agreed { remote, .. }) => Formats {
+                codecs: vec![Format { payload_type: remote.payload_in, kind: remote.codec }],
+                events: remote
+                    .events
+                    .iter()
+                    .map(|events| Format { payload_type: events.payload_in, kind: events.clock_rate })
+                    .collect(),
+                taken: Vec::new(),
+            },
+            None => Formats::default().offer(self.codecs.iter().copied()),
         };
-        let mut media = self.media_line(&crypto, &formats, &events, direction);
-        if self.agreed.as_ref().is_some_and(|agreed| agreed.remote.rtcp_mux) {
+        self.write_offer(formats)
+    }
+
+    /// Our offer to a peer that asks for one: everything we speak, first what is in use.
+    pub(crate) fn offer_anew(&mut self) -> String {
+        let formats = match &self.agreed {
+            Some(agreed) => {
+                let current = agreed.remote.codec;
+                let others = self.codecs.iter().copied().filter(|kind| *kind != current);
+                agreed.formats.offer(std::iter::once(current).chain(others))
+            }
+            None => Formats::default().offer(self.codecs.iter().copied()),
+        };
+        self.write_offer(formats)
+    }
+
+    fn write_offer(&mut self, formats: Formats) -> String {
+        let direction = if self.holding { Direction::SendOnly } else { Direction::SendRecv };
+        let (crypto, rtcp_mux) = match &self.agreed {
+            Some(agreed) => (agreed.local_crypto.iter().cloned().collect(), agreed.remote.rtcp_mux),
+            None => (self.first_crypto(), false),
+        };
+        let proto = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
+        let mut media = media_lines(self.local.port(), proto, &formats, &crypto, direction);
+        if rtcp_mux {
             media.push_str("a=rtcp-mux\r\n");
         }
-        self.describe(media)
+        self.offered = Some(Offer { formats, crypto, rtcp_mux, direction });
+        self.describe(&media)
     }
 
-    fn own_formats(&self) -> Vec<Format<CodecKind>> {
-        let payload_type = |kind: CodecKind| {
-            if kind == CodecKind::Opus { OPUS } else { kind.payload_type() }
-        };
-        self.codecs.iter().map(|kind| Format { payload_type: payload_type(*kind), kind: *kind }).collect()
-    }
-
-    fn own_events(&self) -> Vec<Format<u32>> {
-        let mut events = vec![Format { payload_type: EVENTS_8000, kind: 8_000 }];
-        if self.codecs.contains(&CodecKind::Opus) {
-            events.push(Format { payload_type: EVENTS_48000, kind: 48_000 });
+    fn first_crypto(&mut self) -> Vec<SdesLine> {
+        if self.protection == Protection::Required && self.own_crypto.is_empty() {
+            let line = |tag, suite| SdesLine { tag, suite, keys: Keys(self.ids.bytes()) };
+            self.own_crypto = vec![line(1, Suite::AesCm128HmacSha1_80), line(2, Suite::AesCm128HmacSha1_32)];
         }
-        events
-    }
-
-    fn own_crypto(&self) -> Vec<SdesLine> {
-        let [first, second] = &self.keys;
-        match self.protection {
-            Protection::AsOffered | Protection::AsNeeded => Vec::new(),
-            Protection::Required => vec![
-                SdesLine { tag: 1, suite: Suite::AesCm128HmacSha1_80, keys: first.clone() },
-                SdesLine { tag: 2, suite: Suite::AesCm128HmacSha1_32, keys: second.clone() },
-            ],
-        }
+        self.own_crypto.clone()
     }
 
     /// Answers an offer, at the start or later. What was agreed before holds when this fails.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<String, SdpError> {
         let description = Description::parse(offer).map_err(|_| SdpError::Malformed)?;
-        let mut lines = String::new();
-        let mut agreed = None;
+        let mut others = Others::default();
+        let mut ours = None;
         for media in &description.medias {
-            let accepted = if agreed.is_none() { self.accept(&description, media, offer) } else { None };
-            match accepted {
-                Some((answer, line)) => {
-                    agreed = Some(answer);
-                    lines.push_str(&line);
+            if ours.is_none() {
+                ours = self.accept(&description, media, offer);
+                if ours.is_some() {
+                    continue;
                 }
-                None => {
-                    let _ = write!(lines, "m={} 0 {} {}\r\n", media.media, media.proto, media.fmt);
-                }
+                others.place += 1;
             }
+            let side = if ours.is_none() { &mut others.before } else { &mut others.after };
+            let _ = write!(side, "m={} 0 {} {}\r\n", media.media, media.proto, media.fmt);
         }
-        self.agreed = Some(agreed.ok_or(SdpError::NothingInCommon)?);
-        Ok(self.describe(lines))
+        let (agreed, lines) = ours.ok_or(SdpError::NothingInCommon)?;
+        (self.agreed, self.others) = (Some(agreed), others);
+        Ok(self.describe(&lines))
+    }
+
+    /// An audio stream of the peer, when it is one that can be reached from here.
+    fn read(&self, description: &Description, media: &Media) -> Option<Stream> {
+        let is_near = |ip: IpAddr| ip.is_ipv4() == self.local.is_ipv4() || ip.is_unspecified();
+        Stream::read(description, media).filter(|stream| is_near(stream.rtp.ip()))
     }
 
     /// Our answer to one offered stream, when it is one that we can take.
     fn accept(&self, description: &Description, media: &Media, offer: &[u8]) -> Option<(Agreed, String)> {
-        let stream = Stream::read(description, media)?;
+        let stream = self.read(description, media)?;
         let (local_crypto, srtp) = self.answer_crypto(&stream)?;
         let current = self.agreed.as_ref().map(|agreed| agreed.remote.codec);
         // The codec in use stays when it is offered again; else the peer's order decides.
-        let format = stream
+        let format = *stream
             .codecs
             .iter()
             .find(|format| Some(format.kind) == current)
             .or_else(|| stream.codecs.iter().find(|format| self.codecs.contains(&format.kind)))?;
         let events = stream.events_for(format.kind);
         let direction = answer_direction(stream.direction, self.holding);
+        let chosen = Formats { codecs: vec![format], events: events.into_iter().collect(), taken: Vec::new() };
+        let mut lines = media_lines(self.local.port(), &media.proto, &chosen, local_crypto.as_slice(), direction);
+        if stream.rtcp_mux {
+            lines.push_str("a=rtcp-mux\r\n");
+        }
+        if let Some(mid) = stream::attribute(media, "mid") {
+            let _ = write!(lines, "a=mid:{mid}\r\n");
+        }
         let remote = Remote {
             rtp: stream.rtp,
+            signalling: None,
             rtcp: stream.rtcp,
             rtcp_mux: stream.rtcp_mux,
             codec: format.kind,
@@ -216,20 +274,17 @@ impl Session {
             direction,
             srtp,
         };
-        let crypto: Vec<_> = local_crypto.iter().cloned().collect();
-        let events: Vec<_> = events.into_iter().collect();
-        let mut line = self.media_line(&crypto, &[*format], &events, direction);
-        line.replace_range(
-            ..line.find("\r\n").unwrap_or(0),
-            &media_head(self.local.port(), &media.proto, &[*format], &events),
-        );
-        if stream.rtcp_mux {
-            line.push_str("a=rtcp-mux\r\n");
+        let held = !stream.direction.receives();
+        let formats = self.numbered(Formats { codecs: stream.codecs, events: stream.events, taken: stream.taken });
+        Some((Agreed { remote, local_crypto, formats, held, peer: offer.to_vec() }, lines))
+    }
+
+    /// What numbers mean from now on.
+    fn numbered(&self, mut formats: Formats) -> Formats {
+        if let Some(agreed) = &self.agreed {
+            formats.remember(&agreed.formats);
         }
-        if let Some(mid) = attribute(media, "mid") {
-            let _ = write!(line, "a=mid:{mid}\r\n");
-        }
-        Some((Agreed { remote, local_crypto, peer: offer.to_vec() }, line))
+        formats
     }
 
     /// The key exchange for an offered stream: `None` when it cannot be met.
@@ -238,59 +293,54 @@ impl Session {
             let plain = !stream.secure && self.protection != Protection::Required;
             return plain.then_some((None, None));
         };
-        let [fresh, _] = &self.keys;
+        // Another suite is another stream of packets, and wants a key that has protected none.
         let keys = match self.agreed.as_ref().and_then(|agreed| agreed.local_crypto.as_ref()) {
             Some(ours) if ours.suite == theirs.suite => ours.keys.clone(),
-            _ => fresh.clone(),
+            _ => Keys(self.ids.bytes()),
         };
         let ours = SdesLine { tag: theirs.tag, suite: theirs.suite, keys };
         Some((Some(ours.clone()), Some(SrtpKeys { local: ours, remote: theirs.clone() })))
     }
 
-    /// Reads the answer to our last offer.
+    /// Reads an answer to our last offer: the first, or another phone's or a later one to the same INVITE.
     pub(crate) fn accept_answer(&mut self, answer: &[u8]) -> Result<(), SdpError> {
         let description = Description::parse(answer).map_err(|_| SdpError::Malformed)?;
-        let media = description.medias.first().ok_or(SdpError::NothingInCommon)?;
-        let stream = Stream::read(&description, media).ok_or(SdpError::NothingInCommon)?;
-        let (formats, offered_events, offered_crypto) = match &self.agreed {
-            Some(Agreed { remote, local_crypto, .. }) => (
-                vec![Format { payload_type: remote.payload_in, kind: remote.codec }],
-                remote
-                    .events
-                    .iter()
-                    .map(|events| Format { payload_type: events.payload_in, kind: events.clock_rate })
-                    .collect(),
-                local_crypto.iter().cloned().collect(),
-            ),
-            None => (self.own_formats(), self.own_events(), self.own_crypto()),
-        };
+        let media = description.medias.get(self.others.place).ok_or(SdpError::NothingInCommon)?;
+        let stream = self.read(&description, media).ok_or(SdpError::NothingInCommon)?;
+        let offered = self.offered.as_ref().ok_or(SdpError::NothingInCommon)?;
         let (format, ours) = stream
             .codecs
             .iter()
-            .find_map(|theirs| Some((theirs, formats.iter().find(|ours| ours.kind == theirs.kind)?)))
+            .find_map(|theirs| Some((theirs, offered.formats.codecs.iter().find(|ours| ours.kind == theirs.kind)?)))
             .ok_or(SdpError::NothingInCommon)?;
         let events = stream.events_for(format.kind).and_then(|theirs| {
-            let ours = offered_events.iter().find(|ours: &&Format<u32>| ours.kind == theirs.kind)?;
+            let ours = offered.formats.events.iter().find(|ours| ours.kind == theirs.kind)?;
             Some(TelephoneEvents {
                 payload_in: ours.payload_type,
                 payload_out: theirs.payload_type,
                 clock_rate: theirs.kind,
             })
         });
-        let (local_crypto, srtp) = chosen_crypto(&stream, offered_crypto)?;
-        let own = if self.holding { Direction::SendOnly } else { Direction::SendRecv };
+        let (local_crypto, srtp) = chosen_crypto(&stream, &offered.crypto)?;
         let remote = Remote {
             rtp: stream.rtp,
+            signalling: None,
             rtcp: stream.rtcp,
-            rtcp_mux: stream.rtcp_mux && self.agreed.as_ref().is_some_and(|agreed| agreed.remote.rtcp_mux),
+            rtcp_mux: stream.rtcp_mux && offered.rtcp_mux,
             codec: format.kind,
             payload_in: ours.payload_type,
             payload_out: format.payload_type,
             events,
-            direction: restrict(own, reverse(stream.direction)),
+            direction: restrict(offered.direction, reverse(stream.direction)),
             srtp,
         };
-        self.agreed = Some(Agreed { remote, local_crypto, peer: answer.to_vec() });
+        // To a peer on hold sending nothing is no wish of its own.
+        let held = match (offered.direction, stream.direction) {
+            (Direction::SendOnly, Direction::Inactive) => self.is_held(),
+            (_, theirs) => !theirs.receives(),
+        };
+        let formats = self.numbered(offered.formats.clone());
+        self.agreed = Some(Agreed { remote, local_crypto, formats, held, peer: answer.to_vec() });
         Ok(())
     }
 
@@ -299,43 +349,12 @@ impl Session {
         self.agreed.as_ref().is_some_and(|agreed| agreed.peer == peer)
     }
 
-    fn media_line(
-        &self,
-        crypto: &[SdesLine],
-        formats: &[Format<CodecKind>],
-        events: &[Format<u32>],
-        direction: Direction,
-    ) -> String {
-        let proto = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
-        let mut text = media_head(self.local.port(), proto, formats, events);
-        text.push_str("\r\n");
-        for format in formats {
-            let (name, rate) = (format.kind.name(), format.kind.clock_rate());
-            let channels = if format.kind == CodecKind::Opus { "/2" } else { "" };
-            let _ = write!(text, "a=rtpmap:{} {name}/{rate}{channels}\r\n", format.payload_type);
-            if format.kind == CodecKind::Opus {
-                let _ = write!(text, "a=fmtp:{} useinbandfec=1\r\n", format.payload_type);
-            }
-        }
-        for format in events {
-            let _ = write!(
-                text,
-                "a=rtpmap:{0} telephone-event/{1}\r\na=fmtp:{0} 0-15\r\n",
-                format.payload_type, format.kind
-            );
-        }
-        for line in crypto {
-            let _ = write!(text, "a=crypto:{}\r\n", line.format());
-        }
-        let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction_text(direction));
-        text
-    }
-
-    /// The whole description around media lines. The version rises when they changed (RFC 3264 §8).
-    fn describe(&mut self, media: String) -> String {
+    /// The whole description around our stream. The version rises when it changed (RFC 3264 §8).
+    fn describe(&mut self, media: &str) -> String {
         let family = if self.local.is_ipv4() { "IP4" } else { "IP6" };
         let ip = self.local.ip();
-        let body = format!("s=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n{media}");
+        let Others { before, after, .. } = &self.others;
+        let body = format!("s=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n{before}{media}{after}");
         if body != self.sent {
             self.version += 1;
             self.sent.clone_from(&body);
@@ -344,26 +363,42 @@ impl Session {
     }
 }
 
-fn media_head(port: u16, proto: &str, formats: &[Format<CodecKind>], events: &[Format<u32>]) -> String {
+/// Our stream, as its lines.
+fn media_lines(port: u16, proto: &str, formats: &Formats, crypto: &[SdesLine], direction: Direction) -> String {
     let mut text = format!("m=audio {port} {proto}");
-    for payload_type in
-        formats.iter().map(|format| format.payload_type).chain(events.iter().map(|format| format.payload_type))
-    {
+    let codecs = formats.codecs.iter().map(|format| format.payload_type);
+    for payload_type in codecs.chain(formats.events.iter().map(|format| format.payload_type)) {
         let _ = write!(text, " {payload_type}");
     }
+    text.push_str("\r\n");
+    for Format { payload_type, kind } in &formats.codecs {
+        let (name, rate) = (kind.name(), kind.clock_rate());
+        let channels = if *kind == CodecKind::Opus { "/2" } else { "" };
+        let _ = write!(text, "a=rtpmap:{payload_type} {name}/{rate}{channels}\r\n");
+        if *kind == CodecKind::Opus {
+            let _ = write!(text, "a=fmtp:{payload_type} useinbandfec=1\r\n");
+        }
+    }
+    for Format { payload_type, kind } in &formats.events {
+        let _ = write!(text, "a=rtpmap:{payload_type} telephone-event/{kind}\r\na=fmtp:{payload_type} 0-15\r\n");
+    }
+    for line in crypto {
+        let _ = write!(text, "a=crypto:{}\r\n", line.format());
+    }
+    let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction_text(direction));
     text
 }
 
 /// The line of ours that the peer chose, when keys were offered; an error when it chose none.
-fn chosen_crypto(stream: &Stream, offered: Vec<SdesLine>) -> Result<(Option<SdesLine>, Option<SrtpKeys>), SdpError> {
+fn chosen_crypto(stream: &Stream, offered: &[SdesLine]) -> Result<(Option<SdesLine>, Option<SrtpKeys>), SdpError> {
     if offered.is_empty() {
         return if stream.secure { Err(SdpError::NothingInCommon) } else { Ok((None, None)) };
     }
     offered
-        .into_iter()
+        .iter()
         .find_map(|ours| {
             let theirs = stream.crypto.iter().find(|theirs| theirs.tag == ours.tag && theirs.suite == ours.suite)?;
-            Some((Some(ours.clone()), Some(SrtpKeys { local: ours, remote: theirs.clone() })))
+            Some((Some(ours.clone()), Some(SrtpKeys { local: ours.clone(), remote: theirs.clone() })))
         })
         .ok_or(SdpError::NothingInCommon)
 }
@@ -398,121 +433,6 @@ fn direction_text(direction: Direction) -> &'static str {
         Direction::RecvOnly => "recvonly",
         Direction::Inactive => "inactive",
     }
-}
-
-/// One audio stream of the peer's description.
-#[derive(Debug)]
-struct Stream {
-    rtp: SocketAddr,
-    rtcp: Option<SocketAddr>,
-    rtcp_mux: bool,
-    /// What we know of its formats, in its order.
-    codecs: Vec<Format<CodecKind>>,
-    events: Vec<Format<u32>>,
-    /// As the peer sees it.
-    direction: Direction,
-    /// RTP/SAVP.
-    secure: bool,
-    crypto: Vec<SdesLine>,
-}
-
-impl Stream {
-    /// `None` when it is no RTP audio, is refused (port 0) or has no usable address.
-    fn read(description: &Description, media: &Media) -> Option<Self> {
-        let secure = match media.proto.as_str() {
-            "RTP/AVP" | "RTP/AVPF" => false,
-            "RTP/SAVP" | "RTP/SAVPF" => true,
-            _ => return None,
-        };
-        if media.media != "audio" || media.port == 0 {
-            return None;
-        }
-        let connection = media.connections.first().or(description.connection.as_ref())?;
-        let address = connection.connection_address.split('/').next()?;
-        let ip: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
-        let mut direction = own_direction(description, media);
-        if ip.is_unspecified() {
-            // The hold of RFC 2543: send nowhere.
-            direction = restrict(direction, Direction::SendOnly);
-        }
-        let (codecs, events) = formats(media);
-        Some(Self {
-            rtp: SocketAddr::new(ip, media.port),
-            rtcp: rtcp_address(media, ip),
-            rtcp_mux: media.has_attribute("rtcp-mux"),
-            codecs,
-            events,
-            direction,
-            secure,
-            crypto: media
-                .get_attribute_values("crypto")
-                .flatten()
-                .filter_map(|value| SdesLine::parse(value).ok())
-                .collect(),
-        })
-    }
-
-    /// The events that go with a codec: on its clock when there are, else at 8000 Hz. With Opus
-    /// never both, or browsers send malformed ones.
-    fn events_for(&self, codec: CodecKind) -> Option<Format<u32>> {
-        let on = |clock: u32| self.events.iter().find(|format| format.kind == clock).copied();
-        on(codec.clock_rate()).or_else(|| on(8_000))
-    }
-}
-
-fn attribute<'a>(media: &'a Media, name: &'a str) -> Option<&'a str> {
-    media.get_first_attribute_value(name).flatten()
-}
-
-/// The direction of a stream: its own, else the session's, else both ways.
-fn own_direction(description: &Description, media: &Media) -> Direction {
-    let read = |attributes: &[sdp_types::Attribute]| {
-        attributes.iter().find_map(|attribute| match attribute.attribute.as_str() {
-            "sendrecv" => Some(Direction::SendRecv),
-            "sendonly" => Some(Direction::SendOnly),
-            "recvonly" => Some(Direction::RecvOnly),
-            "inactive" => Some(Direction::Inactive),
-            _ => None,
-        })
-    };
-    read(&media.attributes).or_else(|| read(&description.attributes)).unwrap_or(Direction::SendRecv)
-}
-
-/// `a=rtcp:53020 [IN IP4 126.16.64.4]` (RFC 3605).
-fn rtcp_address(media: &Media, rtp: IpAddr) -> Option<SocketAddr> {
-    let value = attribute(media, "rtcp")?;
-    let mut words = value.split_ascii_whitespace();
-    let port = words.next()?.parse().ok()?;
-    let ip = words.nth(2).and_then(|ip| ip.parse().ok()).unwrap_or(rtp);
-    Some(SocketAddr::new(ip, port))
-}
-
-/// The formats of a stream that we know, in its order.
-fn formats(media: &Media) -> (Vec<Format<CodecKind>>, Vec<Format<u32>>) {
-    let (mut codecs, mut events) = (Vec::new(), Vec::new());
-    for payload_type in
-        media.fmt.split_ascii_whitespace().filter_map(|text| text.parse::<u8>().ok()).filter(|pt| *pt < 128)
-    {
-        let map = media.get_attribute_values("rtpmap").flatten().find_map(|value| {
-            let (number, encoding) = value.trim().split_once(' ')?;
-            (number.parse() == Ok(payload_type)).then(|| encoding.trim())
-        });
-        let Some(encoding) = map else {
-            codecs.extend(CodecKind::from_static_payload_type(payload_type).map(|kind| Format { payload_type, kind }));
-            continue;
-        };
-        let mut parts = encoding.split('/');
-        let (Some(name), Some(clock)) = (parts.next(), parts.next().and_then(|clock| clock.trim().parse::<u32>().ok()))
-        else {
-            continue;
-        };
-        if name.eq_ignore_ascii_case("telephone-event") {
-            events.push(Format { payload_type, kind: clock });
-        } else if let Some(kind) = CodecKind::from_name(name).filter(|kind| kind.clock_rate() == clock) {
-            codecs.push(Format { payload_type, kind });
-        }
-    }
-    (codecs, events)
 }
 
 #[cfg(test)]

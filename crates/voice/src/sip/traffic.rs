@@ -78,7 +78,7 @@ impl Endpoint {
             let dialog = &held.leg.dialog;
             request.to_tag() == Some(dialog.local_tag.as_str())
                 && request.call_id() == dialog.call_id
-                && (dialog.remote_tag.is_empty() || request.from_tag() == dialog.remote_tag)
+                && held.leg.knows(request.from_tag())
         });
         let Some(key) = key.filter(|_| known) else {
             return self.refuse(&request, &flow, 481, |draft| draft);

@@ -1,6 +1,7 @@
 //! A leg that calls: our INVITE, hop after hop, until one peer answers (RFC 3261 §13.2).
 //!
-//! A hop that is silent, broken or full is left for the next one. The first 2xx wins; any other gets
+//! A hop that is silent, broken or full is left for the next one, unless its phone has rung. What its phones say before the answer is
+//! kept apart in [`forks`](super::forks). The first 2xx wins; any other gets
 //! an ACK and a BYE. A CANCEL waits for the first sign of life and may lose the race against a 2xx,
 //! which is then hung up.
 
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::forks::{Early, Fork};
 use super::{Action, Cx, Login, Phase, Purpose, SDP, SipLeg, q850};
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEvent};
@@ -61,12 +63,17 @@ pub(crate) struct Caller {
     seq: u32,
     /// The hop has said something.
     alive: bool,
+    /// The hop has reached a phone, so no other is tried.
+    reached: bool,
     rung: bool,
     early: bool,
     redirects: u8,
     /// A 422 has been obeyed.
     stretched: bool,
-    rseq: Option<u32>,
+    /// How far the early dialog is that the leg speaks in now.
+    pub(super) now: Early,
+    /// The others that the INVITE made.
+    pub(super) forks: Vec<Fork>,
     ring_until: i64,
     silent_until: i64,
     /// The CANCEL has been sent.
@@ -86,11 +93,13 @@ impl Caller {
             branch: String::new(),
             seq: 0,
             alive: false,
+            reached: false,
             rung: false,
             early: false,
             redirects: 0,
             stretched: false,
-            rseq: None,
+            now: Early::default(),
+            forks: Vec::new(),
             ring_until,
             silent_until: NEVER,
             cancelled: false,
@@ -119,8 +128,7 @@ impl SipLeg {
         let Some(caller) = self.caller.as_mut() else {
             return;
         };
-        caller.alive = false;
-        caller.rseq = None;
+        (caller.alive, caller.reached) = (false, false);
         caller.silent_until = NEVER;
         if let Some(hop) = caller.hops.pop_front() {
             caller.hop = Some(hop.clone());
@@ -158,16 +166,28 @@ impl SipLeg {
         let Some(caller) = self.caller.as_mut() else {
             return;
         };
+        if !caller.hops.is_empty() {
+            caller.silent_until = cx.now + SILENT_HOP_MS;
+        }
+        self.dialog.path = path;
+        self.session.relocate(media);
+        self.invite_afresh(cx);
+    }
+
+    /// Sends the INVITE as the first of its hop: what early dialogs said went with them.
+    fn invite_afresh(&mut self, cx: &mut Cx<'_>) {
+        let Some(caller) = self.caller.as_mut() else {
+            return;
+        };
         if let Some(hop) = &caller.hop {
             self.dialog.target.clone_from(&hop.uri);
             self.dialog.routes.clone_from(&hop.routes);
         }
-        if !caller.hops.is_empty() {
-            caller.silent_until = cx.now + SILENT_HOP_MS;
-        }
+        caller.now = Early::default();
+        caller.forks.clear();
         self.dialog.remote_tag.clear();
-        self.dialog.path = path;
-        self.session.relocate(media);
+        self.dialog.remote_seq = None;
+        self.session.restart();
         self.invite(cx);
     }
 
@@ -224,16 +244,17 @@ impl SipLeg {
 
     /// Ringing, early media, reliable progress.
     fn progress(&mut self, response: &Message, cx: &mut Cx<'_>) {
+        if response.to_tag().is_some_and(|tag| !self.turn_to(tag)) {
+            return;
+        }
         let Some(caller) = self.caller.as_mut() else {
             return;
         };
         let rseq = response.number(Name::RSeq).filter(|_| response.lists(Name::Require, "100rel"));
         if let Some(rseq) = rseq {
-            // Out of order or repeated: not ours to acknowledge (RFC 3262 §4).
-            if caller.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
+            if !caller.now.takes(rseq) {
                 return;
             }
-            caller.rseq = Some(rseq);
             let rack = format!("{rseq} {} INVITE", caller.seq);
             self.dialog.answered(response);
             self.send(Purpose::Prack(rack), cx);
@@ -243,10 +264,13 @@ impl SipLeg {
         let Some(caller) = self.caller.as_mut() else {
             return;
         };
+        caller.reached |= response.code() / 10 == 18;
+        let settled = caller.now.answered;
         if response.code() == 180 && !std::mem::replace(&mut caller.rung, true) {
             cx.event(LegEvent::Ringing);
         }
-        if !response.body_is(SDP)
+        if settled
+            || !response.body_is(SDP)
             || self.session.is_repeated(&response.body)
             || self.session.accept_answer(&response.body).is_err()
         {
@@ -255,10 +279,11 @@ impl SipLeg {
         if let Some(remote) = self.session.remote() {
             cx.out.push(Action::Media(Box::new(remote.clone())));
         }
-        if let Some(caller) = self.caller.as_mut()
-            && !std::mem::replace(&mut caller.early, true)
-        {
-            cx.event(LegEvent::EarlyMedia);
+        if let Some(caller) = self.caller.as_mut() {
+            caller.now.answered = rseq.is_some();
+            if !std::mem::replace(&mut caller.early, true) {
+                cx.event(LegEvent::EarlyMedia);
+            }
         }
     }
 
@@ -282,6 +307,7 @@ impl SipLeg {
         }
         let seq = caller.seq;
         (caller.ring_until, caller.silent_until) = (NEVER, NEVER);
+        let (settled, forked) = self.turn_to_winner(response.to_tag().unwrap_or_default());
         self.dialog.answered(response);
         self.peer_allows_update = response.lists(Name::Allow, "UPDATE");
         self.timer.accepted(response, cx.now);
@@ -289,7 +315,7 @@ impl SipLeg {
             login.accepted();
         }
         let branch = cx.branch();
-        let ack = self.dialog.request_numbered(Method::Ack, &branch, seq).field("User-Agent", cx.agent).finish();
+        let ack = self.acknowledging(&branch, seq, cx).finish();
         let to = self.dialog.destination();
         if let Some(caller) = self.caller.as_mut() {
             caller.ack = Some((ack.clone(), to.clone()));
@@ -297,12 +323,13 @@ impl SipLeg {
             caller.ring_until = cx.now + TIMEOUT_MS;
         }
         cx.out.push(Action::Send { bytes: ack, flow: to });
-        let fresh = response.body_is(SDP) && !self.session.is_repeated(&response.body);
+        // After an answer in a reliable response another says nothing new (RFC 3262 §5, RFC 6337 §2.1).
+        let fresh = !settled && response.body_is(SDP) && !self.session.is_repeated(&response.body);
         let agreed =
             if fresh { self.session.accept_answer(&response.body).is_ok() } else { self.session.remote().is_some() };
         self.phase = Phase::Talking;
         if agreed {
-            self.established(fresh, cx);
+            self.established(fresh || forked, cx);
         } else {
             self.hangup(Cause::MediaIncompatible, cx);
         }
@@ -314,27 +341,30 @@ impl SipLeg {
         if let (401 | 407, Some(login)) = (code, self.login.as_mut())
             && login.challenged(response)
         {
-            return self.invite(cx);
+            return self.invite_afresh(cx);
         }
         // A phone that speaks nothing but SRTP refuses a plain offer (RFC 3261 §21.4.26, RFC 4568 §7.1.2).
         if matches!(code, 415 | 488 | 606) && self.session.refused() {
-            self.dialog.remote_tag.clear();
-            return self.invite(cx);
+            return self.invite_afresh(cx);
         }
         let Some(caller) = self.caller.as_mut() else {
             return;
         };
         if code == 422 && !std::mem::replace(&mut caller.stretched, true) {
             self.timer.refused(response);
-            return self.invite(cx);
+            return self.invite_afresh(cx);
         }
         caller.failure = Some((code, q850(response)));
         if (300..400).contains(&code) {
             self.redirected(response);
             return self.start(cx);
         }
-        if matches!(code, 408 | 500 | 502..=504) {
-            return self.fail_over(cx);
+        match code {
+            _ if caller.reached => {}
+            503 => return self.fail_over(cx),
+            // It works, though not for this call.
+            408 | 500 | 502 | 504 => return self.start(cx),
+            _ => {}
         }
         caller.hops.clear();
         self.start(cx);

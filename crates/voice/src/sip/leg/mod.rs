@@ -6,6 +6,7 @@
 
 mod callee;
 mod caller;
+mod forks;
 mod reliable;
 mod talk;
 mod transfer;
@@ -162,12 +163,14 @@ pub(crate) struct Login {
     count: u32,
     /// Challenges answered in a row without success.
     tries: u8,
+    /// The field that signed our last INVITE: its ACK carries the same (RFC 3261 §22.1).
+    invite: Option<(&'static str, String)>,
 }
 
 impl Login {
     /// Credentials that have not been asked for.
     pub(crate) fn new(user: String, password: Secret) -> Self {
-        Self { user, password, challenge: None, count: 0, tries: 0 }
+        Self { user, password, challenge: None, count: 0, tries: 0, invite: None }
     }
 
     /// Takes a 401 or 407; false when there is nothing to answer it with, or it has been answered before.
@@ -198,7 +201,12 @@ impl Login {
         self.count += 1;
         let request = Answering { method: method.as_str(), uri, body, count: self.count, cnonce };
         let name = if *proxy { "Proxy-Authorization" } else { "Authorization" };
-        draft.field(name, challenge.answer(&self.user, &self.password, &request))
+        let answer = challenge.answer(&self.user, &self.password, &request);
+        let draft = draft.field(name, &answer);
+        if method == Method::Invite {
+            self.invite = Some((name, answer));
+        }
+        draft
     }
 }
 
@@ -300,6 +308,7 @@ impl SipLeg {
 
     /// A request of the peer inside the dialog, other than ACK and CANCEL.
     pub(crate) fn request(&mut self, request: &Message, tx: &Arc<str>, flow: &Flow, cx: &mut Cx<'_>) {
+        self.turn_to(request.from_tag());
         if !self.dialog.take_seq(request) {
             return self.status(request, tx, flow, 500, cx);
         }
@@ -516,6 +525,15 @@ impl SipLeg {
         }
         let bytes = draft.finish_with(&body.0, body.1.as_bytes());
         cx.out.push(Action::Request { method, branch, bytes, flow: self.dialog.destination(), purpose });
+    }
+
+    /// Begins the ACK of a 2xx to an INVITE of ours.
+    fn acknowledging(&self, branch: &str, seq: u32, cx: &Cx<'_>) -> Draft {
+        let draft = self.dialog.request_numbered(Method::Ack, branch, seq).field("User-Agent", cx.agent);
+        match self.login.as_ref().and_then(|login| login.invite.as_ref()) {
+            Some((name, value)) => draft.field(name, value),
+            None => draft,
+        }
     }
 
     /// The fields of an INVITE or UPDATE inside the dialog.

@@ -89,7 +89,7 @@ impl SipLeg {
             respond(tx, 415, draft, cx);
             return None;
         } else if invite {
-            (self.session.offer(), true)
+            (self.session.offer_anew(), true)
         } else {
             (String::new(), false)
         };
@@ -129,7 +129,7 @@ impl SipLeg {
             let seq = response.cseq().map_or(0, |(seq, _)| seq);
             self.dialog.retarget(response);
             let branch = cx.branch();
-            let ack = self.dialog.request_numbered(Method::Ack, &branch, seq).field("User-Agent", cx.agent);
+            let ack = self.acknowledging(&branch, seq, cx);
             cx.out.push(Action::Send { bytes: ack.finish(), flow: self.dialog.destination() });
         }
         self.refreshed(response, cx);

@@ -1,10 +1,11 @@
 //! Legs without a network: messages in, actions out, time as a number.
 
+mod early;
+
 use std::sync::Arc;
 
 use kernel::Ids;
 use media::codec::CodecKind;
-use media::srtp::Keys;
 use proptest::prelude::*;
 
 use super::{Action, Caller, Cx, Hop, HopAddress, Purpose, SipLeg};
@@ -34,7 +35,7 @@ fn path() -> Path {
 
 fn session() -> Session {
     let local = "10.0.0.1:10000".parse().unwrap();
-    Session::new(local, 1, CodecKind::ALL.to_vec(), Protection::AsOffered, [Keys([1; 30]), Keys([2; 30])])
+    Session::new(local, 1, CodecKind::ALL.to_vec(), Protection::AsOffered, Ids::seeded(2))
 }
 
 /// A leg, a clock and what the leg asked for last.
@@ -108,9 +109,14 @@ impl Bench {
 
     /// The peer's response to a request of ours.
     fn respond(&mut self, sent: &(Message, String, Purpose), code: u16, fields: &str, body: &str) {
+        self.respond_as("peer", sent, code, fields, body);
+    }
+
+    /// The response of a phone with its own tag.
+    fn respond_as(&mut self, tag: &str, sent: &(Message, String, Purpose), code: u16, fields: &str, body: &str) {
         let (request, branch, purpose) = sent;
         let to = request.field(Name::To).unwrap();
-        let tag = if request.to_tag().is_some() || code == 100 { "" } else { ";tag=peer" };
+        let tag = if request.to_tag().is_some() || code == 100 { String::new() } else { format!(";tag={tag}") };
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         let text = format!(
             "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
@@ -127,14 +133,24 @@ impl Bench {
 
     /// A request of the peer's inside the dialog.
     fn ask(&mut self, method: Method, seq: u32, fields: &str, body: &str) {
-        let request = self.inside(method, seq, fields, body);
+        let tag = self.leg.dialog.remote_tag.clone();
+        self.ask_as(&tag, method, seq, fields, body);
+    }
+
+    /// A request of one of the peers.
+    fn ask_as(&mut self, tag: &str, method: Method, seq: u32, fields: &str, body: &str) {
+        let request = self.inside_as(tag, method, seq, fields, body);
         let tx: Arc<str> = format!("tx {seq}").into();
         self.step(|leg, cx| leg.request(&request, &tx, &flow(), cx));
     }
 
     fn inside(&self, method: Method, seq: u32, fields: &str, body: &str) -> Message {
+        self.inside_as(&self.leg.dialog.remote_tag, method, seq, fields, body)
+    }
+
+    fn inside_as(&self, theirs: &str, method: Method, seq: u32, fields: &str, body: &str) -> Message {
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        let (ours, theirs) = (&self.leg.dialog.local_tag, &self.leg.dialog.remote_tag);
+        let ours = &self.leg.dialog.local_tag;
         let method = method.as_str();
         let text = format!(
             "{method} sip:x@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKin{seq}\r\nFrom: <sip:p@h>;tag={theirs}\r\n\
@@ -163,7 +179,11 @@ fn calling_with(session: Session, hops: &[&str]) -> Bench {
         "INVITE sip:x@h SIP/2.0\r\nFrom: <sip:us@h>;tag=ours\r\nTo: <sip:p@h>\r\nCall-ID: c\r\nCSeq: 0 INVITE\r\n\r\n";
     let dialog = Dialog::of_invite(&Message::parse(invite.as_bytes()).unwrap(), path());
     let caller = Caller::new(hops.iter().map(|host| hop(host)).collect(), Vec::new(), 60_000);
-    let leg = SipLeg::calling(dialog, session, caller, None);
+    start(SipLeg::calling(dialog, session, caller, None))
+}
+
+/// Runs a leg that calls up to its first INVITE.
+fn start(leg: SipLeg) -> Bench {
     let mut bench = Bench { leg, now: 0, ids: Ids::seeded(1), out: Vec::new(), ends: Vec::new() };
     bench.step(SipLeg::start);
     dialled(&mut bench);
@@ -245,7 +265,7 @@ fn a_phone_that_refuses_plain_rtp_is_offered_srtp_once() {
         1,
         CodecKind::ALL.to_vec(),
         Protection::AsNeeded,
-        [Keys([1; 30]), Keys([2; 30])],
+        Ids::seeded(2),
     );
     let mut bench = calling_with(session, &["a"]);
     let plain = bench.sent(Method::Invite).unwrap();

@@ -6,7 +6,7 @@ use super::*;
 
 fn session(protection: Protection) -> Session {
     let codecs = vec![Pcmu, Pcma, G722, Opus];
-    Session::new("10.0.0.1:10000".parse().unwrap(), 7, codecs, protection, [Keys([1; 30]), Keys([2; 30])])
+    Session::new("10.0.0.1:10000".parse().unwrap(), 7, codecs, protection, Ids::seeded(7))
 }
 
 fn offer(proto: &str, formats: &str, attributes: &str) -> String {
@@ -128,13 +128,28 @@ fn srtp_is_answered_on_the_line_that_we_know() {
     let mut session = session(Protection::AsOffered);
     let answer = session.answer(offer("RTP/SAVP", "0", &lines).as_bytes()).unwrap();
     assert!(answer.contains("m=audio 10000 RTP/SAVP 0\r\n"));
-    assert!(answer.contains(&crypto(2, Suite::AesCm128HmacSha1_32, 1)), "{answer}");
+    let [ours] = &own_lines(&answer)[..] else { panic!("{answer}") };
+    assert_eq!((ours.tag, ours.suite), (2, Suite::AesCm128HmacSha1_32));
     let keys = session.remote().unwrap().srtp.clone().unwrap();
-    assert_eq!((keys.local.keys, keys.remote.keys), (Keys([1; 30]), Keys([5; 30])));
+    assert_eq!((&keys.local, &keys.remote.keys), (ours, &Keys([5; 30])));
     // A refresh of the peer's keeps our key.
     let again = session.answer(offer("RTP/SAVP", "0", &crypto(2, Suite::AesCm128HmacSha1_32, 9)).as_bytes()).unwrap();
-    assert!(again.contains(&crypto(2, Suite::AesCm128HmacSha1_32, 1)));
-    assert!(session.offer().contains(&crypto(2, Suite::AesCm128HmacSha1_32, 1)), "and so does ours");
+    assert_eq!(own_lines(&again)[0], *ours);
+    assert_eq!(own_lines(&session.offer()), [ours.clone()], "and so does ours");
+    // Another suite gets another key, and so does the first one when it comes back: each has protected packets.
+    let mut seen = vec![ours.keys.clone()];
+    for suite in [Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32] {
+        let other = session.answer(offer("RTP/SAVP", "0", &crypto(1, suite, 9)).as_bytes()).unwrap();
+        let fresh = own_lines(&other)[0].keys.clone();
+        assert!(!seen.contains(&fresh));
+        seen.push(fresh);
+    }
+}
+
+/// The crypto lines of a description.
+fn own_lines(description: &str) -> Vec<SdesLine> {
+    let values = description.lines().filter_map(|line| line.strip_prefix("a=crypto:"));
+    values.map(|value| SdesLine::parse(value).unwrap()).collect()
 }
 
 #[test]
@@ -142,7 +157,9 @@ fn srtp_that_is_required_is_offered_and_nothing_else_is_taken() {
     let mut session = session(Protection::Required);
     assert_eq!(session.answer(offer("RTP/AVP", "0", "").as_bytes()), Err(SdpError::NothingInCommon));
     let ours = session.offer();
-    assert!(ours.contains("RTP/SAVP") && ours.contains(&crypto(1, Suite::AesCm128HmacSha1_80, 1)));
+    let lines = own_lines(&ours);
+    assert!(ours.contains("RTP/SAVP") && lines[0].keys != lines[1].keys);
+    assert_eq!(session.offer(), ours, "the same again");
     let plain = offer("RTP/AVP", "0", "");
     assert_eq!(session.accept_answer(plain.as_bytes()), Err(SdpError::NothingInCommon));
     let wrong = offer("RTP/SAVP", "0", &crypto(1, Suite::AesCm128HmacSha1_32, 9));
@@ -150,7 +167,10 @@ fn srtp_that_is_required_is_offered_and_nothing_else_is_taken() {
     let right = offer("RTP/SAVP", "0", &crypto(2, Suite::AesCm128HmacSha1_32, 9));
     session.accept_answer(right.as_bytes()).unwrap();
     let keys = session.remote().unwrap().srtp.clone().unwrap();
-    assert_eq!((keys.local.keys, keys.remote.keys), (Keys([2; 30]), Keys([9; 30])));
+    assert_eq!((keys.local.keys, keys.remote.keys), (lines[1].keys.clone(), Keys([9; 30])));
+    // The next phone is not told the key of the last.
+    session.restart();
+    assert!(own_lines(&session.offer()).iter().all(|line| !lines.contains(line)));
     // Keys on plain RTP are taken too: some phones offer them so.
     let mut open = self::session(Protection::AsOffered);
     let answer = open.answer(offer("RTP/AVP", "0", &crypto(1, Suite::AesCm128HmacSha1_80, 3)).as_bytes()).unwrap();
@@ -192,4 +212,92 @@ fn the_codec_in_use_stays_when_it_is_offered_again() {
     session.answer(offer("RTP/AVP", "9", "").as_bytes()).unwrap();
     assert_eq!(session.remote().unwrap().codec, G722);
     assert!(session.is_repeated(offer("RTP/AVP", "9", "").as_bytes()));
+}
+
+#[test]
+fn each_answer_to_an_offer_is_judged_by_the_offer() {
+    let mut session = session(Protection::Required);
+    let ours = own_lines(&session.offer());
+    for (codec, format, line) in [(Pcmu, "0", 0), (Pcma, "8", 1), (G722, "9", 0)] {
+        let answer = offer("RTP/SAVP", format, &crypto(line + 1, ours[line as usize].suite, 9));
+        session.accept_answer(answer.as_bytes()).unwrap();
+        assert_eq!(session.remote().unwrap().codec, codec);
+        let mut fork = session.fork();
+        assert!(fork.remote().is_none());
+        fork.accept_answer(answer.as_bytes()).unwrap();
+        assert_eq!(fork.remote().unwrap().codec, codec);
+    }
+    session.restart();
+    assert_eq!(session.accept_answer(b"v=0\r\n"), Err(SdpError::NothingInCommon));
+}
+
+#[test]
+fn later_descriptions_name_the_refused_streams_in_their_places() {
+    let mut session = session(Protection::AsOffered);
+    let video = "m=video 9078 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n";
+    let both = offer("RTP/AVP", "0", "").replace("m=audio", &format!("{video}m=audio")) + "m=text 7 RTP/AVP 99\r\n";
+    let streams =
+        |text: &str| text.lines().filter(|line| line.starts_with("m=")).map(str::to_owned).collect::<Vec<_>>();
+    let expected = ["m=video 0 RTP/AVP 96", "m=audio 10000 RTP/AVP 0", "m=text 0 RTP/AVP 99"];
+    assert_eq!(streams(&session.answer(both.as_bytes()).unwrap()), expected);
+    session.hold(true);
+    assert_eq!(streams(&session.offer()), expected);
+    let answer = offer("RTP/AVP", "0", "a=recvonly\r\n").replace("m=audio", "m=video 0 RTP/AVP 96\r\nm=audio");
+    session.accept_answer(answer.as_bytes()).unwrap();
+    assert_eq!(session.remote().unwrap().direction, Direction::SendOnly);
+    let misplaced = offer("RTP/AVP", "0", "");
+    assert_eq!(session.accept_answer(misplaced.as_bytes()), Err(SdpError::NothingInCommon));
+}
+
+#[test]
+fn a_peer_that_asks_for_an_offer_gets_everything_under_the_numbers_it_knows() {
+    let mut session = session(Protection::AsOffered);
+    let theirs = "a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 telephone-event/8000\r\n";
+    session.answer(offer("RTP/AVP", "8 111 96", theirs).as_bytes()).unwrap();
+    assert!(session.offer().contains("m=audio 10000 RTP/AVP 8 96\r\n"), "ours keeps to what is in use");
+    let full = session.offer_anew();
+    assert!(full.contains("m=audio 10000 RTP/AVP 8 0 9 111 96 102\r\n"), "{full}");
+    // The peer takes another one.
+    session.accept_answer(offer("RTP/AVP", "111", "a=rtpmap:111 opus/48000/2\r\n").as_bytes()).unwrap();
+    let remote = session.remote().unwrap();
+    assert_eq!((remote.codec, remote.payload_in), (Opus, 111));
+    // A number that meant something is not given away, even when ours is the same.
+    let mut speex = self::session(Protection::AsOffered);
+    speex.answer(offer("RTP/AVP", "0 96", "a=rtpmap:96 speex/16000\r\n").as_bytes()).unwrap();
+    assert!(speex.offer_anew().contains("m=audio 10000 RTP/AVP 0 8 9 97 101 102\r\n"), "{}", speex.offer_anew());
+    speex.answer(offer("RTP/AVP", "0", "").as_bytes()).unwrap();
+    assert!(speex.offer_anew().contains("RTP/AVP 0 8 9 97 101 102\r\n"), "nor later");
+}
+
+#[test]
+fn an_address_of_the_other_family_is_out_of_reach() {
+    let mut session = session(Protection::AsOffered);
+    let six = offer("RTP/AVP", "0", "").replace("IP4 192.0.2.1", "IP6 2001:db8::9");
+    assert_eq!(session.answer(six.as_bytes()), Err(SdpError::NothingInCommon));
+    session.offer();
+    assert_eq!(session.accept_answer(six.as_bytes()), Err(SdpError::NothingInCommon));
+    // Of two streams the one that can be reached is taken.
+    let second = six + "m=audio 6000 RTP/AVP 8\r\nc=IN IP4 192.0.2.1\r\n";
+    let answer = session.answer(second.as_bytes()).unwrap();
+    assert!(answer.contains("m=audio 0 RTP/AVP 0\r\nm=audio 10000 RTP/AVP 8\r\n"), "{answer}");
+    assert_eq!(session.remote().unwrap().rtp, "192.0.2.1:6000".parse().unwrap());
+}
+
+#[test]
+fn who_is_held_and_sends_nothing_does_not_hold_us() {
+    let mut session = session(Protection::AsOffered);
+    session.answer(offer("RTP/AVP", "0", "").as_bytes()).unwrap();
+    let inactive = offer("RTP/AVP", "0", "a=inactive\r\n");
+    session.hold(true);
+    session.offer();
+    session.accept_answer(inactive.as_bytes()).unwrap();
+    assert!(!session.is_held(), "it was told to listen");
+    session.hold(false);
+    session.offer();
+    session.accept_answer(inactive.as_bytes()).unwrap();
+    assert!(session.is_held(), "it was asked to talk");
+    session.hold(true);
+    session.offer();
+    session.accept_answer(inactive.as_bytes()).unwrap();
+    assert!(session.is_held(), "and still does not");
 }
