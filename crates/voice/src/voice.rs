@@ -238,8 +238,6 @@ pub struct Incoming {
     pub source: Source,
     /// SIP Call-ID.
     pub call_id: String,
-    /// The dialog that this call is to replace (RFC 3891): a leg of ours, when we have it.
-    pub replaces: Option<LegId>,
 }
 
 impl Incoming {

@@ -212,7 +212,6 @@ impl Stage {
             to_domain: "127.0.0.1".into(),
             source,
             call_id: "call-id".into(),
-            replaces: None,
         };
         self.incoming.send(incoming).await.unwrap();
         far

@@ -149,9 +149,9 @@ impl MediaLeg {
         self.0.order(Order::SendDtmf(digits.into(), play));
     }
 
-    /// Passes a key that came by signalling (INFO) on to the bridged leg.
-    pub fn relay_digit(&self, symbol: char, duration_ms: u32) {
-        self.0.order(Order::RelayDigit(symbol, duration_ms));
+    /// A key came by signalling (INFO): it is told, and passed on to the bridged leg, unless the same press comes as an RFC 4733 event too.
+    pub fn digit(&self, symbol: char, duration_ms: u32) {
+        self.0.order(Order::Digit(symbol, duration_ms));
     }
 
     /// See [`crate::leg::Leg::record`].

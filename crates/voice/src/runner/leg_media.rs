@@ -31,7 +31,7 @@ const COMFORT_AFTER_US: u64 = 400_000;
 const FIRST_REPORT_US: u64 = 1_000_000;
 /// And by at most this much more, so that legs do not report all at once.
 const REPORT_SPREAD_US: u64 = 4_000_000;
-/// An in-band key that follows an event so closely is the same press, heard twice.
+/// A key that comes by two ways so close together is one press: some phones send each by RFC 4733 and INFO, or as a tone too.
 const SAME_PRESS_US: u64 = 1_000_000;
 /// Room for the largest packet that we make ourselves.
 pub(super) const PACKET_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES + MAX_OVERHEAD_BYTES;
@@ -70,9 +70,19 @@ pub(super) struct LegMedia {
     detects_inband: bool,
     detector: Option<Box<Detector>>,
     recording: Option<Box<Recording>>,
-    last_event_us: Option<u64>,
+    /// The last key that was told: its way, itself, and when.
+    last_key: Option<(KeyWay, char, u64)>,
     established: Option<Established>,
     next_report_us: u64,
+}
+
+/// By which way a key press came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyWay {
+    /// RFC 4733.
+    Event,
+    /// INFO.
+    Signalling,
 }
 
 #[derive(Clone, Copy)]
@@ -103,7 +113,7 @@ impl LegMedia {
             detects_inband: false,
             detector: None,
             recording: None,
-            last_event_us: None,
+            last_key: None,
             established: None,
             next_report_us: 0,
         }
@@ -135,11 +145,17 @@ impl LegMedia {
         }
     }
 
-    /// Tells of a key press.
-    pub(super) fn pressed(&mut self, now_us: u64, digit: Digit, post: &mut Post) {
-        self.last_event_us = Some(now_us);
-        let event = LegEvent::Dtmf { symbol: digit.symbol, duration_ms: digit.duration_ms };
-        post.tell(&self.events, event);
+    /// Tells of a key press; false when it has come by another way just now.
+    pub(super) fn pressed(&mut self, now_us: u64, way: KeyWay, digit: Digit, post: &mut Post) -> bool {
+        let is_same = |(last, symbol, at_us): (KeyWay, char, u64)| {
+            last != way && symbol == digit.symbol && now_us.saturating_sub(at_us) < SAME_PRESS_US
+        };
+        if self.last_key.is_some_and(is_same) {
+            return false;
+        }
+        self.last_key = Some((way, digit.symbol, now_us));
+        post.tell(&self.events, LegEvent::Dtmf { symbol: digit.symbol, duration_ms: digit.duration_ms });
+        true
     }
 
     /// The first half of a tick: decodes what was heard. A key press by event whose end was lost is given back, for the peer's sake.
@@ -154,8 +170,8 @@ impl LegMedia {
                 Some(Change::Silence) => bench.post.tell(&self.events, LegEvent::Silence),
                 None => {}
             }
-            let heard_as_event = |at| now_us.saturating_sub(at) < SAME_PRESS_US;
-            if let Some(digit) = inband.filter(|_| !self.last_event_us.is_some_and(heard_as_event)) {
+            let is_same = |(_, _, at_us)| now_us.saturating_sub(at_us) < SAME_PRESS_US;
+            if let Some(digit) = inband.filter(|_| !self.last_key.is_some_and(is_same)) {
                 let event = LegEvent::Dtmf { symbol: digit.symbol, duration_ms: digit.duration_ms };
                 bench.post.tell(&self.events, event);
             }

@@ -46,8 +46,8 @@ pub(super) enum Order {
     Play(PlayId, Playable, PlayMode),
     StopPlay,
     SendDtmf(Box<str>, PlayId),
-    /// A key that came by signalling: pass it to the bridged leg.
-    RelayDigit(char, u32),
+    /// A key that came by signalling.
+    Digit(char, u32),
     Bridge {
         this: Arc<Handle>,
         other: Arc<Handle>,

@@ -13,7 +13,7 @@ use super::bench::{Bench, Post};
 use super::comfort::Comfort;
 use super::handle::LegKey;
 use super::identity::Identity;
-use super::leg_media::{LegMedia, PeerView};
+use super::leg_media::{KeyWay, LegMedia, PeerView};
 use super::line::{Heard, Wire};
 use super::mailbox::Order;
 use super::recorder::RecorderFeed;
@@ -174,9 +174,8 @@ impl Patchbay {
             Order::Record(command) => leg.record(command, &mut self.recorder),
             Order::ListenSilence(after_ms) => leg.listen_silence(after_ms),
             Order::InbandDtmf(on) => leg.inband_dtmf(on),
-            Order::RelayDigit(symbol, duration_ms) => {
-                let digit = Digit { symbol, duration_ms };
-                self.press_at_peer(now_us, slot, digit);
+            Order::Digit(symbol, duration_ms) => {
+                self.pressed(now_us, slot, KeyWay::Signalling, Some(Digit { symbol, duration_ms }));
             }
             Order::Unbridge => {
                 leg.awaits = None;
@@ -227,7 +226,7 @@ impl Patchbay {
                 {
                     leg.leave_out(buffer.get(..len).unwrap_or_default());
                 }
-                self.pressed(now_us, slot, digit);
+                self.pressed(now_us, slot, KeyWay::Event, digit);
             }
         }
     }
@@ -291,7 +290,7 @@ impl Patchbay {
                 break;
             };
             let digit = self.with_leg(now_us, slot, wire, |leg, bench| leg.listen(bench));
-            self.pressed(now_us, slot, digit.flatten());
+            self.pressed(now_us, slot, KeyWay::Event, digit.flatten());
         }
         for index in 0..self.active.len() {
             let Some(&slot) = self.active.get(index) else {
@@ -338,11 +337,11 @@ impl Patchbay {
     }
 
     /// A key press, if there is one, is told and made again for the peer. A key that is held needs ticks: its end may be lost.
-    fn pressed(&mut self, now_us: u64, slot: usize, digit: Option<Digit>) {
-        if let Some(digit) = digit {
-            if let Some(Some(leg)) = self.legs.get_mut(slot) {
-                leg.pressed(now_us, digit, &mut self.post);
-            }
+    fn pressed(&mut self, now_us: u64, slot: usize, way: KeyWay, digit: Option<Digit>) {
+        if let Some(digit) = digit
+            && let Some(Some(leg)) = self.legs.get_mut(slot)
+            && leg.pressed(now_us, way, digit, &mut self.post)
+        {
             self.press_at_peer(now_us, slot, digit);
         }
         self.settle(now_us, slot);

@@ -85,7 +85,7 @@ fn take(stage: &mut Stage, phones: &mut [Phone], directory: &std::path::Path, st
         Step::Dial(leg) => stage.order(&phones[leg], Order::SendDtmf("12w3".into(), 2)),
         Step::Relay(leg) => {
             let Digit { symbol, duration_ms } = Digit { symbol: '8', duration_ms: 160 };
-            stage.order(&phones[leg], Order::RelayDigit(symbol, duration_ms));
+            stage.order(&phones[leg], Order::Digit(symbol, duration_ms));
         }
         Step::Listen(leg, on) => {
             stage.order(&phones[leg], Order::ListenSilence(on.then_some(200)));

@@ -204,6 +204,40 @@ fn a_leg_on_hold_is_sent_nothing_and_its_peer_hears_music() {
 }
 
 #[test]
+fn a_press_that_comes_by_event_and_by_info_is_one() {
+    let (mut stage, mut alice, _) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
+    stage.talk(&mut alice, 5, quiet);
+    let press = |stage: &mut Stage, alice: &mut Phone, info_first: bool| {
+        let info = Order::Digit('5', 160);
+        if info_first {
+            stage.order(alice, info);
+            for datagram in alice.key(5) {
+                stage.deliver(alice.slot, alice.address, &datagram);
+                stage.pass(20);
+            }
+        } else {
+            for datagram in alice.key(5) {
+                stage.deliver(alice.slot, alice.address, &datagram);
+                stage.pass(20);
+            }
+            stage.order(alice, info);
+        }
+        stage.told().len()
+    };
+    for info_first in [true, false, false, true] {
+        stage.talk(&mut alice, 5, quiet);
+        assert_eq!(press(&mut stage, &mut alice, info_first), 1, "{info_first}");
+    }
+    // Two by the same way are two, and so are two that are far apart.
+    stage.order(&alice, Order::Digit('7', 160));
+    stage.order(&alice, Order::Digit('7', 160));
+    assert_eq!(stage.told().len(), 2);
+    stage.order(&alice, Order::Digit('5', 160));
+    stage.pass(1_100);
+    assert_eq!(press(&mut stage, &mut alice, false), 2);
+}
+
+#[test]
 fn one_press_is_one_digit_here_and_one_new_event_there() {
     let (mut stage, mut alice, mut bob) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
     stage.talk(&mut alice, 5, quiet);

@@ -138,7 +138,7 @@ impl State {
             | Order::Open(_)
             | Order::Remote(_)
             | Order::Established
-            | Order::RelayDigit(..)
+            | Order::Digit(..)
             | Order::BridgeStill { .. }
             | Order::Depart { .. }
             | Order::Close => return None,

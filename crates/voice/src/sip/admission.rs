@@ -19,7 +19,7 @@ use super::message::{Draft, Message, Method, Name};
 use super::registrar::{self, Applied, MIN_EXPIRES_S, Refusal, Registration};
 use super::sdp::{Protection, Session};
 use super::session_timer::MIN_INTERVAL_S;
-use super::uri::{self, NameAddr, Uri};
+use super::uri::{NameAddr, Uri};
 use crate::leg::{Leg, LegEvents, LegId};
 use crate::ports::{Credential, LineIdentity, PortResult, Ports, TrunkId};
 use crate::voice::{CallerId, Incoming, Source};
@@ -175,6 +175,10 @@ impl Endpoint {
         }
         if !request.body.is_empty() && !request.body_is(SDP) {
             return self.refuse(request, flow, 415, |draft| draft.field("Accept", SDP));
+        }
+        if request.field(Name::Replaces).is_some() {
+            // To take a call over that we do not know how to hand over would leave both up.
+            return self.refuse(request, flow, 420, |draft| draft.field("Unsupported", "replaces"));
         }
         if request.contact().is_none_or(|contact| Uri::parse(contact.uri).is_none()) {
             return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad Contact\""));
@@ -344,7 +348,7 @@ impl Endpoint {
                 Algorithm::Md5 => &credential.ha1_md5,
                 Algorithm::Sha256 => &credential.ha1_sha256,
             };
-            claim.proves(ha1, method.as_str(), &request.body)
+            claim.proves(ha1, method.as_str(), request.entity())
         });
         let ip = waiting.flow.remote.ip();
         let Some(credential) = proven else {
@@ -406,10 +410,6 @@ impl Endpoint {
     /// Makes a leg of an INVITE whose sender is known.
     fn accept(&mut self, waiting: Waiting, source: Source, protection: Protection) {
         let Waiting { request, tx, flow } = &waiting;
-        let replaces = match self.replaced(request) {
-            Ok(replaces) => replaces,
-            Err(code) => return self.fail(&waiting, code),
-        };
         let id: LegId = self.ids.new("leg", self.now).into();
         let events = LegEvents::new(id, None);
         let media = self.threads.leg(events.clone(), None);
@@ -442,7 +442,7 @@ impl Endpoint {
             }
         };
         let (handle, signals) = Leg::new(media.clone(), events.clone());
-        let incoming = self.describe(request, handle, source, replaces);
+        let incoming = self.describe(request, handle, source);
         if self.incoming.try_send(incoming).is_err() {
             // The signals' end would be told to nobody: refuse here.
             media.close();
@@ -455,7 +455,7 @@ impl Endpoint {
     }
 
     /// The call, as the floors above see it.
-    fn describe(&self, request: &Message, leg: Leg, source: Source, replaces: Option<LegId>) -> Incoming {
+    fn describe(&self, request: &Message, leg: Leg, source: Source) -> Incoming {
         let target = Uri::parse(request.request_uri());
         let mut to_user = target.map(|uri| uri.user_text()).unwrap_or_default();
         // A carrier that rings our registration's Contact names the number in To.
@@ -471,22 +471,7 @@ impl Endpoint {
             to_domain: target.map(|uri| uri.host.to_owned()).unwrap_or_default(),
             source,
             call_id: request.call_id().to_owned(),
-            replaces,
         }
-    }
-
-    /// The leg that a Replaces field names (RFC 3891 §3); 481 when it names none of ours.
-    fn replaced(&self, request: &Message) -> Result<Option<LegId>, u16> {
-        let Some(value) = request.field(Name::Replaces) else {
-            return Ok(None);
-        };
-        let (call_id, params) = value.split_once(';').ok_or(400_u16)?;
-        let (to, from) = (uri::param(params, "to-tag").ok_or(400_u16)?, uri::param(params, "from-tag").ok_or(400_u16)?);
-        let held = leg_of_tag(to).and_then(|key| self.legs.get(&key)).filter(|held| {
-            let dialog = &held.leg.dialog;
-            dialog.local_tag == to && dialog.remote_tag == from && dialog.call_id == call_id.trim()
-        });
-        held.map(|held| Some(held.events.id().clone())).ok_or(481)
     }
 
     /// A new side of offer and answer.

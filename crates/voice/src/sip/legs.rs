@@ -161,10 +161,7 @@ impl Endpoint {
                 held.media.set_remote(*remote);
             }
             Action::Established => held.media.established(),
-            Action::Digit { symbol, duration_ms } => {
-                held.media.relay_digit(symbol, duration_ms);
-                held.send(LegEvent::Dtmf { symbol, duration_ms });
-            }
+            Action::Digit { symbol, duration_ms } => held.media.digit(symbol, duration_ms),
             Action::Event(event) => held.send(event),
             Action::Ended(end) => {
                 held.media.close();

@@ -8,8 +8,11 @@ use std::fmt::{Display, Write as _};
 
 use bytes::Bytes;
 
+use super::multipart;
 use super::uri::{self, NameAddr, Uri, Via};
 
+/// SDP's type.
+pub(crate) const SDP: &str = "application/sdp";
 /// Largest message accepted, in bytes: the largest datagram there is.
 pub(crate) const MAX_MESSAGE: usize = 65_535;
 /// Most header fields in a message.
@@ -102,8 +105,10 @@ pub(crate) struct Message {
     head: Box<str>,
     start: Start,
     fields: Vec<(Name, Span)>,
-    /// The body, byte for byte.
+    /// The body, byte for byte; of a body of several parts the SDP alone, when there is one.
     pub(crate) body: Bytes,
+    /// All parts, when `body` is only one.
+    parts: Option<Bytes>,
 }
 
 impl Message {
@@ -147,7 +152,19 @@ impl Message {
             Some(length) => rest.get(..length).ok_or(ParseError::Length)?,
             None => rest,
         };
-        Ok(Self { head: head.into_boxed_str(), start, fields, body: Bytes::copy_from_slice(body) })
+        let body = Bytes::copy_from_slice(body);
+        let mut message = Self { head: head.into_boxed_str(), start, fields, body, parts: None };
+        let content_type = message.field(Name::ContentType).unwrap_or_default();
+        if let Some(part) = multipart::find(content_type, &message.body, SDP) {
+            let sdp = message.body.slice(part);
+            message.parts = Some(std::mem::replace(&mut message.body, sdp));
+        }
+        Ok(message)
+    }
+
+    /// The whole body, with all its parts.
+    pub(crate) fn entity(&self) -> &[u8] {
+        self.parts.as_ref().unwrap_or(&self.body)
     }
 
     /// The method of a request, `None` for a response.
@@ -245,6 +262,9 @@ impl Message {
 
     /// Whether the body is of a type such as `application/sdp`.
     pub(crate) fn body_is(&self, kind: &str) -> bool {
+        if self.parts.is_some() {
+            return kind == SDP && !self.body.is_empty();
+        }
         let essence = self.field(Name::ContentType).and_then(|value| value.split(';').next()).unwrap_or_default();
         !self.body.is_empty() && essence.trim().eq_ignore_ascii_case(kind)
     }

@@ -3,7 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`edge`], [`gate`] | sockets in, whole messages out; who may send how much |
-//! | [`message`], [`uri`] | messages read where they stand, and written |
+//! | [`message`], [`multipart`], [`uri`] | messages read where they stand, and written |
 //! | [`transaction`], [`timers`] | repetitions and their end |
 //! | [`endpoint`], [`traffic`], [`legs`], [`ways`] | the one task that owns all of it: its messages, its legs, its ways to peers |
 //! | [`admission`], [`registrar`], [`digest`] | requests outside any leg: who sends them and whether he may |
@@ -24,6 +24,7 @@ mod gate;
 mod leg;
 mod legs;
 mod message;
+mod multipart;
 mod outbound;
 mod registrar;
 mod sdp;

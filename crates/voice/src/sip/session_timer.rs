@@ -12,6 +12,10 @@ pub(crate) const INTERVAL_S: u32 = 1_800;
 /// The shortest interval that we agree to, seconds (RFC 4028 §5).
 pub(crate) const MIN_INTERVAL_S: u32 = 90;
 
+/// A refresh that was refused is tried again after this part of the interval, but not sooner than this, ms.
+const RETRY_PART: i64 = 20;
+const MIN_RETRY_MS: i64 = 5_000;
+
 /// Who refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refresher {
@@ -28,6 +32,8 @@ pub(crate) struct SessionTimer {
     refresher: Refresher,
     /// The last refresh, ms.
     since: i64,
+    /// When we refresh next, if it is ours to do, ms.
+    next: i64,
     active: bool,
 }
 
@@ -59,7 +65,7 @@ fn wish(message: &Message) -> Option<Wish> {
 impl SessionTimer {
     /// No timer yet.
     pub(crate) fn off() -> Self {
-        Self { interval_s: INTERVAL_S, refresher: Refresher::Local, since: 0, active: false }
+        Self { interval_s: INTERVAL_S, refresher: Refresher::Local, since: 0, next: NEVER, active: false }
     }
 
     /// Whether a request asks for less than we allow: answer 422 with Min-SE.
@@ -74,7 +80,7 @@ impl SessionTimer {
         let wish = wish(request);
         if !supported && wish.is_none() {
             // A peer without timers: whoever refreshed before goes on, only we can begin.
-            self.since = now_ms;
+            self.restart(now_ms);
             return None;
         }
         let floor = request.number(Name::MinSe).unwrap_or(0).max(MIN_INTERVAL_S);
@@ -86,7 +92,8 @@ impl SessionTimer {
             None => Role::Uas,
         };
         let refresher = if role == Role::Uas { Refresher::Local } else { Refresher::Remote };
-        *self = Self { interval_s, refresher, since: now_ms, active: true };
+        *self = Self { interval_s, refresher, active: true, ..*self };
+        self.restart(now_ms);
         let name = if role == Role::Uas { "uas" } else { "uac" };
         Some((format!("{interval_s};refresher={name}"), role == Role::Uac))
     }
@@ -105,8 +112,8 @@ impl SessionTimer {
         match wish(response) {
             Some(wish) => {
                 let refresher = if wish.refresher == Some(Role::Uas) { Refresher::Remote } else { Refresher::Local };
-                *self =
-                    Self { interval_s: wish.interval_s.max(MIN_INTERVAL_S), refresher, since: now_ms, active: true };
+                *self = Self { interval_s: wish.interval_s.max(MIN_INTERVAL_S), refresher, active: true, ..*self };
+                self.restart(now_ms);
             }
             // No timer there: none here either, the media time-out watches (§7.2 lets us choose).
             None => self.active = false,
@@ -121,11 +128,12 @@ impl SessionTimer {
 
     /// When we have to refresh, ms.
     pub(crate) fn refresh_at(&self) -> i64 {
-        if self.active && self.refresher == Refresher::Local {
-            self.since + i64::from(self.interval_s) * 500
-        } else {
-            NEVER
-        }
+        if self.active && self.refresher == Refresher::Local { self.next } else { NEVER }
+    }
+
+    /// Whether a dead session would be found by the timer.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
     }
 
     /// When the peer has failed to refresh, ms: a third of the interval early, at most 32 s (§10).
@@ -138,9 +146,30 @@ impl SessionTimer {
         }
     }
 
-    /// A refresh is under way: the next one is due an interval later, unless an answer moves it.
-    pub(crate) fn refreshing(&mut self, now_ms: i64) {
+    /// The session was refreshed.
+    fn restart(&mut self, now_ms: i64) {
         self.since = now_ms;
+        self.next = now_ms + self.half_ms();
+    }
+
+    fn half_ms(&self) -> i64 {
+        i64::from(self.interval_s) * 500
+    }
+
+    /// A refresh is under way: the next one is due half an interval later, unless an answer moves it.
+    pub(crate) fn refreshing(&mut self, now_ms: i64) {
+        self.next = now_ms + self.half_ms();
+    }
+
+    /// A refresh, or another change of ours, was refused. The peer counts from the last good one: what is due is tried again before it
+    /// gives the session up, after `retry_after_s` seconds when it says so.
+    pub(crate) fn failed(&mut self, now_ms: i64, retry_after_s: Option<u32>) {
+        let (due, lost) = (self.since + self.half_ms(), self.since + self.half_ms() * 2);
+        let pause =
+            (self.half_ms() * 2 / RETRY_PART).max(MIN_RETRY_MS).max(i64::from(retry_after_s.unwrap_or(0)) * 1_000);
+        let retry = (now_ms + pause).max(due);
+        // Past the end a peer that is still there does not mean it: the pace of good days is enough.
+        self.next = if retry < lost { retry } else { now_ms + self.half_ms() };
     }
 }
 
@@ -170,6 +199,16 @@ mod tests {
         assert_eq!((timer.refresh_at(), timer.dead_at()), (900_000, NEVER));
         timer.refreshing(900_000);
         assert_eq!(timer.refresh_at(), 1_800_000);
+        timer.failed(900_010, None);
+        assert_eq!(timer.refresh_at(), 990_010, "long before the peer gives up");
+        timer.failed(990_020, Some(300));
+        assert_eq!(timer.refresh_at(), 1_290_020, "when the peer likes");
+        timer.failed(1_290_030, Some(3_000));
+        assert_eq!(timer.refresh_at(), 1_290_030 + 900_000);
+        // A change that was refused before a refresh was due calls for none.
+        assert_eq!(timer.accept(&invite, 2_000_000), Some(("1800;refresher=uas".to_owned(), false)));
+        timer.failed(2_000_500, None);
+        assert_eq!(timer.refresh_at(), 2_900_000);
 
         let proxy = message("Session-Expires: 50\r\nMin-SE: 120\r\n");
         assert_eq!(timer.accept(&proxy, 0), Some(("120;refresher=uas".to_owned(), false)));

@@ -19,6 +19,7 @@ use kernel::Ids;
 use super::dialog::Dialog;
 use super::digest::{Answering, Challenge};
 use super::flow::Flow;
+pub(crate) use super::message::SDP;
 use super::message::{Draft, Message, Method, Name};
 use super::sdp::Session;
 use super::session_timer::SessionTimer;
@@ -33,10 +34,8 @@ pub(crate) use caller::{Caller, Hop, HopAddress, stray};
 
 /// The methods we take (RFC 3261 §20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, REGISTER";
-/// The extensions we know (RFC 3262, 3891, 4028).
-pub(crate) const SUPPORTED: [&str; 3] = ["100rel", "replaces", "timer"];
-/// SDP's type.
-pub(crate) const SDP: &str = "application/sdp";
+/// The extensions we know (RFC 3262, 4028).
+pub(crate) const SUPPORTED: [&str; 2] = ["100rel", "timer"];
 /// Before we try a refused offer again (RFC 3261 §14.1): the dialog's owner waits longer, ms.
 const GLARE_OWNER_MS: (i64, u64) = (2_100, 1_900);
 const GLARE_OTHER_MS: (i64, u64) = (0, 2_000);
@@ -226,6 +225,10 @@ pub(crate) struct SipLeg {
     owner: bool,
     /// Our re-INVITE or UPDATE under way.
     refreshing: bool,
+    /// CSeq of our last re-INVITE that was answered with a 2xx: repetitions of that are acknowledged and no more.
+    settled_seq: u32,
+    /// When a silent hold is looked at.
+    look_at: i64,
     /// When a re-INVITE that could not be sent or was refused for glare is tried again.
     retry_at: i64,
     /// Whether the call was told that the peer holds us.
@@ -249,6 +252,8 @@ impl SipLeg {
             awaited: None,
             owner: false,
             refreshing: false,
+            settled_seq: 0,
+            look_at: NEVER,
             retry_at: NEVER,
             held: false,
             subscription: None,
@@ -455,6 +460,7 @@ impl SipLeg {
         cx.out.push(Action::Established);
         cx.event(LegEvent::Answered { codec });
         self.tell_hold(cx);
+        self.watch_hold(cx);
     }
 
     /// The 2xx of a server transaction was never acknowledged: the peer is gone (RFC 3261 §13.3.1.4).
@@ -469,7 +475,7 @@ impl SipLeg {
     /// When to call [`SipLeg::due`].
     pub(crate) fn next(&self) -> i64 {
         let talking = if self.phase == Phase::Talking {
-            self.retry_at.min(self.timer.refresh_at()).min(self.timer.dead_at())
+            self.retry_at.min(self.look_at).min(self.timer.refresh_at()).min(self.timer.dead_at())
         } else {
             NEVER
         };

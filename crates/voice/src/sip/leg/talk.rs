@@ -7,11 +7,14 @@ use super::{
 };
 use crate::cause::Cause;
 use crate::leg::EndedBy;
+use crate::runner::Direction;
 use crate::sip::flow::Flow;
-use crate::sip::message::{Draft, Message, Method};
+use crate::sip::message::{Draft, Message, Method, Name};
 use crate::sip::session_timer::{MIN_INTERVAL_S, SessionTimer};
 use crate::sip::transaction::NEVER;
 
+/// A peer that need not send media is asked so often whether it is still there, ms.
+const HOLD_LOOK_MS: i64 = 300_000;
 /// How long a key counts as pressed when INFO does not say, ms.
 const INFO_DIGIT_MS: u32 = 160;
 
@@ -115,7 +118,14 @@ impl SipLeg {
         }
         if self.phase == Phase::Talking {
             self.tell_hold(cx);
+            self.watch_hold(cx);
         }
+    }
+
+    /// While one holds the other no media shows that the peer is there. Unless a session timer does, we ask from time to time.
+    pub(super) fn watch_hold(&mut self, cx: &mut Cx<'_>) {
+        let talks = self.session.remote().is_none_or(|remote| remote.direction == Direction::SendRecv);
+        self.look_at = if talks || self.timer.is_active() { NEVER } else { self.look_at.min(cx.now + HOLD_LOOK_MS) };
     }
 
     /// The answer to our re-INVITE.
@@ -124,14 +134,21 @@ impl SipLeg {
         if code < 200 {
             return;
         }
-        self.refreshing = false;
+        let seq = response.cseq().map_or(0, |(seq, _)| seq);
+        let repeated = seq <= self.settled_seq;
         if (200..300).contains(&code) {
-            let seq = response.cseq().map_or(0, |(seq, _)| seq);
-            self.dialog.retarget(response);
+            self.settled_seq = self.settled_seq.max(seq);
+            if !repeated {
+                self.dialog.retarget(response);
+            }
             let branch = cx.branch();
             let ack = self.acknowledging(&branch, seq, cx);
             cx.out.push(Action::Send { bytes: ack.finish(), flow: self.dialog.destination() });
         }
+        if repeated {
+            return;
+        }
+        self.refreshing = false;
         self.refreshed(response, cx);
         if (200..300).contains(&code) && response.body_is(SDP) && self.session.accept_answer(&response.body).is_ok() {
             self.media_changed(cx);
@@ -142,6 +159,10 @@ impl SipLeg {
     pub(super) fn update_response(&mut self, response: &Message, cx: &mut Cx<'_>) {
         if response.code() >= 200 {
             self.refreshing = false;
+            if matches!(response.code(), 405 | 501) {
+                self.peer_allows_update = false;
+                self.retry_at = cx.now;
+            }
             self.refreshed(response, cx);
         }
     }
@@ -149,7 +170,10 @@ impl SipLeg {
     /// What a re-INVITE or UPDATE of ours did to the session.
     fn refreshed(&mut self, response: &Message, cx: &mut Cx<'_>) {
         match response.code() {
-            200..300 => self.timer.accepted(response, cx.now),
+            200..300 => {
+                self.timer.accepted(response, cx.now);
+                self.watch_hold(cx);
+            }
             408 | 481 => self.lost(response.code(), cx),
             422 => {
                 self.timer.refused(response);
@@ -160,8 +184,8 @@ impl SipLeg {
                 let (least, span) = if self.owner { GLARE_OWNER_MS } else { GLARE_OTHER_MS };
                 self.retry_at = cx.now + least + i64::try_from(cx.ids.below(span)).unwrap_or(0);
             }
-            // Refused: the session goes on as it was (RFC 3261 §14.1).
-            _ => {}
+            // Refused: the session goes on as it was (RFC 3261 §14.1), and its refresh is still due.
+            _ => self.timer.failed(cx.now, response.number(Name::RetryAfter)),
         }
     }
 
@@ -180,12 +204,17 @@ impl SipLeg {
                 return self.send(Purpose::Reinvite, cx);
             }
         }
-        if cx.now >= self.timer.refresh_at() {
-            if busy {
-                self.timer.refreshing(cx.now);
-            } else {
-                self.send(if self.peer_allows_update { Purpose::Update } else { Purpose::Reinvite }, cx);
-            }
+        if cx.now < self.timer.refresh_at().min(self.look_at) {
+            return;
+        }
+        if cx.now >= self.look_at {
+            self.look_at = cx.now + HOLD_LOOK_MS;
+        }
+        if busy {
+            // What is under way is a sign of life too.
+            self.timer.failed(cx.now, None);
+        } else {
+            self.send(if self.peer_allows_update { Purpose::Update } else { Purpose::Reinvite }, cx);
         }
     }
 

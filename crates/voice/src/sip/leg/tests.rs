@@ -1,6 +1,7 @@
 //! Legs without a network: messages in, actions out, time as a number.
 
 mod early;
+mod lasting;
 
 use std::sync::Arc;
 
