@@ -69,7 +69,10 @@ impl Sipp {
 /// A caller's scenario against the server, as phone 1001 calling 2000.
 fn caller(server: &Server, scenario: &str) -> Sipp {
     let to = server.sip.to_string();
-    Sipp::start(scenario, &[&to, "-s", "2000", "-d", "200", "-au", "1001", "-ap", "pw-1001"], "1001;pw-1001")
+    // Without being told sipp signs the host alone, and such an answer could be sent on to any number.
+    let signed = format!("2000@{to}");
+    let args = [&to, "-s", "2000", "-d", "200", "-au", "1001", "-ap", "pw-1001", "-auth_uri", &signed];
+    Sipp::start(scenario, &args, "1001;pw-1001")
 }
 
 /// The call that a scenario makes.
