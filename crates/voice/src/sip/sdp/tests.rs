@@ -135,7 +135,7 @@ fn srtp_is_answered_on_the_line_that_we_know() {
     // A refresh of the peer's keeps our key.
     let again = session.answer(offer("RTP/SAVP", "0", &crypto(2, Suite::AesCm128HmacSha1_32, 9)).as_bytes()).unwrap();
     assert_eq!(own_lines(&again)[0], *ours);
-    assert_eq!(own_lines(&session.offer()), [ours.clone()], "and so does ours");
+    assert_eq!(own_lines(&session.offer()), std::slice::from_ref(ours), "and so does ours");
     // Another suite gets another key, and so does the first one when it comes back: each has protected packets.
     let mut seen = vec![ours.keys.clone()];
     for suite in [Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32] {
