@@ -121,8 +121,11 @@ impl OrgVerb {
                 let org = kernel.find_org(&org).await?;
                 let changes = settings.into_iter().map(|(key, word)| (key.clone(), setting(&key, &word))).collect();
                 let now = kernel.change_org_settings(&org.id, &changes).await?;
-                let json = json!({"id": org.id, "settings": now});
-                Ok(Answer { text: format!("organisation {}: {}", org.slug, json["settings"]), json })
+                let now = json!(now);
+                Ok(Answer {
+                    text: format!("organisation {}: {now}", org.slug),
+                    json: json!({"id": org.id, "settings": now}),
+                })
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kernel::Ids;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::wire::{self, Kind, Record, Reply};
 use crate::sip::ways::any_address;
@@ -76,14 +76,16 @@ async fn by_udp(server: SocketAddr, question: &[u8], read: impl Fn(&[u8]) -> Opt
     let socket = UdpSocket::bind((any_address(server.ip()), 0)).await.ok()?;
     socket.connect(server).await.ok()?;
     socket.send(question).await.ok()?;
-    let until = Instant::now() + PATIENCE;
     let mut buffer = [0; MAX_DATAGRAM];
-    loop {
-        let length = timeout_at(until, socket.recv(&mut buffer)).await.ok()?.ok()?;
-        if let Some(reply) = buffer.get(..length).and_then(&read) {
-            return Some(reply);
+    let answer = async {
+        loop {
+            let length = socket.recv(&mut buffer).await.ok()?;
+            if let Some(reply) = buffer.get(..length).and_then(&read) {
+                return Some(reply);
+            }
         }
-    }
+    };
+    timeout(PATIENCE, answer).await.ok()?
 }
 
 /// RFC 1035 §4.2.2: two bytes of length before each message.
