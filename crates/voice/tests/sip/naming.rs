@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use voice::Target;
 use voice::leg::{Leg, LegEvent};
 use voice::ports::{Transport, TrunkConfig, TrunkTarget};
@@ -37,14 +38,15 @@ impl Names {
         let listener = TcpListener::bind(address).await.unwrap();
         let table = Arc::new(Mutex::new(Table::new()));
         let (for_udp, for_tcp) = (Arc::clone(&table), Arc::clone(&table));
-        tokio::spawn(async move {
+        let tasks = TaskTracker::new();
+        tasks.spawn(async move {
             let mut buffer = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
                 let reply = reply(&buffer[..length], &for_udp.lock().unwrap(), truncates);
                 socket.send_to(&reply, from).await.unwrap();
             }
         });
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let length = stream.read_u16().await.unwrap();
                 let mut question = vec![0; usize::from(length)];
