@@ -84,7 +84,7 @@ impl Flows {
     /// # Errors
     /// [`LaunchError`].
     pub async fn launch(&self, org: &Org, flow: Arc<Flow>, order: Order) -> Result<Launched, LaunchError> {
-        let placing = placing(&flow, order.to.as_deref())?;
+        let Placing { number, caller_id, timeout_ms, time_limit_ms } = placing(&flow, order.to.as_deref())?;
         let kernel = self.kernel();
         let now_ms = kernel.clock.now_ms();
         let run = order.run.unwrap_or_else(|| kernel.ids.new("run", now_ms));
@@ -94,15 +94,15 @@ impl Flows {
         writes.push(store::run_write(&org.id, &run, &call_id, &order.origin, now_ms));
         writes.extend(of_publish);
         let new = NewCall {
-            caller_id: placing.caller_id,
-            timeout_ms: placing.timeout_ms,
-            time_limit_ms: placing.time_limit_ms,
+            caller_id,
+            timeout_ms,
+            time_limit_ms,
             run: Some(run.clone()),
             publish,
             // The `call` step has an outcome, and perhaps an edge for it, before the call is completed.
             continue_unanswered: begins_with_call(&flow),
             writes,
-            ..NewCall::new(call_id.clone(), org.id.as_str().into(), placing.number)
+            ..NewCall::new(call_id.clone(), org.id.as_str().into(), number)
         };
         // On a task of its own: a client that does not wait for its answer finds the run at work all the same.
         let announcement = org.settings.recording_announcement.clone();
@@ -120,7 +120,8 @@ impl Flows {
         announcement: Option<String>,
     ) -> Result<(), CallError> {
         let call = self.calls().place(new).await?;
-        let (first_words, begins_with_call) = (first_words(&flow), begins_with_call(&flow));
+        let begins_with_call = begins_with_call(&flow);
+        let first_words = first_words(&flow, announcement.as_deref());
         let machine = Machine::new(flow, setup(&call, announcement));
         let at_work = Run::new(self.clone(), run, call, machine);
         if begins_with_call {
@@ -224,8 +225,13 @@ fn placing(flow: &Flow, to: Option<&str>) -> Result<Placing, LaunchError> {
     }
 }
 
-/// The text that a flow begins with, when it is the same for every call: it is spoken while the phone rings.
-fn first_words(flow: &Flow) -> Option<Source> {
+/// What a customer hears first, as far as it is the same for every call: it is spoken while the phone rings.
+fn first_words(flow: &Flow, announcement: Option<&str>) -> Vec<Source> {
+    let announcement = announcement.filter(|_| flow.record).map(Source::words);
+    announcement.into_iter().chain(first_text(flow)).collect()
+}
+
+fn first_text(flow: &Flow) -> Option<Source> {
     let next = flow.steps.first()?.edges.next?;
     let prompt = match &flow.steps.get(next)?.kind {
         Kind::Play(play) => Some(&play.prompt),

@@ -76,8 +76,8 @@ impl Run {
     }
 
     /// Drives a call that was placed.
-    pub(super) async fn drive_outgoing(mut self, first_words: Option<Source>) {
-        if let Some(source) = first_words {
+    pub(super) async fn drive_outgoing(mut self, first_words: Vec<Source>) {
+        for source in first_words {
             self.warm(source);
         }
         let effects = self.machine.start(self.now_ms(), true);

@@ -31,6 +31,8 @@ pub(crate) struct Findings {
     pub(crate) used: Vec<(String, Place)>,
     /// Names that some step may set.
     pub(crate) set: BTreeSet<String>,
+    /// Regular expressions so far.
+    pub(crate) patterns: usize,
     /// The number that the entry calls, once it was read.
     pub(crate) customer: Option<String>,
     /// The instant of the check, for `callback_in_past`.

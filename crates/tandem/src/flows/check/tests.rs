@@ -562,3 +562,13 @@ fn the_number_of_a_posted_entry_is_no_template() {
     errors(&check(&body, Purpose::Run, NOW), &[("number_not_allowed", "/flow/0/number")]);
     errors(&check(&body, Purpose::Save, NOW), &[]);
 }
+
+#[test]
+fn patterns_are_limited_in_number() {
+    let steps = |count: u32| {
+        let pattern = |id| json!({"id": id, "type": "branch", "variable": "digits", "op": "matches", "value": "^1", "next_step": id + 1});
+        (1..=count).map(pattern).chain([json!({"id": count + 1, "type": "hangup"})]).collect()
+    };
+    errors(&with(steps(50)), &[]);
+    errors(&with(steps(51)), &[("limit_exceeded", "/flow/51/value")]);
+}

@@ -10,6 +10,8 @@ use crate::flows::check::fields::Fields;
 pub(super) const EDGES: &[&str] = &["true", "false"];
 /// Memory that one compiled pattern may take, in bytes. Matching itself is linear in the text.
 const MAX_PATTERN_SIZE: usize = 256 * 1024;
+/// Patterns of one flow.
+const MAX_PATTERNS: usize = 50;
 
 /// Configuration of a `branch` step.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +117,12 @@ fn read_value(fields: &mut Fields<'_>, op: Op) -> String {
 }
 
 fn read_pattern(fields: &mut Fields<'_>, value: &str) -> Test {
+    fields.found.patterns += 1;
+    if fields.found.patterns > MAX_PATTERNS {
+        let (path, message) = (fields.path("value"), format!("a flow has {MAX_PATTERNS} patterns at most"));
+        fields.found.report.error("limit_exceeded", path, message);
+        return Test::Exists;
+    }
     match RegexBuilder::new(value).size_limit(MAX_PATTERN_SIZE).build() {
         Ok(pattern) => Test::Matches(pattern),
         Err(error) => {

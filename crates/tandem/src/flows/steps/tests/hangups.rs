@@ -12,7 +12,7 @@ fn flow() -> Value {
         {"id": 1, "type": "play", "url": "http://h/x.mp3", "text": "hello", "bargein": true, "loop": 2, "next_step": 2},
         {"id": 2, "type": "digits", "count": 3, "tries": 2, "sensitive": true, "prompt": {"text": "pin"}, "variable": "pin", "flow": {"12": 3, "*": 4, "invalid": 9}, "next_step": 7},
         {"id": 3, "type": "http", "url": "http://h/{{digits}}", "retries": 1, "hold_music": "http://h/m.mp3", "flow": {"success": 4, "fail": 5}},
-        {"id": 4, "type": "connect", "number": "5263", "whisper": "a call", "next_step": 6},
+        {"id": 4, "type": "connect", "number": "5263", "whisper": "a call", "hold_music": "http://h/m.mp3", "record": true, "next_step": 6},
         {"id": 5, "type": "callback", "date": "2026-11-22", "time": "10:00", "entity": 5263, "next_step": 8},
         {"id": 6, "type": "voicemail", "box": 1001, "next_step": 10},
         {"id": 7, "type": "menu", "text": "again?", "flow": {"1": 1, "2": 11}, "next_step": 9},
@@ -21,7 +21,8 @@ fn flow() -> Value {
         {"id": 10, "type": "pause", "seconds": 600, "next_step": 2},
         {"id": 11, "type": "transfer", "to": "5263"},
         {"id": 12, "type": "branch", "variable": "digits", "op": "exists", "flow": {"true": 13}, "next_step": 1},
-        {"id": 13, "type": "record", "action": "pause", "next_step": 1},
+        {"id": 13, "type": "record", "action": "stop", "next_step": 14},
+        {"id": 14, "type": "record", "action": "start", "next_step": 1},
     ]})
 }
 
@@ -69,7 +70,7 @@ fn input(kind: u8, choice: u8, run: &Run) -> Input {
     }
 }
 
-fn judge(run: &Run) {
+fn judge(run: &Run, announced: bool) {
     let hangups = run.all(|effect| matches!(effect, Effect::Hangup { .. }).then_some(())).len();
     assert!(hangups <= 1, "{hangups} hang-ups");
     let started = run.path().len();
@@ -78,6 +79,14 @@ fn judge(run: &Run) {
         _ => None,
     });
     assert!(ended.len() == started || ended.len() + 1 == started, "{started} began, {} ended", ended.len());
+    if announced {
+        let told = run.log.iter().position(
+            |effect| matches!(effect, Effect::Prepare { source, .. } if *source == speech("You are recorded.")),
+        );
+        let recorded = run.log.iter().position(|effect| *effect == Effect::Record(RecordAction::Start));
+        let in_time = recorded.is_none_or(|recorded| told.is_some_and(|told| told < recorded));
+        assert!(in_time, "recorded without a word");
+    }
     assert!(!run.log.iter().any(|effect| matches!(effect, Effect::SaveVariables(map) if map.contains_key("pin"))));
 }
 
@@ -85,8 +94,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn hangup_all_moments(happenings in prop::collection::vec(happening(), 1..60), moment in 0_usize..60) {
-        let mut run = Run::dialling(flow());
+    fn hangup_all_moments(happenings in prop::collection::vec(happening(), 1..60), moment in 0_usize..60, announced in any::<bool>()) {
+        let announcement = announced.then(|| "You are recorded.".to_owned());
+        let mut run = Run::new(flow(), Setup { announcement, ..Setup::default() });
+        run.log.extend(run.machine.start(NOW, true));
         for (index, (kind, choice, ms)) in happenings.into_iter().enumerate() {
             if index == moment {
                 break;
@@ -102,7 +113,7 @@ proptest! {
         let only_cancels = last.iter().all(|effect| matches!(effect, Effect::CancelHttp { request } if Some(*request) == waits_for_http));
         prop_assert!(only_cancels, "an ended call asks for {:?}", last);
         prop_assert!(run.machine.is_over());
-        judge(&run);
+        judge(&run, announced);
         let after = run.log.len();
         run.wait(7 * 86_400_000);
         run.input(Input::Answered);
