@@ -200,6 +200,7 @@ impl Live {
             to_user: route.to_user.clone(),
             near: self.standing().map(|party| party.leg.clone()),
             prefer: self.standing().and_then(|party| party.codec),
+            max_forwards: self.hops_left,
             ring_timeout_ms: u32::try_from(dialling.timeout_ms + RING_NET_MS).unwrap_or(u32::MAX),
         };
         let (role, number) = (dialling.role, dialling.number(device.target));

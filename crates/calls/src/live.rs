@@ -66,6 +66,8 @@ pub(crate) struct Live {
     pub(crate) display: Option<String>,
     /// How many calls to own numbers have led to this one.
     pub(crate) depth: u8,
+    /// What its further legs may travel (Max-Forwards).
+    pub(crate) hops_left: u32,
     pub(crate) time_limit_ms: i64,
     pub(crate) talk_until_ms: Option<i64>,
     next_play: PlayId,
@@ -104,6 +106,7 @@ impl Live {
             end_seen: false,
             display: None,
             depth: 0,
+            hops_left: voice::MAX_FORWARDS,
             time_limit_ms,
             talk_until_ms: None,
             next_play: 1,

@@ -24,27 +24,24 @@ pub(crate) struct Party {
     pub(crate) answered: bool,
     pub(crate) codec: Option<CodecKind>,
     /// Its extension counts as busy while it is here.
-    pub(crate) _busy: Option<Busy>,
+    pub(crate) busy: Option<Busy>,
 }
 
 impl Party {
     /// A party that calls us.
     pub(crate) fn caller(leg: Leg, role: LegRole, busy: Option<Busy>) -> Self {
-        Self {
-            leg,
-            role,
-            device: None,
-            whisper: None,
-            whisper_rest: Vec::new(),
-            answered: false,
-            codec: None,
-            _busy: busy,
-        }
+        Self { leg, role, device: None, whisper: None, whisper_rest: Vec::new(), answered: false, codec: None, busy }
     }
 
     /// A party that we dial.
     pub(crate) fn dialled(leg: Leg, role: LegRole, device: Device, busy: Option<Busy>) -> Self {
         Self { device: Some(device), ..Self::caller(leg, role, busy) }
+    }
+
+    /// It is a phone of the organisation's own, registered or calling by its line: it may ask for
+    /// what costs the organisation money.
+    pub(crate) fn is_own_phone(&self) -> bool {
+        self.busy.is_some()
     }
 
     /// Samples a second that its audio is worth.

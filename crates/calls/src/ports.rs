@@ -2,7 +2,8 @@
 //!
 //! Invariant: what a peer hears a 200 for is durable.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use kernel::args;
 use voice::ports::{
@@ -12,7 +13,7 @@ use voice::ports::{
 
 use crate::directory::Directory;
 use crate::lines::LOCAL_SUFFIX;
-use crate::trunks;
+use crate::{numbers, trunks};
 
 kernel::statements! {
     /// An extension's own domain, when it is not its organisation's.
@@ -52,6 +53,27 @@ impl Ports for Directory {
 
     fn trunks(&self) -> BoxFuture<'_, PortResult<Vec<TrunkConfig>>> {
         Box::pin(async move { self.read_trunks().await })
+    }
+
+    fn number_owner<'a>(
+        &'a self,
+        orgs: &'a [Arc<str>],
+        number: &'a str,
+    ) -> BoxFuture<'a, PortResult<Option<Arc<str>>>> {
+        Box::pin(async move {
+            let Some(e164) = numbers::e164(number) else { return Ok(None) };
+            self.refresh().await.map_err(port_error)?;
+            for org in orgs {
+                if self.public_number(org, &e164).await.map_err(port_error)?.is_some() {
+                    return Ok(Some(org.clone()));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn may_reach(&self, host: &str, address: SocketAddr) -> bool {
+        self.kernel.egress.permits(host, address)
     }
 
     fn trunk_state<'a>(&'a self, org: &'a str, trunk: &'a str, state: TrunkState) -> BoxFuture<'a, PortResult<()>> {

@@ -146,6 +146,7 @@ async fn begin(
     };
     let mut live = Live::new(calls.clone(), model, ticket, TIME_LIMIT_MS, None);
     live.display = caller.display.clone();
+    live.hops_left = incoming.hops_left;
     let leg = incoming.attach(live.sink.clone());
     let busy = match &incoming.source {
         Source::Line(line) => Some(calls.busy().enter(&org, &line.extension)),

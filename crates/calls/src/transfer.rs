@@ -1,7 +1,8 @@
 //! Blind transfer by a phone (REFER, RFC 3515): whoever asks leaves, the other goes to a third.
 //!
-//! Invariant: a transfer is a new connect of the party that stays; it goes only where that party's
-//! organisation may dial. An attended one (RFC 3891, Replaces) is declined.
+//! Invariant: a transfer is a new connect of the party that stays; only a phone of the organisation's
+//! own may ask for it, and it goes only where the organisation may dial. An attended one (RFC 3891,
+//! Replaces) is declined, and so is what a carrier or a stranger asks.
 
 use voice::cause::Cause;
 use voice::leg::LegId;
@@ -15,12 +16,12 @@ impl Live {
     /// A party asks to be replaced by `to`, a SIP URI.
     pub(crate) fn transfer_requested(&mut self, id: &LegId, to: &str, attended: bool) {
         let Some(party) = self.party(id) else { return };
-        let asking = party.leg.clone();
+        let (asking, may_ask) = (party.leg.clone(), party.is_own_phone() && !attended);
         let number = user_part(to);
         let bridged = self.bridged_device();
         let by_customer = self.standing.as_ref() == Some(id);
         let by_target = party.device.is_some() && party.device == bridged;
-        let Some(number) = number.filter(|_| !attended && bridged.is_some() && (by_customer || by_target)) else {
+        let Some(number) = number.filter(|_| may_ask && bridged.is_some() && (by_customer || by_target)) else {
             return asking.accept_transfer(false);
         };
         asking.accept_transfer(true);

@@ -8,7 +8,7 @@ mod allow;
 mod message;
 mod pool;
 
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +134,13 @@ impl Egress {
             Some(address) => self.judge(url, port, &[address]),
             None => Ok(()),
         }
+    }
+
+    /// Whether something other than HTTP that users name may go to an address: public, or opened by
+    /// the operator. `host` is what they wrote.
+    #[must_use]
+    pub fn permits(&self, host: &str, address: SocketAddr) -> bool {
+        address::is_public(address.ip()) || self.0.allow.permits(host, address.port(), address.ip())
     }
 
     /// Sends one request and reads the whole answer. No retries.

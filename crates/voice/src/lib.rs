@@ -11,6 +11,6 @@ pub mod speech;
 mod voice;
 
 pub use voice::{
-    CallerId, Incoming, Inside, Originate, SipLimits, Source, Target, TlsConfig, Voice, VoiceConfig, VoiceError,
-    VoiceStats,
+    CallerId, Incoming, Inside, MAX_FORWARDS, Originate, SipLimits, Source, Target, TlsConfig, Voice, VoiceConfig,
+    VoiceError, VoiceStats,
 };

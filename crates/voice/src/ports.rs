@@ -215,6 +215,13 @@ pub trait Ports: Send + Sync + 'static {
     /// All trunks of all organisations. Read at start and at [`crate::Voice::reload_trunks`].
     fn trunks(&self) -> BoxFuture<'_, PortResult<Vec<TrunkConfig>>>;
 
+    /// Which of some organisations, all with a trunk at one carrier, has a public number.
+    fn number_owner<'a>(&'a self, orgs: &'a [Arc<str>], number: &'a str)
+    -> BoxFuture<'a, PortResult<Option<Arc<str>>>>;
+
+    /// Whether a call that is asked for by URI may go to an address that its host resolves to.
+    fn may_reach(&self, host: &str, address: SocketAddr) -> bool;
+
     /// A trunk's state changed.
     fn trunk_state<'a>(&'a self, org: &'a str, trunk: &'a str, state: TrunkState) -> BoxFuture<'a, PortResult<()>>;
 

@@ -18,6 +18,8 @@ use crate::ports::{Binding, LineIdentity, Ports, TrunkId};
 use crate::runner::{MediaConfig, MediaError, MediaThreads};
 use crate::sip::Sip;
 
+/// How many hops a call may take (RFC 3261 §8.1.1.6).
+pub const MAX_FORWARDS: u32 = 70;
 /// Incoming calls that may wait for `calls`; more are refused with 503.
 const INCOMING_QUEUE: usize = 1_024;
 
@@ -83,7 +85,7 @@ impl Default for SipLimits {
             registrations_per_minute_per_ip: 600,
             messages_per_second_per_ip: 2_000,
             connections: 20_000,
-            connections_per_ip: 2_000,
+            connections_per_ip: 500,
             failures_before_ban: 60,
         }
     }
@@ -203,6 +205,9 @@ pub struct Originate {
     pub near: Option<Leg>,
     /// A codec to offer first, so that a bridge need not transcode.
     pub prefer: Option<CodecKind>,
+    /// What is left of the hops that the call may take: [`Incoming::hops_left`] of the call that
+    /// it goes on from, [`MAX_FORWARDS`] for one of our own.
+    pub max_forwards: u32,
     /// Give up when nobody answers within this time, in milliseconds (cause `no_answer`).
     pub ring_timeout_ms: u32,
 }
@@ -238,6 +243,8 @@ pub struct Incoming {
     pub source: Source,
     /// SIP Call-ID.
     pub call_id: String,
+    /// Its Max-Forwards less this hop: a call that goes in circles runs out of it.
+    pub hops_left: u32,
 }
 
 impl Incoming {

@@ -625,3 +625,22 @@ async fn a_transfer_tells_how_it_went() {
         assert_eq!(stage.event(&call.id, "transfer.started").await["data"]["to"], to);
     }
 }
+
+#[tokio::test]
+async fn a_carrier_s_wish_to_transfer_is_declined() {
+    let mut stage = Stage::new().await;
+    stage.trunk("+442071838751").await;
+    let (mut call, _agent) = up(&mut stage).await;
+    call.connect(Connect::to("+442071838750"));
+    let (_, mut outside) =
+        tokio::join!(until(&mut call, |e| matches!(e, CallEvent::Connect(ConnectEvent::Answered { .. }))), async {
+            let far = stage.dialled().await.far;
+            far.tell(answered());
+            far
+        });
+    outside.tell(LegEvent::TransferRequested { to: "sip:+4490012345678@127.0.0.1".into(), replaces: None });
+    tokio::select! {
+        event = call.next() => panic!("{event:?}"),
+        () = asked_signal(&mut outside, Signal::AcceptTransfer(false)) => {}
+    }
+}

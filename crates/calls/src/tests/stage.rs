@@ -21,6 +21,9 @@ use crate::*;
 /// Where the fake clock stands at first.
 pub(super) const NOON: i64 = 1_795_262_400_000;
 
+/// What the calls that come in may still travel.
+pub(super) const HOPS_LEFT: u32 = 12;
+
 /// A leg that was dialled, and what for.
 pub(super) struct Dialled {
     pub(super) order: Originate,
@@ -212,6 +215,7 @@ impl Stage {
             to_domain: "127.0.0.1".into(),
             source,
             call_id: "call-id".into(),
+            hops_left: HOPS_LEFT,
         };
         self.incoming.send(incoming).await.unwrap();
         far

@@ -457,3 +457,14 @@ proptest! {
         prop_assert_eq!(judged.is_ok(), public, "{}", host);
     }
 }
+
+#[test]
+fn other_protocols_are_held_to_the_same_addresses() {
+    let config = EgressConfig { allow: vec!["10.0.0.7:5060".to_owned()], ..EgressConfig::default() };
+    let egress = Egress::new(&config).unwrap();
+    let permits = |address: &str| egress.permits("pbx.example", address.parse().unwrap());
+    assert!(permits("8.8.8.8:5060") && permits("10.0.0.7:5060"));
+    for address in ["10.0.0.7:5061", "127.0.0.1:5060", "169.254.169.254:80", "[::1]:5060", "[::ffff:127.0.0.1]:5060"] {
+        assert!(!permits(address), "{address}");
+    }
+}

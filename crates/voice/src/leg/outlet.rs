@@ -49,6 +49,12 @@ impl LegEvents {
         self.state().ended
     }
 
+    /// Whether somebody listens.
+    #[must_use]
+    pub(crate) fn is_attached(&self) -> bool {
+        self.state().sink.is_some()
+    }
+
     /// Sends `event`, waiting for room. An event after the leg's end goes nowhere, nor does one to a call that is gone.
     pub async fn send(&self, event: LegEvent) {
         if let Err((event, sink)) = self.pass(event) {

@@ -14,7 +14,7 @@ use super::digest::{self, Algorithm, Claim, Freshness};
 use super::endpoint::{Endpoint, Outcome, leg_of_tag, tag_of_leg};
 use super::flow::{Flow, Path};
 use super::leg::{ALLOW, SDP, SUPPORTED, SipLeg, unknown_extensions};
-use super::legs::Ties;
+use super::legs::{Held, Ties};
 use super::message::{Draft, Message, Method, Name};
 use super::registrar::{self, Applied, MIN_EXPIRES_S, Refusal, Registration};
 use super::sdp::{Protection, Session};
@@ -22,9 +22,11 @@ use super::session_timer::MIN_INTERVAL_S;
 use super::uri::{NameAddr, Uri};
 use crate::leg::{Leg, LegEvents, LegId};
 use crate::ports::{Credential, LineIdentity, PortResult, Ports, TrunkId};
-use crate::voice::{CallerId, Incoming, Source};
+use crate::voice::{CallerId, Incoming, MAX_FORWARDS, Source};
 use media::codec::CodecKind;
 
+/// Most digits of a number inside an organisation.
+const MAX_INSIDE_DIGITS: usize = 7;
 /// The realm of the server's own address.
 const OWN_REALM: &str = "tandem";
 /// How long a domain's look-up is remembered, ms.
@@ -51,6 +53,8 @@ pub(crate) struct Waiting {
 /// What a job found out about a waiting request.
 #[expect(clippy::large_enum_variant, reason = "it only lives in a box, from the job to the endpoint")]
 pub(crate) enum Answer {
+    /// A call from a trunk's address: which of the trunks makes it, or that a phone does.
+    Sender(Waiting, Vec<TrunkSource>, PortResult<Sender>),
     /// What the hosts that it names stand for; its nonce was no good when it had one.
     Domain(Waiting, PortResult<Vec<(String, Option<String>)>>, bool),
     /// The credential that it claims, with its domain.
@@ -59,6 +63,14 @@ pub(crate) enum Answer {
     Bindings(Waiting, Box<Credential>, PortResult<Vec<crate::ports::Binding>>),
     /// Its change is stored, or not.
     Stored(Waiting, PortResult<Applied>),
+}
+
+/// Who makes a call from an address that trunks have.
+pub(crate) enum Sender {
+    /// A phone beside the trunk, in this domain of ours.
+    Phone(String),
+    /// The trunk of the organisation that has the called number; of any when none has.
+    Carrier(Option<Arc<str>>),
 }
 
 /// Domains that were asked for lately; strangers' hosts (`None`) too.
@@ -160,7 +172,7 @@ impl Endpoint {
     /// An INVITE that opens a call.
     fn invited(&mut self, waiting: Waiting) {
         let Waiting { request, flow, .. } = &waiting;
-        if self.untouched >= MAX_UNTOUCHED {
+        if self.are_too_many_untouched() {
             metrics::counter!("sip_refused_calls").increment(1);
             return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
         }
@@ -188,16 +200,81 @@ impl Endpoint {
             return self.accept(waiting, Source::Inside(inside), Protection::AsOffered);
         }
         let via_port = request.top_via().and_then(|via| via.port).unwrap_or(5060);
-        match self.carriers.source(flow.remote.ip(), [flow.remote.port(), via_port]) {
-            Some((trunk, org)) => {
-                if !self.may_call() {
-                    return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
-                }
-                self.serve(request, &waiting.tx, flow, Method::Invite, None);
-                self.accept(waiting, Source::Trunk { trunk, org }, Protection::AsOffered);
-            }
-            None => self.prove(waiting, Method::Invite),
+        let user = Uri::parse(request.request_uri()).map(|uri| uri.user_text()).unwrap_or_default();
+        let trunks = self.carriers.sources(flow.remote.ip(), [flow.remote.port(), via_port], &user);
+        let answers = |claim: Claim| self.nonces.recognises(&claim, flow.remote.ip(), self.now);
+        if trunks.is_empty() || claim(request).is_some_and(answers) {
+            return self.prove(waiting, Method::Invite);
         }
+        if !self.may_call() {
+            return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
+        }
+        self.serve(request, &waiting.tx, flow, Method::Invite, None);
+        match (&*trunks, self.phone_like(request)) {
+            ([(trunk, org)], None) => {
+                let source = Source::Trunk { trunk: trunk.clone(), org: org.clone() };
+                self.accept(waiting, source, Protection::AsOffered);
+            }
+            (_, phone) => self.find_sender(waiting, trunks, phone),
+        }
+    }
+
+    /// Host and user of From, when they may be a phone's beside a trunk, behind one address: a number
+    /// such as we give, at a host that is not known to be a stranger's.
+    fn phone_like(&self, request: &Message) -> Option<(String, String)> {
+        let from = request.from().and_then(|from| Uri::parse(from.uri))?;
+        let is_number =
+            (1..=MAX_INSIDE_DIGITS).contains(&from.user.len()) && from.user.bytes().all(|b| b.is_ascii_digit());
+        let host = from.host.to_ascii_lowercase();
+        let is_near = is_number && self.domains.of(std::slice::from_ref(&host), self.now) != Known::Strangers;
+        is_near.then(|| (host, from.user.to_owned()))
+    }
+
+    /// Asks which of several trunks, or which phone beside them, an INVITE comes from.
+    fn find_sender(&mut self, waiting: Waiting, trunks: Vec<TrunkSource>, phone: Option<(String, String)>) {
+        let uris = [Uri::parse(waiting.request.request_uri()), waiting.request.to().and_then(|to| Uri::parse(to.uri))];
+        let numbers: Vec<String> = uris.into_iter().flatten().map(|uri| uri.user_text()).collect();
+        let orgs: Vec<Arc<str>> = trunks.iter().map(|(_, org)| org.clone()).collect();
+        let refused = waiting.clone();
+        let ports = Arc::clone(&self.ports);
+        let started = self.start(Box::pin(async move {
+            let found = sender(&*ports, phone, &orgs, &numbers).await;
+            Outcome::Admission(Box::new(Answer::Sender(waiting, trunks, found)))
+        }));
+        if !started {
+            self.fail(&refused, 503);
+        }
+    }
+
+    /// Who makes a call from an address that trunks have is known now.
+    fn sender_found(&mut self, waiting: Waiting, trunks: &[TrunkSource], found: PortResult<Sender>) {
+        if self.servers.get(&waiting.tx).is_some_and(|entry| entry.cancelled) {
+            return self.fail(&waiting, 487);
+        }
+        let owner = match found {
+            Ok(Sender::Phone(domain)) => return self.challenge(&waiting, &domain, false),
+            Ok(Sender::Carrier(owner)) => owner,
+            Err(error) => {
+                warn!(%error, "a call's sender could not be looked up");
+                return self.fail(&waiting, 500);
+            }
+        };
+        match trunks.iter().find(|(_, org)| Some(org) == owner.as_ref()).or(trunks.first()) {
+            Some((trunk, org)) => {
+                let source = Source::Trunk { trunk: trunk.clone(), org: org.clone() };
+                self.accept(waiting, source, Protection::AsOffered);
+            }
+            None => self.fail(&waiting, 403),
+        }
+    }
+
+    /// Whether the floors above lag: they have not taken many of the last calls yet.
+    fn are_too_many_untouched(&mut self) -> bool {
+        if self.untouched.len() >= MAX_UNTOUCHED {
+            let legs = &self.legs;
+            self.untouched.retain(|key| legs.get(key).is_some_and(Held::is_untouched));
+        }
+        self.untouched.len() >= MAX_UNTOUCHED
     }
 
     /// Counts a call against the server's own limit, once it is known who makes it: a stranger's
@@ -310,6 +387,7 @@ impl Endpoint {
     /// A job about a waiting request is done.
     pub(crate) fn admission_answered(&mut self, answer: Answer) {
         match answer {
+            Answer::Sender(waiting, trunks, found) => self.sender_found(waiting, &trunks, found),
             Answer::Domain(waiting, found, stale) => self.domain_found(&waiting, found, stale),
             Answer::Credential(waiting, claim, found) => match found {
                 Ok(Some((domain, credential))) => self.judge(waiting, &claim, &domain, credential),
@@ -360,6 +438,7 @@ impl Endpoint {
             return self.fail(&waiting, 403);
         };
         self.edge.gate.proven(ip, &claim.username);
+        waiting.flow.trust();
         if self.nonces.judge(claim) == Freshness::Stale {
             return self.challenge(&waiting, domain, true);
         }
@@ -471,6 +550,10 @@ impl Endpoint {
             to_domain: target.map(|uri| uri.host.to_owned()).unwrap_or_default(),
             source,
             call_id: request.call_id().to_owned(),
+            hops_left: request
+                .number(Name::MaxForwards)
+                .map_or(MAX_FORWARDS, |left| left.min(MAX_FORWARDS))
+                .saturating_sub(1),
         }
     }
 
@@ -550,6 +633,29 @@ impl Endpoint {
             path.iter().fold(draft, |draft, path| draft.field("Path", path))
         });
     }
+}
+
+/// Who sends a call from an address that trunks of these organisations have.
+async fn sender(
+    ports: &dyn Ports,
+    phone: Option<(String, String)>,
+    orgs: &[Arc<str>],
+    numbers: &[String],
+) -> PortResult<Sender> {
+    if let Some((host, user)) = phone
+        && let Some(domain) = ports.domain(&host).await?
+        && ports.credential(&domain, &user).await?.is_some()
+    {
+        return Ok(Sender::Phone(domain));
+    }
+    if orgs.len() > 1 {
+        for number in numbers {
+            if let Some(owner) = ports.number_owner(orgs, number).await? {
+                return Ok(Sender::Carrier(Some(owner)));
+            }
+        }
+    }
+    Ok(Sender::Carrier(None))
 }
 
 /// The digest realm of a domain.

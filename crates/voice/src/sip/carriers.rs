@@ -18,6 +18,8 @@ use crate::ports::{BoxFuture, PortResult, TrunkConfig, TrunkId, TrunkState};
 
 /// How often the targets' names are looked up again, ms: as their records say, within these bounds.
 const LOOKUP_MS: std::ops::RangeInclusive<i64> = 30_000..=300_000;
+/// The same when one of them could not be looked up, ms.
+const LOOKUP_RETRY_MS: i64 = 10_000;
 /// After the trunks could not be read, ms.
 const RELOAD_RETRY_MS: u64 = 5_000;
 
@@ -46,16 +48,29 @@ impl Carriers {
         self.trunks.get(id)
     }
 
-    /// Whose call comes from an address and these ports.
-    pub(crate) fn source(&self, ip: IpAddr, ports: [u16; 2]) -> Option<TrunkSource> {
+    /// Whose call to `user` may come from an address and these ports: one trunk an organisation. An
+    /// account that is called, or a port that fits, says more than the address alone.
+    pub(crate) fn sources(&self, ip: IpAddr, ports: [u16; 2], user: &str) -> Vec<TrunkSource> {
         let mut matching: Vec<&Trunk> = self.trunks.values().filter(|trunk| trunk.sends_from(ip, ports)).collect();
-        matching.sort_by(|a, b| a.config.id.cmp(&b.config.id));
-        matching.first().map(|trunk| (trunk.config.id.clone(), trunk.config.org.clone()))
+        if matching.len() > 1 {
+            prefer(&mut matching, |trunk| trunk.config.username.as_deref() == Some(user));
+            prefer(&mut matching, |trunk| trunk.is_at(ip, ports));
+            matching.sort_by(|a, b| (&a.config.org, &a.config.id).cmp(&(&b.config.org, &b.config.id)));
+            matching.dedup_by(|a, b| a.config.org == b.config.org);
+        }
+        matching.iter().map(|trunk| (trunk.config.id.clone(), trunk.config.org.clone())).collect()
     }
 
     /// Whether a user part is a trunk's own account, not a number.
     pub(crate) fn is_account(&self, id: &str, user: &str) -> bool {
         self.get(id).is_some_and(|trunk| trunk.config.username.as_deref() == Some(user))
+    }
+}
+
+/// Keeps those that fit, when any does.
+fn prefer(trunks: &mut Vec<&Trunk>, fits: impl Fn(&Trunk) -> bool) {
+    if trunks.iter().any(|trunk| fits(trunk)) {
+        trunks.retain(|trunk| fits(trunk));
     }
 }
 
@@ -102,7 +117,7 @@ impl Endpoint {
             };
             self.carriers.trunks.insert(id.clone(), trunk);
             self.carriers.lookup_at.insert(id.clone(), 0);
-            self.timers.set(self.now, Reminder::Trunk(id));
+            self.remind_trunk(&id);
         }
         let known: HashSet<TrunkId> = self.carriers.trunks.keys().cloned().collect();
         self.carriers.lookup_at.retain(|id, _| known.contains(id));
@@ -110,9 +125,10 @@ impl Endpoint {
 
     /// What a trunk has to do now.
     pub(crate) fn trunk_due(&mut self, id: &TrunkId) {
-        let Some(trunk) = self.carriers.trunks.get(id) else {
-            return;
+        let Some(trunk) = self.carriers.trunks.get_mut(id).filter(|trunk| trunk.reminded <= self.now) else {
+            return; // an earlier reminder, which another has replaced
         };
+        trunk.reminded = NEVER;
         let config = Arc::clone(&trunk.config);
         if self.carriers.lookup_at.get(id).is_some_and(|at| *at <= self.now) {
             self.carriers.lookup_at.insert(id.clone(), self.now + LOOKUP_MS.end());
@@ -141,10 +157,14 @@ impl Endpoint {
     }
 
     fn remind_trunk(&mut self, id: &TrunkId) {
-        if let Some(trunk) = self.carriers.trunks.get(id) {
+        if let Some(trunk) = self.carriers.trunks.get_mut(id) {
             let register_at = trunk.registration.as_ref().map_or(NEVER, |registration| registration.next_at);
             let lookup_at = self.carriers.lookup_at.get(id).copied().unwrap_or(NEVER);
-            self.timers.set(register_at.min(trunk.ping_at).min(lookup_at), Reminder::Trunk(id.clone()));
+            let next = register_at.min(trunk.ping_at).min(lookup_at);
+            if next < trunk.reminded {
+                trunk.reminded = next;
+                self.timers.set(next, Reminder::Trunk(id.clone()));
+            }
         }
     }
 
@@ -167,19 +187,15 @@ impl Endpoint {
             return;
         };
         let ttl_s = located.iter().map(|found| found.ttl_s).min().unwrap_or(u32::MAX);
-        let again_at = now + (i64::from(ttl_s) * 1_000).clamp(*LOOKUP_MS.start(), *LOOKUP_MS.end());
-        for (known, found) in trunk.servers.iter_mut().zip(located) {
-            // A name server that is down takes no carrier away.
-            if !found.servers.is_empty() {
-                *known = found.servers;
-            } else if known.is_empty() {
-                warn!(trunk = trunk.config.name, "a target of the trunk has no address");
-            }
+        let mut again_ms = (i64::from(ttl_s) * 1_000).clamp(*LOOKUP_MS.start(), *LOOKUP_MS.end());
+        if !trunk.located(located, now) {
+            warn!(trunk = trunk.config.name, "a target of the trunk could not be looked up");
+            again_ms = LOOKUP_RETRY_MS;
         }
-        self.carriers.lookup_at.insert(id.clone(), again_at);
-        self.timers.set(again_at, Reminder::Trunk(id.clone()));
-        let friends = self.carriers.trunks.values().flat_map(Trunk::places).map(|place| place.address.ip()).collect();
+        self.carriers.lookup_at.insert(id.clone(), now + again_ms);
+        let friends = self.carriers.trunks.values().flat_map(Trunk::sources).collect();
         self.edge.gate.befriend(friends);
+        self.remind_trunk(id);
     }
 
     /// Finds the way to a target, for a REGISTER or an OPTIONS.
@@ -205,7 +221,7 @@ impl Endpoint {
         }
         let reach: BoxFuture<'static, Option<Flow>> = match place {
             Some(place) => Box::pin(self.reach_at(place.transport, name, vec![place.address])),
-            None => Box::pin(self.reach(transport, name, port)),
+            None => Box::pin(self.reach(transport, name, port, |_, _| true)),
         };
         let id = id.clone();
         self.start(Box::pin(async move {
@@ -327,7 +343,7 @@ impl Endpoint {
         match &hop.to {
             HopAddress::Host { host, port, .. } => trunk.failed(host, *port, self.now),
             HopAddress::Place { place, .. } => trunk.place_failed(place.address, self.now),
-            HopAddress::Registered { .. } | HopAddress::Own => {}
+            HopAddress::Registered { .. } | HopAddress::Open { .. } | HopAddress::Own => {}
         }
     }
 

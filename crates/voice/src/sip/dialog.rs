@@ -8,6 +8,7 @@ use super::flow::{Flow, Path};
 use super::message::{Draft, Message, Method, Name};
 use super::uri::Uri;
 use crate::ports::Transport;
+use crate::voice::MAX_FORWARDS;
 
 /// The peer-to-peer relationship of one leg.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Dialog {
     pub(crate) path: Path,
     /// User part of our Contact.
     pub(crate) contact_user: String,
+    /// What our requests may still travel: less than at first when a call goes on that came in.
+    pub(crate) max_forwards: u32,
     /// Requests go where the peer's came from, whatever its Contact says: it may be behind NAT.
     pub(crate) pinned: bool,
 }
@@ -51,6 +54,7 @@ impl Dialog {
             routes: invite.elements(Name::RecordRoute).map(str::to_owned).collect(),
             path,
             contact_user,
+            max_forwards: MAX_FORWARDS,
             pinned,
         }
     }
@@ -69,6 +73,7 @@ impl Dialog {
             routes: Vec::new(),
             path,
             contact_user: String::new(),
+            max_forwards: MAX_FORWARDS,
             pinned: false,
         }
     }
@@ -123,8 +128,9 @@ impl Dialog {
         for route in &self.routes {
             draft = draft.field("Route", route);
         }
-        draft =
-            draft.field("Max-Forwards", 70).field("From", format_args!("{};tag={}", self.local_name, self.local_tag));
+        draft = draft
+            .field("Max-Forwards", self.max_forwards)
+            .field("From", format_args!("{};tag={}", self.local_name, self.local_tag));
         draft = if self.remote_tag.is_empty() {
             draft.field("To", &self.remote_name)
         } else {

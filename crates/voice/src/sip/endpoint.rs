@@ -142,8 +142,8 @@ pub(crate) struct Endpoint {
     pub(crate) resolver: Resolver,
     pub(crate) carriers: Carriers,
     pub(crate) new_calls: Bucket,
-    /// Legs that the floors above have not touched yet.
-    pub(crate) untouched: usize,
+    /// Legs that came in last: the floors above may not have touched them yet.
+    pub(crate) untouched: Vec<LegKey>,
 }
 
 /// What [`Endpoint::new`] is given.
@@ -195,7 +195,7 @@ impl Endpoint {
             resolver,
             carriers: Carriers::default(),
             new_calls: Bucket::full(burst.max(1), now),
-            untouched: 0,
+            untouched: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -19,11 +20,29 @@ pub(crate) enum Link {
     /// One of our datagram sockets, non-blocking. Not the run time's handle of it, which would call a
     /// socket full that it has not looked at yet.
     Datagrams(Arc<UdpSocket>),
-    /// The queue of a stream's task.
-    Stream(mpsc::Sender<Bytes>),
+    /// One connection.
+    Stream(Arc<Wire>),
     /// Nowhere: unit tests read actions instead.
     #[cfg(test)]
     Nowhere,
+}
+
+/// A connection, for those who send by it. When nobody holds it any more, its task closes it.
+pub(crate) struct Wire {
+    /// To the connection's task.
+    queue: mpsc::Sender<Bytes>,
+    /// Somebody whom we know is at the other end.
+    trusted: AtomicBool,
+}
+
+impl Wire {
+    pub(crate) fn new(queue: mpsc::Sender<Bytes>, trusted: bool) -> Arc<Self> {
+        Arc::new(Self { queue, trusted: AtomicBool::new(trusted) })
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Relaxed)
+    }
 }
 
 /// A way to one peer.
@@ -44,7 +63,7 @@ impl Flow {
                 Ok(_) => true,
                 Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
             },
-            Link::Stream(queue) => queue.try_send(bytes.clone()).is_ok(),
+            Link::Stream(wire) => wire.queue.try_send(bytes.clone()).is_ok(),
             #[cfg(test)]
             Link::Nowhere => true,
         }
@@ -59,9 +78,16 @@ impl Flow {
     pub(crate) fn is_open(&self) -> bool {
         match &self.link {
             Link::Datagrams(_) => true,
-            Link::Stream(queue) => !queue.is_closed(),
+            Link::Stream(wire) => !wire.queue.is_closed(),
             #[cfg(test)]
             Link::Nowhere => true,
+        }
+    }
+
+    /// The peer has proven who he is: his connection may stay.
+    pub(crate) fn trust(&self) {
+        if let Link::Stream(wire) = &self.link {
+            wire.trusted.store(true, Ordering::Relaxed);
         }
     }
 

@@ -115,6 +115,11 @@ impl Gate {
         self.state().friends = friends;
     }
 
+    /// Whether an address is a trunk's.
+    pub(crate) fn is_friend(&self, ip: IpAddr) -> bool {
+        self.state().friends.contains(&ip)
+    }
+
     /// Whether a message from an address is read at all.
     pub(crate) fn admits(&self, ip: IpAddr, now: i64) -> bool {
         if ip.is_loopback() {

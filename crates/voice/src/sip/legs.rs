@@ -34,8 +34,6 @@ pub(crate) struct Held {
     /// The reminder that is set.
     reminded: i64,
     pub(crate) ties: Ties,
-    /// Counted among the calls that the floors above have not touched yet.
-    pub(crate) untouched: bool,
 }
 
 impl Held {
@@ -53,6 +51,11 @@ impl Held {
         {
             self.unsent.push_back(event);
         }
+    }
+
+    /// Whether the floors above have done nothing with a call that came in: not even taken it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.leg.is_untouched() && !self.events.is_attached()
     }
 
     fn flush(&mut self) {
@@ -76,10 +79,11 @@ impl Endpoint {
         signals: Signals,
         ties: Ties,
     ) {
-        let untouched = leg.is_untouched();
-        self.untouched += usize::from(untouched);
+        if leg.is_untouched() {
+            self.untouched.push(key);
+        }
         let unsent = VecDeque::new();
-        self.legs.insert(key, Held { leg, media, events, unsent, reminded: NEVER, ties, untouched });
+        self.legs.insert(key, Held { leg, media, events, unsent, reminded: NEVER, ties });
         self.listen(key, signals);
         self.settle(key);
     }
@@ -176,10 +180,6 @@ impl Endpoint {
         let Some(held) = self.legs.get_mut(&key) else {
             return;
         };
-        if held.untouched && !held.leg.is_untouched() {
-            held.untouched = false;
-            self.untouched -= 1;
-        }
         if held.leg.is_over() && held.unsent.is_empty() {
             self.legs.remove(&key);
             return;

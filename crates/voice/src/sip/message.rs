@@ -419,10 +419,16 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Begins a request.
+    /// Begins a request. What would break its first line is left out of the URI.
     pub(crate) fn request(method: Method, uri: &str) -> Self {
         let mut text = String::with_capacity(1024);
-        let _ = write!(text, "{} {uri} SIP/2.0\r\n", method.as_str());
+        let _ = write!(text, "{} ", method.as_str());
+        if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            text.extend(uri.chars().filter(|c| !c.is_ascii_control() && *c != ' '));
+        } else {
+            text.push_str(uri);
+        }
+        text.push_str(" SIP/2.0\r\n");
         Self { text }
     }
 
@@ -642,5 +648,11 @@ mod tests {
         assert_eq!(frame(b"\x16\x03\x01"), Frame::Garbage);
         assert_eq!(frame(b"BYE sip:x SIP/2.0\r\nContent-Length: -1\r\n\r\n"), Frame::Garbage);
         assert_eq!(frame(b"BYE sip:x SIP/2.0\r\nl: 99999999\r\n\r\n"), Frame::Garbage);
+    }
+
+    #[test]
+    fn a_request_s_first_line_is_one_line() {
+        let bytes = Draft::request(Method::Invite, "sip:a\r\nX: y@h").field("Via", "v").finish();
+        assert!(bytes.starts_with(b"INVITE sip:aX:y@h SIP/2.0\r\nVia: v\r\n"));
     }
 }

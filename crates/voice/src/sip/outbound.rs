@@ -91,6 +91,7 @@ impl Endpoint {
             routes: Vec::new(),
             path: nowhere,
             contact_user: plan.contact_user,
+            max_forwards: order.max_forwards,
             pinned: plan.pinned,
         };
         let mut codecs = plan.codecs;
@@ -150,7 +151,7 @@ impl Endpoint {
         let uri = Uri::parse(text).filter(|uri| !uri.host.is_empty()).ok_or(Cause::InvalidNumber)?;
         let remote = uri.ip().unwrap_or(Ipv4Addr::new(192, 0, 2, 1).into());
         let own = self.own_ip(any_address(remote), remote);
-        let to = HopAddress::Host { host: uri.host.to_owned(), port: uri.port, transport: uri.transport() };
+        let to = HopAddress::Open { host: uri.host.to_owned(), port: uri.port, transport: uri.transport() };
         let to_host = uri.ip().map_or_else(|| uri.host.to_owned(), uri::host_text);
         Ok(Plan {
             hops: vec![Hop { uri: text.to_owned(), routes: Vec::new(), to }],
@@ -198,10 +199,12 @@ impl Endpoint {
             }
             HopAddress::Registered { transport, source, .. } => match self.stream(transport, source) {
                 Some(flow) => self.dialled(key, Some(flow)),
-                // The connection is gone; a phone that listens can be called back (RFC 3261 §18.1.1).
+                // The connection is gone; a phone that listens where it came from can be called back
+                // (RFC 3261 §18.1.1), and nobody else by its word.
                 None => match Uri::parse(&hop.uri).and_then(|uri| uri.address()) {
-                    Some(address) if transport == Transport::Tcp => {
-                        self.connect(key, transport, address.ip().to_string(), Some(address.port()))
+                    Some(address) if transport == Transport::Tcp && address.ip() == source.ip() => {
+                        let host = address.ip().to_string();
+                        self.connect(key, transport, host, Some(address.port()), |_, _| true);
                     }
                     _ => self.dialled(key, None),
                 },
@@ -217,20 +220,31 @@ impl Endpoint {
                 let path = self.own_path();
                 self.dialled_by(key, path);
             }
+            HopAddress::Open { host, port, transport } => {
+                let ports = Arc::clone(&self.ports);
+                self.connect(key, transport, host, port, move |host, address| ports.may_reach(host, address));
+            }
             HopAddress::Host { host, port, transport } => {
                 let ip: Option<IpAddr> = host.parse().ok();
                 let address = ip.map(|ip| SocketAddr::new(ip, port.unwrap_or_else(|| transport.default_port())));
                 match address.and_then(|address| self.way_to(Place { transport, address })) {
                     Some(flow) => self.dialled(key, Some(flow)),
-                    None => self.connect(key, transport, host, port),
+                    None => self.connect(key, transport, host, port, |_, _| true),
                 }
             }
         }
     }
 
     /// Looks a name up and connects, for a leg.
-    fn connect(&mut self, key: LegKey, transport: Transport, host: String, port: Option<u16>) {
-        let reach = self.reach(transport, host, port);
+    fn connect(
+        &mut self,
+        key: LegKey,
+        transport: Transport,
+        host: String,
+        port: Option<u16>,
+        may: impl Fn(&str, SocketAddr) -> bool + Send + 'static,
+    ) {
+        let reach = self.reach(transport, host, port, may);
         self.dial_by(key, reach);
     }
 

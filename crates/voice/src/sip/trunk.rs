@@ -2,11 +2,11 @@
 //!
 //! Pure; the endpoint sends what is asked for and feeds the answers back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::dns::{self, Place, Server};
+use super::dns::{self, Located, Place, Server};
 use super::flow::Path;
 use super::leg::{Hop, HopAddress, Login};
 use super::message::{Draft, Message, Method, Name};
@@ -16,11 +16,15 @@ use crate::ports::{Transport, TrunkConfig, TrunkState, TrunkTarget};
 
 /// How long a target that failed is tried last, ms.
 const DOWN_MS: i64 = 30_000;
-/// What we ask the carrier to grant, seconds.
+/// What we ask the carrier to grant, seconds; longer when it insists (423).
 const EXPIRES_S: u32 = 600;
+/// The longest that a carrier may insist on, seconds.
+const LONGEST_EXPIRES_S: u32 = 86_400;
 /// Pauses between attempts to register, ms: doubled up to the longest.
 const RETRY_MS: i64 = 5_000;
 const LONGEST_RETRY_MS: i64 = 300_000;
+/// How long an address of a target's name is believed after it was last seen there, ms.
+const ADDRESS_LIFE_MS: i64 = 3_600_000;
 /// Between two signs of life asked for by OPTIONS, ms.
 pub(crate) const PING_MS: i64 = 30_000;
 
@@ -31,11 +35,15 @@ pub(crate) struct Trunk {
     /// By target: when it may be tried in its turn again.
     down_until: Vec<i64>,
     /// By target: the servers that were found, none before the first look-up. Its calls may come from there.
-    pub(crate) servers: Vec<Vec<Server>>,
+    servers: Vec<Vec<Server>>,
+    /// The addresses of all of them, and until when each is believed.
+    seen: Vec<(IpAddr, i64)>,
     /// Until when a place that failed is tried last.
     down_places: HashMap<SocketAddr, i64>,
     pub(crate) registration: Option<Registration>,
     pub(crate) ping_at: i64,
+    /// The reminder that is set.
+    pub(crate) reminded: i64,
     /// Told last.
     pub(crate) state: Option<TrunkState>,
 }
@@ -48,9 +56,11 @@ impl Trunk {
         Self {
             down_until: vec![0; config.targets.len()],
             servers: vec![Vec::new(); config.targets.len()],
+            seen: Vec::new(),
             down_places: HashMap::new(),
             ping_at: if config.ping { now } else { NEVER },
             registration,
+            reminded: NEVER,
             state: None,
             config: Arc::new(config),
         }
@@ -125,6 +135,29 @@ impl Trunk {
         self.down_until.iter().all(|until| *until > now)
     }
 
+    /// A look-up of the targets is done; false when one of them was not found. A name server that is
+    /// down takes no carrier away, and a name with more addresses than one answer holds gives others
+    /// each time, so those seen lately stay sources of calls.
+    pub(crate) fn located(&mut self, located: Vec<Located>, now: i64) -> bool {
+        let mut complete = true;
+        for (known, found) in self.servers.iter_mut().zip(located) {
+            complete &= !found.servers.is_empty();
+            if !found.servers.is_empty() {
+                *known = found.servers;
+            }
+        }
+        let current: HashSet<IpAddr> =
+            self.servers.iter().flatten().flat_map(|server| &server.places).map(|place| place.address.ip()).collect();
+        self.seen.retain(|(ip, until)| *until > now && !current.contains(ip));
+        self.seen.extend(current.into_iter().map(|ip| (ip, now + ADDRESS_LIFE_MS)));
+        complete
+    }
+
+    /// All addresses its calls may come from.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = IpAddr> {
+        self.seen.iter().map(|(ip, _)| *ip)
+    }
+
     /// The domain of From and REGISTER.
     pub(crate) fn domain(&self) -> Option<String> {
         let target = self.config.targets.first()?;
@@ -134,13 +167,13 @@ impl Trunk {
     /// Whether a call from this address and these ports (its own, and what its Via says) is this
     /// trunk's. Beyond loopback the address is enough: carriers send from many ports.
     pub(crate) fn sends_from(&self, ip: IpAddr, ports: [u16; 2]) -> bool {
-        self.places()
-            .any(|place| place.address.ip() == ip && (!ip.is_loopback() || ports.contains(&place.address.port())))
+        if ip.is_loopback() { self.is_at(ip, ports) } else { self.seen.iter().any(|(known, _)| *known == ip) }
     }
 
-    /// All places of all targets.
-    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.servers.iter().flatten().flat_map(|server| &server.places)
+    /// Whether one of its targets is at this address and at one of these ports.
+    pub(crate) fn is_at(&self, ip: IpAddr, ports: [u16; 2]) -> bool {
+        let mut places = self.servers.iter().flatten().flat_map(|server| &server.places);
+        places.any(|place| place.address.ip() == ip && ports.contains(&place.address.port()))
     }
 }
 
@@ -181,6 +214,10 @@ pub(crate) struct Registration {
     /// When to register next; `NEVER` while a REGISTER is under way.
     pub(crate) next_at: i64,
     failures: u32,
+    /// What is asked for, seconds.
+    expires_s: u32,
+    /// Our Contact as it was sent last.
+    contact: String,
 }
 
 /// What a response to a REGISTER of ours leads to.
@@ -188,7 +225,7 @@ pub(crate) struct Registration {
 pub(crate) enum Registered {
     /// Nothing new yet.
     Waiting,
-    /// Send it again at once, signed.
+    /// Send it again at once, signed or for longer.
     Again,
     /// The state to report.
     Now(TrunkState),
@@ -196,7 +233,18 @@ pub(crate) enum Registered {
 
 impl Registration {
     fn new(call_id: String, tag: String, login: Option<Login>, now: i64) -> Self {
-        Self { call_id, tag, seq: 0, login, target: 0, place: None, next_at: now, failures: 0 }
+        Self {
+            call_id,
+            tag,
+            seq: 0,
+            login,
+            target: 0,
+            place: None,
+            next_at: now,
+            failures: 0,
+            expires_s: EXPIRES_S,
+            contact: String::new(),
+        }
     }
 
     /// The REGISTER to send along a path.
@@ -214,6 +262,7 @@ impl Registration {
         let at = if user.is_empty() { "" } else { "@" };
         let address = format!("<sip:{}{at}{domain}>", uri::escape_user(&user));
         let uri = format!("sip:{domain}");
+        self.contact = path.contact(&user);
         let mut draft = Draft::request(Method::Register, &uri)
             .field("Via", path.via(branch))
             .field("Max-Forwards", 70)
@@ -221,8 +270,8 @@ impl Registration {
             .field("To", &address)
             .field("Call-ID", &self.call_id)
             .field("CSeq", format_args!("{} REGISTER", self.seq))
-            .field("Contact", path.contact(&user))
-            .field("Expires", EXPIRES_S)
+            .field("Contact", &self.contact)
+            .field("Expires", self.expires_s)
             .field("User-Agent", agent);
         if let Some(login) = self.login.as_mut() {
             draft = login.sign(draft, Method::Register, &uri, b"", cnonce);
@@ -241,7 +290,7 @@ impl Registration {
                     login.accepted();
                 }
                 self.failures = 0;
-                let granted_s = granted(response).clamp(30, 86_400);
+                let granted_s = self.granted(response).clamp(30, LONGEST_EXPIRES_S);
                 // A little before the end, so that a lost round trip costs nothing.
                 self.next_at = now + i64::from(granted_s) * 1_000 * 5 / 6;
                 Registered::Now(TrunkState::Registered)
@@ -254,8 +303,32 @@ impl Registration {
                 self.next_at = now + LONGEST_RETRY_MS;
                 Registered::Now(TrunkState::AuthFailed)
             }
+            423 if self.stretched(response) => Registered::Again,
             _ => Registered::Now(self.unanswered(targets, now)),
         }
+    }
+
+    /// Asks for as long as a carrier that finds us too brief insists on (RFC 3261 §10.3); false when
+    /// it names nothing longer.
+    fn stretched(&mut self, response: &Message) -> bool {
+        let least_s = response.number(Name::MinExpires).filter(|least_s| *least_s <= LONGEST_EXPIRES_S);
+        let longer = least_s.filter(|least_s| *least_s > self.expires_s);
+        self.expires_s = longer.unwrap_or(self.expires_s);
+        longer.is_some()
+    }
+
+    /// What the registrar granted us: the parameter of our own Contact, of the only one when it was
+    /// rewritten on the way; else Expires, else what we asked.
+    fn granted(&self, response: &Message) -> u32 {
+        let contacts: Vec<_> = response.elements(Name::Contact).filter_map(NameAddr::parse).collect();
+        let own = NameAddr::parse(&self.contact).and_then(|contact| Uri::parse(contact.uri));
+        let is_own = |contact: &&NameAddr<'_>| {
+            own.zip(Uri::parse(contact.uri)).is_some_and(|(own, contact)| own.same_resource(&contact))
+        };
+        let ours = contacts.iter().find(is_own).or(if let [only] = &*contacts { Some(only) } else { None });
+        ours.and_then(|contact| contact.param("expires")?.parse().ok())
+            .or_else(|| response.number(Name::Expires))
+            .unwrap_or(self.expires_s)
     }
 
     /// The target did not answer, or answered with a failure: the next one, after a pause.
@@ -269,16 +342,6 @@ impl Registration {
         self.next_at = now + pause;
         TrunkState::Unreachable
     }
-}
-
-/// What the registrar granted our Contact: its parameter, else Expires, else what we asked.
-fn granted(response: &Message) -> u32 {
-    let contacts = response.elements(Name::Contact).filter_map(NameAddr::parse);
-    contacts
-        .filter(|contact| Uri::parse(contact.uri).is_some())
-        .find_map(|contact| contact.param("expires")?.parse().ok())
-        .or_else(|| response.number(Name::Expires))
-        .unwrap_or(EXPIRES_S)
 }
 
 #[cfg(test)]
@@ -329,6 +392,11 @@ mod tests {
         (0..).zip(addresses).map(server).collect()
     }
 
+    fn locate(trunk: &mut Trunk, targets: [&[&str]; 3], now: i64) -> bool {
+        let located = targets.map(|addresses| Located { servers: found(addresses), ttl_s: 60 });
+        trunk.located(located.into(), now)
+    }
+
     #[test]
     fn a_place_that_failed_comes_after_all_others_for_a_while() {
         let mut trunk = trunk();
@@ -352,7 +420,7 @@ mod tests {
     #[test]
     fn calls_are_recognised_by_address_and_on_loopback_by_port_too() {
         let mut trunk = trunk();
-        trunk.servers = vec![found(&["198.51.100.1:5060"]), found(&["127.0.0.1:5080"]), vec![]];
+        assert!(!locate(&mut trunk, [&["198.51.100.1:5060"], &["127.0.0.1:5080"], &[]], 0), "one was not found");
         assert!(trunk.sends_from("198.51.100.1".parse().unwrap(), [40_000, 40_000]));
         assert!(!trunk.sends_from("198.51.100.2".parse().unwrap(), [5_060, 5_060]));
         assert!(trunk.sends_from("127.0.0.1".parse().unwrap(), [40_000, 5_080]));
@@ -375,5 +443,52 @@ mod tests {
             attempts.push((registration.target, registration.next_at));
         }
         assert_eq!(attempts, [(1, 0), (2, 0), (0, 5_000), (1, 0), (2, 0), (0, 10_000)]);
+    }
+
+    #[test]
+    fn addresses_seen_lately_stay_and_a_failed_look_up_takes_none() {
+        let mut trunk = trunk();
+        let known = |trunk: &Trunk| {
+            let mut known: Vec<String> = trunk.sources().map(|ip| ip.to_string()).collect();
+            known.sort();
+            known
+        };
+        assert!(locate(
+            &mut trunk,
+            [&["192.0.2.1:5060", "192.0.2.2:5060"], &["192.0.2.9:5080"], &["192.0.2.10:5060"]],
+            0
+        ));
+        assert!(!locate(&mut trunk, [&["192.0.2.3:5060"], &[], &["192.0.2.10:5060"]], 60_000));
+        assert_eq!(known(&trunk), ["192.0.2.1", "192.0.2.10", "192.0.2.2", "192.0.2.3", "192.0.2.9"]);
+        let late = ADDRESS_LIFE_MS + 60_000;
+        assert!(!locate(&mut trunk, [&[], &[], &[]], late), "the name server is down");
+        assert_eq!(known(&trunk), ["192.0.2.10", "192.0.2.3", "192.0.2.9"], "what was found last is still believed");
+    }
+
+    #[test]
+    fn a_carrier_that_wants_longer_registrations_gets_them_at_once() {
+        let mut registration = trunk().registration.unwrap();
+        let brief = response(423, "Min-Expires: 3600\r\n");
+        assert_eq!(registration.response(&brief, 1, 0), Registered::Again);
+        assert_eq!(registration.expires_s, 3_600);
+        assert_eq!(registration.response(&brief, 1, 0), Registered::Now(TrunkState::Unreachable), "no endless round");
+        let absurd = response(423, "Min-Expires: 4000000000\r\n");
+        assert_eq!(registration.response(&absurd, 1, 0), Registered::Now(TrunkState::Unreachable));
+        registration.response(&response(200, ""), 1, 0);
+        assert_eq!(registration.next_at, 3_000_000, "granted as asked");
+    }
+
+    #[test]
+    fn what_is_granted_is_read_from_our_own_contact() {
+        let mut registration = trunk().registration.unwrap();
+        registration.contact = "<sip:u@203.0.113.5:5060>".to_owned();
+        let others = "Contact: <sip:u@192.0.2.77:5060>;expires=3000, <sip:u@203.0.113.5:5060>;expires=120\r\n";
+        registration.response(&response(200, others), 1, 0);
+        assert_eq!(registration.next_at, 100_000);
+        let none = "Contact: <sip:u@192.0.2.77>;expires=3000, <sip:u@192.0.2.78>;expires=60\r\nExpires: 240\r\n";
+        registration.response(&response(200, none), 1, 0);
+        assert_eq!(registration.next_at, 200_000);
+        registration.response(&response(200, "Contact: <sip:u@198.51.100.4:40000>;expires=60\r\n"), 1, 0);
+        assert_eq!(registration.next_at, 50_000, "the only one is ours, rewritten on the way");
     }
 }

@@ -51,8 +51,12 @@ pub(crate) struct Uri<'a> {
 }
 
 impl<'a> Uri<'a> {
-    /// Reads a URI; `None` when it is none of ours.
+    /// Reads a URI; `None` when it is none of ours. Blanks and control characters, which would break
+    /// the line that a URI stands in, are in none.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        if text.trim().bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            return None;
+        }
         let (scheme, rest) = text.trim().split_once(':')?;
         if scheme.eq_ignore_ascii_case("tel") {
             let (user, params) = rest.split_once(';').unwrap_or((rest, ""));
@@ -372,5 +376,13 @@ mod tests {
         assert!(same("sip:al%69ce@EXAMPLE.com;ob", "SIP:alice@example.com"));
         assert!(!same("sip:alice@h:5060", "sip:alice@h"));
         assert!(!same("sip:alice@h;transport=tcp", "sip:alice@h"));
+    }
+
+    #[test]
+    fn what_would_break_a_line_is_in_no_uri() {
+        for bad in ["sip:a\r\nX: y@h", "sip:a b@h", "sip:a@h;x=\0", "sip:a@h\n\nbody", "tel:1\t2", "sip:a\x7f@h"] {
+            assert_eq!(Uri::parse(bad), None, "{bad:?}");
+        }
+        assert!(Uri::parse(" sip:a%20b@h ").is_some());
     }
 }

@@ -61,6 +61,21 @@ fn any_loopback(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
 }
 
+/// Whether a peer is told our public address: not beside us in a private network, where the
+/// router may not lead it back, unless the address is of such a network itself.
+fn is_shown(public: IpAddr, remote: IpAddr) -> bool {
+    let same_family = public.is_ipv4() == remote.is_ipv4();
+    same_family && !remote.is_loopback() && (is_private(public) || !is_private(remote))
+}
+
+/// RFC 1918, RFC 4193 and link-local.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
 impl Endpoint {
     /// A flow and our own name on it.
     pub(crate) fn path(&mut self, flow: Flow) -> Path {
@@ -77,7 +92,7 @@ impl Endpoint {
     /// Our address as a peer can reach it.
     pub(crate) fn own_ip(&mut self, local: IpAddr, remote: IpAddr) -> IpAddr {
         match self.config.public_ip {
-            Some(public) if public.is_ipv4() == remote.is_ipv4() => public,
+            Some(public) if is_shown(public, remote) => public,
             _ if local.is_unspecified() => self.routes.local_ip(remote, self.now),
             _ => local,
         }
@@ -126,13 +141,18 @@ impl Endpoint {
         }
     }
 
-    /// Looks a name up and connects. A name without a port is looked up as a service (RFC 3263 §4.2).
-    pub(crate) fn reach(
+    /// Looks a name up and connects to the first of its addresses that may be used and answers. A name
+    /// without a port is looked up as a service (RFC 3263 §4.2).
+    pub(crate) fn reach<May>(
         &self,
         transport: Transport,
         host: String,
         port: Option<u16>,
-    ) -> impl Future<Output = Option<Flow>> + use<> {
+        may: May,
+    ) -> impl Future<Output = Option<Flow>> + use<May>
+    where
+        May: Fn(&str, SocketAddr) -> bool + Send,
+    {
         let (edge, tls, sockets) = (self.edge.clone(), self.client_tls.clone(), self.own_sockets());
         let (resolver, ids) = (self.resolver.clone(), self.ids.clone());
         async move {
@@ -140,7 +160,8 @@ impl Endpoint {
             let target = TrunkTarget { host, port, transport, any_transport: false };
             let servers = dns::locate(&resolver, &target).await.servers;
             let places = dns::order(&servers, |bound| ids.below(bound));
-            let addresses = places.into_iter().map(|place| place.address).collect();
+            let found = places.into_iter().map(|place| place.address);
+            let addresses = found.filter(|address| may(&target.host, *address)).collect();
             first_way(transport, &target.host, addresses, &sockets, &tls, &edge).await
         }
     }
@@ -187,4 +208,23 @@ async fn first_way(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_address_is_shown_to_the_public() {
+        let shown = |public: &str, remote: &str| is_shown(public.parse().unwrap(), remote.parse().unwrap());
+        for remote in ["198.51.100.7", "100.64.0.9", "8.8.8.8"] {
+            assert!(shown("203.0.113.9", remote), "{remote}");
+        }
+        for remote in ["127.0.0.1", "10.0.0.9", "192.168.1.20", "172.16.4.4", "169.254.1.1", "2001:db8::1"] {
+            assert!(!shown("203.0.113.9", remote), "{remote}");
+        }
+        assert!(shown("192.168.1.10", "192.168.1.20"), "a container's host in the office");
+        assert!(!shown("192.168.1.10", "127.0.0.1"));
+        assert!(shown("2001:db8::1", "2001:db8:9::2") && !shown("2001:db8::1", "fd00::2"));
+    }
 }

@@ -99,7 +99,7 @@ async fn ipv6_is_spoken_beside_ipv4_on_one_port_number() {
 }
 
 #[tokio::test]
-async fn a_public_address_is_told_instead_of_the_local_one() {
+async fn a_peer_beside_us_is_told_the_address_of_the_route_to_it() {
     let mut config = config();
     config.public_ip = Some("203.0.113.9".parse().unwrap());
     let server = Server::with(config, MapPorts::default()).await;
@@ -107,9 +107,9 @@ async fn a_public_address_is_told_instead_of_the_local_one() {
     let (_leg, _events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 1_000);
     let invite = phone.expect_method("INVITE").await;
     for part in ["Via", "Contact", "From"] {
-        assert!(invite.get(part).contains("203.0.113.9"), "{part}: {}", invite.text);
+        assert!(!invite.get(part).contains("203.0.113.9"), "{part}: {}", invite.text);
     }
-    assert!(invite.body().contains("c=IN IP4 203.0.113.9"));
+    assert!(invite.body().contains("c=IN IP4 127.0.0.1"));
 }
 
 #[tokio::test]
@@ -180,13 +180,27 @@ async fn a_phone_may_prove_itself_by_sha_256() {
 
 #[tokio::test]
 async fn loops_and_tired_messages_are_turned_away() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let mut phone = server.phone("1001").await;
     let tired = phone
         .request("INVITE", "sip:2000@127.0.0.1", "", &sdp(4_000, ""))
         .replace("Max-Forwards: 70", "Max-Forwards: 0");
     phone.send(&tired).await;
     phone.expect(483).await;
+    // A call that has come a long way has less left.
+    phone.call_id.push('w');
+    let wanderer = |request: String| request.replace("Max-Forwards: 70", "Max-Forwards: 5");
+    let first = wanderer(phone.request("INVITE", "sip:2000@127.0.0.1", "", &sdp(4_000, "")));
+    phone.send(&first).await;
+    let challenge = phone.expect(401).await;
+    phone.send(&crate::harness::ack_failure(&first, &challenge)).await;
+    let signed = phone.answer(&challenge, "INVITE", "sip:2000@127.0.0.1", 1);
+    let second = wanderer(phone.request("INVITE", "sip:2000@127.0.0.1", &signed, &sdp(4_000, "")));
+    phone.send(&second).await;
+    let (incoming, _) = server.next_call().await;
+    assert_eq!(incoming.hops_left, 4);
+    incoming.leg.reject(486);
+    phone.send(&crate::harness::ack_failure(&second, &phone.expect(486).await)).await;
     // Our own INVITE comes back to us.
     let (_leg, _events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 1_000);
     let invite = phone.expect_method("INVITE").await;
@@ -323,4 +337,166 @@ async fn two_servers_talk_over_tls_and_a_stranger_s_certificate_is_refused() {
         let expected = if trusted { (Cause::TrunkAuth, Some(401)) } else { (Cause::Unreachable, None) };
         assert_eq!((end.cause, end.sip_code), expected);
     }
+}
+
+#[tokio::test]
+async fn a_stopping_server_s_last_words_go_out_by_streams_too() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.sip).await.unwrap();
+    let mut phone = server.phone("1001").await;
+    phone.addr = stream.local_addr().unwrap();
+    let ping = phone.request("OPTIONS", "sip:127.0.0.1", "", "").replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    stream.write_all(ping.as_bytes()).await.unwrap();
+    assert_eq!(read(&mut stream, &server).await.code(), 200);
+    let target = format!("sip:1001@{};transport=tcp", phone.addr);
+    let to_host = TrunkTarget {
+        host: "127.0.0.1".to_owned(),
+        port: Some(phone.addr.port()),
+        transport: Transport::Tcp,
+        any_transport: false,
+    };
+    server.ports.trunks.lock().unwrap().push(trunk(to_host, &[]));
+    server.voice.reload_trunks().await;
+    trunk_is(&server, TrunkState::Ready).await;
+    let (_leg, mut events) = server.dial(Target::Trunk { trunk: "trunk_1".into(), number: "+4420".to_owned() }, 30_000);
+    let invite = read(&mut stream, &server).await;
+    assert_eq!(invite.method(), "INVITE", "on the connection that is open: {target}");
+    stream.write_all(phone.respond(&invite, "200 OK", "", &sdp(40_010, "")).as_bytes()).await.unwrap();
+    assert_eq!(read(&mut stream, &server).await.method(), "ACK");
+    assert!(matches!(events.next().await, LegEvent::Answered { .. }));
+    server.stop();
+    assert_eq!(read(&mut stream, &server).await.method(), "BYE");
+}
+
+#[tokio::test]
+async fn a_connection_of_nobody_we_know_is_closed_and_a_phone_s_stays() {
+    let (clock, hand) = Clock::fake(1_800_000_000_000);
+    let server = Server::with_clock(config(), MapPorts::default(), clock).await;
+    let mut stranger = TcpStream::connect(server.sip).await.unwrap();
+    let mut stream = TcpStream::connect(server.sip).await.unwrap();
+    let mut phone = server.phone("1001").await;
+    let tcp = |text: String| text.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    phone.addr = stranger.local_addr().unwrap();
+    let options = tcp(phone.request("OPTIONS", "sip:127.0.0.1", "", ""));
+    stranger.write_all(options.as_bytes()).await.unwrap();
+    assert_eq!(read(&mut stranger, &server).await.code(), 200);
+    phone.addr = stream.local_addr().unwrap();
+    let first = tcp(phone.request("REGISTER", "sip:127.0.0.1", "", ""));
+    stream.write_all(first.as_bytes()).await.unwrap();
+    let challenge = read(&mut stream, &server).await;
+    let signed = phone.answer(&challenge, "REGISTER", "sip:127.0.0.1", 1);
+    let second = tcp(phone.request("REGISTER", "sip:127.0.0.1", &signed, ""));
+    stream.write_all(second.as_bytes()).await.unwrap();
+    assert_eq!(read(&mut stream, &server).await.code(), 200);
+    hand.advance(60_000);
+    let mut rest = Vec::new();
+    let closed = timeout(Duration::from_secs(5), stranger.read_to_end(&mut rest)).await;
+    assert!(matches!(closed, Ok(Ok(0))), "{closed:?}");
+    let options = tcp(phone.request("OPTIONS", "sip:127.0.0.1", "", ""));
+    stream.write_all(options.as_bytes()).await.unwrap();
+    assert_eq!(read(&mut stream, &server).await.code(), 200);
+}
+
+/// The next message on a stream, which comes in one piece.
+async fn read(stream: &mut TcpStream, server: &Server) -> crate::harness::Msg {
+    let mut buffer = vec![0; 8_192];
+    let length = timeout(Duration::from_secs(5), stream.read(&mut buffer)).await.unwrap().unwrap();
+    crate::harness::Msg { text: String::from_utf8_lossy(&buffer[..length]).into_owned(), from: server.sip }
+}
+
+#[tokio::test]
+async fn a_trunk_by_name_keeps_to_one_connection() {
+    let (clock, hand) = Clock::fake(1_800_000_000_000);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let by_name =
+        TrunkTarget { host: "localhost".to_owned(), port: Some(port), transport: Transport::Tcp, any_transport: false };
+    let mut config_of_trunk = trunk(by_name, &[]);
+    config_of_trunk.ping = true;
+    let ports = MapPorts::default();
+    ports.trunks.lock().unwrap().push(config_of_trunk);
+    let server = Server::with_clock(config(), ports, clock).await;
+    let phone = server.phone("c").await;
+    let (mut stream, _) = timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
+    for _ in 0..3 {
+        let question = read(&mut stream, &server).await;
+        assert_eq!(question.method(), "OPTIONS");
+        stream.write_all(phone.respond(&question, "200 OK", "", "").as_bytes()).await.unwrap();
+        trunk_is(&server, TrunkState::Ready).await;
+        // The trunk's own look-up of the name ends some time.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        hand.advance(30_000);
+    }
+    assert!(timeout(Duration::from_millis(100), listener.accept()).await.is_err(), "no other connection");
+}
+
+#[tokio::test]
+async fn two_organisations_share_a_carrier_and_a_phone_sits_beside_it() {
+    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = carrier.local_addr().unwrap();
+    let ports = MapPorts::default();
+    for nth in 1..=2 {
+        let mut theirs = trunk(target(addr, Transport::Udp), &[]);
+        (theirs.id, theirs.org) = (format!("trunk_{nth}").into(), format!("org_{nth}").into());
+        theirs.username = Some(format!("account{nth}"));
+        ports.trunks.lock().unwrap().push(theirs);
+    }
+    ports.numbers.lock().unwrap().insert("+442000000002".to_owned(), "org_2".into());
+    let mut server = Server::with(config(), ports).await;
+    trunk_is(&server, TrunkState::Ready).await;
+    let mut phone = server.phone("+4915112345").await;
+    (phone.socket, phone.addr) = (carrier, addr);
+    for (to, org) in [("+442000000002", "org_2"), ("account2", "org_2"), ("account1", "org_1"), ("+4930", "org_1")] {
+        phone.call_id = format!("call-to-{to}");
+        let invite = phone.request("INVITE", &format!("sip:{to}@127.0.0.1"), "", &sdp(40_000, ""));
+        phone.send(&invite).await;
+        let (incoming, _events) = server.next_call().await;
+        assert!(matches!(&incoming.source, voice::Source::Trunk { org: found, .. } if **found == *org), "{to}");
+        incoming.leg.reject(486);
+        phone.send(&crate::harness::ack_failure(&invite, &phone.expect(486).await)).await;
+    }
+    // A phone with the carrier's address proves itself like any other.
+    phone.user = "1001".to_owned();
+    phone.call_id = "call-of-a-phone".to_owned();
+    phone.authorised("INVITE", "sip:2000@127.0.0.1", "", &sdp(40_000, "")).await;
+    let (incoming, _events) = server.next_call().await;
+    assert!(matches!(&incoming.source, voice::Source::Line(line) if &*line.extension == "1001"));
+}
+
+#[tokio::test]
+async fn calls_that_were_taken_and_stay_silent_are_no_reason_to_refuse_others() {
+    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = carrier.local_addr().unwrap();
+    let ports = MapPorts::default();
+    ports.trunks.lock().unwrap().push(trunk(target(addr, Transport::Udp), &[]));
+    let mut config = config();
+    config.rtp_ports = (30_000, 31_999);
+    let mut server = Server::with(config, ports).await;
+    trunk_is(&server, TrunkState::Ready).await;
+    let mut phone = server.phone("+4915112345").await;
+    (phone.socket, phone.addr) = (carrier, addr);
+    let mut taken = Vec::new();
+    for nth in 0..300 {
+        phone.call_id = format!("silent-{nth}");
+        let invite = phone.request("INVITE", "sip:+4420@127.0.0.1", "", &sdp(40_000, ""));
+        phone.send(&invite).await;
+        taken.push(server.next_call().await);
+    }
+    assert_eq!(taken.len(), 300);
+}
+
+#[tokio::test]
+async fn a_call_by_uri_goes_where_it_may_and_nothing_breaks_its_first_line() {
+    let server = Server::start().await;
+    let phone = server.phone("1001").await;
+    server.ports.closed.lock().unwrap().push(phone.addr);
+    for host in ["127.0.0.1", "localhost"] {
+        let uri = format!("sip:1001@{host}:{}", phone.addr.port());
+        let (_leg, mut events) = server.dial(Target::Uri(uri), 5_000);
+        assert_eq!(events.end().await.cause, Cause::Unreachable);
+    }
+    let broken = format!("sip:a\r\nX: y@{}", phone.addr);
+    let (_leg, mut events) = server.dial(Target::Uri(broken), 5_000);
+    assert_eq!(events.end().await.cause, Cause::InvalidNumber);
+    assert!(phone.try_recv(Duration::from_millis(50)).await.is_none());
 }

@@ -30,6 +30,10 @@ pub(crate) struct MapPorts {
     pub(crate) bindings: Mutex<HashMap<String, Vec<Binding>>>,
     pub(crate) trunks: Mutex<Vec<TrunkConfig>>,
     pub(crate) trunk_states: Mutex<Vec<TrunkState>>,
+    /// Public numbers, and whose they are.
+    pub(crate) numbers: Mutex<HashMap<String, Arc<str>>>,
+    /// Addresses that no call by URI may reach.
+    pub(crate) closed: Mutex<Vec<SocketAddr>>,
     /// The hosts whose domain was asked for.
     pub(crate) hosts_asked: Mutex<Vec<String>>,
 }
@@ -106,6 +110,22 @@ impl Ports for MapPorts {
 
     fn trunks(&self) -> BoxFuture<'_, PortResult<Vec<TrunkConfig>>> {
         async move { Ok(self.trunks.lock().unwrap().clone()) }.boxed()
+    }
+
+    fn number_owner<'a>(
+        &'a self,
+        orgs: &'a [Arc<str>],
+        number: &'a str,
+    ) -> BoxFuture<'a, PortResult<Option<Arc<str>>>> {
+        async move {
+            let numbers = self.numbers.lock().unwrap();
+            Ok(numbers.get(number).filter(|owner| orgs.contains(owner)).cloned())
+        }
+        .boxed()
+    }
+
+    fn may_reach(&self, _host: &str, address: SocketAddr) -> bool {
+        !self.closed.lock().unwrap().contains(&address)
     }
 
     fn trunk_state<'a>(&'a self, _org: &'a str, _trunk: &'a str, state: TrunkState) -> BoxFuture<'a, PortResult<()>> {
@@ -201,8 +221,16 @@ impl Server {
         let (sink, events) = Events::new();
         let leg: LegId = self.ids.new("leg", 0).into();
         let from = CallerId { number: "2000".to_owned(), display: Some("Tan \"D\" em".to_owned()), anonymous: false };
-        let order =
-            Originate { leg, target, from, to_user: "1001".to_owned(), near: None, prefer: None, ring_timeout_ms };
+        let order = Originate {
+            leg,
+            target,
+            from,
+            to_user: "1001".to_owned(),
+            near: None,
+            prefer: None,
+            max_forwards: voice::MAX_FORWARDS,
+            ring_timeout_ms,
+        };
         (self.voice.originate(order, sink), events)
     }
 

@@ -1,10 +1,12 @@
 //! Streams: TCP and TLS connections, ours and the peers'. One task each reads and writes.
 //!
 //! A peer that does not read what we send is cut off after [`WRITE_TIMEOUT`]; nobody else waits for
-//! it. Its queue is bounded, and a full queue closes the connection.
+//! it. Its queue is bounded, and a full queue closes the connection. One who does not prove who he is
+//! within [`PROOF_MS`] is closed too. When the server stops, what is queued still goes out.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -19,7 +21,7 @@ use super::Edge;
 use super::tls::{ClientTls, ServerTls};
 use crate::ports::Transport;
 use crate::sip::endpoint::Input;
-use crate::sip::flow::{Flow, Link};
+use crate::sip::flow::{Flow, Link, Wire};
 use crate::sip::message::{Frame, Message, frame};
 
 /// Messages that may wait for a peer to read.
@@ -28,6 +30,8 @@ const QUEUE: usize = 256;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A new connection has to say something in so long, and a handshake to end.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
+/// A peer who has not proven who he is, and is no trunk, may stay so long, ms.
+const PROOF_MS: u64 = 60_000;
 /// A connection over which nothing came for so long is closed: longer than any registration lasts.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4_000);
 /// How long we try to reach a peer.
@@ -81,12 +85,12 @@ async fn welcome(stream: TcpStream, remote: SocketAddr, tls: Option<ServerTls>, 
     let _ = stream.set_nodelay(true);
     match tls {
         None => {
-            let (flow, queue) = flow(Transport::Tcp, local, remote);
+            let (flow, queue) = flow(Transport::Tcp, local, remote, edge.gate.is_friend(remote.ip()));
             serve(stream, flow, queue, edge).await;
         }
         Some(tls) => match timeout(GREETING_TIMEOUT, tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => {
-                let (flow, queue) = flow(Transport::Tls, local, remote);
+                let (flow, queue) = flow(Transport::Tls, local, remote, edge.gate.is_friend(remote.ip()));
                 serve(stream, flow, queue, edge).await;
             }
             Ok(Err(error)) => debug!(%remote, %error, "a TLS handshake failed"),
@@ -106,7 +110,7 @@ pub(crate) async fn connect(
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(remote)).await??;
     let local = stream.local_addr()?;
     stream.set_nodelay(true)?;
-    let (flow, queue) = flow(transport, local, remote);
+    let (flow, queue) = flow(transport, local, remote, true);
     let (ours, task_edge) = (flow.clone(), edge.clone());
     if transport == Transport::Tls {
         let stream = timeout(CONNECT_TIMEOUT, tls.connect(host, stream)).await??;
@@ -117,9 +121,29 @@ pub(crate) async fn connect(
     Ok(flow)
 }
 
-fn flow(transport: Transport, local: SocketAddr, remote: SocketAddr) -> (Flow, mpsc::Receiver<Bytes>) {
+fn flow(transport: Transport, local: SocketAddr, remote: SocketAddr, trusted: bool) -> (Flow, mpsc::Receiver<Bytes>) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    (Flow { transport, local, remote, link: Link::Stream(sender) }, queue)
+    (Flow { transport, local, remote, link: Link::Stream(Wire::new(sender, trusted)) }, queue)
+}
+
+/// A connection as its own task knows it: the task keeps nobody's way to it open.
+struct Ends {
+    transport: Transport,
+    local: SocketAddr,
+    remote: SocketAddr,
+    wire: Weak<Wire>,
+}
+
+impl Ends {
+    /// The flow, while somebody holds it.
+    fn flow(&self) -> Result<Flow, &'static str> {
+        let wire = self.wire.upgrade().ok_or("nobody uses it")?;
+        Ok(Flow { transport: self.transport, local: self.local, remote: self.remote, link: Link::Stream(wire) })
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.wire.upgrade().is_some_and(|wire| wire.is_trusted())
+    }
 }
 
 /// Runs one connection to its end.
@@ -128,11 +152,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let remote = flow.remote;
-    if edge.input.send(Input::Opened(flow.clone())).await.is_err() {
+    let wire = match &flow.link {
+        Link::Stream(wire) => Arc::downgrade(wire),
+        _ => return,
+    };
+    let ends = Ends { transport: flow.transport, local: flow.local, remote, wire };
+    // The endpoint keeps the flow from here on, while it or anything of its needs the connection.
+    if edge.input.send(Input::Opened(flow)).await.is_err() {
         return;
     }
-    // The endpoint keeps the flow; when its queue is the last sender, nobody needs the connection.
-    if let Err(reason) = exchange(&mut stream, flow, &mut queue, edge).await {
+    if let Err(reason) = exchange(&mut stream, &ends, &mut queue, edge).await {
         debug!(%remote, reason, "a SIP connection ended");
     }
     queue.close();
@@ -142,7 +171,7 @@ where
 
 async fn exchange<S>(
     stream: &mut S,
-    flow: Flow,
+    ends: &Ends,
     queue: &mut mpsc::Receiver<Bytes>,
     edge: &Edge,
 ) -> Result<(), &'static str>
@@ -151,6 +180,8 @@ where
 {
     let mut buffer = BytesMut::new();
     let mut greeted = false;
+    let mut proven = ends.is_trusted();
+    let mut proof = std::pin::pin!(edge.clock.sleep(PROOF_MS));
     loop {
         let patience = if greeted { IDLE_TIMEOUT } else { GREETING_TIMEOUT };
         if buffer.is_empty() {
@@ -160,7 +191,19 @@ where
         buffer.reserve(READ_SIZE);
         tokio::select! {
             biased;
-            () = edge.stop.cancelled() => return Err("the server stops"),
+            () = edge.stop.cancelled() => {
+                // The endpoint hangs up; when it is gone, so is the last who could send.
+                while let Ok(Some(bytes)) = timeout(WRITE_TIMEOUT, queue.recv()).await {
+                    write(stream, bytes, queue).await?;
+                }
+                return Err("the server stops");
+            }
+            () = &mut proof, if !proven => {
+                proven = ends.is_trusted();
+                if !proven {
+                    return Err("nobody has proven who he is");
+                }
+            }
             bytes = queue.recv() => {
                 let bytes = bytes.ok_or("nobody uses it")?;
                 greeted = true;
@@ -171,7 +214,7 @@ where
                 Ok(Err(_)) => return Err("it broke"),
                 Ok(Ok(0)) => return Err("the peer closed it"),
                 Ok(Ok(_)) => {
-                    let messages = cut(&mut buffer, &flow, edge)?;
+                    let messages = cut(&mut buffer, &ends.flow()?, edge)?;
                     greeted |= !messages.is_empty();
                     if !messages.is_empty() && edge.input.send(Input::Messages(messages)).await.is_err() {
                         return Err("the server stops");

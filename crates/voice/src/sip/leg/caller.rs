@@ -48,6 +48,8 @@ pub(crate) enum HopAddress {
     Place { place: Place, name: String },
     /// Ourselves.
     Own,
+    /// By name or address, as a user wrote it: only where the ports allow it.
+    Open { host: String, port: Option<u16>, transport: Transport },
     /// By name or address.
     Host { host: String, port: Option<u16>, transport: Transport },
 }

@@ -260,6 +260,25 @@ fn the_last_failure_is_told_when_no_hop_is_left() {
 }
 
 #[test]
+fn what_comes_after_ringing_is_the_phone_s_answer_and_not_the_hop_s() {
+    for (first, code, next) in
+        [(100, 500, true), (100, 504, true), (180, 500, false), (183, 408, false), (181, 503, false)]
+    {
+        let mut bench = calling(&["a", "b"]);
+        let invite = bench.sent(Method::Invite).unwrap();
+        bench.respond(&invite, first, "", "");
+        bench.respond(&invite, code, "", "");
+        let dials = bench.out.iter().any(|action| matches!(action, Action::Dial(hop) if hop.uri == "sip:1@b"));
+        assert_eq!((dials, bench.ends.len()), (next, usize::from(!next)), "{first} {code}");
+        assert!(!bench.out.iter().any(|action| matches!(action, Action::HopFailed(_))), "{first} {code}: a is well");
+    }
+    let mut full = calling(&["a", "b"]);
+    let invite = full.sent(Method::Invite).unwrap();
+    full.respond(&invite, 503, "", "");
+    assert!(matches!(&full.out[0], Action::HopFailed(failed) if *failed == hop("a")));
+}
+
+#[test]
 fn a_phone_that_refuses_plain_rtp_is_offered_srtp_once() {
     let session = Session::new(
         "10.0.0.1:10000".parse().unwrap(),
