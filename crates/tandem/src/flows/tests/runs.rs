@@ -1,5 +1,6 @@
 //! Runs over the shell: what a step asks for reaches the phones.
 
+use kernel::OrgSettings;
 use serde_json::{Value, json};
 use voice::leg::{LegEvent, Playable, RecordCommand};
 use voice::runner::script::{Asked, ScriptedLeg};
@@ -14,11 +15,15 @@ use crate::flows::{Launched, Order, Purpose};
 const RING_NET_MS: u32 = 5_000;
 
 async fn launch(stage: &Stage, steps: Value) -> Launched {
-    let body = json!({ "flow": steps });
+    launch_body(stage, json!({ "flow": steps })).await
+}
+
+async fn launch_body(stage: &Stage, body: Value) -> Launched {
+    let org = stage.kernel.org_by_id(&stage.org.id).await.unwrap().unwrap();
     let reading = Reading { value: body.clone(), lenient: false };
     let (flow, report) = stage.flows.judge(&stage.org.id, &reading, Purpose::Run).await.unwrap();
     let flow = flow.unwrap_or_else(|| panic!("{:?}", report.errors));
-    stage.flows.launch(&stage.org, flow.into(), Order::of(Origin::Posted(body))).await.unwrap()
+    stage.flows.launch(&org, flow.into(), Order::of(Origin::Posted(body))).await.unwrap()
 }
 
 /// The customer, who has answered the call of a run.
@@ -81,6 +86,52 @@ async fn every_field_of_a_connection_is_carried_out() {
     let ended = until_event(&stage, call, "connect.ended").await;
     assert_eq!((&ended["data"]["status"], &ended["data"]["cause"]), (&json!("completed"), &json!("time_limit")));
     asked(&mut customer, |asked| matches!(asked, Asked::Record(RecordCommand::Stop)).then_some(())).await;
+}
+
+/// A house that announces recordings.
+async fn announcing() -> Stage {
+    const WORDS: &str = "This call is recorded.";
+    let stage = Stage::new().await;
+    stage.settings(&OrgSettings { recording_announcement: Some(WORDS.into()), ..OrgSettings::default() }).await;
+    stage.person("1001").await;
+    stage.person("1002").await;
+    stage.warm(&[WORDS]).await;
+    stage
+}
+
+#[tokio::test]
+async fn both_parties_of_a_recorded_connection_are_told_before_they_are_joined() {
+    let mut stage = announcing().await;
+    let flow = json!([
+        {"id": 0, "type": "call", "number": "1001", "next_step": 1},
+        {"id": 1, "type": "connect", "number": "1002", "record": true},
+    ]);
+    let launched = launch(&stage, flow).await;
+    let mut customer = customer(&mut stage).await;
+    assert!(stage.nobody_dialled().await, "the customer hears it first");
+    hears(&mut customer).await;
+    let mut agent = stage.dialled().await.far;
+    agent.tell(answered());
+    hears(&mut agent).await;
+    asked(&mut customer, |asked| matches!(asked, Asked::Record(RecordCommand::Start { .. })).then_some(())).await;
+    until_event(&stage, &launched.call, "connect.answered").await;
+}
+
+#[tokio::test]
+async fn who_takes_over_a_recorded_call_is_told_that_it_is() {
+    let mut stage = announcing().await;
+    let flow = json!({"record": true, "flow": [
+        {"id": 0, "type": "call", "number": "1001", "next_step": 1},
+        {"id": 1, "type": "transfer", "to": "1002"},
+    ]});
+    let launched = launch_body(&stage, flow).await;
+    let mut customer = customer(&mut stage).await;
+    hears(&mut customer).await;
+    asked(&mut customer, |asked| matches!(asked, Asked::Record(RecordCommand::Start { .. })).then_some(())).await;
+    let mut third = stage.dialled().await.far;
+    third.tell(answered());
+    hears(&mut third).await;
+    assert_eq!(until_event(&stage, &launched.call, "transfer.completed").await["data"]["to"], "1002");
 }
 
 #[tokio::test]
