@@ -521,6 +521,10 @@ impl Endpoint {
             }
         };
         let (handle, signals) = Leg::new(media.clone(), events.clone());
+        let line = match &source {
+            Source::Line(line) => Some(line.clone()),
+            Source::Trunk { .. } | Source::Inside(_) => None,
+        };
         let incoming = self.describe(request, handle, source);
         if self.incoming.try_send(incoming).is_err() {
             // The signals' end would be told to nobody: refuse here.
@@ -530,7 +534,7 @@ impl Endpoint {
         if let Some(entry) = self.servers.get_mut(tx) {
             entry.leg = Some(key);
         }
-        self.hold(key, leg, media, events, signals, Ties::default());
+        self.hold(key, leg, media, events, signals, Ties { line, ..Ties::default() });
     }
 
     /// The call, as the floors above see it.

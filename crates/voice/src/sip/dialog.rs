@@ -144,6 +144,17 @@ impl Dialog {
         self.path.contact(&self.contact_user)
     }
 
+    /// Host and port of the next hop, by name: of the first route, else of the peer's Contact.
+    pub(crate) fn next_hop(&self) -> Option<(String, Option<u16>)> {
+        let uri = Uri::parse(self.next_uri()).filter(|uri| !uri.host.is_empty())?;
+        Some((uri.host.to_owned(), uri.port))
+    }
+
+    fn next_uri(&self) -> &str {
+        let route = self.routes.first().and_then(|route| super::uri::NameAddr::parse(route));
+        route.map_or(&self.target, |route| route.uri)
+    }
+
     /// Where requests go: the first route, else the peer's Contact, when either is an address and
     /// the peer is not behind NAT; else where the peer was last heard.
     pub(crate) fn destination(&self) -> Flow {
@@ -151,12 +162,7 @@ impl Dialog {
         if self.pinned || flow.transport != Transport::Udp {
             return flow.clone();
         }
-        let hop = self
-            .routes
-            .first()
-            .map(String::as_str)
-            .and_then(|route| super::uri::NameAddr::parse(route).map(|route| route.uri));
-        let address = Uri::parse(hop.unwrap_or(&self.target)).and_then(|uri| uri.address());
+        let address = Uri::parse(self.next_uri()).and_then(|uri| uri.address());
         match address {
             Some(address) if is_reachable(address.ip(), flow.remote.ip()) => flow.towards(address),
             _ => flow.clone(),
@@ -166,7 +172,7 @@ impl Dialog {
 
 /// Whether an address that a peer names can be reached where the peer itself was: of its family, and
 /// not a private one named from outside.
-fn is_reachable(named: IpAddr, seen: IpAddr) -> bool {
+pub(crate) fn is_reachable(named: IpAddr, seen: IpAddr) -> bool {
     let inner = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),

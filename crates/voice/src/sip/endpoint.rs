@@ -72,6 +72,8 @@ pub(crate) enum Outcome {
     Admission(Box<super::admission::Answer>),
     /// A way to a leg's hop, or none.
     Dialled(LegKey, Option<Flow>),
+    /// Another way for a request whose own is gone.
+    Detour(Box<super::detour::Detour>),
     /// Something about carriers.
     Carriers(Box<super::carriers::News>),
 }
@@ -278,6 +280,7 @@ impl Endpoint {
         match outcome {
             Outcome::Admission(answer) => self.admission_answered(*answer),
             Outcome::Dialled(key, flow) => self.dialled(key, flow),
+            Outcome::Detour(detour) => self.detoured(*detour),
             Outcome::Carriers(news) => self.carriers_news(*news),
         }
         self.mend();

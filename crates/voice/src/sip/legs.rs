@@ -2,26 +2,29 @@
 
 use std::collections::VecDeque;
 
-use super::endpoint::{Endpoint, LegKey, Owner, Reminder};
+use super::detour::Letter;
+use super::endpoint::{Endpoint, LegKey, Reminder};
 use super::leg::{Action, Cx, SipLeg};
 use super::message::Method;
 use super::transaction::{self, NEVER};
 use crate::cause::Cause;
 use crate::leg::{LegEvent, LegEvents, Signal, Signals};
-use crate::ports::TrunkId;
+use crate::ports::{LineIdentity, TrunkId};
 use crate::runner::MediaLeg;
 use crate::voice::Inside;
 
 /// A full sink is tried again after this, ms.
 const SINK_RETRY_MS: i64 = 20;
 
-/// What a leg that calls belongs to, besides its call.
+/// What a leg belongs to, besides its call.
 #[derive(Debug, Default)]
 pub(crate) struct Ties {
     /// Its trunk, for what its targets' failures teach.
     pub(crate) trunk: Option<TrunkId>,
     /// It calls ourselves: what the call that comes in is told.
     pub(crate) inside: Option<Inside>,
+    /// The phone's line: where to look for it when its connection is gone.
+    pub(crate) line: Option<LineIdentity>,
 }
 
 /// A leg, its media and its way to the call.
@@ -130,7 +133,10 @@ impl Endpoint {
             Action::Dial(hop) => self.dial(key, hop),
             Action::HopFailed(hop) => self.hop_failed(key, &hop),
             Action::Request { method, branch, bytes, flow, purpose } => {
-                self.send_request(method, &branch, bytes, flow, Owner::Leg(key, purpose));
+                self.post(key, Letter { method, branch, bytes, purpose: Some(purpose) }, flow);
+            }
+            Action::Acknowledge { bytes, flow } => {
+                self.post(key, Letter { method: Method::Ack, branch: String::new(), bytes, purpose: None }, flow);
             }
             Action::Send { bytes, flow } => {
                 flow.send(&bytes);

@@ -5,7 +5,7 @@
 //! | [`edge`], [`gate`] | sockets in, whole messages out; who may send how much |
 //! | [`message`], [`multipart`], [`uri`] | messages read where they stand, and written |
 //! | [`transaction`], [`timers`] | repetitions and their end |
-//! | [`endpoint`], [`traffic`], [`legs`], [`ways`] | the one task that owns all of it: its messages, its legs, its ways to peers |
+//! | [`endpoint`], [`traffic`], [`legs`], [`ways`], [`detour`] | the one task that owns all of it: its messages, its legs, its ways to peers |
 //! | [`admission`], [`registrar`], [`digest`] | requests outside any leg: who sends them and whether he may |
 //! | [`outbound`], [`carriers`], [`trunk`] | placing legs; carriers and their registrations |
 //! | [`leg`], [`dialog`], [`sdp`], [`session_timer`] | one leg, from INVITE to BYE, without I/O |
@@ -14,6 +14,7 @@
 
 mod admission;
 mod carriers;
+mod detour;
 mod dialog;
 mod digest;
 mod dns;

@@ -17,7 +17,7 @@ use super::uri::{self, Uri};
 use super::ways::any_address;
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEnd, LegEvent, LegEvents, Signals};
-use crate::ports::{Binding, Transport, TrunkId};
+use crate::ports::{Binding, LineIdentity, Transport, TrunkId};
 use crate::runner::MediaLeg;
 use crate::voice::{CallerId, Inside, Originate, Target};
 
@@ -102,7 +102,16 @@ impl Endpoint {
         let ring_until = self.now + i64::from(order.ring_timeout_ms);
         let caller = Caller::new(plan.hops, fields, ring_until);
         let leg = SipLeg::calling(dialog, session, caller, plan.login);
-        self.hold(key, leg, media, events, signals, Ties { trunk: plan.trunk, inside: plan.inside });
+        let line = match &order.target {
+            Target::Binding(binding) => Some(LineIdentity {
+                org: binding.org.clone(),
+                extension: binding.extension.clone(),
+                person: None,
+                line: binding.line.clone(),
+            }),
+            _ => None,
+        };
+        self.hold(key, leg, media, events, signals, Ties { trunk: plan.trunk, inside: plan.inside, line });
         self.step(key, SipLeg::start);
     }
 

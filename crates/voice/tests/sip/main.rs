@@ -10,4 +10,5 @@ mod phones;
 mod registering;
 mod sipp;
 mod strangers;
+mod streams;
 mod traps;

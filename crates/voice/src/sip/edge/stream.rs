@@ -36,6 +36,8 @@ const PROOF_MS: u64 = 60_000;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4_000);
 /// How long we try to reach a peer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// When the server stops, what the endpoint still has to say is waited for so long.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 /// Room made for one read, bytes.
@@ -191,13 +193,7 @@ where
         buffer.reserve(READ_SIZE);
         tokio::select! {
             biased;
-            () = edge.stop.cancelled() => {
-                // The endpoint hangs up; when it is gone, so is the last who could send.
-                while let Ok(Some(bytes)) = timeout(WRITE_TIMEOUT, queue.recv()).await {
-                    write(stream, bytes, queue).await?;
-                }
-                return Err("the server stops");
-            }
+            () = edge.stop.cancelled() => return drain(stream, queue).await,
             () = &mut proof, if !proven => {
                 proven = ends.is_trusted();
                 if !proven {
@@ -223,6 +219,14 @@ where
             },
         }
     }
+}
+
+/// Writes what the endpoint says last: it hangs up, and when it is gone, so is the last who could send.
+async fn drain<S: AsyncWrite + Unpin>(stream: &mut S, queue: &mut mpsc::Receiver<Bytes>) -> Result<(), &'static str> {
+    while let Ok(Some(bytes)) = timeout(FAREWELL, queue.recv()).await {
+        write(stream, bytes, queue).await?;
+    }
+    Err("the server stops")
 }
 
 /// Writes one message and whatever waits behind it.

@@ -297,7 +297,7 @@ impl SipLeg {
         if let Some((ack, to)) = &caller.ack {
             let (ack, to) = (ack.clone(), to.clone());
             if response.to_tag() == Some(self.dialog.remote_tag.as_str()) {
-                cx.out.push(Action::Send { bytes: ack, flow: to });
+                cx.out.push(Action::Acknowledge { bytes: ack, flow: to });
             } else {
                 self.hang_up_stray(response, flow, cx);
             }
@@ -324,7 +324,7 @@ impl SipLeg {
             // Late repetitions and forks come until timer M; then the rest of the caller can go.
             caller.ring_until = cx.now + TIMEOUT_MS;
         }
-        cx.out.push(Action::Send { bytes: ack, flow: to });
+        cx.out.push(Action::Acknowledge { bytes: ack, flow: to });
         // After an answer in a reliable response another says nothing new (RFC 3262 §5, RFC 6337 §2.1).
         let fresh = !settled && response.body_is(SDP) && !self.session.is_repeated(&response.body);
         let agreed =
@@ -453,7 +453,7 @@ impl SipLeg {
     /// A 2xx that nobody wants: acknowledge it and hang up.
     fn hang_up_stray(&mut self, response: &Message, flow: &Flow, cx: &mut Cx<'_>) {
         let (ack, bye, branch, to) = stray(response, &self.dialog, flow, cx);
-        cx.out.push(Action::Send { bytes: ack, flow: to.clone() });
+        cx.out.push(Action::Acknowledge { bytes: ack, flow: to.clone() });
         cx.out.push(Action::Request {
             method: Method::Bye,
             branch,

@@ -48,6 +48,8 @@ pub(crate) enum Action {
     /// Send a request in a new client transaction.
     Request { method: Method, branch: String, bytes: Bytes, flow: Flow, purpose: Purpose },
     /// Send an ACK.
+    Acknowledge { bytes: Bytes, flow: Flow },
+    /// Repeat a response.
     Send { bytes: Bytes, flow: Flow },
     /// Answer a server transaction.
     Respond { tx: Arc<str>, code: u16, bytes: Bytes },

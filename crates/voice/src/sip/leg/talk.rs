@@ -143,7 +143,7 @@ impl SipLeg {
             }
             let branch = cx.branch();
             let ack = self.acknowledging(&branch, seq, cx);
-            cx.out.push(Action::Send { bytes: ack.finish(), flow: self.dialog.destination() });
+            cx.out.push(Action::Acknowledge { bytes: ack.finish(), flow: self.dialog.destination() });
         }
         if repeated {
             return;

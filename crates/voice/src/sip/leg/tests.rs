@@ -86,8 +86,7 @@ impl Bench {
     }
 
     fn acks(&self) -> usize {
-        let is_ack = |bytes: &[u8]| bytes.starts_with(b"ACK ");
-        self.out.iter().filter(|action| matches!(action, Action::Send { bytes, .. } if is_ack(bytes))).count()
+        self.out.iter().filter(|action| matches!(action, Action::Acknowledge { .. })).count()
     }
 
     /// The final or provisional response that was asked for last.

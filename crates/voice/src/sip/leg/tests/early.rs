@@ -133,7 +133,7 @@ fn an_invite_that_is_sent_again_knows_nothing_of_early_dialogs() {
     let credentials = signed.0.field(Name::ProxyAuthorization).unwrap().to_owned();
     bench.respond(&signed, 200, "", SDP);
     let ack = bench.out.iter().find_map(|action| match action {
-        Action::Send { bytes, .. } => Some(Message::parse(bytes).unwrap()),
+        Action::Acknowledge { bytes, .. } => Some(Message::parse(bytes).unwrap()),
         _ => None,
     });
     assert_eq!(ack.unwrap().field(Name::ProxyAuthorization), Some(credentials.as_str()));
