@@ -30,6 +30,7 @@ mod registry;
 mod reports;
 mod router;
 mod routes;
+mod sentence;
 mod service;
 mod store;
 mod sweep;
@@ -48,6 +49,7 @@ pub use lines::{CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, e
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
 pub use numbers::NumberError;
 pub use public_numbers::{NumberView, bind_number, public_number, public_numbers, release_number};
+pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
 pub use sweep::ShelfSweep;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use voice::cause::Cause;
+use voice::leg::{PlayId, Playable};
 use voice::{Incoming, Inside, Source};
 
 use crate::ResolveError;
@@ -19,6 +20,7 @@ use crate::model::{CallModel, CallState, Direction, EndedBy, LegRole};
 use crate::numbers::{self, NumberError};
 use crate::party::Party;
 use crate::registry::Ticket;
+use crate::sentence::Sentence;
 use crate::service::{Calls, InboundNumber};
 
 /// SIP status for a call beyond a limit (RFC 3261, 21.5.4).
@@ -29,6 +31,8 @@ const ANONYMOUS: &str = "anonymous";
 const MESSAGE_MS: i64 = 180_000;
 /// So much silence ends a message, in milliseconds.
 const MESSAGE_SILENCE_MS: u32 = 5_000;
+/// What whoever reaches a box hears before the beep.
+const GREETING: &str = "Nobody can take your call now. Please leave a message after the tone.";
 
 /// Takes inbound calls until the server stops.
 pub(crate) async fn run(calls: Calls, mut incoming: mpsc::Receiver<Incoming>) {
@@ -75,7 +79,8 @@ async fn receive(calls: Calls, org: Arc<str>, id: Arc<str>, ticket: Ticket, inco
                 Destination::Person(person) if person.voicemail => Some(person.extension),
                 _ => None,
             };
-            ring(call, connect, box_of).await;
+            let mailbox = box_of.map(|extension| Mailbox { extension, greeting: calls.sentence(GREETING) });
+            ring(call, connect, mailbox).await;
         }
         Err(error) => refuse(call, cause_of(&error)).await,
     }
@@ -162,28 +167,53 @@ async fn begin(
     Call::new(live)
 }
 
+/// A person's box.
+struct Mailbox {
+    extension: Arc<str>,
+    greeting: Sentence,
+}
+
+impl Mailbox {
+    fn take_message(&self, call: &mut Call) {
+        call.voicemail(LeaveVoicemail {
+            extension: self.extension.to_string(),
+            max_ms: MESSAGE_MS,
+            silence_ms: MESSAGE_SILENCE_MS,
+            beep: true,
+        });
+    }
+}
+
 /// Rings people or the outside until the call is over; an unreachable person's box takes a message.
-async fn ring(mut call: Call, connect: Connect, box_of: Option<Arc<str>>) {
+async fn ring(mut call: Call, connect: Connect, mailbox: Option<Mailbox>) {
     call.connect(connect);
+    let mut greeting: Option<PlayId> = None;
     loop {
         match call.next().await {
             CallEvent::Connect(ConnectEvent::Ended { status: ConnectStatus::Completed, .. }) => {
                 call.hangup(Cause::Normal, EndedBy::Target);
             }
-            CallEvent::Connect(ConnectEvent::Ended { status, cause }) => match &box_of {
+            CallEvent::Connect(ConnectEvent::Ended { status, cause }) => match &mailbox {
                 Some(_) => call.answer(),
                 None => call.hangup(cause, ended_by(status)),
             },
             CallEvent::Answered => {
                 // Answered without anybody bridged: it is for the box.
-                if let Some(extension) = box_of.as_ref().filter(|_| !call.is_connecting()) {
-                    call.voicemail(LeaveVoicemail {
-                        extension: extension.to_string(),
-                        max_ms: MESSAGE_MS,
-                        silence_ms: MESSAGE_SILENCE_MS,
-                        beep: true,
-                    });
+                if let Some(mailbox) = mailbox.as_ref().filter(|_| !call.is_connecting()) {
+                    greeting = mailbox.greeting.sound().map(|sound| call.play(Playable::Sound(sound), 1));
+                    if greeting.is_none() {
+                        mailbox.take_message(&mut call);
+                    }
                 }
+            }
+            CallEvent::PlayEnded { play } if greeting == Some(play) => {
+                greeting = None;
+                mailbox.iter().for_each(|mailbox| mailbox.take_message(&mut call));
+            }
+            // Who knows the greeting does not listen to it.
+            CallEvent::Dtmf { .. } if greeting.take().is_some() => {
+                call.stop_play();
+                mailbox.iter().for_each(|mailbox| mailbox.take_message(&mut call));
             }
             CallEvent::Voicemail(VoicemailEvent::Left { .. } | VoicemailEvent::Nothing) => {
                 call.hangup(Cause::Normal, EndedBy::System);

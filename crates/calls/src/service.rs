@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 use voice::leg::{Leg, LegSink};
 use voice::ports::BoxFuture;
+use voice::speech::Speech;
 use voice::{Incoming, Originate, Voice};
 
 use crate::call::Call;
@@ -116,6 +117,7 @@ struct Inner {
     kernel: Kernel,
     directory: Arc<Directory>,
     dialer: Arc<dyn Dialer>,
+    speech: Speech,
     registry: Arc<Registry>,
     busy: BusyExtensions,
     flows: OnceLock<Arc<dyn InboundHandler>>,
@@ -131,12 +133,14 @@ impl Calls {
         kernel: &Kernel,
         directory: Arc<Directory>,
         dialer: Arc<dyn Dialer>,
+        speech: Speech,
         incoming: mpsc::Receiver<Incoming>,
     ) -> Self {
         directory.attach(dialer.clone());
         let calls = Self(Arc::new(Inner {
             directory: directory.clone(),
             dialer,
+            speech,
             registry: Registry::new(),
             busy: BusyExtensions::default(),
             flows: OnceLock::new(),
@@ -289,6 +293,10 @@ impl Calls {
 
     pub(crate) fn dialer(&self) -> &Arc<dyn Dialer> {
         &self.0.dialer
+    }
+
+    pub(crate) fn speech(&self) -> &Speech {
+        &self.0.speech
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {

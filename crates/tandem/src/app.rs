@@ -117,10 +117,11 @@ impl App {
             kernel.stop.clone(),
         )
         .await?;
-        let calls = Calls::start(&kernel, directory, Arc::new(voice.clone()), incoming);
         let scratch = kernel.config.data.join(SCRATCH);
         std::fs::create_dir_all(&scratch)?;
-        let flows = Flows::start(&kernel, &calls, &Speech::new(&kernel.config.speech, scratch));
+        let speech = Speech::new(&kernel.config.speech, scratch);
+        let calls = Calls::start(&kernel, directory, Arc::new(voice.clone()), speech.clone(), incoming);
+        let flows = Flows::start(&kernel, &calls, &speech);
         calls.recover(|_, _| Vec::new()).await?;
         flows.recover().await?;
         let recordings = Arc::new(ShelfSweep::recordings(kernel.clone()));

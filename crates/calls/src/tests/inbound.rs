@@ -210,9 +210,15 @@ async fn an_unreachable_persons_box_takes_a_message() {
     stage.person("1002", 0).await;
     assert!(set_voicemail(&stage.kernel, &stage.org.id, "1002", true).await.unwrap());
     assert!(!set_voicemail(&stage.kernel, &stage.org.id, "1009", true).await.unwrap());
+    // A greeting that is not at hand is left out.
+    let greeting = "Nobody can take your call now. Please leave a message after the tone.";
+    stage.speech.say(greeting, None, None).await.unwrap();
     let mut caller = stage.phone_calls("1001", "1002").await;
     asked_signal(&mut caller, Signal::Answer).await;
     caller.tell(answered());
+    let spoken = asked(&mut caller, |asked| matches!(asked, Asked::Play(_, Playable::Sound(_), _))).await;
+    let Asked::Play(play, ..) = spoken else { panic!("a greeting") };
+    caller.tell(LegEvent::PlayEnded { play });
     let beep = asked(&mut caller, |asked| matches!(asked, Asked::Play(_, Playable::Beep, _))).await;
     let Asked::Play(play, ..) = beep else { panic!("a beep") };
     caller.tell(LegEvent::PlayEnded { play });

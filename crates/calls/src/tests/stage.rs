@@ -14,6 +14,7 @@ use voice::cause::Cause;
 use voice::leg::{EndedBy as Side, Leg, LegEnd, LegEvent, LegSink, Signal};
 use voice::ports::{Binding, BindingChange, BoxFuture, LineIdentity, Ports, Transport};
 use voice::runner::script::{Asked, Script, ScriptedLeg};
+use voice::speech::Speech;
 use voice::{CallerId, Incoming, Originate, Source};
 
 use crate::*;
@@ -58,6 +59,7 @@ pub(super) struct Stage {
     pub(super) directory: Arc<Directory>,
     pub(super) hand: ClockHand,
     pub(super) org: Org,
+    pub(super) speech: Speech,
     script: Script,
     dialled: mpsc::Receiver<Dialled>,
     incoming: mpsc::Sender<Incoming>,
@@ -94,12 +96,13 @@ impl Stage {
         let reloads = Arc::default();
         let voice = FakeVoice { script: script.clone(), dialled: sender, reloads: Arc::clone(&reloads) };
         let (incoming, receiver) = mpsc::channel(16);
-        let calls = Calls::start(&kernel, directory.clone(), Arc::new(voice), receiver);
+        let speech = Speech::new(&kernel.config.speech, data.clone());
+        let calls = Calls::start(&kernel, directory.clone(), Arc::new(voice), speech.clone(), receiver);
         let org = match kernel.org_by_slug("acme").await.unwrap() {
             Some(org) => org,
             None => kernel.create_org(NewOrg { name: "Acme".into(), ..NewOrg::default() }).await.unwrap(),
         };
-        Self { kernel, calls, directory, hand, org, script, dialled, incoming, reloads, data, _db: db }
+        Self { kernel, calls, directory, hand, org, speech, script, dialled, incoming, reloads, data, _db: db }
     }
 
     pub(super) fn org(&self) -> Arc<str> {

@@ -196,7 +196,7 @@ mod tests {
         let config = kernel::Config { data: folder.path().to_owned(), ..kernel::Config::default() };
         let kernel =
             Kernel::assemble(config, test.db.clone(), test.bus.clone(), Clock::system(), kernel::Ids::os()).unwrap();
-        kernel.create_org(kernel::org::NewOrg { name: "Acme".into(), ..Default::default() }).await.unwrap();
+        let org = kernel.create_org(kernel::org::NewOrg { name: "Acme".into(), ..Default::default() }).await.unwrap();
         let _server = kernel.db.lock().await.unwrap();
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let file = folder.path().join("flow.json");
@@ -205,11 +205,11 @@ mod tests {
         });
         std::fs::write(&file, body.to_string()).unwrap();
         let verb = RunFlow { flow: file.display().to_string(), org: "acme".into(), to: None };
-        verb.run(&kernel).await.unwrap();
-        let jobs = kernel.db.all("select payload from job where kind = 'flow.start'", Vec::new()).await.unwrap();
-        let payload = jobs[0].text("payload").unwrap();
+        let answer = verb.run(&kernel).await.unwrap();
+        let run = answer.json["id"].as_str().unwrap();
+        let order = kernel.jobs.get(&org.id, "flow.start", run).await.unwrap().unwrap().payload;
+        let payload = order.to_string();
         assert!(!payload.contains("whsec"), "{payload}");
-        let order: Value = serde_json::from_str(&payload).unwrap();
         let opened = store::with_secrets(&kernel, order["body"].clone()).unwrap();
         assert_eq!(opened["publish"]["secret"], secret, "and the server opens it again");
     }

@@ -2,9 +2,7 @@
 //! second (contracts/flows.md "callback"). Invariant: however the attempt ends, the callback is over, or due again, or
 //! left as a crash would leave it, so that its job finds it.
 
-use std::sync::{Arc, OnceLock};
-
-use calls::{Call, CallEvent, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, Whisper};
+use calls::{Call, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, Sentence, Whisper};
 use kernel::Job;
 use media::play::Sound;
 use serde_json::json;
@@ -14,19 +12,13 @@ use voice::{
 };
 
 use super::{
-    Flows,
     callbacks::{CallbackError, Callbacks, Driven, JOB_KIND},
     due::{self, State},
-    machine::Source,
-    sounds::Sounds,
     store::Callback,
 };
 
 /// Longest that a party listens to one of our sentences, in milliseconds.
 const SENTENCE_MS: i64 = 10_000;
-/// Sample rate that speech is asked for; it has its own.
-const RATE: u32 = 16_000;
-
 /// Digits of the customer's number that the agent hears.
 const SPOKEN_DIGITS: usize = 2;
 const TO_CUSTOMER: &str = "Hello. This is the call that you asked for. One moment, please.";
@@ -54,31 +46,6 @@ impl Callback {
     }
 }
 
-/// A sentence that is spoken into memory while a phone rings. One that is not ready when it is needed is left out: nobody
-/// waits for speech.
-#[derive(Clone, Default)]
-struct Sentence(Arc<OnceLock<Sound>>);
-
-impl Sentence {
-    fn of(flows: &Flows, text: String) -> Self {
-        let sentence = Self::default();
-        flows.kernel().tasks.spawn(sentence.clone().speak(flows.sounds().clone(), text));
-        sentence
-    }
-
-    async fn speak(self, sounds: Sounds, text: String) {
-        match sounds.get(&Source::Speech { text, voice: None, language: None }, RATE).await {
-            // Set here only, once.
-            Ok(sound) => drop(self.0.set(sound)),
-            Err(error) => tracing::warn!(%error, "a sentence of a callback could not be spoken"),
-        }
-    }
-
-    fn sound(&self) -> Option<Sound> {
-        self.0.get().cloned()
-    }
-}
-
 /// What the parties are told.
 struct Sentences {
     /// The first party, when it answers.
@@ -90,19 +57,15 @@ struct Sentences {
 }
 
 impl Sentences {
-    fn of(flows: &Flows, callback: &Callback) -> Self {
+    fn of(calls: &Calls, callback: &Callback) -> Self {
         let digits: Vec<char> = callback.customer.chars().filter(char::is_ascii_digit).collect();
         let ending: Vec<String> = digits.iter().rev().take(SPOKEN_DIGITS).rev().map(char::to_string).collect();
-        let announced = Sentence::of(flows, format!("Callback to the number ending in {}.", ending.join(" ")));
+        let announced = calls.sentence(format!("Callback to the number ending in {}.", ending.join(" ")));
         if callback.entity_first() {
-            return Self { greeting: announced, whisper: None, regret: Sentence::of(flows, NO_CUSTOMER.to_owned()) };
+            return Self { greeting: announced, whisper: None, regret: calls.sentence(NO_CUSTOMER) };
         }
         let regret = if callback.is_last_attempt() { NO_AGENT } else { NO_AGENT_YET };
-        Self {
-            greeting: Sentence::of(flows, TO_CUSTOMER.to_owned()),
-            whisper: Some(announced),
-            regret: Sentence::of(flows, regret.to_owned()),
-        }
+        Self { greeting: calls.sentence(TO_CUSTOMER), whisper: Some(announced), regret: calls.sentence(regret) }
     }
 }
 
@@ -149,7 +112,7 @@ pub(super) struct Attempt {
 impl Attempt {
     /// The attempt on a call that rings the first party; the callback's row counts it already.
     pub(super) fn new(callbacks: Callbacks, callback: Callback, call: Call, driven: Driven) -> Self {
-        let sentences = Sentences::of(callbacks.flows(), &callback);
+        let sentences = Sentences::of(callbacks.flows().calls(), &callback);
         Self { callbacks, callback, call, sentences, stage: Stage::Ringing, until_ms: None, _driven: driven }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use calls::{CallState, CallView, Calls, Dialer, Directory, NewTrunk, NewUser, create_trunk, create_user};
+use calls::{CallFilter, CallState, CallView, Calls, Dialer, Directory, NewTrunk, NewUser, create_trunk, create_user};
 use kernel::db::testing::TestDb;
 use kernel::{Clock, ClockHand, Config, Ids, Job, Kernel, Org};
 use kernel::{OrgSettings, org::NewOrg};
@@ -84,16 +84,23 @@ impl Stage {
 
     /// On a store that another server may have used before.
     pub(super) async fn on(db: TestDb, now_ms: i64) -> Self {
+        Self::reaching(db, now_ms, Vec::new()).await
+    }
+
+    /// The same; flows reach these addresses of this machine.
+    pub(super) async fn reaching(db: TestDb, now_ms: i64, allowed: Vec<String>) -> Self {
         let (clock, hand) = Clock::fake(now_ms);
         let data = std::env::temp_dir().join(Ids::os().new("flows", 0));
-        let config = Config { data: data.clone(), ..Config::default() };
+        let mut config = Config { data: data.clone(), ..Config::default() };
+        config.egress.allow = allowed;
         let kernel = Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock, Ids::os()).unwrap();
         let directory = Directory::open(kernel.clone()).await.unwrap();
         let (sender, dialled) = mpsc::channel(1_000);
         let voice = FakeVoice { script: Script::new().unwrap(), dialled: sender };
         let (incoming, receiver) = mpsc::channel(16);
-        let calls = Calls::start(&kernel, directory.clone(), Arc::new(voice), receiver);
-        let flows = Flows::start(&kernel, &calls, &Speech::new(&kernel.config.speech, data.clone()));
+        let speech = Speech::new(&kernel.config.speech, data.clone());
+        let calls = Calls::start(&kernel, directory.clone(), Arc::new(voice), speech.clone(), receiver);
+        let flows = Flows::start(&kernel, &calls, &speech);
         calls.recover(|_, _| Vec::new()).await.unwrap();
         flows.recover().await.unwrap();
         let org = match kernel.org_by_slug("acme").await.unwrap() {
@@ -199,6 +206,16 @@ impl Stage {
     /// The next leg that is dialled.
     pub(super) async fn dialled(&mut self) -> Dialled {
         within(self.dialled.recv()).await.unwrap()
+    }
+
+    pub(super) fn try_dialled(&mut self) -> Option<Dialled> {
+        self.dialled.try_recv().ok()
+    }
+
+    /// The newest call of the organisation.
+    pub(super) async fn newest_call(&self) -> Option<CallView> {
+        self.kernel.db.writer().flush().await.unwrap();
+        self.calls.list(&self.org.id, CallFilter::default(), 1).await.unwrap().calls.pop()
     }
 
     /// Nobody is dialled, although everything that is due has had its time.
