@@ -6,8 +6,8 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use kernel::error::Code;
-use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -19,6 +19,11 @@ pub const ERROR_CODES: &[&[Code]] = &[flows::api::codes::ALL];
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";
+/// The routes of document 003, which have an envelope of their own.
+const DOCUMENTED: &str = "/api/";
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+const REFUSAL: &str = "refused: the credential, the body, its size or a limit; the code says which";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -51,7 +56,30 @@ impl Modify for Bearer {
 /// The document of all routes.
 pub fn document() -> OpenApi {
     let routes = app::routes().into_openapi();
-    About::openapi().merge_from(routes)
+    let mut document = About::openapi().merge_from(routes);
+    document_refusals(&mut document);
+    document
+}
+
+/// Says once for every operation what its handler need not repeat: a refusal is problem+json, and on the documented
+/// routes their envelope.
+fn document_refusals(document: &mut OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let (kind, schema) = if path.starts_with(DOCUMENTED) { (JSON, "Refused") } else { (PROBLEM, "ProblemBody") };
+        let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            for (status, response) in responses.iter_mut() {
+                if let (true, RefOr::T(response)) = (status.starts_with('4'), response) {
+                    response.content.clear();
+                    response.content.insert(kind.to_owned(), content().into());
+                }
+            }
+            let refusal = ResponseBuilder::new().description(REFUSAL).content(kind, content()).build();
+            responses.insert("4XX".to_owned(), refusal.into());
+        }
+    }
 }
 
 /// The document as openapi.json holds it.

@@ -1,50 +1,110 @@
-//! Every operation of openapi.json: without a good credential it is 401, with another
-//! organisation's it finds nothing. An operation that is public says so, here and there.
+//! Every operation of openapi.json with every role, with keys of applications, without a good
+//! credential, with another organisation's. Who may do what stands here once more, by operation, as
+//! contracts/platform.md has it: the table in the code is compared with it.
 
+use kernel::{Role, Scope, role};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::client::Client;
-use crate::harness::server::Server;
+use super::operations::{Operation, operations};
+use crate::harness::client::{Client, Reply};
+use crate::harness::crowd::{Act, Crowd};
+use crate::harness::server::{Plan, Server};
 
 /// What anybody may ask.
 const PUBLIC: &[&str] = &["GET /healthz", "GET /readyz", "GET /metrics", "GET /v1/errors/{code}"];
 
-/// An operation of the document with values in its path.
-struct Operation {
-    name: String,
-    method: Method,
-    path: String,
-    has_parameters: bool,
-    is_public: bool,
+/// The lowest role that may, and whether it only reads, which the auditor may too. The own phone's
+/// routes are open to all; they show each person its own.
+#[derive(Clone, Copy, Debug)]
+enum May {
+    Read(Role),
+    Change(Role),
+    ReadOrRun,
+    Own,
+    ChangeOwn,
 }
 
-fn operations() -> Vec<Operation> {
-    let document = serde_json::to_value(tandem::openapi::document()).unwrap();
-    let mut found = Vec::new();
-    for (path, methods) in document["paths"].as_object().unwrap() {
-        for (method, operation) in methods.as_object().unwrap() {
-            let method: Method = method.to_uppercase().parse().unwrap();
-            let filled: Vec<&str> =
-                path.split('/').map(|part| if part.starts_with('{') { "1234" } else { part }).collect();
-            found.push(Operation {
-                name: format!("{method} {path}"),
-                is_public: operation["security"] == json!([{}]),
-                has_parameters: path.contains('{'),
-                path: filled.join("/"),
-                method,
-            });
-        }
-    }
-    found
+use May::{Change, ChangeOwn, Own, Read, ReadOrRun};
+use Role::{Admin, Agent, Supervisor};
+
+const TABLE: &[(&str, May)] = &[
+    ("POST /api/v2/call/flow", Change(Agent)),
+    ("GET /api/v2/call/flow/{run_id}", ReadOrRun),
+    ("POST /api/v2/call/{call_id}/hangup", Change(Supervisor)),
+    ("POST /api/public/v1/call/flow", Change(Agent)),
+    ("GET /api/public/v1/call/flow/{run_id}", ReadOrRun),
+    ("POST /api/public/v1/call/{call_id}/hangup", Change(Supervisor)),
+    ("GET /v1/calls", Own),
+    ("GET /v1/calls/{id}", Own),
+    ("GET /v1/calls/{id}/events", Own),
+    ("GET /v1/calls/{id}/recordings", Read(Agent)),
+    // An unknown recording is 404 before it is asked whose call it is of.
+    ("GET /v1/recordings/{id}/audio", Own),
+    ("GET /v1/voicemail", Own),
+    ("GET /v1/voicemail/{id}", Own),
+    ("GET /v1/voicemail/{id}/audio", Own),
+    ("DELETE /v1/voicemail/{id}", ChangeOwn),
+    ("GET /v1/events", Read(Supervisor)),
+    ("GET /v1/tap", Read(Supervisor)),
+    ("GET /v1/flows", Read(Supervisor)),
+    ("POST /v1/flows", Change(Admin)),
+    ("GET /v1/flows/{id}", Read(Supervisor)),
+    ("PUT /v1/flows/{id}", Change(Admin)),
+    ("DELETE /v1/flows/{id}", Change(Admin)),
+    ("POST /v1/flows/{id}/run", Change(Agent)),
+    ("GET /v1/numbers", Read(Supervisor)),
+    ("GET /v1/numbers/{e164}", Read(Supervisor)),
+    ("PUT /v1/numbers/{e164}", Change(Admin)),
+    ("DELETE /v1/numbers/{e164}", Change(Admin)),
+    ("GET /v1/extensions", Read(Supervisor)),
+    ("PATCH /v1/extensions/{number}", Change(Admin)),
+    ("GET /v1/org/settings", Read(Admin)),
+    ("PATCH /v1/org/settings", Change(Admin)),
+    ("GET /v1/webhooks", Read(Admin)),
+    ("POST /v1/webhooks", Change(Admin)),
+    ("GET /v1/webhooks/{id}", Read(Admin)),
+    ("DELETE /v1/webhooks/{id}", Change(Admin)),
+    ("POST /v1/webhooks/{id}/enable", Change(Admin)),
+    ("POST /v1/webhooks/{id}/disable", Change(Admin)),
+    ("POST /v1/webhooks/{id}/rotate", Change(Admin)),
+    ("GET /v1/webhooks/{id}/deliveries", Read(Admin)),
+    ("POST /v1/webhooks/{id}/deliveries/{delivery}/replay", Change(Admin)),
+    ("GET /v1/webhooks/secret", Change(Admin)),
+    ("POST /v1/webhooks/secret/rotate", Change(Admin)),
+];
+
+/// Rank on the ladder; the auditor stands beside it.
+fn rank(role: Role) -> usize {
+    role::ROLES.iter().position(|known| *known == role).unwrap()
 }
 
-async fn status(client: &Client, operation: &Operation) -> u16 {
-    let mut request = client.request(operation.method.clone(), &operation.path);
-    if operation.method != Method::GET && operation.method != Method::DELETE {
-        request = request.json(&Value::Object(serde_json::Map::new()));
+fn allowed(may: May, role: Role) -> bool {
+    let reaches = |lowest: Role| role != Role::Auditor && rank(role) <= rank(lowest);
+    match may {
+        Read(lowest) => role == Role::Auditor || reaches(lowest),
+        Change(lowest) => reaches(lowest),
+        ReadOrRun => role == Role::Auditor || reaches(Agent),
+        Own => true,
+        ChangeOwn => role != Role::Auditor,
     }
-    client.send(request).await.status
+}
+
+/// Whether a key that may do flows, and nothing else, may call it.
+fn is_of_flows(name: &str) -> bool {
+    ["/flow", "/call", "/recordings", "/voicemail", "/events", "/tap"].iter().any(|part| name.contains(part))
+}
+
+async fn ask(client: &Client, operation: &Operation) -> u16 {
+    let request = client.request(operation.method.clone(), &operation.path("1234"));
+    let request = if operation.takes_body() { request.json(&good_body(operation)) } else { request };
+    // Only the head: the tap has no end.
+    request.send().await.unwrap().status().as_u16()
+}
+
+/// The operations that need a credential.
+fn guarded() -> impl Iterator<Item = Operation> {
+    operations().into_iter().filter(|operation| !operation.is_public)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,25 +121,139 @@ async fn what_is_public_is_listed_here_and_marked_in_the_document() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_other_operation_is_401_without_a_good_credential() {
     let server = Server::start().await;
-    for operation in operations().iter().filter(|operation| !operation.is_public) {
-        assert_eq!(status(&server.client(), operation).await, 401, "{} without a credential", operation.name);
+    for operation in guarded() {
+        assert_eq!(ask(&server.client(), &operation).await, 401, "{} without a credential", operation.name);
     }
     let wrong = server.client().bearing("pt_wrong");
-    for operation in operations().iter().filter(|operation| !operation.is_public) {
-        let status = status(&wrong, operation).await;
+    for operation in guarded() {
+        let status = ask(&wrong, &operation).await;
         assert!(matches!(status, 401 | 429), "{} with a wrong credential: {status}", operation.name);
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_another_organisation_is_found() {
+async fn each_role_may_call_what_its_table_says_and_nothing_else() {
+    let mut listed: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
+    let mut there: Vec<String> = guarded().map(|operation| operation.name).collect();
+    listed.sort_unstable();
+    there.sort_unstable();
+    assert_eq!(there, listed, "the table and the document name the same operations");
+
     let server = Server::start().await;
-    let other = server.org("other").await;
-    let client = other.client();
-    for operation in operations().iter().filter(|operation| !operation.is_public && operation.has_parameters) {
-        let status = status(&client, operation).await;
-        assert!(matches!(status, 400 | 401 | 403 | 404 | 415 | 422), "{}: {status}", operation.name);
+    let acme = server.org("acme").await;
+    for role in role::ROLES {
+        let client = server.client().bearing(&acme.person(role).await);
+        for operation in guarded() {
+            let (_, may) = TABLE.iter().find(|(name, _)| *name == operation.name).unwrap();
+            let status = ask(&client, &operation).await;
+            assert_ne!(status, 401, "{} as {role}", operation.name);
+            assert_eq!(status != 403, allowed(*may, role), "{} as {role}: {status}", operation.name);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_an_application_reaches_as_far_as_its_scopes() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let client = |key: &str| server.client().bearing(key);
+    let (all, flows, chat) = (
+        client(&acme.app_key(&[]).await),
+        client(&acme.app_key(&[Scope::Flows]).await),
+        client(&acme.app_key(&[Scope::Chat]).await),
+    );
+    for operation in guarded() {
+        let name = &operation.name;
+        assert!(!matches!(ask(&all, &operation).await, 401 | 403), "{name} without scopes");
+        let status = ask(&flows, &operation).await;
+        assert_eq!(status != 403, is_of_flows(name), "{name} with the scope flows: {status}");
+        // An unknown recording is unknown to everybody.
+        let status = ask(&chat, &operation).await;
+        assert!(matches!(status, 403 | 404), "{name} with the scope chat: {status}");
+    }
+    server.stop().await;
+}
+
+/// Things of one organisation, by the part of a path that names them.
+struct Things(Vec<(&'static str, String)>);
+
+impl Things {
+    fn id(&self, template: &str) -> &str {
+        let found = self.0.iter().find(|(part, _)| template.contains(part));
+        &found.unwrap_or_else(|| panic!("nothing for {template}")).1
+    }
+}
+
+/// A body that the operation would take from its own organisation.
+fn good_body(operation: &Operation) -> Value {
+    let flow = json!([{"id": 1, "type": "call", "number": "+442071838103"}]);
+    match operation.template.as_str() {
+        "/v1/numbers/{e164}" => json!({"to": "person:1001"}),
+        "/v1/flows/{id}" => json!({"name": "f", "flow": flow}),
+        "/v1/webhooks" => json!({"url": "http://hooks.example.org/"}),
+        "/v1/extensions/{number}" => json!({"voicemail": true}),
+        _ => json!({}),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_organisation_has_is_not_found_and_not_shown() {
+    let crowd = Crowd::start(|_| vec![Act::Ring, Act::Answer, Act::Speak, Act::wait(1_500), Act::Hangup]).await;
+    let server = Plan::new().start().await;
+    crowd.meet(server.sip());
+    let (mine, other) = (server.org("mine").await, server.org("other").await);
+    mine.trunk("crowd", &[&crowd.address.to_string()], &["+442071838000"]).await;
+    mine.phone("1001").await;
+    mine.number("+442071838999", "person:1001").await;
+    let client = mine.client();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+
+    // One of everything, and a message in a box.
+    let call = json!({"id": 1, "type": "call", "number": "+442071838103", "next_step": 2});
+    let flow = json!([call, {"id": 2, "type": "voicemail", "box": "1001"}]);
+    let saved = client.post("/v1/flows", &json!({"name": "f", "flow": flow})).await.expect(201);
+    let hook = client.post("/v1/webhooks", &json!({"url": "http://hooks.example.org/"})).await.expect(201);
+    let run = client.post("/api/v2/call/flow", &json!({"flow": flow, "record": true})).await.expect(201);
+    let call = text(&run["call_id"]);
+    client.until(&format!("/v1/calls/{call}"), "its end", |call| call["state"] == "completed").await;
+    let ready = |list: &Value| list["recordings"][0]["state"] == "ready";
+    let recordings = client.until(&format!("/v1/calls/{call}/recordings"), "the recording", ready).await;
+    let messages = client.until("/v1/voicemail?box=1001", "a message", |list| list["messages"][0].is_object()).await;
+    let hook_id = text(&hook["id"]);
+    let things = Things(vec![
+        ("/call/flow/", text(&run["flow_run_id"])),
+        ("/call/", call.clone()),
+        ("/calls/", call),
+        ("/flows/", text(&saved["id"])),
+        ("/webhooks/", hook_id),
+        ("/recordings/", text(&recordings["recordings"][0]["id"])),
+        ("/voicemail/", text(&messages["messages"][0]["id"])),
+        ("/numbers/", "+442071838999".to_owned()),
+        ("/extensions/", "1001".to_owned()),
+    ]);
+
+    let stranger = other.client();
+    for operation in guarded().filter(Operation::has_parameters) {
+        let path = operation.path(things.id(&operation.template));
+        let request = stranger.request(operation.method.clone(), &path);
+        let request = if operation.takes_body() { request.json(&good_body(&operation)) } else { request };
+        let reply: Reply = stranger.send(request).await;
+        // A number that leads to a person it does not have is refused for that.
+        let binds = operation.name == "PUT /v1/numbers/{e164}" && matches!(reply.status, 409 | 422);
+        assert!(reply.status == 404 || binds, "{}: {} {}", operation.name, reply.status, reply.text);
+        let own = mine.client().request(Method::GET, &path).send().await.unwrap().status().as_u16();
+        assert!(operation.method != Method::GET || own == 200, "{} by its own: {own}", operation.name);
+    }
+    for operation in guarded().filter(|operation| operation.method == Method::GET && !operation.has_parameters()) {
+        if operation.template == "/v1/tap" {
+            continue;
+        }
+        let shown = stranger.get(&operation.template).await.text;
+        for (_, id) in &things.0 {
+            assert!(!shown.contains(&format!("\"{id}\"")), "{} shows {id}: {shown}", operation.name);
+        }
     }
     server.stop().await;
 }

@@ -1,3 +1,7 @@
-//! Comparisons of a list with its tests: every operation of the API and who may call it.
+//! Comparisons of a list with its tests: every operation of the API and who may call it, what it
+//! does with bad input, every verb of the command line.
 
 mod authorisation;
+mod bad_input;
+mod operations;
+mod verbs;

@@ -49,6 +49,11 @@ impl Client {
         self
     }
 
+    /// Its credential, for a program that asks by itself.
+    pub(crate) fn token(&self) -> &str {
+        self.token.as_deref().expect("a client with a credential")
+    }
+
     /// A request that is not sent yet, for headers of its own.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));

@@ -77,6 +77,15 @@ impl House {
         self.tandem.json(&words).await
     }
 
+    /// Runs a verb with `--json` that may fail: stdout, stderr, and whether it succeeded.
+    pub(crate) async fn try_verb(&self, words: &[&str]) -> (String, String, bool) {
+        let flags = self.flags.iter().map(String::as_str).chain(["--json"]);
+        let words: Vec<&str> = words.iter().copied().chain(flags).collect();
+        let output = self.tandem.output(&words, "").await;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (text(output.stdout), text(output.stderr), output.status.success())
+    }
+
     /// Starts the server, on the first time and after a kill.
     pub(crate) async fn rise(&mut self) {
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
