@@ -14,6 +14,9 @@ use super::{Arg, DbError, Engine};
 /// Takes `$1` positions of the log and returns the last of them; the row stays locked until the commit, so that
 /// positions become visible in their own order, whatever node wrote them.
 const TAKE_POSITIONS: &str = "update counter set value = value + $1 where org = '' and kind = 'event' returning value";
+/// The same in two steps: SQLite makes a table of its own for what a statement returns.
+const MOVE_POSITIONS: &str = "update counter set value = value + $1 where org = '' and kind = 'event'";
+const LAST_POSITION: &str = "select value from counter where org = '' and kind = 'event'";
 
 /// Positions of the log that were taken and not yet given: `next..=last`.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +92,10 @@ impl<'c> Session<'c> {
     pub(super) async fn take_positions(&mut self, count: i64) -> Result<(), DbError> {
         let args = [Arg::Int(count)];
         let rows = match &mut self.link {
-            Link::Sqlite(connection) => sqlite::all(connection, TAKE_POSITIONS, &args)?,
+            Link::Sqlite(connection) => {
+                sqlite::run(connection, MOVE_POSITIONS, &args)?;
+                sqlite::all(connection, LAST_POSITION, &[])?
+            }
             Link::Postgres(connection) => postgres_all(connection, TAKE_POSITIONS, &args).await?,
         };
         let last = rows.first().ok_or(DbError::Conflict)?.int("value")?;
@@ -144,9 +150,13 @@ impl Engine {
         match self {
             Self::Sqlite(sqlite) if few => sqlite.read_here(sql, &args).await,
             Self::Sqlite(sqlite) => sqlite.read(sql, args).await,
+            // Boxed: else every task that may read holds the room of a conversation with PostgreSQL, some 10 kB.
             Self::Postgres(pool) => {
-                let mut connection = pool.acquire().await?;
-                postgres_all(&mut connection, sql, &args).await
+                let conversation = async {
+                    let mut connection = pool.acquire().await?;
+                    postgres_all(&mut connection, sql, &args).await
+                };
+                Box::pin(conversation).await
             }
         }
     }
@@ -162,7 +172,7 @@ impl Engine {
     pub(super) async fn begin(&self) -> Result<Tx, DbError> {
         let inner = match self {
             Self::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin().await?),
-            Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Inner::Postgres(Box::pin(pool.begin()).await?),
         };
         Ok(Tx { inner, positions: NO_POSITIONS })
     }

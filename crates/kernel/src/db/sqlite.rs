@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::row::{Row, SqliteRow};
@@ -19,12 +20,16 @@ use super::{Arg, DbError};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers wait for nobody but in the rare moment of a recovery.
 const READER_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
-/// Connections that read; each is a page cache.
+/// Connections that read.
 const READERS: usize = 4;
 /// Prepared statements kept per connection.
 const STATEMENTS: usize = 256;
 /// Visits that wait for the thread: the holder of the lock has one, and its roll-back may stand behind it.
 const VISITS: usize = 4;
+/// Page cache of the writing connection and of a reading one, KiB. The operating system's own cache stands behind them,
+/// and a reader's is void with the next commit anyway.
+const WRITER_CACHE_KIB: i64 = 1_024;
+const READER_CACHE_KIB: i64 = 256;
 /// Pages (of 4 KiB) in the log before a commit copies them into the file: each page is then copied once for many
 /// commits that changed it.
 const CHECKPOINT_PAGES: u32 = 4_000;
@@ -111,12 +116,15 @@ fn open_writer(path: &Path) -> Result<Connection, DbError> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // Negative: in KiB, not in pages.
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     Ok(connection)
 }
 
 fn open_reader(path: &Path) -> Result<Connection, DbError> {
     let connection = connect(path, READER_BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -124,6 +132,8 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection, DbError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Else SQLite plans a statement anew whenever an argument that a partial index depends on changes: at each call.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
