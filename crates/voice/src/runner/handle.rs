@@ -3,13 +3,13 @@
 //! Invariant: an order reaches the thread on which its leg lives at that moment, in the order of calling, even while the leg moves.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kernel::ids::Ids;
 
 use super::identity::Identity;
-use super::mailbox::{Mailbox, Order};
+use super::mailbox::{Mailbox, Order, Urgency};
 use super::port_pool::PortPool;
 use super::remote::Remote;
 use super::socket::LegSockets;
@@ -49,13 +49,9 @@ impl MediaThreads {
         let mailbox = near.map_or_else(|| self.0.threads.least_loaded().clone(), |near| near.0.route().clone());
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
         mailbox.leg_came();
-        mailbox.order(key, Order::Add(events, Identity(self.0.ids.bytes())));
-        MediaLeg(Arc::new(Handle {
-            key,
-            route: Mutex::new(mailbox),
-            pool: self.0.pool.clone(),
-            local: OnceLock::new(),
-        }))
+        let leg = MediaLeg(Arc::new(Handle::new(key, mailbox, self.0.pool.clone())));
+        leg.0.order(Order::Add(events, Identity(self.0.ids.bytes())));
+        leg
     }
 
     /// What the threads hold now.
@@ -91,6 +87,9 @@ pub(super) struct Handle {
     pub(super) route: Mutex<Arc<Mailbox>>,
     pub(super) pool: Arc<PortPool>,
     pub(super) local: OnceLock<SocketAddr>,
+    /// The thread has been woken for the leg: it looks at its mailbox by itself as long as the leg lives.
+    known: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl MediaLeg {
@@ -171,15 +170,34 @@ impl MediaLeg {
 
     /// Ends the leg's media: the recording is completed, the bridge dissolved, the ports freed.
     pub fn close(&self) {
-        self.0.order(Order::Close);
+        self.0.close();
     }
 }
 
 impl Handle {
+    /// Of a leg whose thread reads `mailbox`.
+    pub(super) fn new(key: LegKey, mailbox: Arc<Mailbox>, pool: Arc<PortPool>) -> Self {
+        let (known, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { key, route: Mutex::new(mailbox), pool, local: OnceLock::new(), known, closed }
+    }
+
     /// Queues an order where the leg lives.
     pub(super) fn order(&self, order: Order) {
         // The lock is held over the push, so that no order overtakes the leg while it moves.
-        self.route().order(self.key, order);
+        let route = self.route();
+        let wake = match order.urgency() {
+            Urgency::Now => true,
+            Urgency::Soon => !self.known.load(Ordering::Relaxed),
+            Urgency::WithTheNext => false,
+        };
+        self.known.fetch_or(wake, Ordering::Relaxed);
+        route.order(self.key, order, wake);
+    }
+
+    fn close(&self) {
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            self.order(Order::Close);
+        }
     }
 
     /// The mailbox of the leg's thread, held fast: while the guard lives no order for the leg is queued anywhere.
@@ -190,6 +208,6 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.order(Order::Close);
+        self.close();
     }
 }

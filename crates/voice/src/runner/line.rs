@@ -41,6 +41,8 @@ pub(super) struct Line {
     events: Option<EventReceiver>,
     /// Where RTCP came from, behind a router that changed the port.
     rtcp_from: Option<SocketAddr>,
+    /// A report of ours has gone out.
+    reported: bool,
     last_sent_us: u64,
     /// Since when neither side holds the other.
     talking_since_us: u64,
@@ -90,6 +92,7 @@ impl Line {
             sender: Sender::new(identity.ssrc(), identity.sequence(), identity.timestamp(), clock_rate),
             events: remote.events.map(|events| EventReceiver::new(events.clock_rate)),
             rtcp_from: None,
+            reported: false,
             last_sent_us: now_us,
             talking_since_us: now_us,
             remote,
@@ -261,7 +264,8 @@ impl Line {
         }
     }
 
-    /// Sends an RTCP report, and BYE when `leaving`.
+    /// Sends an RTCP report, and BYE when `leaving`. Whoever never said anything leaves without a word (RFC 3550,
+    /// section 6.3.7).
     pub(super) fn report(
         &mut self,
         now_us: u64,
@@ -274,6 +278,10 @@ impl Line {
         let mut buffer = [0; rtcp::MAX_REPORT_BYTES + MAX_OVERHEAD_BYTES];
         let mut cname = [0; Identity::CNAME_BYTES];
         let info = self.sender.report(now_us, ntp);
+        if leaving && info.is_none() && !self.reported {
+            return;
+        }
+        self.reported = true;
         let block = self.source.report(now_us);
         let Ok(len) = rtcp::write_report(
             self.sender.ssrc(),

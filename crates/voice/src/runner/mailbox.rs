@@ -72,15 +72,32 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// Whether the thread must hear of it now; the rest waits for the next order, which follows at once.
-    fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Add(..))
+    /// How soon the thread must hear of it: a wake-up costs more than most orders do.
+    pub(super) fn urgency(&self) -> Urgency {
+        match self {
+            // Without a remote there is nobody to talk with: the order that names one follows.
+            Self::Add(..) | Self::Open(_) => Urgency::WithTheNext,
+            // What they begin and end is told in seconds, and a thread that holds legs looks by itself.
+            Self::Established | Self::Close => Urgency::Soon,
+            _ => Urgency::Now,
+        }
     }
 
     /// Whether it is taken even by a full mailbox: the number of legs bounds these.
     fn is_vital(&self) -> bool {
         matches!(self, Self::Add(..) | Self::Close)
     }
+}
+
+/// When a thread must hear of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// It is woken.
+    Now,
+    /// Before its next coarse look at its legs (a fifth of a second), or with its next frame.
+    Soon,
+    /// Together with the next order for the leg.
+    WithTheNext,
 }
 
 /// The letter box of one thread.
@@ -104,9 +121,9 @@ impl Mailbox {
         Ok(Arc::new(Self { queue: Mutex::default(), waker, legs: AtomicUsize::new(0) }))
     }
 
-    /// Queues an order. A mailbox that overflows drops it and counts.
-    pub(super) fn order(&self, leg: LegKey, order: Order) {
-        let (urgent, vital) = (order.is_urgent(), order.is_vital());
+    /// Queues an order, and wakes the thread for it or not. A mailbox that overflows drops it and counts.
+    pub(super) fn order(&self, leg: LegKey, order: Order, wake: bool) {
+        let vital = order.is_vital();
         let mut queue = self.queue();
         if queue.commands.len() >= MAX_COMMANDS && !vital {
             drop(queue);
@@ -114,7 +131,7 @@ impl Mailbox {
             return;
         }
         queue.commands.push_back(Command::Leg(leg, order));
-        self.wake(queue, urgent);
+        self.wake(queue, wake);
     }
 
     /// Queues a leg that moves in, with the orders for it that the thread it left had not handled yet.

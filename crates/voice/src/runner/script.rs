@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use kernel::Ids;
@@ -94,12 +94,7 @@ impl Script {
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
         self.state().names.insert(key, id.clone());
         let events = LegEvents::new(id, sink);
-        let media = MediaLeg(Arc::new(Handle {
-            key,
-            route: Mutex::new(self.0.mailbox.clone()),
-            pool: self.0.pool.clone(),
-            local: OnceLock::new(),
-        }));
+        let media = MediaLeg(Arc::new(Handle::new(key, self.0.mailbox.clone(), self.0.pool.clone())));
         let (leg, signals) = Leg::new(media, events.clone());
         (leg, ScriptedLeg { key, script: self.clone(), signals, events })
     }

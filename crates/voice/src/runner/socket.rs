@@ -3,7 +3,7 @@
 //! Invariant: they hold their ports' lease, so the ports return to the pool exactly when the sockets are closed.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::UdpSocket;
@@ -78,14 +78,13 @@ impl LegSockets {
 
 fn bind_pair(ip: IpAddr, lease: &PortLease) -> io::Result<(UdpSocket, UdpSocket)> {
     let bind = |port| -> io::Result<UdpSocket> {
-        let socket = StdSocket::bind(SocketAddr::new(ip, port))?;
-        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::bind(SocketAddr::new(ip, port))?;
         // A network that does not honour the mark, or a system that refuses it, still carries the call.
         let _ = match ip {
             IpAddr::V4(_) => SockRef::from(&socket).set_tos_v4(EXPEDITED),
             IpAddr::V6(_) => SockRef::from(&socket).set_tclass_v6(EXPEDITED),
         };
-        Ok(UdpSocket::from_std(socket))
+        Ok(socket)
     };
     Ok((bind(lease.rtp())?, bind(lease.rtcp())?))
 }

@@ -194,11 +194,13 @@ impl MediaThread {
                 token => self.read(token, buffer),
             }
         }
-        if (woken || !self.commands.is_empty()) && !self.handle_commands() {
+        let now_us = self.timepiece.now_us();
+        let due = self.patchbay.due_us().is_some_and(|due| due <= now_us);
+        // Orders that are in no hurry wait for the legs' own time (mailbox.rs, `Urgency::Soon`).
+        if (woken || due || !self.commands.is_empty()) && !self.handle_commands() {
             return false;
         }
-        let now_us = self.timepiece.now_us();
-        if self.patchbay.due_us().is_some_and(|due| due <= now_us) {
+        if due {
             self.patchbay.advance(now_us, Timepiece::ntp(), &mut self.sockets);
         }
         true
@@ -294,7 +296,7 @@ impl MediaThread {
     fn close(&mut self, slot: usize) {
         let (now_us, ntp) = (self.timepiece.now_us(), Timepiece::ntp());
         self.patchbay.close(now_us, ntp, slot, &mut self.sockets);
-        self.sockets.take(slot, self.poll.registry());
+        self.sockets.close(slot);
         self.mailbox.leg_went();
     }
 
@@ -390,6 +392,11 @@ impl Sockets {
     /// The number of slots, used or not.
     fn slots(&self) -> usize {
         self.0.len()
+    }
+
+    /// Closes a leg's sockets; with that they leave the poll.
+    fn close(&mut self, slot: usize) {
+        drop(self.0.get_mut(slot).and_then(Option::take));
     }
 
     /// Takes a leg's sockets out of the poll.
