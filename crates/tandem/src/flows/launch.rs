@@ -19,6 +19,7 @@ use super::{
     machine::{Machine, Setup, Source},
     model::Flow,
     run::Run,
+    shelf::{Found, Ready},
     steps::{Kind, call::Placing},
     store::{self, Origin},
     template::FillError,
@@ -167,24 +168,39 @@ impl Flows {
     async fn inbound_run(&self, call: &mut Call, id: &str) -> Result<Option<(String, Machine)>, InboundError> {
         let kernel = self.kernel();
         let now_ms = kernel.clock.now_ms();
-        let Some(saved) = store::one(&kernel.db, &call.org, id).await? else {
-            return Ok(None);
-        };
-        let Some(org) = kernel.org_by_id(&call.org).await? else {
-            return Ok(None);
-        };
-        let Some(flow) =
-            check(&store::with_secrets(kernel, saved.body.unwrap_or_default())?, Purpose::Save, now_ms).flow
-        else {
+        let Some(Ready { flow, version, announcement }) = self.ready(&call.org, id, now_ms).await? else {
             return Ok(None);
         };
         let run = kernel.ids.new("run", now_ms);
         let (publish, mut writes) = self.publish(&call.org, &run, &flow)?;
-        let origin = Origin::Saved { flow: saved.id, version: saved.version };
+        let origin = Origin::Saved { flow: id.to_owned(), version };
         writes.insert(0, store::run_write(&call.org, &run, &call.id, &origin, now_ms));
         call.with_writes(writes);
         call.driven_by(run.clone(), publish);
-        Ok(Some((run, Machine::new(Arc::new(flow), setup(call, org.settings.recording_announcement)))))
+        Ok(Some((run, Machine::new(flow, setup(call, announcement)))))
+    }
+
+    /// The flow as it is to be run, from memory mostly; none when it is gone or does not run.
+    async fn ready(&self, org: &str, id: &str, now_ms: i64) -> Result<Option<Ready>, InboundError> {
+        let asked = match self.shelf().find(org, id, now_ms) {
+            Found::Ready(ready) => return Ok(Some(ready)),
+            Found::Nothing(asked) => asked,
+        };
+        let kernel = self.kernel();
+        let Some(saved) = store::one(&kernel.db, org, id).await? else {
+            return Ok(None);
+        };
+        let Some(owner) = kernel.org_by_id(org).await? else {
+            return Ok(None);
+        };
+        let body = store::with_secrets(kernel, saved.body.unwrap_or_default())?;
+        let Some(flow) = check(&body, Purpose::Save, now_ms).flow else {
+            return Ok(None);
+        };
+        let announcement = owner.settings.recording_announcement;
+        let ready = Ready { flow: Arc::new(flow), version: saved.version, announcement };
+        self.shelf().keep(asked, org, id, &ready, now_ms);
+        Ok(Some(ready))
     }
 }
 

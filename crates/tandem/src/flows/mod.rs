@@ -1,7 +1,8 @@
 //! Desk of call flows (document 003): a JSON list of steps runs on a real call.
 //!
 //! The rules are pure: `lenient` reads, `check` judges, `template` fills, `zones` and `due` tell times, `machine` runs
-//! the steps. Around them stand `run` (a machine on a call), `callbacks` (their jobs), `attempt` (their calls), `sounds`, `store` and `api`.
+//! the steps. Around them stand `run` (a machine on a call), `shelf` (flows ready to run), `callbacks` (their jobs), `attempt` (their
+//! calls), `sounds`, `store` and `api`.
 
 pub mod api;
 mod attempt;
@@ -16,6 +17,7 @@ pub mod model;
 mod orders;
 mod questions;
 mod run;
+mod shelf;
 pub mod sounds;
 mod step_sounds;
 pub mod steps;
@@ -36,7 +38,7 @@ use voice::speech::Speech;
 pub use check::{Ask, Checked, Problem, Purpose, Question, Report, check};
 pub use launch::{LaunchError, Launched, Order};
 
-use self::{callbacks::Callbacks, launch::Inbound, orders::Orders, sounds::Sounds};
+use self::{callbacks::Callbacks, launch::Inbound, orders::Orders, shelf::Shelf, sounds::Sounds};
 
 /// The desk. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +48,7 @@ struct Inner {
     kernel: Kernel,
     calls: Calls,
     sounds: Sounds,
+    shelf: Shelf,
 }
 
 impl Flows {
@@ -54,7 +57,8 @@ impl Flows {
     #[must_use]
     pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech) -> Self {
         let sounds = Sounds::new(speech.clone(), kernel.egress.clone(), kernel.tasks.clone(), kernel.clock.clone());
-        let flows = Self(Arc::new(Inner { kernel: kernel.clone(), calls: calls.clone(), sounds }));
+        let shelf = Shelf::default();
+        let flows = Self(Arc::new(Inner { kernel: kernel.clone(), calls: calls.clone(), sounds, shelf }));
         kernel.jobs.register(callbacks::JOB_KIND, Arc::new(Callbacks::new(flows.clone())));
         kernel.jobs.register(orders::JOB_KIND, Arc::new(Orders(flows.clone())));
         calls.on_inbound(InboundKind::Flow, Arc::new(Inbound(flows.clone())));
@@ -79,6 +83,10 @@ impl Flows {
 
     pub(crate) fn sounds(&self) -> &Sounds {
         &self.0.sounds
+    }
+
+    fn shelf(&self) -> &Shelf {
+        &self.0.shelf
     }
 }
 

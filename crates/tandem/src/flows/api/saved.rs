@@ -212,6 +212,7 @@ pub(super) async fn update(
     let draft = Draft::read(&flows, org, body).await?;
     let saved =
         store::update(flows.kernel(), org, &path.id, draft.name.as_deref(), &draft.body).await.map_err(not_saved)?;
+    flows.shelf().clear();
     Ok(Json(FlowView::of(saved.ok_or_else(Problem::not_found)?, Some(draft.report.warnings))))
 }
 
@@ -235,6 +236,7 @@ pub(super) async fn delete(
         return Err(Problem::new(codes::FLOW_IN_USE).detail(numbers.join(", ")));
     }
     if store::delete(flows.kernel(), org, &path.id).await.map_err(Problem::internal)? {
+        flows.shelf().clear();
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::not_found())
