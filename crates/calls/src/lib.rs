@@ -52,7 +52,7 @@ pub use public_numbers::{NumberView, bind_number, public_number, public_numbers,
 pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
-pub use sweep::ShelfSweep;
+pub use sweep::{ShelfSweep, sweeps};
 pub use teams::{NewTeam, TeamRecord, create_team, teams};
 pub use trunks::{NewTrunk, TrunkRecord, create_trunk, trunks};
 

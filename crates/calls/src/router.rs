@@ -99,9 +99,12 @@ async fn caller(calls: &Calls, org: &str, incoming: &Incoming) -> Caller {
         let number = match numbers::e164(&from.number) {
             _ if from.anonymous || from.number.is_empty() => ANONYMOUS.to_owned(),
             Some(e164) => e164,
+            // What comes from a carrier and is no public number may look like an extension: it is nobody's number.
+            None if matches!(incoming.source, Source::Trunk { .. }) => ANONYMOUS.to_owned(),
             None => from.number.clone(),
         };
-        let display = from.display.clone().filter(|_| !from.anonymous);
+        let shown = from.display.clone().or_else(|| (number == ANONYMOUS).then(|| from.number.clone()));
+        let display = shown.filter(|shown| !from.anonymous && !shown.is_empty());
         return Caller { number, display, own_number: None };
     };
     let person: Option<PersonEntry> = calls.directory().person(org, &line.extension).await.unwrap_or_default();

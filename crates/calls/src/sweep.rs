@@ -3,9 +3,11 @@
 //! Invariant: a file goes before its row, so that a crash in between leaves a row to try again, never
 //! a file that nobody knows of.
 
+use std::sync::Arc;
+
 use kernel::db::DbError;
 use kernel::files::FilesError;
-use kernel::retention::Sweep;
+use kernel::retention::{RowSweep, Sweep};
 use kernel::{Kernel, Shelf, args};
 use voice::ports::BoxFuture;
 
@@ -23,6 +25,18 @@ kernel::statements! {
     OLD_MESSAGES = "select id from voicemail where org = $1 and left_at < $2 and state <> 'recording' order by id limit 200";
     /// One of them goes.
     FORGET_MESSAGE = "delete from voicemail where org = $1 and id = $2";
+    /// Calls that ended before a time; one whose recording is kept stays with it.
+    FORGET_CALLS = "delete from call where id in (select c.id from call c where c.org = $1 and c.ended_at < $2 and not exists
+        (select 1 from recording r where r.org = c.org and r.call = c.id) order by c.id limit 200)";
+}
+
+/// What of calls grows old: their rows, recordings and messages.
+pub fn sweeps(kernel: &Kernel) -> Vec<Arc<dyn Sweep>> {
+    vec![
+        Arc::new(RowSweep::new(kernel.clone(), "calls", FORGET_CALLS)),
+        Arc::new(ShelfSweep::recordings(kernel.clone())),
+        Arc::new(ShelfSweep::voicemail(kernel.clone())),
+    ]
 }
 
 /// The sweep of `retention_days` for one shelf of this crate.

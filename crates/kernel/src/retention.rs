@@ -41,7 +41,8 @@ crate::statements! {
     FORGET_SESSIONS = "delete from person_session where expires_at < $1";
 }
 
-/// Deletes what one kind of `retention_days` names, rows and files. The desk that owns them gives it.
+/// Deletes what one kind of `retention_days` names, rows and files. The desk that owns them gives it; several desks may
+/// own things of one kind.
 pub trait Sweep: Send + Sync + 'static {
     /// `recordings`, `voicemail` …
     fn kind(&self) -> &'static str;
@@ -53,6 +54,41 @@ pub trait Sweep: Send + Sync + 'static {
 pub trait Runs: Send + Sync + 'static {
     /// Whether a run may still have something to tell.
     fn is_open<'a>(&'a self, org: &'a str, run: &'a str) -> BoxFuture<'a, Result<bool, DbError>>;
+}
+
+/// The sweep of rows that have no file.
+#[derive(Clone, Debug)]
+pub struct RowSweep {
+    kernel: Kernel,
+    kind: &'static str,
+    /// Deletes some of an organisation's ($1) rows that are older than a time ($2), few enough that live writes wait
+    /// for milliseconds.
+    forget: &'static str,
+}
+
+impl RowSweep {
+    /// Rows of one `kind` that `forget` deletes a portion of.
+    pub fn new(kernel: Kernel, kind: &'static str, forget: &'static str) -> Self {
+        Self { kernel, kind, forget }
+    }
+}
+
+impl Sweep for RowSweep {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn sweep<'a>(&'a self, org: &'a str, before_ms: i64) -> BoxFuture<'a, Result<u64, DbError>> {
+        Box::pin(async move {
+            let mut gone = 0;
+            loop {
+                match self.kernel.db.run(self.forget, args![org, before_ms]).await? {
+                    0 => return Ok(gone),
+                    portion => gone += portion,
+                }
+            }
+        })
+    }
 }
 
 /// The daily chore.
@@ -98,10 +134,11 @@ impl Retention {
         if kind == EVENTS {
             return self.forget_events(org, before_ms.min(now_ms - LEAST_EVENT_DAYS * DAY_MS)).await;
         }
-        match self.sweeps.iter().find(|sweep| sweep.kind() == kind) {
-            Some(sweep) => sweep.sweep(org, before_ms).await,
-            None => Ok(0),
+        let mut gone = 0;
+        for sweep in self.sweeps.iter().filter(|sweep| sweep.kind() == kind) {
+            gone += sweep.sweep(org, before_ms).await?;
         }
+        Ok(gone)
     }
 
     /// The head of the log up to a time, or up to the first event that a webhook has still to get. Positions grow

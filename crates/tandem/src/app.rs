@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use calls::{Calls, Directory, ShelfSweep};
+use calls::{Calls, Directory};
 use kernel::db::ServerLock;
 use kernel::http::Hooks;
 use kernel::kernel::OpenError;
@@ -124,9 +124,9 @@ impl App {
         let flows = Flows::start(&kernel, &calls, &speech);
         calls.recover(|_, _| Vec::new()).await?;
         flows.recover().await?;
-        let recordings = Arc::new(ShelfSweep::recordings(kernel.clone()));
-        let voicemail = Arc::new(ShelfSweep::voicemail(kernel.clone()));
-        Retention::start(&kernel, vec![recordings, voicemail], Arc::new(flows.clone())).await?;
+        let mut sweeps = calls::sweeps(&kernel);
+        sweeps.extend(flows::sweeps(&kernel));
+        Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
         kernel.start();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 

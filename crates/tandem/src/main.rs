@@ -1,6 +1,7 @@
 //! The `tandem` binary: a start that reads as a story.
 #![forbid(unsafe_code)]
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,7 +16,9 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(answer)) => {
-            println!("{}", if json { answer.json.to_string() } else { answer.text.clone() });
+            let text = if json { answer.json.to_string() } else { answer.text.clone() };
+            // Whoever closed the pipe has read enough.
+            let _closed = writeln!(std::io::stdout(), "{text}");
             if answer.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {

@@ -1,5 +1,8 @@
 //! All SQL of the flows desk. Every statement names the organisation.
 
+use std::sync::Arc;
+
+use kernel::retention::{RowSweep, Sweep};
 use kernel::{Arg, Db, DbError, Kernel, Row, Write, args, secret::SecretError};
 use serde_json::Value;
 
@@ -40,7 +43,19 @@ kernel::statements! {
     CALLBACK_MOVE = "update callback set due_at = $3, moved = $4, state = 'scheduled' where org = $1 and id = $2";
     CALLBACK_CALLING = "update callback set state = 'calling', attempt = $3, last_call = $4 where org = $1 and id = $2";
     CALLBACK_STATE = "update callback set state = $3 where org = $1 and id = $2 and ended_at is null";
+    FORGET_CALLBACKS = "delete from callback where id in (select id from callback \
+        where org = $1 and ended_at < $2 order by id limit 200)";
+    FORGET_RUNS = "delete from flow_run where id in (select r.id from flow_run r where r.org = $1 and r.started_at < $2 \
+        and not exists (select 1 from call c where c.org = r.org and c.id = r.call) \
+        and not exists (select 1 from callback b where b.org = r.org and b.run = r.id and b.ended_at is null) \
+        order by r.id limit 200)";
     CALLBACK_END = "update callback set state = $3, reason = $4, ended_at = $5 where org = $1 and id = $2 and ended_at is null";
+}
+
+/// What of flows grows old with the calls that they ran on: ended callbacks, and runs whose call is gone.
+pub fn sweeps(kernel: &Kernel) -> Vec<Arc<dyn Sweep>> {
+    // After the calls, whose rows hold their runs.
+    [FORGET_CALLBACKS, FORGET_RUNS].map(|forget| Arc::new(RowSweep::new(kernel.clone(), "calls", forget)) as _).into()
 }
 
 /// A saved flow.
