@@ -167,3 +167,22 @@ async fn retention_forgets_files_and_rows() {
     assert!(stage.kernel.files.read(Shelf::Recordings, &stage.org.id, &name).await.is_err());
     assert_eq!(records::recording(&stage.kernel, &stage.org.id, &crashed.recording).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn retention_forgets_calls_that_are_over_and_hold_no_recording() {
+    let crashed = crash(TestDb::sqlite().await).await;
+    let (clock, hand) = Clock::fake(NOON + 10_000);
+    let stage = Stage::with(crashed.db, clock, hand).await;
+    let sweeps = crate::sweeps(&stage.kernel);
+    let old_calls = sweeps.iter().find(|sweep| sweep.kind() == "calls").unwrap();
+    assert_eq!(old_calls.sweep(&stage.org.id, NOON + 20_000).await.unwrap(), 0, "calls that are up stay");
+    stage.calls.recover(|_, _| Vec::new()).await.unwrap();
+    assert_eq!(old_calls.sweep(&stage.org.id, NOON).await.unwrap(), 0, "young enough");
+    let is_there = async |call: &str| stage.calls.get(&stage.org.id, call).await.unwrap().is_some();
+    assert!(old_calls.sweep(&stage.org.id, NOON + 20_000).await.unwrap() > 0);
+    assert!(is_there(&crashed.call).await, "its recording is still kept");
+    for sweep in sweeps.iter().filter(|sweep| sweep.kind() == "recordings").chain([old_calls]) {
+        sweep.sweep(&stage.org.id, NOON + 20_000).await.unwrap();
+    }
+    assert!(!is_there(&crashed.call).await);
+}
