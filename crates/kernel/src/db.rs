@@ -196,7 +196,7 @@ impl Db {
     /// [`DbError::OlderSchema`], [`DbError::NewerSchema`]; [`DbError::Url`], `DbError::Engine`.
     pub async fn open_present(url: &str, bus: Bus) -> Result<Self, DbError> {
         let engine = Engine::open(url).await?;
-        let found = migrate::look(&engine).await?;
+        let found = migrate::look(&engine, MIGRATIONS).await?;
         let ours = dump::schema_version();
         if found < ours {
             return Err(DbError::OlderSchema { found, ours });

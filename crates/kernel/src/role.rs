@@ -242,6 +242,7 @@ mod tests {
         xxx..x ReadCalls
         xxx... ControlCalls
         xxx..x ReadRecordings
+        xxxx.x ReadOwnRecordings
         xx.... ManageVoicemail
         xxx..x ReadVoicemail
         xxx..x ReadReports

@@ -41,7 +41,7 @@ const LOCK: &str = "select pg_advisory_xact_lock(7246315098)";
 
 /// Applies what is missing. A store that has tables is changed only while no server uses it.
 pub(super) async fn apply(engine: &Engine, migrations: &[Migration]) -> Result<(), DbError> {
-    let found = look(engine).await?;
+    let found = look(engine, migrations).await?;
     let ours = migrations.last().map_or(0, |newest| newest.version);
     let _lock = if (1..ours).contains(&found) { Some(engine.lock().await?) } else { None };
     apply_locked(engine, migrations).await
@@ -60,10 +60,11 @@ pub(super) async fn apply_locked(engine: &Engine, migrations: &[Migration]) -> R
 }
 
 /// The version that a database has, 0 for an empty one; nothing is changed.
-pub(super) async fn look(engine: &Engine) -> Result<i64, DbError> {
+pub(super) async fn look(engine: &Engine, migrations: &[Migration]) -> Result<i64, DbError> {
     let mut tx = engine.begin().await?;
     // Dropped, the transaction takes the ledger with it that this may make.
-    present(engine, &mut tx).await
+    prepare(engine, &mut tx).await?;
+    applied(&mut tx, migrations).await
 }
 
 /// The version that a database has, 0 for an empty one; refuses what is not ours.
