@@ -146,6 +146,15 @@ create table call (
 create index call_by_org on call (org, id);
 create index call_live on call (node) where ended_at is null;
 
+-- Whose phones took part in a call: what a member sees as its own calls.
+create table call_party (
+    org       text not null,
+    extension text not null,
+    call      text not null,
+    primary key (org, extension, call)
+);
+create index call_party_by_call on call_party (org, call);
+
 create table recording (
     id         text not null primary key,
     org        text not null references org (id),

@@ -233,6 +233,9 @@ impl Live {
 
     /// A party joins, dialled by us or calling us.
     pub(crate) fn add_party(&mut self, party: Party, number: String) {
+        if let Some(busy) = &party.busy {
+            self.journal.row(store::insert_party(&self.model, busy.extension()));
+        }
         self.change(Change::LegAdded(LegRecord {
             id: party.leg.id().clone(),
             role: party.role,

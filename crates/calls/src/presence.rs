@@ -50,6 +50,13 @@ impl BusyExtensions {
     }
 }
 
+impl Busy {
+    /// The extension.
+    pub(crate) fn extension(&self) -> &Arc<str> {
+        &self.key.1
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut map = self.extensions.map();

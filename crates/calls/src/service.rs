@@ -245,6 +245,14 @@ impl Calls {
         store::call(&self.0.kernel.db, org, call).await
     }
 
+    /// Whether an extension took part in a call.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn took_part(&self, org: &str, extension: &str, call: &str) -> Result<bool, DbError> {
+        store::took_part(&self.0.kernel.db, org, extension, call).await
+    }
+
     /// A page of an organisation's calls, newest first. Numbers may be written without `+`.
     ///
     /// # Errors

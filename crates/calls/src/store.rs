@@ -27,6 +27,18 @@ kernel::statements! {
           and (from_number = $5 or $5 is null) and (to_number = $6 or $6 is null)
           and (from_number = $7 or to_number = $7 or $7 is null)
         order by id desc limit $8";
+    /// The same for the calls that an extension took part in.
+    CALL_LIST_OWN = "select c.id, c.direction, c.from_number, c.to_number, c.state, c.cause, c.ended_by, c.run, c.legs, c.started_at, c.answered_at, c.ended_at
+        from call_party p join call c on c.org = p.org and c.id = p.call
+        where p.org = $1 and p.call < $2 and p.extension = $9
+          and (c.state = $3 or $3 is null) and (c.direction = $4 or $4 is null)
+          and (c.from_number = $5 or $5 is null) and (c.to_number = $6 or $6 is null)
+          and (c.from_number = $7 or c.to_number = $7 or $7 is null)
+        order by p.call desc limit $8";
+    /// Who took part.
+    PARTY_INSERT = "insert into call_party (org, extension, call) values ($1, $2, $3) on conflict (org, extension, call) do nothing";
+    /// Whether an extension took part.
+    PARTY_ONE = "select call from call_party where org = $1 and extension = $2 and call = $3";
     /// One call, to go on with.
     CALL_MODEL = "select id, org, node, direction, from_number, to_number, state, run, masked, legs, started_at, ringing_at, answered_at, ended_at
         from call where org = $1 and id = $2";
@@ -88,6 +100,8 @@ pub struct CallFilter {
     pub to: Option<String>,
     /// Only calls from or to this number.
     pub number: Option<String>,
+    /// Only calls that this extension took part in.
+    pub party: Option<String>,
     /// Where the last page ended.
     pub cursor: Option<String>,
 }
@@ -150,6 +164,16 @@ pub(crate) fn update_call(call: &CallModel) -> Write {
     )
 }
 
+/// The row that says whose phone took part.
+pub(crate) fn insert_party(call: &CallModel, extension: &str) -> Write {
+    Write::new(PARTY_INSERT, args![&call.org, extension, &call.id])
+}
+
+/// Whether an extension took part in a call.
+pub(crate) async fn took_part(db: &Db, org: &str, extension: &str, id: &str) -> Result<bool, DbError> {
+    Ok(db.one(PARTY_ONE, args![org, extension, id]).await?.is_some())
+}
+
 /// Legs as they are stored: numbers of a masked call are masked here already, so that no reader of
 /// the row can forget to.
 fn legs_json(call: &CallModel) -> String {
@@ -165,21 +189,23 @@ pub(crate) async fn call(db: &Db, org: &str, id: &str) -> Result<Option<CallView
 
 /// A page of an organisation's calls, newest first.
 pub(crate) async fn calls(db: &Db, org: &str, filter: &CallFilter, limit: u32) -> Result<CallPage, DbError> {
-    let rows = db
-        .all(
-            CALL_LIST,
-            args![
-                org,
-                filter.cursor.as_deref().unwrap_or(AFTER_ALL),
-                filter.state.map(CallState::as_str),
-                filter.direction.map(Direction::as_str),
-                filter.from.as_deref(),
-                filter.to.as_deref(),
-                filter.number.as_deref(),
-                i64::from(limit) + 1,
-            ],
-        )
-        .await?;
+    let mut args = args![
+        org,
+        filter.cursor.as_deref().unwrap_or(AFTER_ALL),
+        filter.state.map(CallState::as_str),
+        filter.direction.map(Direction::as_str),
+        filter.from.as_deref(),
+        filter.to.as_deref(),
+        filter.number.as_deref(),
+        i64::from(limit) + 1,
+    ];
+    let rows = match &filter.party {
+        Some(extension) => {
+            args.push(extension.as_str().into());
+            db.all(CALL_LIST_OWN, args).await?
+        }
+        None => db.all(CALL_LIST, args).await?,
+    };
     let mut calls = rows.iter().map(call_view).collect::<Result<Vec<_>, _>>()?;
     let more = calls.len() > limit as usize;
     calls.truncate(limit as usize);

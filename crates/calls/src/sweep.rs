@@ -28,12 +28,16 @@ kernel::statements! {
     /// Calls that ended before a time; one whose recording is kept stays with it.
     FORGET_CALLS = "delete from call where id in (select c.id from call c where c.org = $1 and c.ended_at < $2 and not exists
         (select 1 from recording r where r.org = c.org and r.call = c.id) order by c.id limit 200)";
+    /// Who took part in calls that are gone.
+    FORGET_PARTIES = "delete from call_party where org = $1 and call in (select p.call from call_party p where p.org = $1
+        and not exists (select 1 from call c where c.org = p.org and c.id = p.call) and cast($2 as bigint) is not null order by p.call limit 200)";
 }
 
 /// What of calls grows old: their rows, recordings and messages.
 pub fn sweeps(kernel: &Kernel) -> Vec<Arc<dyn Sweep>> {
     vec![
         Arc::new(RowSweep::new(kernel.clone(), "calls", FORGET_CALLS)),
+        Arc::new(RowSweep::new(kernel.clone(), "calls", FORGET_PARTIES)),
         Arc::new(ShelfSweep::recordings(kernel.clone())),
         Arc::new(ShelfSweep::voicemail(kernel.clone())),
     ]

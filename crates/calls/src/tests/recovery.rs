@@ -175,14 +175,20 @@ async fn retention_forgets_calls_that_are_over_and_hold_no_recording() {
     let stage = Stage::with(crashed.db, clock, hand).await;
     let sweeps = crate::sweeps(&stage.kernel);
     let old_calls = sweeps.iter().find(|sweep| sweep.kind() == "calls").unwrap();
+    let parties = async || {
+        let rows = stage.kernel.db.all("select call from call_party", vec![]).await.unwrap();
+        rows.iter().map(|row| row.text("call").unwrap()).collect::<Vec<_>>()
+    };
     assert_eq!(old_calls.sweep(&stage.org.id, NOON + 20_000).await.unwrap(), 0, "calls that are up stay");
     stage.calls.recover(|_, _| Vec::new()).await.unwrap();
     assert_eq!(old_calls.sweep(&stage.org.id, NOON).await.unwrap(), 0, "young enough");
     let is_there = async |call: &str| stage.calls.get(&stage.org.id, call).await.unwrap().is_some();
     assert!(old_calls.sweep(&stage.org.id, NOON + 20_000).await.unwrap() > 0);
     assert!(is_there(&crashed.call).await, "its recording is still kept");
-    for sweep in sweeps.iter().filter(|sweep| sweep.kind() == "recordings").chain([old_calls]) {
+    let (recordings, calls): (Vec<_>, Vec<_>) = sweeps.iter().partition(|sweep| sweep.kind() == "recordings");
+    for sweep in recordings.iter().chain(&calls) {
         sweep.sweep(&stage.org.id, NOON + 20_000).await.unwrap();
     }
     assert!(!is_there(&crashed.call).await);
+    assert_eq!(parties().await, Vec::<String>::new(), "who took part goes with the call");
 }

@@ -20,7 +20,7 @@ use super::{Arg, DbError};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers wait for nobody but in the rare moment of a recovery.
 const READER_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
-/// Connections that read.
+/// Connections that read at length, and as many again for look-ups by key, which so never wait behind a list.
 const READERS: usize = 4;
 /// Prepared statements kept per connection.
 const STATEMENTS: usize = 256;
@@ -45,8 +45,10 @@ struct Shared {
     path: PathBuf,
     /// Connections that read and are free.
     readers: Mutex<Vec<Connection>>,
-    /// As many permits as there may be readers.
+    /// A permit for each reading at length.
     reading: Arc<Semaphore>,
+    /// A permit for each look-up by key.
+    looking: Semaphore,
     /// The write lock of this process.
     writing: Arc<Semaphore>,
     /// `None` once the store is closed.
@@ -98,6 +100,7 @@ pub(super) fn open(url: &str) -> Result<Sqlite, DbError> {
             path,
             readers: Mutex::default(),
             reading: Arc::new(Semaphore::new(READERS)),
+            looking: Semaphore::new(READERS),
             writing: Arc::new(Semaphore::new(1)),
             thread: Mutex::new(Some(thread)),
         }),
@@ -151,7 +154,7 @@ impl Sqlite {
     /// Reads on the calling thread: for look-ups by key, which take microseconds where a way to another thread and
     /// back would cost several times that.
     pub(super) async fn read_here(&self, sql: &'static str, args: &[Arg]) -> Result<Vec<Row>, DbError> {
-        let _place = self.place_to_read().await?;
+        let _place = self.shared.looking.acquire().await.map_err(|_| DbError::Closed)?;
         let reader = self.take_reader()?;
         let rows = all(&reader, sql, args);
         self.put_back(reader);
@@ -230,6 +233,7 @@ impl Sqlite {
         let lock = self.lock().await;
         self.shared.writing.close();
         self.shared.reading.close();
+        self.shared.looking.close();
         drop(lock);
         self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -118,11 +118,12 @@ pub(super) async fn list(
         from: query.from,
         to: query.to,
         number: query.number,
+        party: None,
         cursor: page.after()?,
     };
     if let Sight::Own(own) = &sight {
         let Some(extension) = own.first() else { return Ok(Json(CallList { calls: Vec::new(), cursor: None })) };
-        filter.number = Some(extension.clone());
+        filter.party = Some(extension.clone());
     }
     let found = calls.list(&org, filter, limit).await.map_err(Problem::internal)?;
     Ok(Json(CallList { calls: found.calls, cursor: found.cursor.as_deref().map(cursor) }))
@@ -213,7 +214,9 @@ pub(super) async fn seen(
     id: &str,
 ) -> Result<(std::sync::Arc<str>, CallView), Problem> {
     let (org, sight) = Sight::of(kernel, principal, all, own).await?;
-    let call = calls.get(&org, id).await.map_err(Problem::internal)?;
-    let call = call.filter(|call| sight.covers_call(call)).ok_or_else(Problem::not_found)?;
+    let call = calls.get(&org, id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
+    if !sight.covers_call(calls, &org, id).await.map_err(Problem::internal)? {
+        return Err(Problem::not_found());
+    }
     Ok((org, call))
 }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use calls::CallView;
-use kernel::{Action, Kernel, Principal, Problem};
+use calls::Calls;
+use kernel::{Action, DbError, Kernel, Principal, Problem};
 
 /// What somebody sees.
 pub(super) enum Sight {
@@ -41,7 +41,16 @@ impl Sight {
     }
 
     /// Whether a call is seen.
-    pub(super) fn covers_call(&self, call: &CallView) -> bool {
-        self.covers(&call.from) || self.covers(&call.to) || call.legs.iter().any(|leg| self.covers(&leg.to))
+    pub(super) async fn covers_call(&self, calls: &Calls, org: &str, call: &str) -> Result<bool, DbError> {
+        let own = match self {
+            Self::All => return Ok(true),
+            Self::Own(own) => own,
+        };
+        for extension in own {
+            if calls.took_part(org, extension, call).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
