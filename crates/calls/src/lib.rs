@@ -45,7 +45,9 @@ pub use directory::{Bound, Destination, Directory, ResolveError};
 pub use driver::{
     CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, RecordAction, RecordingEvent, VoicemailEvent, Whisper,
 };
-pub use lines::{CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, extensions, set_voicemail};
+pub use lines::{
+    CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, disable_user, extensions, set_voicemail,
+};
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
 pub use numbers::NumberError;
 pub use public_numbers::{NumberView, bind_number, public_number, public_numbers, release_number};

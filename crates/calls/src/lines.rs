@@ -36,6 +36,9 @@ kernel::statements! {
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     /// Whether whoever calls in vain may leave a message.
     SET_VOICEMAIL = "update extension set voicemail = $3 where org = $1 and number = $2";
+    /// A person's phones sign in no more.
+    FORGET_CREDENTIALS = "delete from sip_credential where org = $1 and extension in
+        (select id from extension where org = $1 and person = $2)";
     /// The extensions of an organisation.
     EXTENSIONS = "select number, person, name, domain, voicemail from extension where org = $1 order by number limit 5000";
 }
@@ -119,6 +122,19 @@ pub async fn create_user(kernel: &Kernel, org: &Org, new: NewUser) -> Result<Cre
     })?;
     directory::changed(kernel);
     Ok(CreatedUser { id: draft.person.id, auth_token: draft.auth_token, extension, sip })
+}
+
+/// Ends a membership: no credential of the person is good any more, and its phones are gone at their next registration.
+/// The number stays taken, so that nobody else gets the calls.
+///
+/// # Errors
+/// [`RecordError::NotFound`] when the organisation has no such person, or it is disabled already.
+pub async fn disable_user(kernel: &Kernel, org: &str, person: &str) -> Result<(), RecordError> {
+    kernel.disable_person(org, person).await?;
+    let writes = vec![Write::new(FORGET_CREDENTIALS, args![org, person]), directory::bump()];
+    kernel.db.writer().commit(writes).await.map_err(RecordError::Db)?;
+    directory::changed(kernel);
+    Ok(())
 }
 
 /// The extensions of an organisation, by number.

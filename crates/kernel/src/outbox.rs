@@ -219,7 +219,15 @@ impl Outbox {
                 return Ok(Arc::clone(&known.targets));
             }
         }
-        let targets = target::load_targets(self, org).await?;
+        let targets = match target::load_targets(self, org).await {
+            Ok(targets) => targets,
+            // While the store cannot be read the last known ones count: an event must not lose its deliveries.
+            Err(error) => {
+                let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = remembered.get(org).map(|known| Arc::clone(&known.targets));
+                return known.ok_or(error);
+            }
+        };
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED_ORGS {
             remembered.clear();

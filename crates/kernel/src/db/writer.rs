@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -59,6 +59,8 @@ struct Stats {
     commits: AtomicU64,
     writes: AtomicU64,
     retries: AtomicU64,
+    /// A commit has failed and is being tried again.
+    stuck: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -145,6 +147,12 @@ impl Writer {
         self.tasks.wait().await;
     }
 
+    /// Whether a commit has failed and is being tried again: a full disk, a database that is away.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.stats.stuck.load(Ordering::Relaxed)
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn stats(&self) -> WriterStats {
@@ -229,6 +237,7 @@ impl Task {
                     self.stats.retries.fetch_add(1, Ordering::Relaxed);
                     if care != Care::None || error.is_transient() {
                         tries += 1;
+                        self.stats.stuck.store(true, Ordering::Relaxed);
                         tracing::warn!(%error, tries, groups = groups.len(), "commit failed, trying again");
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -238,6 +247,7 @@ impl Task {
                 }
             }
         };
+        self.stats.stuck.store(false, Ordering::Relaxed);
         self.announce(&groups, replies, outcomes);
     }
 

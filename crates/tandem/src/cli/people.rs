@@ -51,6 +51,8 @@ pub enum AppVerb {
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
         settings: Vec<(String, String)>,
     },
+    /// Give an application a new key, shown once; every older one ends
+    Rotate { id: String },
     /// Change settings of an application
     Set {
         id: String,
@@ -63,6 +65,19 @@ pub enum AppVerb {
 pub enum UserVerb {
     /// Make a person, and a phone when an extension is given
     Create(NewUser),
+    /// Give a person a new auth_token, shown once; every older one ends
+    Rotate(OneUser),
+    /// End a membership: no token, password or phone of the person works any more
+    Disable(OneUser),
+}
+
+#[derive(Args, Debug)]
+pub struct OneUser {
+    /// Id of the person
+    id: String,
+    /// Id or slug of the organisation
+    #[arg(long)]
+    org: String,
 }
 
 #[derive(Args, Debug)]
@@ -164,6 +179,18 @@ impl AppVerb {
                     json: json!({"id": app.id, "org": org.id, "api_key": key.expose(), "publishable_key": app.publishable_key}),
                 })
             }
+            Self::Rotate { id } => {
+                let org = kernel.org_of_app(&id).await?;
+                let old = kernel.app_keys(&org, &id).await?;
+                let key = kernel.create_app_key(&org, &id).await?;
+                for key in old {
+                    kernel.revoke_app_key(&org, &key.id).await?;
+                }
+                Ok(Answer {
+                    text: format!("application {id}\nAPI key (shown once): {}", key.expose()),
+                    json: json!({"id": id, "org": org, "api_key": key.expose()}),
+                })
+            }
             Self::Set { id, settings } => {
                 let org = kernel.org_of_app(&id).await?;
                 let app = kernel.set_app(&org, &id, settings).await?;
@@ -178,7 +205,32 @@ impl AppVerb {
 
 impl UserVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
-        let Self::Create(new) = self;
+        match self {
+            Self::Create(new) => new.create(kernel).await,
+            Self::Rotate(OneUser { id, org }) => {
+                let org = kernel.find_org(&org).await?.id;
+                let old = kernel.person_tokens(&org, &id).await?;
+                let token = kernel.create_person_token(&org, &id, "command line").await?;
+                for token in old {
+                    kernel.revoke_person_token(&org, &token.id).await?;
+                }
+                Ok(Answer {
+                    text: format!("person {id}, auth_token (shown once) {}", token.expose()),
+                    json: json!({"id": id, "auth_token": token.expose()}),
+                })
+            }
+            Self::Disable(OneUser { id, org }) => {
+                let org = kernel.find_org(&org).await?.id;
+                calls::disable_user(kernel, &org, &id).await?;
+                Ok(Answer { text: format!("person {id} is disabled"), json: json!({"id": id}) })
+            }
+        }
+    }
+}
+
+impl NewUser {
+    async fn create(self, kernel: &Kernel) -> Result<Answer, CliError> {
+        let new = self;
         let org = kernel.find_org(&new.org).await?;
         let password = if new.password_stdin { Some(super::read_password()?) } else { None };
         let person =

@@ -66,7 +66,7 @@ impl Health {
 /// The state of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HealthBody {
-    /// `ok`, `starting`, `draining` or `store_unreachable`.
+    /// `ok`, `starting`, `draining`, `store_unreachable` or `store_unwritable` (a full disk, say).
     status: &'static str,
     /// The release that runs.
     version: &'static str,
@@ -99,6 +99,7 @@ pub(super) async fn readyz(State(health): State<Health>, State(kernel): State<Ke
         return answer("draining");
     }
     match kernel.db.ping().await {
+        Ok(()) if kernel.db.writer().is_stuck() => answer("store_unwritable"),
         Ok(()) => answer("ok"),
         Err(error) => {
             tracing::warn!(%error, "the store does not answer");

@@ -108,6 +108,19 @@ impl Client {
         self.send(request.body(body.to_owned())).await
     }
 
+    /// Asks until the answer has this status.
+    pub(crate) async fn until_status(&self, path: &str, status: u16) {
+        let mut last = 0;
+        for _ in 0..200 {
+            last = self.get(path).await.status;
+            if last == status {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{path} answered {last}, never {status}");
+    }
+
     /// Asks again and again until the answer is as it should be.
     pub(crate) async fn until(&self, path: &str, what: &str, good: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;

@@ -123,3 +123,46 @@ async fn settings_of_an_organisation_are_set_and_put_back() {
     assert_eq!((&settings["quiet_hours"], &settings["do_not_call"]), (&json!(null), &json!([])));
     assert_eq!(settings["dial_sip"], true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaked_credential_is_replaced_and_a_person_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    let running = tandem.start("serve", &[]).await;
+    tandem.json(&["org", "create", "Acme", "--slug", "acme"]).await;
+    let ann = tandem.json(&["user", "create", "Ann", "--org", "acme", "--extension", "1001"]).await;
+    let app = tandem.json(&["app", "create", "crm", "--org", "acme"]).await;
+    let says = async |token: &str| running.client().bearing(token).get("/v1/events").await.status;
+    assert_eq!(says(text(&ann, "auth_token")).await, 200);
+
+    let again = tandem.json(&["user", "rotate", text(&ann, "id"), "--org", "acme"]).await;
+    let key = tandem.json(&["app", "rotate", text(&app, "id")]).await;
+    // Another process changed them: what the server believes of a credential lasts two seconds.
+    for (old, new) in
+        [(text(&ann, "auth_token"), text(&again, "auth_token")), (text(&app, "api_key"), text(&key, "api_key"))]
+    {
+        running.client().bearing(old).until_status("/v1/events", 401).await;
+        assert_eq!(says(new).await, 200);
+    }
+    tandem.json(&["user", "disable", text(&ann, "id"), "--org", "acme"]).await;
+    running.client().bearing(text(&again, "auth_token")).until_status("/v1/events", 401).await;
+    let said = tandem.refusal(&["user", "disable", text(&ann, "id"), "--org", "acme"]).await;
+    assert!(said.contains("person"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_find_no_store_in_a_wrong_directory_and_make_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("nowhere");
+    let tandem = Tandem::on(&data);
+    let target = folder.path().join("backup").display().to_string();
+    for words in [
+        &["backup", &target][..],
+        &["user", "create", "Ann", "--org", "acme"],
+        &["webhook", "add", "http://a.example/", "--org", "acme"],
+    ] {
+        let said = tandem.refusal(words).await;
+        assert!(said.contains("nowhere"), "{words:?} said {said:?}");
+    }
+    assert!(!data.join("tandem.db").exists() && !std::path::Path::new(&target).exists());
+}
