@@ -173,7 +173,7 @@ async fn retention_forgets_calls_that_are_over_and_hold_no_recording() {
     let crashed = crash(TestDb::sqlite().await).await;
     let (clock, hand) = Clock::fake(NOON + 10_000);
     let stage = Stage::with(crashed.db, clock, hand).await;
-    let sweeps = crate::sweep::sweeps(&stage.kernel);
+    let sweeps = sweeps(&stage.kernel);
     let old_calls = sweeps.iter().find(|sweep| sweep.kind() == "calls").unwrap();
     let parties = async || {
         let rows = stage.kernel.db.all("select call from call_party", vec![]).await.unwrap();

@@ -116,7 +116,7 @@ impl Client {
             if last == status {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
         panic!("{path} answered {last}, never {status}");
     }
