@@ -18,8 +18,8 @@ const MAX_TARGETS: usize = 16;
 
 kernel::statements! {
     /// A trunk, after those that are there.
-    TRUNK_INSERT = "insert into trunk (id, org, name, username, password_sealed, domain, register, srtp, caller_ids, pool, position, created_at)
-        select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce(max(position), 0) + 1, $11 from trunk where org = $2";
+    TRUNK_INSERT = "insert into trunk (id, org, name, username, password_sealed, domain, register, ping, srtp, caller_ids, pool, position, created_at)
+        select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce(max(position), 0) + 1, $12 from trunk where org = $2";
     /// One of its targets.
     TARGET_INSERT = "insert into trunk_target (trunk, position, host, port, transport) values ($1, $2, $3, $4, $5)";
     /// The trunks of an organisation.
@@ -37,8 +37,12 @@ pub struct NewTrunk {
     pub username: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
+    /// The domain of From and of REGISTER, when it is not the first target's host.
+    pub domain: Option<String>,
     /// Keep a registration with the carrier.
     pub register: bool,
+    /// Ask the targets for a sign of life by OPTIONS, so that one that fails is known before a call.
+    pub ping: bool,
     /// Offer SDES-SRTP on its calls, and accept nothing else.
     pub srtp: bool,
     /// Numbers that the carrier lets us show; the first is the default.
@@ -83,6 +87,10 @@ pub async fn create_trunk(kernel: &Kernel, org: &str, new: NewTrunk) -> Result<S
     if new.register && (new.username.is_none() || new.password.is_none()) {
         return Err(invalid("register", "a registration needs a user name and a password"));
     }
+    let domain = new.domain.as_deref().map(str::trim).map(str::to_ascii_lowercase);
+    if domain.as_deref().is_some_and(|domain| !is_host(domain)) {
+        return Err(invalid("domain", "a domain is a host name or an IPv4 address, without port"));
+    }
     let caller_ids = e164_list("caller_id", &new.caller_ids)?;
     let pool = e164_list("pool", &new.pool)?;
     let sealed = match &new.password {
@@ -91,10 +99,22 @@ pub async fn create_trunk(kernel: &Kernel, org: &str, new: NewTrunk) -> Result<S
     };
     let now_ms = kernel.clock.now_ms();
     let id = kernel.ids.new("trunk", now_ms);
-    let domain: Option<String> = None;
     let mut writes = vec![Write::new(
         TRUNK_INSERT,
-        args![&id, org, name, new.username.clone(), sealed, domain, new.register, new.srtp, caller_ids, pool, now_ms],
+        args![
+            &id,
+            org,
+            name,
+            new.username.clone(),
+            sealed,
+            domain,
+            new.register,
+            new.ping,
+            new.srtp,
+            caller_ids,
+            pool,
+            now_ms
+        ],
     )];
     writes.extend(targets.iter().zip(0i64..).map(|(target, position)| {
         let transport = if target.any_transport { ANY_TRANSPORT } else { target.transport.as_str() };
@@ -153,8 +173,7 @@ fn parse_target(text: &str) -> Result<TrunkTarget, String> {
             None => (address, None),
         },
     };
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    if host.is_empty() || host.len() > 253 || !host.chars().all(legal) {
+    if !is_host(host) && host.parse::<std::net::Ipv6Addr>().is_err() {
         return Err(format!("{address:?} is no host name or address"));
     }
     let port = port
@@ -163,6 +182,12 @@ fn parse_target(text: &str) -> Result<TrunkTarget, String> {
     let any_transport = transport.is_none() && port.is_none() && host.parse::<std::net::IpAddr>().is_err();
     let transport = transport.unwrap_or(Transport::Udp);
     Ok(TrunkTarget { host: host.to_owned(), port, transport, any_transport })
+}
+
+/// A host name, or an IPv4 address.
+fn is_host(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (1..=253).contains(&text.len()) && text.chars().all(legal)
 }
 
 fn e164_list(field: &'static str, list: &[String]) -> Result<String, RecordError> {

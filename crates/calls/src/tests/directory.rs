@@ -200,7 +200,9 @@ async fn a_trunk_is_read_back_as_voice_needs_it() {
             targets: vec!["a.example:5080;transport=tcp".into(), "[2001:db8::1]".into()],
             username: Some("user".into()),
             password: Some(kernel::Secret::new("s3cret")),
+            domain: Some("Carrier.example".into()),
             register: true,
+            ping: true,
             srtp: true,
             caller_ids: vec!["442071838750".into()],
             pool: Vec::new(),
@@ -210,7 +212,8 @@ async fn a_trunk_is_read_back_as_voice_needs_it() {
         assert_eq!(read.len(), 1);
         let trunk = &read[0];
         assert_eq!((&*trunk.id, &*trunk.org), (id.as_str(), stage.org.id.as_str()));
-        assert!(trunk.register && trunk.srtp);
+        assert!(trunk.register && trunk.ping && trunk.srtp);
+        assert_eq!(trunk.domain.as_deref(), Some("carrier.example"));
         assert_eq!(trunk.password.as_ref().map(|secret| secret.expose()), Some("s3cret"));
         let targets: Vec<_> = trunk.targets.iter().map(|it| (it.host.as_str(), it.port, it.transport)).collect();
         assert_eq!(targets, [("a.example", Some(5080), Transport::Tcp), ("2001:db8::1", None, Transport::Udp)]);

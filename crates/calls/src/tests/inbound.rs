@@ -21,6 +21,7 @@ async fn a_phone_calls_a_phone_and_they_talk() {
     stage.person("1002", 1).await;
     let mut caller = stage.phone_calls("1001", "1002").await;
     let callee = stage.dialled().await;
+    assert_eq!(callee.order.max_forwards, HOPS_LEFT, "a call in circles comes to an end");
     assert_eq!(
         (callee.order.from.number.as_str(), callee.order.from.display.as_deref()),
         ("1001", Some("Person 1001"))

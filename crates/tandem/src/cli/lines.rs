@@ -28,9 +28,15 @@ pub struct AddTrunk {
     /// Read the carrier's password from the first line of stdin
     #[arg(long, requires = "username")]
     password_stdin: bool,
+    /// The domain of From and of the registration, when it is not the first target's host
+    #[arg(long, value_name = "HOST")]
+    domain: Option<String>,
     /// Keep a registration with the carrier
     #[arg(long, requires = "username")]
     register: bool,
+    /// Ask the targets for a sign of life every 30 s (OPTIONS), so that one that fails is known before a call
+    #[arg(long)]
+    ping: bool,
     /// Offer SRTP (SDES keys) on its calls, and accept nothing else; best with transport=tls, which hides the keys
     #[arg(long)]
     srtp: bool,
@@ -67,7 +73,9 @@ impl TrunkVerb {
             targets: add.targets,
             username: add.username,
             password,
+            domain: add.domain,
             register: add.register,
+            ping: add.ping,
             srtp: add.srtp,
             caller_ids: add.caller_ids,
             pool: add.pool,

@@ -196,6 +196,9 @@ impl Endpoint {
             return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad Contact\""));
         }
         if let Some(inside) = inside {
+            if !self.may_call() {
+                return self.refuse(request, flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
+            }
             self.serve(request, &waiting.tx, flow, Method::Invite, None);
             return self.accept(waiting, Source::Inside(inside), Protection::AsOffered);
         }

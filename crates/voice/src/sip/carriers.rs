@@ -13,7 +13,7 @@ use super::flow::Flow;
 use super::leg::{Hop, HopAddress};
 use super::message::{Draft, Message, Method};
 use super::transaction::NEVER;
-use super::trunk::{PING_MS, Registered, Trunk, hop};
+use super::trunk::{PING_MS, Registered, Registration, Trunk, hop};
 use crate::ports::{BoxFuture, PortResult, TrunkConfig, TrunkId, TrunkState};
 
 /// How often the targets' names are looked up again, ms: as their records say, within these bounds.
@@ -138,6 +138,9 @@ impl Endpoint {
             return;
         };
         let mut errands = Vec::new();
+        if let Some(registration) = trunk.registration.as_mut() {
+            registration.stay_alive(self.now);
+        }
         if let Some(registration) = trunk.registration.as_mut().filter(|registration| registration.next_at <= self.now)
         {
             registration.next_at = NEVER;
@@ -158,7 +161,8 @@ impl Endpoint {
 
     fn remind_trunk(&mut self, id: &TrunkId) {
         if let Some(trunk) = self.carriers.trunks.get_mut(id) {
-            let register_at = trunk.registration.as_ref().map_or(NEVER, |registration| registration.next_at);
+            let due_at = |registration: &Registration| registration.next_at.min(registration.alive_at);
+            let register_at = trunk.registration.as_ref().map_or(NEVER, due_at);
             let lookup_at = self.carriers.lookup_at.get(id).copied().unwrap_or(NEVER);
             let next = register_at.min(trunk.ping_at).min(lookup_at);
             if next < trunk.reminded {

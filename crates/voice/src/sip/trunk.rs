@@ -6,8 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::dns::{self, Located, Place, Server};
-use super::flow::Path;
+use super::flow::{Flow, Path};
 use super::leg::{Hop, HopAddress, Login};
 use super::message::{Draft, Message, Method, Name};
 use super::transaction::NEVER;
@@ -25,6 +27,11 @@ const RETRY_MS: i64 = 5_000;
 const LONGEST_RETRY_MS: i64 = 300_000;
 /// How long an address of a target's name is believed after it was last seen there, ms.
 const ADDRESS_LIFE_MS: i64 = 3_600_000;
+/// Between two signs of life by a registration's way, which keep it open in the routers on it, ms: the
+/// shortest that they forget is 30 s (RFC 5626 §4.4.1).
+const ALIVE_MS: i64 = 25_000;
+/// The sign of life (RFC 5626 §3.5.1).
+const ALIVE: Bytes = Bytes::from_static(b"\r\n\r\n");
 /// Between two signs of life asked for by OPTIONS, ms.
 pub(crate) const PING_MS: i64 = 30_000;
 
@@ -214,6 +221,10 @@ pub(crate) struct Registration {
     /// When to register next; `NEVER` while a REGISTER is under way.
     pub(crate) next_at: i64,
     failures: u32,
+    /// The way by which it went, once it was accepted: calls come in by it.
+    pub(crate) flow: Option<Flow>,
+    /// When the next sign of life goes by that way.
+    pub(crate) alive_at: i64,
     /// What is asked for, seconds.
     expires_s: u32,
     /// Our Contact as it was sent last.
@@ -242,6 +253,8 @@ impl Registration {
             place: None,
             next_at: now,
             failures: 0,
+            flow: None,
+            alive_at: NEVER,
             expires_s: EXPIRES_S,
             contact: String::new(),
         }
@@ -256,8 +269,9 @@ impl Registration {
         branch: &str,
         agent: &str,
         cnonce: &str,
-    ) -> bytes::Bytes {
+    ) -> Bytes {
         self.seq += 1;
+        self.flow = Some(path.flow.clone());
         let user = config.username.clone().unwrap_or_default();
         let at = if user.is_empty() { "" } else { "@" };
         let address = format!("<sip:{}{at}{domain}>", uri::escape_user(&user));
@@ -293,6 +307,7 @@ impl Registration {
                 let granted_s = self.granted(response).clamp(30, LONGEST_EXPIRES_S);
                 // A little before the end, so that a lost round trip costs nothing.
                 self.next_at = now + i64::from(granted_s) * 1_000 * 5 / 6;
+                self.alive_at = now + ALIVE_MS;
                 Registered::Now(TrunkState::Registered)
             }
             401 | 407 if self.login.as_mut().is_some_and(|login| login.challenged(response)) => Registered::Again,
@@ -301,6 +316,7 @@ impl Registration {
                     login.accepted(); // a new round next time
                 }
                 self.next_at = now + LONGEST_RETRY_MS;
+                self.alive_at = NEVER;
                 Registered::Now(TrunkState::AuthFailed)
             }
             423 if self.stretched(response) => Registered::Again,
@@ -340,7 +356,20 @@ impl Registration {
         self.failures = self.failures.saturating_add(1);
         let pause = if first { 0 } else { (RETRY_MS << round.min(10)).min(LONGEST_RETRY_MS) };
         self.next_at = now + pause;
+        self.alive_at = NEVER;
         TrunkState::Unreachable
+    }
+
+    /// Gives a sign of life when it is time. Nobody has to answer it; a way that is broken is found
+    /// anew at once.
+    pub(crate) fn stay_alive(&mut self, now: i64) {
+        if self.alive_at > now {
+            return;
+        }
+        self.alive_at = now + ALIVE_MS;
+        if self.flow.as_ref().is_some_and(|flow| !flow.send(&ALIVE)) {
+            (self.alive_at, self.next_at) = (NEVER, self.next_at.min(now));
+        }
     }
 }
 

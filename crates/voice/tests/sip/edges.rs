@@ -315,6 +315,27 @@ async fn a_trunk_that_is_asked_for_signs_of_life_is_seen_to_fail_and_come_back()
 }
 
 #[tokio::test]
+async fn a_registration_s_way_is_kept_open() {
+    let (clock, hand) = Clock::fake(1_800_000_000_000);
+    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = carrier.local_addr().unwrap();
+    let mut config_of_trunk = trunk(target(addr, Transport::Udp), &[]);
+    (config_of_trunk.username, config_of_trunk.register) = (Some("acct".to_owned()), true);
+    let ports = MapPorts::default();
+    ports.trunks.lock().unwrap().push(config_of_trunk);
+    let server = Server::with_clock(config(), ports, clock).await;
+    let mut phone = server.phone("acct").await;
+    (phone.socket, phone.addr) = (carrier, addr);
+    let register = phone.expect_method("REGISTER").await;
+    phone.send(&phone.respond(&register, "200 OK", "Expires: 600\r\n", "")).await;
+    trunk_is(&server, TrunkState::Registered).await;
+    for _ in 0..3 {
+        hand.advance(25_000);
+        assert_eq!(phone.recv().await.text, "\r\n\r\n");
+    }
+}
+
+#[tokio::test]
 async fn two_servers_talk_over_tls_and_a_stranger_s_certificate_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let tls = crate::phones::certificate(dir.path());
