@@ -259,3 +259,29 @@ async fn unknown_dialogs_are_481_and_calls_are_not_taken_over() {
     let refused = third.expect(420).await;
     assert_eq!(refused.get("Unsupported"), "replaces");
 }
+
+#[tokio::test]
+async fn an_offer_among_other_parts_is_an_offer() {
+    let mut server = Server::start().await;
+    let mut phone = server.phone("1001").await;
+    let parts = |kind: &str| {
+        let other = "--b1\r\nContent-Type: application/isup;version=itu\r\n\r\nISUP\r\n";
+        format!("{other}--b1\r\nContent-Type: {kind}\r\n\r\n{}\r\n--b1--\r\n", sdp(40_000, ""))
+    };
+    let typed =
+        |invite: String| invite.replace("Content-Type: application/sdp", "Content-Type: multipart/mixed;boundary=b1");
+    let uri = "sip:2000@127.0.0.1";
+    let none = typed(phone.request("INVITE", uri, "", &parts("text/plain")));
+    phone.send(&none).await;
+    assert_eq!(phone.expect(415).await.get("Accept"), "application/sdp");
+    let first = typed(phone.request("INVITE", uri, "", &parts("application/sdp")));
+    phone.send(&first).await;
+    let challenge = phone.expect(401).await;
+    phone.send(&ack_failure(&first, &challenge)).await;
+    let signed = phone.answer(&challenge, "INVITE", uri, 1);
+    let second = typed(phone.request("INVITE", uri, &signed, &parts("application/sdp")));
+    phone.send(&second).await;
+    let (incoming, _) = server.next_call().await;
+    incoming.leg.answer();
+    assert!(phone.expect(200).await.body().contains("RTP/AVP 8 101"), "the offer's codec is answered");
+}
