@@ -165,20 +165,3 @@ async fn a_peer_that_listens_is_connected_to_again() {
     let bye = second.expect_method("BYE").await;
     assert_eq!((bye.uri(), bye.get("Call-ID")), (uri.as_str(), invite.get("Call-ID")));
 }
-
-#[tokio::test]
-async fn a_server_that_stops_says_so_on_its_connections() {
-    let mut server = Server::start().await;
-    let mut phone = server.phone("1001").await;
-    let mut wires = Vec::new();
-    for n in 0..8 {
-        let mut wire = Wire::to(&server).await;
-        phone.call_id = format!("stopping-{n}");
-        let call = wire.call(&mut server, &mut phone).await;
-        wires.push((wire, call));
-    }
-    server.stop();
-    for (wire, _) in &mut wires {
-        assert!(wire.expect_method("BYE").await.get("Reason").starts_with("Q.850"));
-    }
-}

@@ -1,9 +1,8 @@
 //! A leg that calls: our INVITE, hop after hop, until one peer answers (RFC 3261 §13.2).
 //!
 //! A hop that is silent, broken or full is left for the next one, unless its phone has rung. What its phones say before the answer is
-//! kept apart in [`forks`](super::forks). The first 2xx wins; any other gets
-//! an ACK and a BYE. A CANCEL waits for the first sign of life and may lose the race against a 2xx,
-//! which is then hung up.
+//! kept apart in [`forks`](super::forks). The first 2xx wins; any other gets an ACK and a BYE. A CANCEL waits for the first sign of life and
+//! may lose the race against a 2xx, which is then hung up.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,48 +10,19 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::forks::{Early, Fork};
-use super::{Action, Cx, Login, Phase, Purpose, SDP, SipLeg, q850};
+use super::{Action, Cx, Hop, Login, Phase, Purpose, SDP, SipLeg, q850};
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEvent};
-use crate::ports::Transport;
 use crate::sip::dialog::Dialog;
-use crate::sip::dns::Place;
 use crate::sip::flow::{Flow, Path};
 use crate::sip::message::{Message, Method, Name};
 use crate::sip::sdp::Session;
 use crate::sip::transaction::{NEVER, TIMEOUT_MS};
-use crate::sip::uri::{NameAddr, Uri};
 
 /// A hop that has not said anything for so long is left, when there is another, ms.
 const SILENT_HOP_MS: i64 = 3_000;
 /// Redirections followed (contract flows, "Causes").
 const MAX_REDIRECTS: u8 = 3;
-
-/// One way to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hop {
-    /// Request-URI.
-    pub(crate) uri: String,
-    /// Route fields.
-    pub(crate) routes: Vec<String>,
-    /// Where to send.
-    pub(crate) to: HopAddress,
-}
-
-/// Where a hop is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HopAddress {
-    /// On the flow of a registration; its Contact's address when that flow is a stream that is gone.
-    Registered { transport: Transport, source: SocketAddr, local: SocketAddr },
-    /// A place that was found for a name, which its certificate has to bear.
-    Place { place: Place, name: String },
-    /// Ourselves.
-    Own,
-    /// By name or address, as a user wrote it: only where the ports allow it.
-    Open { host: String, port: Option<u16>, transport: Transport },
-    /// By name or address.
-    Host { host: String, port: Option<u16>, transport: Transport },
-}
 
 /// What is kept of our INVITE until its final answer, and a while longer for late ones.
 #[derive(Debug)]
@@ -358,7 +328,11 @@ impl SipLeg {
         }
         caller.failure = Some((code, q850(response)));
         if (300..400).contains(&code) {
-            self.redirected(response);
+            caller.redirects += 1;
+            caller.hops.clear();
+            if let Some(hop) = caller.hop.as_ref().filter(|_| caller.redirects <= MAX_REDIRECTS) {
+                caller.hops.extend(hop.redirected(response));
+            }
             return self.start(cx);
         }
         match code {
@@ -370,45 +344,6 @@ impl SipLeg {
         }
         caller.hops.clear();
         self.start(cx);
-    }
-
-    /// Puts the Contacts of a 3xx first, inside the hop that sent it: a stranger's address is no
-    /// target, only another user name is.
-    fn redirected(&mut self, response: &Message) {
-        let Some(caller) = self.caller.as_mut() else {
-            return;
-        };
-        let Some(hop) = caller.hop.clone() else {
-            return;
-        };
-        caller.redirects += 1;
-        caller.hops.clear();
-        if caller.redirects > MAX_REDIRECTS {
-            return;
-        }
-        let own_host = Uri::parse(&hop.uri).map(|uri| uri.host.to_owned()).unwrap_or_default();
-        let uris = response.elements(Name::Contact).filter_map(NameAddr::parse).map(|contact| contact.uri);
-        for uri in uris {
-            let Some(target) = Uri::parse(uri).filter(|target| !target.user.is_empty()) else {
-                continue;
-            };
-            let inside = target.host.eq_ignore_ascii_case(&own_host);
-            let same_trunk = matches!(&hop.to, HopAddress::Host { host, .. } | HopAddress::Place { name: host, .. } if host.eq_ignore_ascii_case(target.host));
-            if inside || same_trunk {
-                let to = match &hop.to {
-                    HopAddress::Host { host, port, transport } => {
-                        HopAddress::Host { host: host.clone(), port: target.port.or(*port), transport: *transport }
-                    }
-                    HopAddress::Place { place, name } => {
-                        let port = target.port.unwrap_or_else(|| place.address.port());
-                        let address = SocketAddr::new(place.address.ip(), port);
-                        HopAddress::Place { place: Place { address, ..*place }, name: name.clone() }
-                    }
-                    other => other.clone(),
-                };
-                caller.hops.push_back(Hop { uri: uri.to_owned(), routes: hop.routes.clone(), to });
-            }
-        }
     }
 
     /// The INVITE was not answered at all, or could not be sent.

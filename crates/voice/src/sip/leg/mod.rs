@@ -7,6 +7,8 @@
 mod callee;
 mod caller;
 mod forks;
+mod hops;
+mod login;
 mod reliable;
 mod talk;
 mod transfer;
@@ -17,7 +19,6 @@ use bytes::Bytes;
 use kernel::Ids;
 
 use super::dialog::Dialog;
-use super::digest::{Answering, Challenge};
 use super::flow::Flow;
 pub(crate) use super::message::SDP;
 use super::message::{Draft, Message, Method, Name};
@@ -26,11 +27,12 @@ use super::session_timer::SessionTimer;
 use super::transaction::NEVER;
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEnd, LegEvent, Signal};
-use crate::ports::Secret;
 use crate::runner::Remote;
 
 pub(crate) use callee::Callee;
-pub(crate) use caller::{Caller, Hop, HopAddress, stray};
+pub(crate) use caller::{Caller, stray};
+pub(crate) use hops::{Hop, HopAddress};
+pub(crate) use login::Login;
 
 /// The methods we take (RFC 3261 §20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, REGISTER";
@@ -153,62 +155,6 @@ struct AwaitedAck {
     seq: u32,
     /// The 2xx carried our offer, so the ACK carries the answer.
     answer: bool,
-}
-
-/// Credentials for a peer that asks, and what it asked last.
-#[derive(Debug)]
-pub(crate) struct Login {
-    user: String,
-    password: Secret,
-    challenge: Option<(Challenge, bool)>,
-    count: u32,
-    /// Challenges answered in a row without success.
-    tries: u8,
-    /// The field that signed our last INVITE: its ACK carries the same (RFC 3261 §22.1).
-    invite: Option<(&'static str, String)>,
-}
-
-impl Login {
-    /// Credentials that have not been asked for.
-    pub(crate) fn new(user: String, password: Secret) -> Self {
-        Self { user, password, challenge: None, count: 0, tries: 0, invite: None }
-    }
-
-    /// Takes a 401 or 407; false when there is nothing to answer it with, or it has been answered before.
-    pub(crate) fn challenged(&mut self, response: &Message) -> bool {
-        let proxy = response.code() == 407;
-        let name = if proxy { Name::ProxyAuthenticate } else { Name::WwwAuthenticate };
-        let Some(challenge) = Challenge::choose(response.fields(name)) else {
-            return false;
-        };
-        // One answer a challenge; a second only when the first nonce was merely old.
-        let again = self.tries > 0 && !challenge.stale;
-        self.tries += 1;
-        self.count = 0;
-        self.challenge = Some((challenge, proxy));
-        !again && self.tries <= 3
-    }
-
-    /// A request went through.
-    pub(crate) fn accepted(&mut self) {
-        self.tries = 0;
-    }
-
-    /// Adds the answer to the last challenge, if there was one.
-    pub(crate) fn sign(&mut self, draft: Draft, method: Method, uri: &str, body: &[u8], cnonce: &str) -> Draft {
-        let Some((challenge, proxy)) = &self.challenge else {
-            return draft;
-        };
-        self.count += 1;
-        let request = Answering { method: method.as_str(), uri, body, count: self.count, cnonce };
-        let name = if *proxy { "Proxy-Authorization" } else { "Authorization" };
-        let answer = challenge.answer(&self.user, &self.password, &request);
-        let draft = draft.field(name, &answer);
-        if method == Method::Invite {
-            self.invite = Some((name, answer));
-        }
-        draft
-    }
 }
 
 /// One leg's signalling.
@@ -538,8 +484,8 @@ impl SipLeg {
     /// Begins the ACK of a 2xx to an INVITE of ours.
     fn acknowledging(&self, branch: &str, seq: u32, cx: &Cx<'_>) -> Draft {
         let draft = self.dialog.request_numbered(Method::Ack, branch, seq).field("User-Agent", cx.agent);
-        match self.login.as_ref().and_then(|login| login.invite.as_ref()) {
-            Some((name, value)) => draft.field(name, value),
+        match &self.login {
+            Some(login) => login.repeat(draft),
             None => draft,
         }
     }

@@ -138,29 +138,3 @@ fn an_invite_that_is_sent_again_knows_nothing_of_early_dialogs() {
     });
     assert_eq!(ack.unwrap().field(Name::ProxyAuthorization), Some(credentials.as_str()));
 }
-
-#[test]
-fn a_hop_that_has_rung_is_not_followed_by_another() {
-    for (code, rung, dialled, marked) in [
-        (503, false, true, true),
-        (500, false, true, false),
-        (408, false, true, false),
-        (486, false, false, false),
-        (503, true, false, false),
-        (408, true, false, false),
-    ] {
-        let mut bench = calling(&["a", "b"]);
-        let invite = bench.sent(Method::Invite).unwrap();
-        if rung {
-            bench.respond(&invite, 180, "", "");
-        }
-        bench.respond(&invite, code, "", "");
-        let (mut dials, mut marks) = (0, 0);
-        for action in &bench.out {
-            dials += usize::from(matches!(action, Action::Dial(_)));
-            marks += usize::from(matches!(action, Action::HopFailed(_)));
-        }
-        assert_eq!((dials, marks), (usize::from(dialled), usize::from(marked)), "{code} {rung}");
-        assert_eq!(bench.ends.first().and_then(|end| end.sip_code), (!dialled).then_some(code));
-    }
-}
