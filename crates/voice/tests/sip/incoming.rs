@@ -268,8 +268,9 @@ async fn an_offer_among_other_parts_is_an_offer() {
         let other = "--b1\r\nContent-Type: application/isup;version=itu\r\n\r\nISUP\r\n";
         format!("{other}--b1\r\nContent-Type: {kind}\r\n\r\n{}\r\n--b1--\r\n", sdp(40_000, ""))
     };
-    let typed =
-        |invite: String| invite.replace("Content-Type: application/sdp", "Content-Type: multipart/mixed;boundary=b1");
+    let typed = |invite: String| {
+        invite.replacen("Content-Type: application/sdp", "Content-Type: multipart/mixed;boundary=b1", 1)
+    };
     let uri = "sip:2000@127.0.0.1";
     let none = typed(phone.request("INVITE", uri, "", &parts("text/plain")));
     phone.send(&none).await;
