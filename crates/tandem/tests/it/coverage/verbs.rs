@@ -33,6 +33,8 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
     std::fs::write(&bad, r#"{"flow":[{"id":1,"type":"dance"}]}"#).unwrap();
     let app = house.verb(&["app", "create", "first", "--org", "acme"]).await["id"].as_str().unwrap().to_owned();
 
+    let eve = house.verb(&["user", "create", "Eve", "--org", "acme"]).await["id"].as_str().unwrap().to_owned();
+
     // Verb, good words, members of the answer, bad words, what the sentence names.
     let org = ["--org", "acme"];
     let with = |words: &[&str]| -> Vec<String> { words.iter().chain(&org).map(|word| (*word).to_owned()).collect() };
@@ -53,6 +55,7 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
             plain(&["crm", "--org", "nobody"]),
             "nobody",
         ),
+        ("app rotate", plain(&[&app]), &["id", "org", "api_key"], plain(&["app_none"]), "app_none"),
         ("app set", plain(&[&app, "colour=blue"]), &["id"], plain(&["app_none", "colour=blue"]), "app_none"),
         (
             "user create",
@@ -61,6 +64,8 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
             with(&["Ann", "--role", "king"]),
             "king",
         ),
+        ("user rotate", with(&[&eve]), &["id", "auth_token"], with(&["per_none"]), "per_none"),
+        ("user disable", with(&[&eve]), &["id"], with(&["per_none"]), "per_none"),
         (
             "team create",
             with(&["T", "--number", "5263", "--member", "1001"]),
