@@ -39,10 +39,13 @@ pub(super) struct Asked(u64);
 #[derive(Default)]
 pub(super) struct Shelf(Mutex<Kept>);
 
+/// The flows of one organisation by id, each with the time at which it was read, in milliseconds.
+type OfOrganisation = HashMap<Box<str>, (i64, Ready)>;
+
 #[derive(Default)]
 struct Kept {
     changes: u64,
-    flows: HashMap<Box<str>, HashMap<Box<str>, (i64, Ready)>>,
+    flows: HashMap<Box<str>, OfOrganisation>,
     count: usize,
 }
 

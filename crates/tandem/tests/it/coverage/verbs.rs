@@ -22,6 +22,9 @@ fn leaves() -> Vec<String> {
     found
 }
 
+/// Verb, good words, members of the answer, bad words, what the sentence names.
+type Case<'a> = (&'a str, Vec<String>, &'a [&'a str], Vec<String>, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
     let house = House::start("", |_| vec![Act::Ring, Act::Answer]).await;
@@ -35,11 +38,10 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
 
     let eve = house.verb(&["user", "create", "Eve", "--org", "acme"]).await["id"].as_str().unwrap().to_owned();
 
-    // Verb, good words, members of the answer, bad words, what the sentence names.
     let org = ["--org", "acme"];
     let with = |words: &[&str]| -> Vec<String> { words.iter().chain(&org).map(|word| (*word).to_owned()).collect() };
     let plain = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
-    let table: Vec<(&str, Vec<String>, &[&str], Vec<String>, &str)> = vec![
+    let table: Vec<Case> = vec![
         ("org create", plain(&["Second"]), &["id", "slug", "cloud_sid"], plain(&["Acme", "--slug", "acme"]), "acme"),
         (
             "org set",
