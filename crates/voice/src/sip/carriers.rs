@@ -12,23 +12,29 @@ use super::endpoint::{Endpoint, Outcome, Owner, Reminder};
 use super::flow::Flow;
 use super::leg::{Hop, HopAddress};
 use super::message::{Draft, Message, Method};
+use super::outbound::Order;
 use super::transaction::NEVER;
 use super::trunk::{PING_MS, Registered, Registration, Trunk, hop};
+use crate::cause::Cause;
 use crate::ports::{BoxFuture, PortResult, TrunkConfig, TrunkId, TrunkState};
 
 /// How often the targets' names are looked up again, ms: as their records say, within these bounds.
 const LOOKUP_MS: std::ops::RangeInclusive<i64> = 30_000..=300_000;
 /// The same when one of them could not be looked up, ms.
 const LOOKUP_RETRY_MS: i64 = 10_000;
+/// Legs that wait for trunks to be read.
+const MAX_WAITING: usize = 1_000;
 /// After the trunks could not be read, ms.
 const RELOAD_RETRY_MS: u64 = 5_000;
 
 /// The trunks by id.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Carriers {
     trunks: HashMap<TrunkId, Trunk>,
     /// When a trunk's names are looked up again.
     lookup_at: HashMap<TrunkId, i64>,
+    /// Legs over trunks that are not known yet: a trunk that was made a moment ago.
+    waiting: Vec<Order>,
 }
 
 /// What a job found out about carriers.
@@ -88,9 +94,25 @@ impl Endpoint {
         }));
     }
 
+    /// Keeps a leg until the trunks have been read anew; one too many is refused.
+    pub(crate) fn await_trunk(&mut self, order: Order) {
+        if self.carriers.waiting.len() >= MAX_WAITING {
+            return order.refuse(Cause::NoRoute);
+        }
+        if self.carriers.waiting.is_empty() {
+            self.reload_trunks();
+        }
+        self.carriers.waiting.push(order);
+    }
+
     pub(crate) fn carriers_news(&mut self, news: News) {
         match news {
-            News::Trunks(Ok(configs)) => self.take_trunks(configs),
+            News::Trunks(Ok(configs)) => {
+                self.take_trunks(configs);
+                for order in std::mem::take(&mut self.carriers.waiting) {
+                    self.originate_known(order);
+                }
+            }
             News::Trunks(Err(error)) => {
                 warn!(%error, "the trunks could not be read");
                 self.reload_trunks();

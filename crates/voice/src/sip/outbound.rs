@@ -60,8 +60,16 @@ struct Plan {
 }
 
 impl Endpoint {
-    /// Places a leg.
+    /// Places a leg; over a trunk that is not known yet, once the trunks have been read anew.
     pub(crate) fn originate(&mut self, order: Order) {
+        match &order.order.target {
+            Target::Trunk { trunk, .. } if self.carriers.get(trunk).is_none() => self.await_trunk(order),
+            _ => self.originate_known(order),
+        }
+    }
+
+    /// Places a leg, or refuses it.
+    pub(crate) fn originate_known(&mut self, order: Order) {
         let plan = match &order.order.target {
             Target::Binding(binding) => Ok(self.plan_binding(binding, &order.order.to_user)),
             Target::Trunk { trunk, number } => self.plan_trunk(trunk, number),

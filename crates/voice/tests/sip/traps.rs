@@ -661,3 +661,19 @@ async fn a_carrier_calls_in_and_the_account_s_number_is_in_to() {
     phone.expect_method("ACK").await;
     assert_eq!(events.end().await.cause, Cause::NoRoute);
 }
+
+#[tokio::test]
+async fn a_trunk_that_was_made_a_moment_ago_carries_a_call() {
+    let server = Server::start().await;
+    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = carrier.local_addr().unwrap();
+    let mut phone = server.phone("carrier").await;
+    (phone.socket, phone.addr) = (carrier, addr);
+    // Nobody told the stack to look: the leg itself is the reason to.
+    server.ports.trunks.lock().unwrap().push(trunk(&[addr]));
+    let to = |trunk: &str| Target::Trunk { trunk: trunk.into(), number: "+4420".to_owned() };
+    let (_leg, _events) = server.dial(to("trunk_1"), 20_000);
+    assert_eq!(phone.expect_method("INVITE").await.uri(), format!("sip:+4420@{addr}"));
+    let (_leg, mut events) = server.dial(to("trunk_none"), 20_000);
+    assert_eq!(events.end().await.cause, Cause::NoRoute);
+}
