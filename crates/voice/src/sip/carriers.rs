@@ -16,7 +16,7 @@ use super::outbound::Order;
 use super::transaction::NEVER;
 use super::trunk::{PING_MS, Registered, Registration, Trunk, hop};
 use crate::cause::Cause;
-use crate::ports::{BoxFuture, PortResult, TrunkConfig, TrunkId, TrunkState};
+use crate::ports::{BoxFuture, PortError, PortResult, TrunkConfig, TrunkId, TrunkState};
 
 /// How often the targets' names are looked up again, ms: as their records say, within these bounds.
 const LOOKUP_MS: std::ops::RangeInclusive<i64> = 30_000..=300_000;
@@ -26,6 +26,8 @@ const LOOKUP_RETRY_MS: i64 = 10_000;
 const MAX_WAITING: usize = 1_000;
 /// After the trunks could not be read, ms.
 const RELOAD_RETRY_MS: u64 = 5_000;
+/// How long the first message waits for the trunks, ms.
+const FIRST_READ_MS: u64 = 2_000;
 
 /// The trunks by id.
 #[derive(Default)]
@@ -81,6 +83,18 @@ fn prefer(trunks: &mut Vec<&Trunk>, fits: impl Fn(&Trunk) -> bool) {
 }
 
 impl Endpoint {
+    /// Reads the trunks before the first message is taken: a carrier's call that waits when the server starts would be
+    /// asked to prove itself like a stranger's.
+    pub(crate) async fn meet_carriers(&mut self) {
+        let (ports, clock) = (Arc::clone(&self.ports), self.clock.clone());
+        let trunks = tokio::select! {
+            biased;
+            trunks = ports.trunks() => trunks,
+            () = clock.sleep(FIRST_READ_MS) => Err(PortError(format!("no answer in {FIRST_READ_MS} ms"))),
+        };
+        self.carriers_news(News::Trunks(trunks));
+    }
+
     /// Reads the trunks in a job.
     pub(crate) fn reload_trunks(&mut self) {
         let (ports, clock) = (Arc::clone(&self.ports), self.clock.clone());

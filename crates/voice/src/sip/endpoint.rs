@@ -204,7 +204,10 @@ impl Endpoint {
     /// Runs until the server stops; then hangs up what is left.
     pub(crate) async fn run(mut self, mut input: mpsc::Receiver<Input>) {
         self.timers.set(self.now + SWEEP_MS, Reminder::Sweep);
-        self.reload_trunks();
+        self.meet_carriers().await;
+        self.tick();
+        // Their targets are looked up before a message is taken, too: those given by address are found at once.
+        self.fire();
         let stop = self.edge.stop.clone();
         let clock = self.clock.clone();
         let mut batch = Vec::with_capacity(BATCH);

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use kernel::{Clock, Ids};
 use md5::{Digest, Md5};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +29,8 @@ pub(crate) struct MapPorts {
     pub(crate) srtp: Mutex<bool>,
     pub(crate) bindings: Mutex<HashMap<String, Vec<Binding>>>,
     pub(crate) trunks: Mutex<Vec<TrunkConfig>>,
+    /// Whoever asks for the trunks waits as long as this holds.
+    pub(crate) trunks_held: watch::Sender<bool>,
     pub(crate) trunk_states: Mutex<Vec<TrunkState>>,
     /// Public numbers, and whose they are.
     pub(crate) numbers: Mutex<HashMap<String, Arc<str>>>,
@@ -109,7 +111,12 @@ impl Ports for MapPorts {
     }
 
     fn trunks(&self) -> BoxFuture<'_, PortResult<Vec<TrunkConfig>>> {
-        async move { Ok(self.trunks.lock().unwrap().clone()) }.boxed()
+        async move {
+            let mut held = self.trunks_held.subscribe();
+            drop(held.wait_for(|held| !held).await);
+            Ok(self.trunks.lock().unwrap().clone())
+        }
+        .boxed()
     }
 
     fn number_owner<'a>(

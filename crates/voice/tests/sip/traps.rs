@@ -621,6 +621,25 @@ async fn a_trunk_registers_with_digest_and_refreshes() {
 }
 
 #[tokio::test]
+async fn a_carrier_s_call_that_waits_when_the_server_starts_is_a_carrier_s() {
+    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = carrier.local_addr().unwrap();
+    let ports = MapPorts::default();
+    ports.trunks.lock().unwrap().push(trunk(&[addr]));
+    ports.trunks_held.send_replace(true);
+    let mut server = Server::with(config(), ports).await;
+    let mut phone = server.phone("+4915112345").await;
+    (phone.socket, phone.addr) = (carrier, addr);
+    let invite = phone.request("INVITE", "sip:+442071838750@127.0.0.1", "", &sdp(40_000, ""));
+    phone.send(&invite).await;
+    let early = phone.try_recv(Duration::from_millis(200)).await;
+    assert!(early.is_none(), "{early:?}");
+    server.ports.trunks_held.send_replace(false);
+    let (incoming, _events) = server.next_call().await;
+    assert!(matches!(&incoming.source, voice::Source::Trunk { trunk, .. } if &**trunk == "trunk_1"));
+}
+
+#[tokio::test]
 async fn a_carrier_calls_in_and_the_account_s_number_is_in_to() {
     let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = carrier.local_addr().unwrap();
