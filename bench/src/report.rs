@@ -41,7 +41,10 @@ impl Row {
             out.push_str("                       ");
         }
         for (server, figure) in self.figures.iter().skip(1) {
-            out.push_str(&format!("   {server} {} (Tandem/{server} {:.2})", short(*figure), own / figure));
+            out.push_str(&format!("   {server} {}", short(*figure)));
+            if *figure != 0.0 {
+                out.push_str(&format!(" (Tandem/{server} {:.2})", own / figure));
+            }
         }
         out
     }
