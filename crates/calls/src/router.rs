@@ -58,14 +58,15 @@ pub(crate) async fn run(calls: Calls, mut incoming: mpsc::Receiver<Incoming>) {
 /// One inbound call, from its INVITE to its end.
 async fn receive(calls: Calls, org: Arc<str>, id: Arc<str>, ticket: Ticket, incoming: Incoming) {
     let dialled = incoming.to_user.clone();
-    let caller = caller(&calls, &org, &incoming).await;
-    let destination = destination(&calls, &org, &incoming).await;
+    // Boxed, each: what the look-ups take is free again while the call lasts.
+    let caller = Box::pin(caller(&calls, &org, &incoming)).await;
+    let destination = Box::pin(destination(&calls, &org, &incoming)).await;
     let from_trunk = matches!(incoming.source, Source::Trunk { .. });
-    let call = begin(&calls, org, id, ticket, incoming, &caller).await;
+    let call = Box::pin(begin(&calls, org, id, ticket, incoming, &caller)).await;
     match destination {
         Ok(Destination::OwnNumber { e164, bound }) => match calls.handler(&bound) {
             Some(desk) => desk.handle(call, InboundNumber { e164, bound }).await,
-            None => refuse(call, Cause::NoRoute).await,
+            None => Box::pin(refuse(call, Cause::NoRoute)).await,
         },
         Ok(destination) => {
             let number = match &destination {
@@ -80,9 +81,9 @@ async fn receive(calls: Calls, org: Arc<str>, id: Arc<str>, ticket: Ticket, inco
                 _ => None,
             };
             let mailbox = box_of.map(|extension| Mailbox { extension, greeting: calls.sentence(GREETING) });
-            ring(call, connect, mailbox).await;
+            Box::pin(ring(call, connect, mailbox)).await;
         }
-        Err(error) => refuse(call, cause_of(&error)).await,
+        Err(error) => Box::pin(refuse(call, cause_of(&error))).await,
     }
 }
 

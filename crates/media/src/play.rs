@@ -23,6 +23,25 @@ impl Sound {
     pub fn duration_ms(&self) -> u64 {
         self.pcm.len() as u64 * 1_000 / u64::from(self.rate.max(1))
     }
+
+    /// The same at another rate, in whole frames, so that playing it to many legs of that rate filters it once. It works through the whole
+    /// sound: not for a media thread.
+    #[must_use]
+    pub fn at_rate(&self, rate: u32) -> Self {
+        if rate == self.rate {
+            return self.clone();
+        }
+        let mut player = Player::sound(self.clone(), 1, rate);
+        let mut frame = vec![0; frame::samples(rate)];
+        let mut pcm = Vec::with_capacity(self.pcm.len() * rate as usize / self.rate.max(1) as usize + 2 * frame.len());
+        loop {
+            let goes_on = player.next_frame(&mut frame);
+            pcm.extend_from_slice(&frame);
+            if !goes_on {
+                return Self { rate, pcm: pcm.into() };
+            }
+        }
+    }
 }
 
 /// Plays one thing, once or many times.
@@ -250,6 +269,16 @@ mod tests {
             let middle = &heard[heard.len() / 4..heard.len() / 2];
             assert!(middle.iter().all(|sample| (4_800..5_200).contains(sample)), "{from} to {to}");
         }
+    }
+
+    #[test]
+    fn a_sound_at_another_rate_is_what_a_player_of_that_rate_gives() {
+        let sound = ramp(16_000, 5_000);
+        let (played, _) = play_out(&mut Player::sound(sound.clone(), 1, 8_000), 8_000, 100);
+        let converted = sound.at_rate(8_000);
+        assert_eq!((converted.rate, &*converted.pcm), (8_000, &*played));
+        let same = sound.at_rate(16_000);
+        assert!(Arc::ptr_eq(&same.pcm, &sound.pcm));
     }
 
     #[test]

@@ -43,8 +43,17 @@ impl Source {
 
     /// Counts a packet that was accepted.
     pub fn heard(&mut self, now_us: u64, packet: &Packet<'_>) {
-        self.last_heard_us = Some(now_us);
         let arrival = (now_us * u64::from(self.clock_rate) / 1_000_000) as u32;
+        self.count(now_us, packet, Some(arrival));
+    }
+
+    /// Counts a packet that came at some time before `now_us`: it says nothing about jitter.
+    pub fn counted(&mut self, now_us: u64, packet: &Packet<'_>) {
+        self.count(now_us, packet, None);
+    }
+
+    fn count(&mut self, now_us: u64, packet: &Packet<'_>, arrival: Option<u32>) {
+        self.last_heard_us = Some(now_us);
         match &mut self.stream {
             Some(stream) if stream.ssrc == packet.ssrc => stream.heard(packet, arrival),
             _ => self.stream = Some(Stream::starting_with(packet, arrival)),
@@ -97,7 +106,7 @@ impl Source {
 }
 
 impl Stream {
-    fn starting_with(packet: &Packet<'_>, arrival: u32) -> Self {
+    fn starting_with(packet: &Packet<'_>, arrival: Option<u32>) -> Self {
         Self {
             ssrc: packet.ssrc,
             base: packet.sequence.into(),
@@ -106,13 +115,13 @@ impl Stream {
             received: 1,
             expected_before: 0,
             received_before: 0,
-            transit: Some(arrival.wrapping_sub(packet.timestamp)),
+            transit: arrival.map(|arrival| arrival.wrapping_sub(packet.timestamp)),
             jitter_x16: 0,
             last_report: None,
         }
     }
 
-    fn heard(&mut self, packet: &Packet<'_>, arrival: u32) {
+    fn heard(&mut self, packet: &Packet<'_>, arrival: Option<u32>) {
         let ahead = packet.sequence.wrapping_sub(self.highest as u16);
         if ahead < MAX_DROPOUT {
             self.highest = self.highest.wrapping_add(ahead.into());
@@ -127,7 +136,10 @@ impl Stream {
         }
         self.bad_sequence = None;
         self.received = self.received.wrapping_add(1);
-        self.measure_jitter(packet.timestamp, arrival);
+        match arrival {
+            Some(arrival) => self.measure_jitter(packet.timestamp, arrival),
+            None => self.transit = None,
+        }
     }
 
     /// Appendix A.8.

@@ -353,6 +353,21 @@ mod statistics {
     }
 
     #[test]
+    fn a_packet_that_was_read_late_is_counted_and_says_nothing_about_jitter() {
+        let mut source = Source::new(8_000);
+        for n in 0..100_u32 {
+            source.heard(u64::from(n) * FRAME_US, &packet(n as u16, n * 160, 5));
+        }
+        for n in 100..200_u32 {
+            source.counted(u64::from(n / 7 * 7) * FRAME_US + 19_000, &packet(n as u16, n * 160, 5));
+        }
+        for n in 200..300_u32 {
+            source.heard(u64::from(n) * FRAME_US, &packet(n as u16, n * 160, 5));
+        }
+        assert_eq!((source.totals(), source.jitter_us()), ((300, 0), 0));
+    }
+
+    #[test]
     fn a_restart_needs_two_packets_and_a_new_ssrc_none() {
         let mut source = Source::new(8_000);
         source.heard(0, &packet(10, 0, 5));

@@ -152,7 +152,8 @@ impl Flows {
         let Bound::Flow(id) = &number.bound else {
             return;
         };
-        match self.inbound_run(&mut call, id).await {
+        // Boxed, so that what reading a flow takes is free again while the call lasts.
+        match Box::pin(self.inbound_run(&mut call, id)).await {
             Ok(Some((run, machine))) => Box::pin(Run::new(self.clone(), run, call, machine).drive_inbound()).await,
             Ok(None) => {
                 tracing::warn!(org = %call.org, flow = %id, number = %number.e164, "the number leads to a flow that is gone or does not run");

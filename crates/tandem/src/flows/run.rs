@@ -60,8 +60,9 @@ enum Done {
 }
 
 impl Run {
-    pub(super) fn new(flows: Flows, id: String, call: Call, machine: Machine) -> Self {
-        Self {
+    /// Boxed: a future keeps several copies of what is moved through it, as long as the call lasts.
+    pub(super) fn new(flows: Flows, id: String, call: Call, machine: Machine) -> Box<Self> {
+        Box::new(Self {
             flows,
             org: call.org.clone(),
             id,
@@ -72,11 +73,11 @@ impl Run {
             work: FuturesUnordered::new(),
             requests: HashMap::new(),
             booked: HashSet::new(),
-        }
+        })
     }
 
     /// Drives a call that was placed.
-    pub(super) async fn drive_outgoing(mut self, first_words: Vec<Source>) {
+    pub(super) async fn drive_outgoing(mut self: Box<Self>, first_words: Vec<Source>) {
         for source in first_words {
             self.warm(source);
         }
@@ -86,17 +87,17 @@ impl Run {
     }
 
     /// Drives a call that was placed for a flow without a `call` step: it begins with the answer.
-    pub(super) async fn drive_when_answered(self) {
+    pub(super) async fn drive_when_answered(mut self: Box<Self>) {
         self.drive().await;
     }
 
     /// Drives a call that came in: answers it and begins.
-    pub(super) async fn drive_inbound(mut self) {
+    pub(super) async fn drive_inbound(mut self: Box<Self>) {
         self.call.answer();
         self.drive().await;
     }
 
-    async fn drive(mut self) {
+    async fn drive(&mut self) {
         let clock = self.flows.kernel().clock.clone();
         while !self.machine.is_over() {
             let deadline = self.machine.deadline();

@@ -121,7 +121,7 @@ impl Sounds {
         match source {
             Source::Speech { text, .. } if text.trim().is_empty() => Ok(Sound { rate, pcm: Arc::from([]) }),
             Source::Speech { text, voice, language } => {
-                Ok(self.speech.say(text, voice.as_deref(), language.as_deref()).await?)
+                Ok(self.speech.say_at(text, voice.as_deref(), language.as_deref(), rate).await?)
             }
             Source::Url(url) => self.file((Url::parse(url).map_err(|_| SoundError::Url)?, rate)).await,
         }

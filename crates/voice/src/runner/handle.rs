@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use kernel::ids::Ids;
 
 use super::identity::Identity;
-use super::mailbox::{Mailbox, Order, Urgency};
+use super::mailbox::{Mailbox, Notice, Order};
 use super::port_pool::PortPool;
 use super::remote::Remote;
 use super::socket::LegSockets;
@@ -185,10 +185,10 @@ impl Handle {
     pub(super) fn order(&self, order: Order) {
         // The lock is held over the push, so that no order overtakes the leg while it moves.
         let route = self.route();
-        let wake = match order.urgency() {
-            Urgency::Now => true,
-            Urgency::Soon => !self.known.load(Ordering::Relaxed),
-            Urgency::WithTheNext => false,
+        let wake = match order.notice() {
+            Notice::Now => true,
+            Notice::Soon => !self.known.load(Ordering::Relaxed),
+            Notice::WithTheNext => false,
         };
         self.known.fetch_or(wake, Ordering::Relaxed);
         route.order(self.key, order, wake);

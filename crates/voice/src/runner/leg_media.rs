@@ -18,6 +18,7 @@ use super::handle::LegKey;
 use super::identity::Identity;
 use super::keys::{KeyTick, Keys};
 use super::line::{Heard, Line, Wire};
+use super::poll::Urgency;
 use super::recorder::RecorderFeed;
 use super::recording::Recording;
 use super::remote::Remote;
@@ -54,6 +55,8 @@ pub(super) struct LegMedia {
     pub(super) awaits: Option<LegKey>,
     /// Whether the thread ticks it.
     pub(super) is_active: bool,
+    /// How soon its packets are read at present.
+    pub(super) urgency: Urgency,
     events: LegEvents,
     identity: Identity,
     line: Option<Box<Line>>,
@@ -99,6 +102,7 @@ impl LegMedia {
             peer: None,
             awaits: None,
             is_active: false,
+            urgency: Urgency::default(),
             events,
             identity,
             line: None,
@@ -131,7 +135,7 @@ impl LegMedia {
             return Heard::Nothing;
         }
         let ear = &mut self.ear;
-        line.hear(now_us, from, datagram, |packet| {
+        line.hear(now_us, from, datagram, self.urgency, |packet| {
             if let Some(ear) = ear {
                 ear.push(now_us, packet);
             }
@@ -468,6 +472,11 @@ impl LegMedia {
         let says = self.playing.is_some() || self.hold_music.is_some() || self.keys.is_some();
         let is_pressed = self.line.as_ref().is_some_and(|line| line.is_pressed());
         transcodes || says || is_pressed || self.ear.is_some() || self.recording.is_some()
+    }
+
+    /// How soon its packets should be read: at once where somebody waits for them. An ear learns its delay from the times of arrival.
+    pub(super) fn demands(&self) -> Urgency {
+        if self.relays || self.ear.is_some() { Urgency::Prompt } else { Urgency::Patient }
     }
 
     /// Whether our audio packets go to the peer as they are.

@@ -10,6 +10,7 @@ use media::rtp::{self, Packet, Rewriter, Sender, Source, SourceLock, Trust, Verd
 use media::srtp::{MAX_OVERHEAD_BYTES, SdesLine, Srtp};
 
 use super::identity::Identity;
+use super::poll::Urgency;
 use super::remote::{Direction, Remote, SrtpKeys};
 
 /// Where datagrams go out. The sockets implement it; tests write them down.
@@ -137,12 +138,13 @@ impl Line {
         self.remote.rtcp_mux && rtp::is_rtcp(datagram)
     }
 
-    /// Takes a datagram of the RTP port, decrypting it in place. `audio` is shown the audio packets.
+    /// Takes a datagram of the RTP port, decrypting it in place; `urgency` is how it was read. `audio` is shown the audio packets.
     pub(super) fn hear(
         &mut self,
         now_us: u64,
         from: SocketAddr,
         datagram: &mut [u8],
+        urgency: Urgency,
         audio: impl FnOnce(&Packet<'_>),
     ) -> Heard {
         let len = match &mut self.crypto {
@@ -167,7 +169,10 @@ impl Line {
         if self.lock.judge(now_us, from, &packet) == Verdict::Refuse {
             return Heard::Nothing;
         }
-        self.source.heard(now_us, &packet);
+        match urgency {
+            Urgency::Prompt => self.source.heard(now_us, &packet),
+            Urgency::Patient => self.source.counted(now_us, &packet),
+        }
         if is_audio {
             audio(&packet);
             return Heard::Audio { len };
@@ -371,7 +376,7 @@ mod tests {
         let len = speaker.protect(&mut packet, 12).unwrap();
         let heard = |line: &mut Line| {
             let from = SocketAddr::from(([192, 0, 2, 1], 4_000));
-            line.hear(0, from, &mut packet[..len].to_vec(), |_| {}) != Heard::Nothing
+            line.hear(0, from, &mut packet[..len].to_vec(), Urgency::Prompt, |_| {}) != Heard::Nothing
         };
         let mut report = |line: &mut Line| line.report(0, 0, identity, false, 0, &mut sent);
         report(&mut line);

@@ -3,14 +3,12 @@
 //! Invariant: what is pushed is handled in the order of pushing, and a sleeping thread is woken once for everything pushed until it looks.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mio::{Poll, Token, Waker};
-
 use super::handle::{Handle, LegKey};
 use super::identity::Identity;
+use super::poll::Waker;
 use super::remote::Remote;
 use super::socket::LegSockets;
 use super::thread::Arrival;
@@ -18,8 +16,6 @@ use crate::leg::{LegEvents, PlayId, PlayMode, Playable, RecordCommand};
 
 /// Commands that may wait; beyond it a thread is lost anyway, and all but the end of a leg is refused.
 const MAX_COMMANDS: usize = 16_384;
-/// The poll token of the waker; legs' tokens count from 0.
-pub(super) const WAKE: Token = Token(usize::MAX);
 
 /// What a media thread is told.
 #[derive(Debug)]
@@ -73,13 +69,13 @@ pub(super) enum Order {
 
 impl Order {
     /// How soon the thread must hear of it: a wake-up costs more than most orders do.
-    pub(super) fn urgency(&self) -> Urgency {
+    pub(super) fn notice(&self) -> Notice {
         match self {
             // Without a remote there is nobody to talk with: the order that names one follows.
-            Self::Add(..) | Self::Open(_) => Urgency::WithTheNext,
+            Self::Add(..) | Self::Open(_) => Notice::WithTheNext,
             // What they begin and end is told in seconds, and a thread that holds legs looks by itself.
-            Self::Established | Self::Close => Urgency::Soon,
-            _ => Urgency::Now,
+            Self::Established | Self::Close => Notice::Soon,
+            _ => Notice::Now,
         }
     }
 
@@ -91,7 +87,7 @@ impl Order {
 
 /// When a thread must hear of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
+pub(super) enum Notice {
     /// It is woken.
     Now,
     /// Before its next coarse look at its legs (a fifth of a second), or with its next frame.
@@ -104,7 +100,7 @@ pub(super) enum Urgency {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     queue: Mutex<Queue>,
-    waker: Waker,
+    waker: Arc<Waker>,
     legs: AtomicUsize,
 }
 
@@ -115,10 +111,9 @@ struct Queue {
 }
 
 impl Mailbox {
-    /// A letter box whose arrivals wake `poll`.
-    pub(super) fn new(poll: &Poll) -> io::Result<Arc<Self>> {
-        let waker = Waker::new(poll.registry(), WAKE)?;
-        Ok(Arc::new(Self { queue: Mutex::default(), waker, legs: AtomicUsize::new(0) }))
+    /// A letter box whose arrivals call `waker`.
+    pub(super) fn new(waker: Arc<Waker>) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), waker, legs: AtomicUsize::new(0) })
     }
 
     /// Queues an order, and wakes the thread for it or not. A mailbox that overflows drops it and counts.

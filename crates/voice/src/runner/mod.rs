@@ -17,6 +17,7 @@ mod patchbay;
 mod patchbay_orders;
 #[cfg(test)]
 mod patchbay_tests;
+mod poll;
 mod port_pool;
 mod recorder;
 mod recording;

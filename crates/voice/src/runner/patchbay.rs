@@ -16,6 +16,7 @@ use super::identity::Identity;
 use super::leg_media::{KeyWay, LegMedia, PeerView};
 use super::line::{Heard, Wire};
 use super::mailbox::Order;
+use super::poll::Urgency;
 use super::recorder::RecorderFeed;
 use crate::leg::LegEvents;
 
@@ -30,6 +31,8 @@ pub(super) struct Patchbay {
     free: Vec<usize>,
     slots: HashMap<LegKey, usize>,
     active: Vec<usize>,
+    /// Legs whose urgency has changed.
+    hurried: Vec<usize>,
     tick_due_us: u64,
     sweep_due_us: u64,
     timeout_us: u64,
@@ -51,6 +54,7 @@ impl Patchbay {
             free: Vec::new(),
             slots: HashMap::new(),
             active: Vec::new(),
+            hurried: Vec::new(),
             tick_due_us: 0,
             sweep_due_us: 0,
             timeout_us,
@@ -69,6 +73,17 @@ impl Patchbay {
     /// All slots in use.
     pub(super) fn slots(&self) -> Vec<usize> {
         self.slots.values().copied().collect()
+    }
+
+    /// How soon a leg's packets are to be read.
+    pub(super) fn urgency(&self, slot: usize) -> Urgency {
+        self.leg(slot).map(|leg| leg.urgency).unwrap_or_default()
+    }
+
+    /// A leg whose packets are to be read sooner, or later, than before.
+    pub(super) fn next_change_of_urgency(&mut self) -> Option<(usize, Urgency)> {
+        let slot = self.hurried.pop()?;
+        Some((slot, self.urgency(slot)))
     }
 
     /// When [`Patchbay::advance`] is to be called next; never, without legs.
@@ -363,6 +378,11 @@ impl Patchbay {
             return;
         };
         let needs_ticks = leg.settle(peer);
+        let urgency = leg.demands();
+        if leg.urgency != urgency {
+            leg.urgency = urgency;
+            self.hurried.push(slot);
+        }
         if needs_ticks == leg.is_active {
             return;
         }

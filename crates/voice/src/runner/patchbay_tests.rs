@@ -11,6 +11,7 @@ use media::srtp::{Keys, SdesLine, Srtp, Suite};
 use sha2::{Digest as _, Sha256};
 
 use super::mailbox::Order;
+use super::poll::Urgency;
 use super::remote::{Direction, SrtpKeys};
 use super::stage::{EVENTS, Phone, Sent, Stage, share, sine};
 use super::{MediaConfig, MediaThreads};
@@ -44,6 +45,32 @@ fn assert_continuous(sent: &[Sent], clock_rate: u32) {
         let frame = i64::from(clock_rate / 50);
         assert!((ticks - real).abs() <= 2 * frame, "{ticks} ticks for {real}");
     }
+}
+
+#[test]
+fn packets_are_read_at_once_only_where_somebody_waits_for_them() {
+    let mut stage = Stage::new();
+    let (one, other) = (stage.leg(CodecKind::Pcmu), stage.leg(CodecKind::Pcmu));
+    let mut last = std::collections::HashMap::new();
+    let mut after = |stage: &mut Stage| {
+        last.extend(std::iter::from_fn(|| stage.bay.next_change_of_urgency()));
+        let told = |phone: &Phone| last.get(&phone.slot).copied().unwrap_or_default();
+        // What was told is what holds.
+        assert_eq!([told(&one), told(&other)], [stage.bay.urgency(one.slot), stage.bay.urgency(other.slot)]);
+        [told(&one), told(&other)]
+    };
+    assert_eq!(after(&mut stage), [Urgency::Patient; 2]);
+    let sound = Sound { rate: 8_000, pcm: Arc::from([500; 800]) };
+    stage.order(&one, Order::Play(1, Playable::Sound(sound), PlayMode { loops: 0 }));
+    assert_eq!(after(&mut stage), [Urgency::Patient; 2], "who is played to is heard by nobody");
+    stage.bay.bridge(0, one.slot, other.slot);
+    assert_eq!(after(&mut stage), [Urgency::Prompt; 2]);
+    stage.bay.unbridge(0, one.slot);
+    assert_eq!(after(&mut stage), [Urgency::Patient; 2]);
+    stage.order(&other, Order::InbandDtmf(true));
+    assert_eq!(after(&mut stage), [Urgency::Patient, Urgency::Prompt]);
+    stage.order(&other, Order::InbandDtmf(false));
+    assert_eq!(after(&mut stage), [Urgency::Patient; 2]);
 }
 
 #[test]

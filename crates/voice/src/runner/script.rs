@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use kernel::Ids;
-use mio::Poll;
 
 use super::MediaError;
 use super::handle::{Handle, LegKey, MediaLeg};
 use super::mailbox::{Command, Mailbox, Order};
+use super::poll::Waker;
 use super::port_pool::PortPool;
 use crate::leg::{
     Leg, LegEvent, LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand, Signal, Signals,
@@ -49,8 +49,6 @@ pub enum Asked {
 pub struct Script(Arc<Stage>);
 
 struct Stage {
-    /// Kept open for the mailbox's waker.
-    _poll: Poll,
     mailbox: Arc<Mailbox>,
     pool: Arc<PortPool>,
     next_key: AtomicU64,
@@ -75,13 +73,11 @@ impl Script {
     /// A stage for legs.
     ///
     /// # Errors
-    /// When the operating system gives no epoll.
+    /// When the operating system gives no event descriptor.
     pub fn new() -> Result<Self, MediaError> {
-        let poll = Poll::new().map_err(|error| MediaError::Io(Arc::new(error)))?;
-        let mailbox = Mailbox::new(&poll).map_err(|error| MediaError::Io(Arc::new(error)))?;
+        let waker = Waker::new().map_err(|error| MediaError::Io(Arc::new(error)))?;
         Ok(Self(Arc::new(Stage {
-            _poll: poll,
-            mailbox,
+            mailbox: Mailbox::new(waker),
             pool: PortPool::new(NO_PORTS, Ids::seeded(0))?,
             next_key: AtomicU64::new(0),
             state: Mutex::default(),

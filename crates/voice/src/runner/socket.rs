@@ -3,14 +3,13 @@
 //! Invariant: they hold their ports' lease, so the ports return to the pool exactly when the sockets are closed.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use mio::net::UdpSocket;
-use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use super::MediaError;
+use super::poll::{Poll, Urgency};
 use super::port_pool::{PortLease, PortPool};
 
 /// How many pairs are tried when another process holds ports of our range.
@@ -28,6 +27,8 @@ pub(super) struct LegSockets {
     pub(super) rtcp: UdpSocket,
     /// Where RTP is received.
     pub(super) local: SocketAddr,
+    /// How soon RTP is read.
+    urgency: Urgency,
     _lease: PortLease,
 }
 
@@ -40,7 +41,7 @@ impl LegSockets {
             match bind_pair(ip, &lease) {
                 Ok((rtp, rtcp)) => {
                     let local = SocketAddr::new(ip, lease.rtp());
-                    return Ok(Self { rtp, rtcp, local, _lease: lease });
+                    return Ok(Self { rtp, rtcp, local, urgency: Urgency::default(), _lease: lease });
                 }
                 // Kept until we are through, so that the pool does not lend the same pair again.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && taken.len() < BIND_ATTEMPTS => {
@@ -53,32 +54,43 @@ impl LegSockets {
 }
 
 impl LegSockets {
-    /// Has the thread woken when a datagram comes for the leg in `slot`.
-    pub(super) fn register(&mut self, registry: &Registry, slot: usize) -> io::Result<()> {
-        registry.register(&mut self.rtp, Self::rtp_token(slot), Interest::READABLE)?;
-        registry.register(&mut self.rtcp, Token(slot * 2 + 1), Interest::READABLE)
+    /// Has the thread look when a datagram comes for the leg in `slot`. RTCP is rare, and round-trip times are computed from its arrival.
+    pub(super) fn watch(&mut self, poll: &Poll, slot: usize, urgency: Urgency) -> io::Result<()> {
+        self.urgency = urgency;
+        poll.add(&self.rtp, Self::key(slot, false), urgency)?;
+        poll.add(&self.rtcp, Self::key(slot, true), Urgency::Prompt)
     }
 
-    /// The opposite.
-    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.deregister(&mut self.rtp)?;
-        registry.deregister(&mut self.rtcp)
+    /// Has RTP read so soon from now on.
+    pub(super) fn hurry(&mut self, poll: &Poll, slot: usize, urgency: Urgency) -> io::Result<()> {
+        if self.urgency != urgency {
+            poll.remove(&self.rtp, self.urgency)?;
+            poll.add(&self.rtp, Self::key(slot, false), urgency)?;
+            self.urgency = urgency;
+        }
+        Ok(())
     }
 
-    /// The token of the RTP socket of the leg in `slot`.
-    pub(super) fn rtp_token(slot: usize) -> Token {
-        Token(slot * 2)
+    /// The opposite of [`LegSockets::watch`].
+    pub(super) fn unwatch(&mut self, poll: &Poll) -> io::Result<()> {
+        poll.remove(&self.rtp, self.urgency)?;
+        poll.remove(&self.rtcp, Urgency::Prompt)
     }
 
-    /// The slot that a token stands for, and whether RTCP's socket is meant.
-    pub(super) fn of_token(Token(token): Token) -> (usize, bool) {
-        (token / 2, token % 2 == 1)
+    /// The slot that a key of the poll stands for, and whether RTCP's socket is meant.
+    pub(super) fn of_key(key: usize) -> (usize, bool) {
+        (key / 2, key % 2 == 1)
+    }
+
+    fn key(slot: usize, is_rtcp: bool) -> usize {
+        slot * 2 + usize::from(is_rtcp)
     }
 }
 
 fn bind_pair(ip: IpAddr, lease: &PortLease) -> io::Result<(UdpSocket, UdpSocket)> {
     let bind = |port| -> io::Result<UdpSocket> {
         let socket = UdpSocket::bind(SocketAddr::new(ip, port))?;
+        socket.set_nonblocking(true)?;
         // A network that does not honour the mark, or a system that refuses it, still carries the call.
         let _ = match ip {
             IpAddr::V4(_) => SockRef::from(&socket).set_tos_v4(EXPEDITED),

@@ -10,23 +10,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mio::{Events, Poll, Registry, Token};
+use media::frame::FRAME_US;
 
 use super::handle::{Handle, LegKey};
 use super::leg_media::LegMedia;
 use super::line::Wire;
-use super::mailbox::{Command, Mailbox, Order, WAKE};
+use super::mailbox::{Command, Mailbox, Order};
 use super::patchbay::Patchbay;
+use super::poll::{Caller, Callers, Poll, Urgency, Waker};
 use super::recorder::Recorder;
 use super::socket::LegSockets;
 use super::timepiece::Timepiece;
 use super::{MediaConfig, MediaError};
 
-/// Readiness events taken at once.
-const MAX_EVENTS: usize = 512;
 /// The largest datagram that is looked at, and the room for what SRTP adds.
 const BUFFER_BYTES: usize = 2_048;
-/// Datagrams taken from one socket before the others get their turn.
+/// Datagrams taken from one patient socket in a tick.
 const MAX_BURST: usize = 32;
 
 /// A leg on its way to another thread.
@@ -141,29 +140,36 @@ struct MediaThread {
     patchbay: Patchbay,
     sockets: Sockets,
     commands: VecDeque<Command>,
-    /// Sockets that had more to read than their turn allowed.
-    unread: Vec<Token>,
+    /// When the patient sockets are read next; none while the first datagram for one of them wakes the thread.
+    patient_due_us: Option<u64>,
+}
+
+/// What comes in, kept for its storage.
+struct Intake {
+    callers: Callers,
+    patient: Callers,
+    datagram: [u8; BUFFER_BYTES],
 }
 
 impl MediaThread {
     fn new(timepiece: Timepiece, patchbay: Patchbay) -> io::Result<Self> {
-        let poll = Poll::new()?;
+        let waker = Waker::new()?;
         Ok(Self {
-            mailbox: Mailbox::new(&poll)?,
-            poll,
+            poll: Poll::new(&waker)?,
+            mailbox: Mailbox::new(waker),
             timepiece,
             patchbay,
             sockets: Sockets::default(),
             commands: VecDeque::new(),
-            unread: Vec::new(),
+            patient_due_us: None,
         })
     }
 
     fn run(mut self) {
-        let mut events = Events::with_capacity(MAX_EVENTS);
-        let mut buffer = [0; BUFFER_BYTES];
+        let mut intake =
+            Intake { callers: Callers::default(), patient: Callers::default(), datagram: [0; BUFFER_BYTES] };
         loop {
-            match self.poll.poll(&mut events, self.nap()) {
+            match self.poll.wait(&mut intake.callers, self.nap()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     tracing::error!(%error, "media thread: poll");
@@ -172,7 +178,7 @@ impl MediaThread {
                 Ok(()) => {}
             }
             // A decoder that panics at some packet must cost that one call, not all calls of the thread.
-            let turn = AssertUnwindSafe(|| self.turn(&events, &mut buffer));
+            let turn = AssertUnwindSafe(|| self.turn(&mut intake));
             match catch_unwind(turn) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -183,71 +189,95 @@ impl MediaThread {
     }
 
     /// One round of work; false when the thread is to end.
-    fn turn(&mut self, events: &Events, buffer: &mut [u8; BUFFER_BYTES]) -> bool {
-        for token in std::mem::take(&mut self.unread) {
-            self.read(token, buffer);
-        }
+    fn turn(&mut self, intake: &mut Intake) -> bool {
         let mut woken = false;
-        for event in events {
-            match event.token() {
-                WAKE => woken = true,
-                token => self.read(token, buffer),
+        for caller in intake.callers.iter() {
+            match caller {
+                Caller::Mailbox => woken = true,
+                Caller::Patient => self.patient_due_us = Some(0),
+                Caller::Socket(key) => self.read(key, &mut intake.datagram),
             }
         }
         let now_us = self.timepiece.now_us();
         let due = self.patchbay.due_us().is_some_and(|due| due <= now_us);
-        // Orders that are in no hurry wait for the legs' own time (mailbox.rs, `Urgency::Soon`).
+        // Orders that are in no hurry wait for the legs' own time (mailbox.rs, `Notice::Soon`).
         if (woken || due || !self.commands.is_empty()) && !self.handle_commands() {
             return false;
+        }
+        // Whatever the thread is awake for anyway, the patient ones use it: a tick finds all that came before it.
+        if self.patient_due_us.is_some_and(|patient| due || patient <= now_us) {
+            self.read_patient(now_us, intake);
         }
         if due {
             self.patchbay.advance(now_us, Timepiece::ntp(), &mut self.sockets);
         }
+        while let Some((slot, urgency)) = self.patchbay.next_change_of_urgency() {
+            self.sockets.hurry(slot, urgency, &self.poll);
+        }
         true
     }
 
-    /// After a panic: ends the leg whose work it was. What else was to be read or done in that turn is taken up again.
+    /// After a panic: ends the leg whose work it was. What else was to be read or done in that turn is told again.
     fn recover(&mut self) {
         tracing::error!("media thread: a leg's media has panicked and is ended");
         if let Some(slot) = self.patchbay.evict(self.timepiece.now_us()) {
-            self.sockets.take(slot, self.poll.registry());
+            self.sockets.take(slot, &self.poll);
             self.mailbox.leg_went();
         }
-        self.unread = (0..self.sockets.slots()).map(LegSockets::rtp_token).collect();
     }
 
     /// How long there is nothing to do.
     fn nap(&self) -> Option<Duration> {
-        if !self.unread.is_empty() || !self.commands.is_empty() {
+        if !self.commands.is_empty() {
             return Some(Duration::ZERO);
         }
-        let due_us = self.patchbay.due_us()?;
+        let due_us = self.patchbay.due_us().into_iter().chain(self.patient_due_us).min()?;
         Some(Duration::from_micros(due_us.saturating_sub(self.timepiece.now_us())))
     }
 
-    /// Reads one socket until it is empty or its turn is over.
-    fn read(&mut self, token: Token, buffer: &mut [u8; BUFFER_BYTES]) {
-        let (slot, is_rtcp) = LegSockets::of_token(token);
+    /// Reads the patient sockets until they are empty. They are read again in 20 ms, or woken by once they had nothing.
+    fn read_patient(&mut self, now_us: u64, intake: &mut Intake) {
+        let Intake { patient, datagram, .. } = intake;
+        let mut found = false;
         for _ in 0..MAX_BURST {
-            let Some(sockets) = self.sockets.get(slot) else {
-                return;
-            };
-            let socket = if is_rtcp { &sockets.rtcp } else { &sockets.rtp };
-            let (len, from) = match socket.recv_from(buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An ICMP error of something we sent: not the end of the socket.
-                Err(_) => continue,
-            };
-            let now_us = self.timepiece.now_us();
-            if is_rtcp {
-                let datagram = buffer.get_mut(..len).unwrap_or_default();
-                self.patchbay.receive_rtcp(now_us, slot, from, datagram);
-            } else {
-                self.patchbay.receive(now_us, slot, from, buffer, len, &mut self.sockets);
+            match self.poll.look_at_patient(patient) {
+                Ok(true) => found = true,
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "media thread: patient sockets");
+                    break;
+                }
+            }
+            for caller in patient.iter() {
+                if let Caller::Socket(key) = caller {
+                    self.read(key, datagram);
+                }
             }
         }
-        self.unread.push(token);
+        self.patient_due_us = found.then_some(now_us + FRAME_US);
+        if !found && let Err(error) = self.poll.be_woken_by_patient() {
+            tracing::error!(%error, "media thread: patient sockets");
+        }
+    }
+
+    /// Reads one datagram; if there are more, the socket is told again.
+    fn read(&mut self, key: usize, buffer: &mut [u8; BUFFER_BYTES]) {
+        let (slot, is_rtcp) = LegSockets::of_key(key);
+        let Some(sockets) = self.sockets.get(slot) else {
+            return;
+        };
+        let socket = if is_rtcp { &sockets.rtcp } else { &sockets.rtp };
+        // An error is an ICMP message about something we sent: not the end of the socket.
+        let Ok((len, from)) = socket.recv_from(buffer) else {
+            return;
+        };
+        let now_us = self.timepiece.now_us();
+        if is_rtcp {
+            let datagram = buffer.get_mut(..len).unwrap_or_default();
+            self.patchbay.receive_rtcp(now_us, slot, from, datagram);
+        } else {
+            self.patchbay.receive(now_us, slot, from, buffer, len, &mut self.sockets);
+        }
     }
 
     /// Handles all that waits in the mailbox; false when the thread is to end.
@@ -287,8 +317,8 @@ impl MediaThread {
     }
 
     fn open(&mut self, slot: usize, mut sockets: Box<LegSockets>) {
-        if let Err(error) = sockets.register(self.poll.registry(), slot) {
-            tracing::error!(%error, "media thread: register a socket");
+        if let Err(error) = sockets.watch(&self.poll, slot, self.patchbay.urgency(slot)) {
+            tracing::error!(%error, "media thread: watch a socket");
         }
         self.sockets.put(slot, sockets);
     }
@@ -339,7 +369,7 @@ impl MediaThread {
                 other => self.commands.push_back(other),
             }
         }
-        let sockets = self.sockets.take(slot, self.poll.registry());
+        let sockets = self.sockets.take(slot, &self.poll);
         self.mailbox.leg_went();
         to.leg_came();
         let arrival = Box::new(Arrival { media, sockets, this: this.clone(), join });
@@ -389,9 +419,13 @@ impl Sockets {
         }
     }
 
-    /// The number of slots, used or not.
-    fn slots(&self) -> usize {
-        self.0.len()
+    /// Has a leg's RTP read so soon from now on.
+    fn hurry(&mut self, slot: usize, urgency: Urgency, poll: &Poll) {
+        if let Some(Some(sockets)) = self.0.get_mut(slot)
+            && let Err(error) = sockets.hurry(poll, slot, urgency)
+        {
+            tracing::error!(%error, "media thread: watch a socket");
+        }
     }
 
     /// Closes a leg's sockets; with that they leave the poll.
@@ -400,10 +434,10 @@ impl Sockets {
     }
 
     /// Takes a leg's sockets out of the poll.
-    fn take(&mut self, slot: usize, registry: &Registry) -> Option<Box<LegSockets>> {
+    fn take(&mut self, slot: usize, poll: &Poll) -> Option<Box<LegSockets>> {
         let mut sockets = self.0.get_mut(slot)?.take()?;
-        if let Err(error) = sockets.deregister(registry) {
-            tracing::error!(%error, "media thread: deregister a socket");
+        if let Err(error) = sockets.unwatch(poll) {
+            tracing::error!(%error, "media thread: no longer watch a socket");
         }
         Some(sockets)
     }

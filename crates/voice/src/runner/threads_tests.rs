@@ -11,7 +11,7 @@ use media::play::Sound;
 use media::rtp::Packet;
 use tokio::sync::mpsc;
 
-use super::remote::{Direction, Remote};
+use super::remote::{Direction, Remote, TelephoneEvents};
 use super::{MediaConfig, MediaLeg, MediaStats, MediaThreads};
 use crate::leg::{LegEvent, LegEvents, LegId, PlayMode, Playable, RecordCommand};
 
@@ -47,7 +47,7 @@ impl Party {
             codec: CodecKind::Pcmu,
             payload_in: 0,
             payload_out: 0,
-            events: None,
+            events: Some(TelephoneEvents { payload_in: 101, payload_out: 101, clock_rate: 8_000 }),
             direction: Direction::SendRecv,
             srtp: None,
         });
@@ -70,6 +70,20 @@ impl Party {
         packet.write(&mut datagram).unwrap();
         self.socket.send_to(&datagram, self.to).unwrap();
         self.sequence += 1;
+    }
+
+    /// Presses and releases a key: the end of the event, said three times (RFC 4733, section 2.5.1.4).
+    fn press(&mut self, code: u8) {
+        let timestamp = u32::from(self.sequence) * 160;
+        for _ in 0..3 {
+            let payload = &[code, 0x80 | 10, 3, 32];
+            let sequence = self.sequence;
+            let packet = Packet { marker: false, payload_type: 101, sequence, timestamp, ssrc: 77, payload };
+            let mut datagram = [0; 16];
+            packet.write(&mut datagram).unwrap();
+            self.socket.send_to(&datagram, self.to).unwrap();
+            self.sequence += 1;
+        }
     }
 
     /// The number in the next relayed packet that comes within `patience`; comfort frames carry none.
@@ -124,6 +138,23 @@ fn a_bridge_loses_none_of_5000_packets_and_keeps_their_order() {
         alice.send();
         assert_eq!(bob.receive(), alice.sequence - 1);
     }
+}
+
+#[test]
+fn keys_are_heard_while_nothing_plays_and_after_every_pause() {
+    let threads = threads(1, 21_320);
+    let mut alice = Party::new(&threads, None);
+    for code in 0..6_u8 {
+        alice.press(code);
+        let (_, event) = alice.events.blocking_recv().unwrap();
+        assert!(
+            matches!(event, LegEvent::Dtmf { symbol, .. } if symbol == char::from(b'0' + code)),
+            "{code}: {event:?}"
+        );
+        // The thread looks a few times more, then sleeps until it is woken; keys come in either state.
+        std::thread::sleep(Duration::from_millis(u64::from(code) * 12));
+    }
+    assert!(alice.events.try_recv().is_err(), "one event a key");
 }
 
 #[test]

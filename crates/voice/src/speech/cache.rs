@@ -22,6 +22,8 @@ pub(super) struct Key {
     pub(super) text: String,
     pub(super) voice: Option<String>,
     pub(super) language: Option<String>,
+    /// Samples per second.
+    pub(super) rate: u32,
 }
 
 /// Sounds by what made them.
@@ -115,7 +117,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn key(text: &str) -> Key {
-        Key { text: text.to_owned(), voice: None, language: None }
+        Key { text: text.to_owned(), voice: None, language: None, rate: 16_000 }
     }
 
     fn sound(samples: usize) -> Sound {

@@ -3,7 +3,7 @@
 //!
 //! Nothing here runs on a media thread: engines work on blocking threads or in processes of their own, few at once and
 //! each with a time limit. Invariant: whatever engine spoke, the sound is 16 kHz, stands well above RMS 400 and is nearly
-//! silent in its pauses (contracts/platform.md), and the same words are rendered once.
+//! silent in its pauses (contracts/platform.md), and the same words are rendered once, then fitted to each rate once.
 
 mod cache;
 mod flite;
@@ -26,7 +26,7 @@ pub use program::Programs;
 
 /// Longest text that is spoken in one piece, in characters: about five minutes.
 pub const MAX_TEXT_CHARS: usize = 4_000;
-/// Sample rate of what is spoken; a leg's player fits it to its codec.
+/// Sample rate of what is spoken.
 const RATE: u32 = 16_000;
 /// One text may take this long, waiting for its turn included.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -111,6 +111,17 @@ impl Speech {
     /// A voice that nobody here has is spoken by the language's default. When the provider fails, the voices of this
     /// machine step in.
     pub async fn say(&self, text: &str, voice: Option<&str>, language: Option<&str>) -> Result<Sound, SpeechError> {
+        self.say_at(text, voice, language, RATE).await
+    }
+
+    /// As [`Speech::say`], at `rate` samples per second: a leg of that rate plays it without work.
+    pub async fn say_at(
+        &self,
+        text: &str,
+        voice: Option<&str>,
+        language: Option<&str>,
+        rate: u32,
+    ) -> Result<Sound, SpeechError> {
         // As it was written: plain characters may be more ("..." for an ellipsis), and nobody can count those.
         if text.chars().count() > MAX_TEXT_CHARS {
             return Err(SpeechError::TooLong);
@@ -119,7 +130,7 @@ impl Speech {
         if !text.chars().any(char::is_alphanumeric) {
             return Err(SpeechError::Empty);
         }
-        let key = Key { text, voice: voice.map(str::to_owned), language: language.map(str::to_owned) };
+        let key = Key { text, voice: voice.map(str::to_owned), language: language.map(str::to_owned), rate };
         let limited = tokio::time::timeout(TIME_LIMIT, self.0.cached(&key));
         limited.await.unwrap_or(Err(SpeechError::Timeout))
     }
@@ -133,7 +144,16 @@ impl Speech {
 
 impl Studio {
     async fn cached(&self, key: &Key) -> Result<Sound, SpeechError> {
-        self.cache.get_or_render(key, || self.render(key)).await
+        if key.rate == RATE {
+            return self.cache.get_or_render(key, || self.render(key)).await;
+        }
+        let spoken = Key { rate: RATE, ..key.clone() };
+        let fit = || async {
+            let sound = self.cache.get_or_render(&spoken, || self.render(&spoken)).await?;
+            let rate = key.rate;
+            off_thread(move || Ok(sound.at_rate(rate))).await
+        };
+        self.cache.get_or_render(key, fit).await
     }
 
     async fn render(&self, key: &Key) -> Result<Sound, SpeechError> {

@@ -113,6 +113,9 @@ async fn text_is_never_an_argument_nor_a_command() {
 async fn the_same_words_are_the_same_sound() {
     let speech = embedded_only();
     let first = speech.say("One two three.", None, None).await.unwrap();
+    let narrow = speech.say_at("One two three.", None, None, 8_000).await.unwrap();
+    assert_eq!(narrow.rate, 8_000);
+    assert!(narrow.duration_ms().abs_diff(first.duration_ms()) <= 40, "the same words, as long");
     let again = speech.say(" One  two\nthree. ", None, None).await.unwrap();
     assert!(Arc::ptr_eq(&first.pcm, &again.pcm));
 }
