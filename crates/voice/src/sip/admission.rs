@@ -4,41 +4,34 @@
 //! a carrier is known by its address. Whatever has to be asked of the floors above is asked in a job,
 //! and the request waits here meanwhile.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::dialog::Dialog;
-use super::digest::{self, Algorithm, Claim, Freshness};
+use super::digest::Claim;
+use super::domains::Known;
 use super::endpoint::{Endpoint, Outcome, leg_of_tag, tag_of_leg};
 use super::flow::{Flow, Path};
 use super::leg::{ALLOW, SDP, SUPPORTED, SipLeg, unknown_extensions};
 use super::legs::{Held, Ties};
 use super::message::{Draft, Message, Method, Name};
-use super::registrar::{self, Applied, MIN_EXPIRES_S, Refusal, Registration};
+use super::proof::claim;
+use super::registrar::Applied;
 use super::sdp::{Protection, Session};
 use super::session_timer::MIN_INTERVAL_S;
 use super::uri::{NameAddr, Uri};
 use crate::leg::{Leg, LegEvents, LegId};
-use crate::ports::{Credential, LineIdentity, PortResult, Ports, TrunkId};
+use crate::ports::{Credential, PortResult, Ports, TrunkId};
 use crate::voice::{CallerId, Incoming, MAX_FORWARDS, Source};
 use media::codec::CodecKind;
 
 /// Most digits of a number inside an organisation.
 const MAX_INSIDE_DIGITS: usize = 7;
-/// The realm of the server's own address.
-const OWN_REALM: &str = "tandem";
-/// How long a domain's look-up is remembered, ms.
-const DOMAIN_LIFE_MS: i64 = 30_000;
-/// Most domains remembered.
-const MAX_DOMAINS: usize = 1_024;
-/// Questions to the floors above at once for senders who have proven nothing.
-const MAX_UNPROVEN: usize = 64;
 /// Calls that the floors above have not touched yet; past it new ones are refused.
 const MAX_UNTOUCHED: usize = 256;
 /// What a refused caller is told to wait, seconds.
-const RETRY_AFTER_S: u32 = 2;
+pub(super) const RETRY_AFTER_S: u32 = 2;
 
 /// A request that waits for an answer of the floors above, or for its turn.
 #[derive(Clone)]
@@ -71,66 +64,6 @@ pub(crate) enum Sender {
     Phone(String),
     /// The trunk of the organisation that has the called number; of any when none has.
     Carrier(Option<Arc<str>>),
-}
-
-/// Domains that were asked for lately; strangers' hosts (`None`) too.
-#[derive(Debug, Default)]
-pub(crate) struct Domains {
-    known: HashMap<String, (Option<String>, i64)>,
-    /// Questions under way for senders who have proven nothing.
-    asking: usize,
-}
-
-/// What is known of the domain of a request.
-#[derive(Debug, PartialEq, Eq)]
-enum Known {
-    Ours(String),
-    Strangers,
-    /// It has to be asked for.
-    Nothing,
-}
-
-impl Domains {
-    /// The domain that the first of these hosts stands for, as it is remembered.
-    fn of(&self, hosts: &[String], now: i64) -> Known {
-        for host in hosts {
-            match self.known.get(host).filter(|(_, until)| now < *until) {
-                Some((Some(domain), _)) => return Known::Ours(domain.clone()),
-                Some((None, _)) => {}
-                None => return Known::Nothing,
-            }
-        }
-        Known::Strangers
-    }
-
-    /// Remembers a host. Strangers' names, of which there is no end, make room first.
-    fn learn(&mut self, host: String, domain: Option<String>, now: i64) {
-        if self.known.len() >= MAX_DOMAINS {
-            self.known.retain(|_, (domain, _)| domain.is_some());
-        }
-        if self.known.len() >= MAX_DOMAINS {
-            self.known.clear();
-        }
-        self.known.insert(host, (domain, now + DOMAIN_LIFE_MS));
-    }
-
-    pub(crate) fn sweep(&mut self, now: i64) {
-        self.known.retain(|_, (_, until)| now < *until);
-    }
-}
-
-/// Which domain some hosts stand for: what each was found to be, up to the first of ours.
-async fn look_up(ports: &dyn Ports, hosts: Vec<String>) -> PortResult<Vec<(String, Option<String>)>> {
-    let mut found = Vec::with_capacity(hosts.len());
-    for host in hosts {
-        let domain = ports.domain(&host).await?;
-        let is_ours = domain.is_some();
-        found.push((host, domain));
-        if is_ours {
-            break;
-        }
-    }
-    Ok(found)
 }
 
 impl Endpoint {
@@ -282,7 +215,7 @@ impl Endpoint {
 
     /// Counts a call against the server's own limit, once it is known who makes it: a stranger's
     /// flood takes nobody's turn.
-    fn may_call(&mut self) -> bool {
+    pub(super) fn may_call(&mut self) -> bool {
         let per_second = i64::from(self.config.limits.calls_per_second);
         let may = self.new_calls.take(per_second, (per_second / 2).max(1), self.now);
         if !may {
@@ -297,94 +230,6 @@ impl Endpoint {
         let dialog = &held.leg.dialog;
         let is_ours = dialog.call_id == request.call_id() && dialog.local_tag == request.from_tag();
         is_ours.then_some(&held.ties)
-    }
-
-    // --- who sends it
-
-    /// Lets the sender prove who he is: challenges a request without an answer, checks one with.
-    ///
-    /// Only an answer to a challenge that we sent to this very address is worth a transaction and a
-    /// look-up; everything else is answered without state, so that a forged source gains nothing.
-    fn prove(&mut self, waiting: Waiting, method: Method) {
-        let Waiting { request, flow, .. } = &waiting;
-        let hosts = domain_hosts(request, method);
-        let Some(claim) = claim(request) else {
-            return self.ask(waiting, hosts, false);
-        };
-        let peer = flow.remote.ip();
-        if !self.nonces.recognises(&claim, peer, self.now) {
-            return self.ask(waiting, hosts, true);
-        }
-        if !claim.is_for(request.request_uri(), &hosts) {
-            return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad digest uri\""));
-        }
-        if self.edge.gate.is_locked(peer, &claim.username, self.now) {
-            return self.refuse(request, flow, 403, |draft| draft);
-        }
-        let known = self.domains.of(&hosts, self.now);
-        let refused = waiting.clone();
-        let ports = Arc::clone(&self.ports);
-        self.serve(&waiting.request, &waiting.tx, &waiting.flow, method, None);
-        let started = self.start(Box::pin(async move {
-            let found = async {
-                let domain = match known {
-                    Known::Ours(domain) => Some(domain),
-                    Known::Strangers => None,
-                    Known::Nothing => look_up(&*ports, hosts).await?.pop().and_then(|(_, domain)| domain),
-                };
-                let Some(domain) = domain else {
-                    return Ok(None);
-                };
-                let credential = ports.credential(&domain, &claim.username).await?;
-                Ok(Some((domain, credential)))
-            }
-            .await;
-            Outcome::Admission(Box::new(Answer::Credential(waiting, claim, found)))
-        }));
-        if !started {
-            self.fail(&refused, 503);
-        }
-    }
-
-    /// Asks the sender for a password in the domain that he names, when it is one of ours.
-    fn ask(&mut self, waiting: Waiting, hosts: Vec<String>, stale: bool) {
-        match self.domains.of(&hosts, self.now) {
-            Known::Ours(domain) => return self.challenge(&waiting, &domain, stale),
-            Known::Strangers => return self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
-            Known::Nothing => {}
-        }
-        let refused = waiting.clone();
-        let ports = Arc::clone(&self.ports);
-        let started = self.domains.asking < MAX_UNPROVEN
-            && self.start(Box::pin(async move {
-                let found = look_up(&*ports, hosts).await;
-                Outcome::Admission(Box::new(Answer::Domain(waiting, found, stale)))
-            }));
-        if started {
-            self.domains.asking += 1;
-        } else {
-            self.refuse(&refused.request, &refused.flow, 503, |draft| draft.field("Retry-After", RETRY_AFTER_S));
-        }
-    }
-
-    /// What the hosts of a request stand for is known now.
-    fn domain_found(&mut self, waiting: &Waiting, found: PortResult<Vec<(String, Option<String>)>>, stale: bool) {
-        self.domains.asking = self.domains.asking.saturating_sub(1);
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => {
-                warn!(%error, "a domain could not be looked up");
-                return self.refuse(&waiting.request, &waiting.flow, 500, |draft| draft);
-            }
-        };
-        let ours = found.last().and_then(|(_, domain)| domain.clone());
-        for (host, domain) in found {
-            self.domains.learn(host, domain, self.now);
-        }
-        match ours {
-            Some(domain) => self.challenge(waiting, &domain, stale),
-            None => self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
-        }
     }
 
     /// A job about a waiting request is done.
@@ -417,70 +262,12 @@ impl Endpoint {
         }
     }
 
-    /// Judges a claim against the credential that was found for it.
-    fn judge(&mut self, waiting: Waiting, claim: &Claim, domain: &str, credential: Option<Credential>) {
-        let request = &waiting.request;
-        let method = request.method().unwrap_or(Method::Unknown);
-        if claim.realm != realm(domain) {
-            return self.challenge(&waiting, domain, false);
-        }
-        let proven = credential.filter(|credential| {
-            let ha1 = match claim.algorithm {
-                Algorithm::Md5 => &credential.ha1_md5,
-                Algorithm::Sha256 => &credential.ha1_sha256,
-            };
-            claim.proves(ha1, method.as_str(), request.entity())
-        });
-        let ip = waiting.flow.remote.ip();
-        let Some(credential) = proven else {
-            info!(%ip, user = claim.username, "a SIP password was wrong");
-            if let Some(until) = self.edge.gate.failed(ip, &claim.username, self.now) {
-                warn!(%ip, "an address is banned for guessing passwords");
-                self.ports.banned(ip, until);
-            }
-            return self.fail(&waiting, 403);
-        };
-        self.edge.gate.proven(ip, &claim.username);
-        waiting.flow.trust();
-        if self.nonces.judge(claim) == Freshness::Stale {
-            return self.challenge(&waiting, domain, true);
-        }
-        if self.servers.get(&waiting.tx).is_some_and(|entry| entry.cancelled) {
-            return self.fail(&waiting, 487);
-        }
-        if method == Method::Register {
-            return self.read_bindings(waiting, credential);
-        }
-        if !self.may_call() {
-            return self.fail(&waiting, 503);
-        }
-        let protection = if credential.srtp { Protection::Required } else { Protection::AsOffered };
-        self.accept(waiting, Source::Line(credential.identity), protection);
-    }
-
-    /// Asks for a password, in both hashes. Needs no transaction; closes one when there is one.
-    fn challenge(&mut self, waiting: &Waiting, domain: &str, stale: bool) {
-        let nonce = self.nonces.issue(waiting.flow.remote.ip(), self.now, self.ids.bytes());
-        let challenges = digest::challenges(realm(domain), &nonce, stale, self.config.digest_sha256);
-        let tag = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
-        let mut draft = Draft::response(&waiting.request, waiting.flow.remote, 401, Some(&tag));
-        for challenge in challenges {
-            draft = draft.field("WWW-Authenticate", challenge);
-        }
-        let bytes = draft.field("Server", &self.config.user_agent).finish();
-        if self.servers.contains_key(&waiting.tx) {
-            self.respond(&waiting.tx, 401, &bytes);
-        } else {
-            super::traffic::way_back(&waiting.request, &waiting.flow).send(&bytes);
-        }
-    }
-
     /// Answers a waiting request with a failure, in its transaction.
-    fn fail(&mut self, waiting: &Waiting, code: u16) {
+    pub(super) fn fail(&mut self, waiting: &Waiting, code: u16) {
         self.finish(waiting, code, |draft| if code == 503 { draft.field("Retry-After", RETRY_AFTER_S) } else { draft });
     }
 
-    fn finish(&mut self, waiting: &Waiting, code: u16, fields: impl FnOnce(Draft) -> Draft) {
+    pub(super) fn finish(&mut self, waiting: &Waiting, code: u16, fields: impl FnOnce(Draft) -> Draft) {
         let tag = format!("{:016x}", u64::from_le_bytes(self.ids.bytes()));
         let draft = Draft::response(&waiting.request, waiting.flow.remote, code, Some(&tag))
             .field("Server", &self.config.user_agent);
@@ -490,7 +277,7 @@ impl Endpoint {
     // --- INVITE
 
     /// Makes a leg of an INVITE whose sender is known.
-    fn accept(&mut self, waiting: Waiting, source: Source, protection: Protection) {
+    pub(super) fn accept(&mut self, waiting: Waiting, source: Source, protection: Protection) {
         let Waiting { request, tx, flow } = &waiting;
         let id: LegId = self.ids.new("leg", self.now).into();
         let events = LegEvents::new(id, None);
@@ -574,72 +361,6 @@ impl Endpoint {
         let id = u64::from_le_bytes(self.ids.bytes()) >> 2;
         Session::new(local, id, codecs, protection, self.ids.clone())
     }
-
-    // --- REGISTER
-
-    fn read_bindings(&mut self, waiting: Waiting, credential: Credential) {
-        let identity = &credential.identity;
-        let named = waiting.request.to().and_then(|to| Uri::parse(to.uri).map(|uri| uri.user_text()));
-        if named.as_deref() != Some(&*identity.extension) {
-            return self.fail(&waiting, 403);
-        }
-        let refused = waiting.clone();
-        let ports = Arc::clone(&self.ports);
-        let started = self.start(Box::pin(async move {
-            let LineIdentity { org, extension, .. } = &credential.identity;
-            let found = ports.bindings(org, extension).await;
-            Outcome::Admission(Box::new(Answer::Bindings(waiting, Box::new(credential), found)))
-        }));
-        if !started {
-            self.fail(&refused, 503);
-        }
-    }
-
-    /// Applies a REGISTER and stores what it changes.
-    fn register(&mut self, waiting: Waiting, credential: &Credential, bindings: &[crate::ports::Binding]) {
-        let registration = Registration {
-            identity: &credential.identity,
-            request: &waiting.request,
-            transport: waiting.flow.transport,
-            source: waiting.flow.remote,
-            local: waiting.flow.local,
-            srtp: credential.srtp,
-        };
-        let applied = match registrar::apply(bindings, &registration, self.now) {
-            Ok(applied) => applied,
-            Err(Refusal::Malformed) => return self.fail(&waiting, 400),
-            Err(Refusal::TooMany) => return self.fail(&waiting, 403),
-            Err(Refusal::TooBrief) => {
-                return self.finish(&waiting, 423, |draft| draft.field("Min-Expires", MIN_EXPIRES_S));
-            }
-        };
-        if applied.change == crate::ports::BindingChange::default() {
-            return self.registered_phone(&waiting, &applied);
-        }
-        let (ports, identity) = (Arc::clone(&self.ports), credential.identity.clone());
-        let refused = waiting.clone();
-        let started = self.start(Box::pin(async move {
-            let change = applied.change.clone();
-            let stored = ports.change_bindings(&identity.org, &identity.extension, change).await;
-            Outcome::Admission(Box::new(Answer::Stored(waiting, stored.map(|()| applied))))
-        }));
-        if !started {
-            self.fail(&refused, 503);
-        }
-    }
-
-    /// The 200 of a REGISTER: all bindings that exist now.
-    fn registered_phone(&mut self, waiting: &Waiting, applied: &Applied) {
-        let now = self.now;
-        let path = waiting.request.fields(Name::Path).map(str::to_owned).collect::<Vec<_>>();
-        self.finish(waiting, 200, |mut draft| {
-            for binding in &applied.bindings {
-                let left_s = (binding.expires_at_ms - now + 999) / 1_000;
-                draft = draft.field("Contact", format_args!("<{}>;expires={left_s}", binding.contact));
-            }
-            path.iter().fold(draft, |draft, path| draft.field("Path", path))
-        });
-    }
 }
 
 /// Who sends a call from an address that trunks of these organisations have.
@@ -663,28 +384,6 @@ async fn sender(
         }
     }
     Ok(Sender::Carrier(None))
-}
-
-/// The digest realm of a domain.
-fn realm(domain: &str) -> &str {
-    if domain.is_empty() { OWN_REALM } else { domain }
-}
-
-/// The hosts that may name the domain a request is meant for, lower case.
-fn domain_hosts(request: &Message, method: Method) -> Vec<String> {
-    let host = |name: Option<NameAddr<'_>>| {
-        name.and_then(|name| Uri::parse(name.uri)).map(|uri| uri.host.to_ascii_lowercase())
-    };
-    let target = Uri::parse(request.request_uri()).map(|uri| uri.host.to_ascii_lowercase());
-    let first = if method == Method::Register { host(request.to()) } else { host(request.from()) };
-    let mut hosts: Vec<String> = [first, target].into_iter().flatten().filter(|host| !host.is_empty()).collect();
-    hosts.dedup();
-    hosts
-}
-
-/// The digest answer of a request, in either field.
-fn claim(request: &Message) -> Option<Claim> {
-    request.fields(Name::Authorization).chain(request.fields(Name::ProxyAuthorization)).find_map(Claim::parse)
 }
 
 /// Who calls, by From; a carrier's word on whom it has verified goes before that (RFC 3325).

@@ -18,10 +18,10 @@ use kernel::{Clock, Ids};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::admission::Domains;
 use super::carriers::Carriers;
 use super::digest::Nonces;
 use super::dns::Resolver;
+use super::domains::Domains;
 use super::edge::Edge;
 use super::edge::tls::ClientTls;
 use super::flow::Flow;
