@@ -59,5 +59,7 @@ async fn the_printed_curl_line_rings_the_printed_phone_and_leads_through_the_flo
     running.kill().await;
     let again = tandem.start_at("demo", http, sip, &[]).await;
     assert_eq!(again.log().matches(&password_of(&tour, "1001")).count(), 2);
-    assert_eq!(again.log().matches(curl).count(), 2, "the same line works again");
+    // All but the endpoint's port, which another process may have taken in between.
+    let (ours, _endpoint) = curl.split_once("\"url\":").unwrap();
+    assert_eq!(again.log().matches(ours).count(), 2, "the same line works again");
 }
