@@ -304,3 +304,31 @@ pub(crate) mod testing {
         TestKernel { kernel, hand, _data: data, _db: db }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_that_is_not_the_store_s_is_noticed() {
+        for test in testing::each().await {
+            test.check_key().await.unwrap();
+            test.check_key().await.unwrap();
+            let mut other = test.kernel.clone();
+            other.secrets = Secrets::from_key(&[9; 32]);
+            assert!(matches!(other.check_key().await, Err(OpenError::ForeignKey { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_verb_makes_no_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().join("nowhere"), ..Config::default() };
+        let opened = Kernel::open_present(config.clone(), Clock::system(), Ids::os()).await;
+        assert!(matches!(opened, Err(OpenError::NoStore { .. })));
+        assert!(!config.data.exists());
+        let made = Kernel::open(config.clone(), Clock::system(), Ids::os()).await.unwrap();
+        made.db.close().await;
+        Kernel::open_present(config, Clock::system(), Ids::os()).await.unwrap().db.close().await;
+    }
+}

@@ -39,6 +39,11 @@ impl Rate {
         Self { burst: n, per_minute: n.saturating_mul(60) }
     }
 
+    /// How long an empty allowance takes to be whole again, in microseconds.
+    fn empty_us(self) -> i64 {
+        US_PER_MINUTE / i64::from(self.per_minute.max(1)) * i64::from(self.burst.max(1))
+    }
+
     /// Takes one from an allowance that is whole again at `whole_at_us`. Gives the new `whole_at_us`, or the
     /// microseconds to wait.
     fn take(self, whole_at_us: i64, now_us: i64) -> Result<i64, i64> {
@@ -46,10 +51,8 @@ impl Rate {
             return Ok(now_us);
         }
         let each_us = US_PER_MINUTE / i64::from(self.per_minute);
-        let most_us = each_us * i64::from(self.burst.max(1));
-        // Never further ahead than an empty allowance: a clock that is set back locks nobody out.
-        let next = whole_at_us.clamp(now_us, now_us + most_us) + each_us;
-        let wait = next - now_us - most_us;
+        let next = whole_at_us.max(now_us) + each_us;
+        let wait = next - now_us - self.empty_us();
         if wait > 0 { Err(wait) } else { Ok(next) }
     }
 }
@@ -100,6 +103,8 @@ impl<K: Hash + Eq> Buckets<K> {
             }
         }
         let whole_at_us = keys.entry(key).or_insert(now_us);
+        // Nothing is further from whole than an empty allowance: a clock that is set back locks nobody out.
+        *whole_at_us = (*whole_at_us).min(now_us.saturating_add(self.rate.empty_us()));
         match self.rate.take(*whole_at_us, now_us) {
             Ok(next) => {
                 *whole_at_us = next;
@@ -234,6 +239,16 @@ impl Limits {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let buckets = Buckets::new(Rate { burst: 3, per_minute: 60 });
+        let later_ms = 7_200_000;
+        assert_eq!((0..5).filter(|_| buckets.take("a", later_ms).is_ok()).count(), 3);
+        let wait = buckets.take("a", later_ms - 3_600_000).unwrap_err();
+        assert!(wait.seconds <= 3, "{wait}");
+        assert!(buckets.take("a", later_ms - 3_600_000 + 3_000).is_ok());
+    }
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -133,6 +133,12 @@ async fn a_running_server_refuses_a_restore_and_a_second_server() {
         assert!(matches!(refused, Err(BackupError::Db(DbError::InUse))), "{refused:?}");
         drop(lock);
         test.db.close().await;
+        // The files are another server's, whatever the store is.
+        let held = lock_data(data.path()).unwrap();
+        let refused = restore(&test.url, data.path(), &file).await;
+        assert!(matches!(refused, Err(BackupError::Db(DbError::InUse))), "{refused:?}");
+        assert!(!was_cut_off(data.path()), "nothing was begun");
+        drop(held);
         restore(&test.url, data.path(), &file).await.unwrap();
     }
 }

@@ -149,6 +149,13 @@ mod tests {
     use crate::principal::Principal;
 
     /// What the log writes.
+    #[test]
+    fn made_up_methods_share_one_label() {
+        let made_up = |name: &str| Method::from_bytes(name.as_bytes()).unwrap();
+        assert_eq!(known_method(&Method::PATCH), "PATCH");
+        assert_eq!((known_method(&made_up("EVIL1")), known_method(&made_up("EVIL2"))), ("other", "other"));
+    }
+
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 
