@@ -193,8 +193,7 @@ pub async fn restore(url: &str, data: &Path, source: &Path) -> Result<Contents, 
     if head.tandem_backup != FORMAT {
         return Err(BackupError::Format(head.tandem_backup));
     }
-    let made = make_data(data).map_err(|error| io::Error::other(error.to_string()));
-    made.map_err(at(data))?;
+    make_data(data).map_err(at(data))?;
     // Both locks before anything is touched: what another restore has begun is its own.
     let _data = lock_data(data)?;
     let mut loader = Loader::begin(url, head.schema).await?;

@@ -117,7 +117,7 @@ impl Kernel {
     /// What cannot be opened, by name.
     pub async fn open(config: Config, clock: Clock, ids: Ids) -> Result<Self, OpenError> {
         let bus = Bus::local();
-        make_data(&config.data)?;
+        open_data(&config.data)?;
         let db = Db::open(&database_url(&config), bus.clone()).await?;
         Self::assemble(config, db, bus, clock, ids)
     }
@@ -182,7 +182,7 @@ impl Kernel {
         clock: Clock,
         ids: Ids,
     ) -> Result<Self, OpenError> {
-        make_data(&config.data)?;
+        open_data(&config.data)?;
         let secrets = Secrets::open(&config.data.join(KEY_FILE))?;
         let node: Arc<str> = config.node.as_str().into();
         let outbox =
@@ -240,12 +240,13 @@ fn missing_store(config: &Config) -> Option<PathBuf> {
     (!path.exists()).then_some(path)
 }
 
-pub(crate) fn make_data(path: &Path) -> Result<(), OpenError> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| OpenError::Data { path: path.to_owned(), source })
+/// Makes the data directory, for its owner alone.
+pub(crate) fn make_data(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn open_data(path: &Path) -> Result<(), OpenError> {
+    make_data(path).map_err(|source| OpenError::Data { path: path.to_owned(), source })
 }
 
 /// The database that is configured, else the one in the data directory.

@@ -151,7 +151,7 @@ impl Loader {
         let engine = Engine::open(url).await?;
         let lock = engine.lock().await?;
         let mut tx = engine.begin().await?;
-        let present = migrate::present(&engine, &mut tx).await?;
+        let present = migrate::present(&engine, &mut tx, MIGRATIONS).await?;
         let drops: String = tables(present).iter().rev().map(|table| format!("drop table {table};")).collect();
         tx.script(format!("{drops} delete from schema_migration")).await?;
         migrate::run(&engine, &mut tx, wanted).await?;

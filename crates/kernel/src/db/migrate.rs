@@ -50,8 +50,7 @@ pub(super) async fn apply(engine: &Engine, migrations: &[Migration]) -> Result<(
 /// The same, for who has the store's lock.
 pub(super) async fn apply_locked(engine: &Engine, migrations: &[Migration]) -> Result<(), DbError> {
     let mut tx = engine.begin().await?;
-    prepare(engine, &mut tx).await?;
-    let applied = applied(&mut tx, migrations).await?;
+    let applied = present(engine, &mut tx, migrations).await?;
     let missing = migrations.iter().position(|migration| migration.version > applied);
     if let Some(missing) = missing.and_then(|first| migrations.get(first..)) {
         run(engine, &mut tx, missing).await?;
@@ -63,14 +62,13 @@ pub(super) async fn apply_locked(engine: &Engine, migrations: &[Migration]) -> R
 pub(super) async fn look(engine: &Engine, migrations: &[Migration]) -> Result<i64, DbError> {
     let mut tx = engine.begin().await?;
     // Dropped, the transaction takes the ledger with it that this may make.
-    prepare(engine, &mut tx).await?;
-    applied(&mut tx, migrations).await
+    present(engine, &mut tx, migrations).await
 }
 
 /// The version that a database has, 0 for an empty one; refuses what is not ours.
-pub(super) async fn present(engine: &Engine, tx: &mut Tx) -> Result<i64, DbError> {
+pub(super) async fn present(engine: &Engine, tx: &mut Tx, migrations: &[Migration]) -> Result<i64, DbError> {
     prepare(engine, tx).await?;
-    applied(tx, MIGRATIONS).await
+    applied(tx, migrations).await
 }
 
 /// Runs and records migrations.
