@@ -54,6 +54,12 @@ impl MediaThreads {
         leg
     }
 
+    /// The mailbox of the thread on which an organisation's rooms and browser legs live.
+    #[expect(dead_code, reason = "rooms and browser legs are on their way there")]
+    pub(super) fn home(&self, org: &str) -> &Arc<Mailbox> {
+        self.0.threads.home(org)
+    }
+
     /// What the threads hold now.
     #[must_use]
     pub fn stats(&self) -> MediaStats {

@@ -3,6 +3,7 @@
 //! Invariant: the thread sleeps unless a datagram, a command or a frame is due; with no legs it is never woken by time.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,6 +92,14 @@ impl Threads {
     pub(super) fn least_loaded(&self) -> &Arc<Mailbox> {
         let (first, others) = (&self.first, &self.others);
         others.iter().fold(first, |best, other| if other.legs() < best.legs() { other } else { best })
+    }
+
+    /// The thread of an organisation: its rooms and its browsers' legs live there, so that they always meet.
+    pub(super) fn home(&self, org: &str) -> &Arc<Mailbox> {
+        let mut hasher = DefaultHasher::new();
+        org.hash(&mut hasher);
+        let index = hasher.finish() % (self.others.len() as u64 + 1);
+        self.mailboxes().nth(index as usize).unwrap_or(&self.first)
     }
 
     /// Legs on all threads.
