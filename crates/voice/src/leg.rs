@@ -25,6 +25,8 @@ const HANGUP_RESERVE: usize = 8;
 
 /// A leg's id, `leg_...`.
 pub type LegId = Arc<str>;
+/// Names a browser phone; unguessable, because whoever knows it may take its calls over.
+pub type PhoneId = Arc<str>;
 /// A recording's id, `rec_...`.
 pub type RecordingId = Arc<str>;
 /// Names one thing played (or one row of digits sent), so that its end is told from the end of what it replaced.

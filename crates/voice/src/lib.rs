@@ -5,6 +5,7 @@
 pub mod cause;
 pub mod leg;
 pub mod ports;
+pub mod rtc;
 pub mod runner;
 mod sip;
 pub mod speech;

@@ -1,0 +1,3 @@
+//! Browser phones: their signalling by WebSocket frames, over legs that speak ICE, DTLS and SRTP.
+
+pub mod frame;
