@@ -12,11 +12,13 @@ use media::play::Sound;
 use tokio::sync::mpsc;
 
 use crate::cause::Cause;
-use crate::runner::MediaLeg;
+use crate::runner::{LegKey, MediaLeg};
 
 mod outlet;
 
 pub use outlet::LegEvents;
+
+pub use crate::runner::{Part, Room};
 
 /// Signalling commands that may wait for a leg's task.
 const SIGNAL_QUEUE: usize = 64;
@@ -289,6 +291,23 @@ impl Leg {
     /// Parts the leg from the one it is bridged with.
     pub fn unbridge(&self) {
         self.0.media.unbridge();
+    }
+
+    /// Comes into a room, out of a bridge or another room; in the same room it plays another part from now on. What is
+    /// played to the leg goes before what the room says.
+    pub fn join_room(&self, room: &Room, part: Part) {
+        self.0.media.join_room(room, part);
+    }
+
+    /// Leaves its room.
+    pub fn leave_room(&self) {
+        self.0.media.leave_room();
+    }
+
+    /// Its name for [`Part::Whisperer`].
+    #[must_use]
+    pub fn media_key(&self) -> LegKey {
+        self.0.media.key()
     }
 
     /// Sends digits (`0-9A-D*#`, `w` half a second and `W` a second of pause) after those still under way; ends with [`LegEvent::PlayEnded`].

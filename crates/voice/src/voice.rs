@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::leg::{Leg, LegEvents, LegId, LegSink};
+use crate::leg::{Leg, LegEvents, LegId, LegSink, Room};
 use crate::ports::{Binding, LineIdentity, Ports, TrunkId};
 use crate::runner::{MediaConfig, MediaError, MediaThreads};
 use crate::sip::Sip;
@@ -296,6 +296,13 @@ impl Voice {
         let (leg, signals) = Leg::new(media.clone(), outlet.clone());
         self.sip.originate(order, signals, media, outlet);
         leg
+    }
+
+    /// Opens a room of an organisation, for [`Leg::join_room`]; it closes with the last clone of its handle. The fate of
+    /// its recordings is told to `events` under the name `id`.
+    #[must_use]
+    pub fn room(&self, org: &str, id: LegId, events: LegSink) -> Room {
+        self.media.room(org, id, events)
     }
 
     /// The addresses that UDP and TCP really listen on.

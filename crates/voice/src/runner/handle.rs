@@ -12,13 +12,15 @@ use super::identity::Identity;
 use super::mailbox::{Mailbox, Notice, Order};
 use super::port_pool::PortPool;
 use super::remote::Remote;
+use super::room::Part;
+use super::room_handle::Room;
 use super::socket::LegSockets;
 use super::thread::Threads;
 use super::{MediaConfig, MediaError, MediaStats};
-use crate::leg::{LegEvents, PlayId, PlayMode, Playable, RecordCommand};
+use crate::leg::{LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand};
 
 /// Names a leg among the media threads; never used twice.
-pub(super) type LegKey = u64;
+pub type LegKey = u64;
 
 /// All media threads of a server. They end when the last clone is dropped or by [`MediaThreads::stop`].
 #[derive(Clone, Debug)]
@@ -54,8 +56,14 @@ impl MediaThreads {
         leg
     }
 
+    /// Opens a room on the thread of an organisation; the fate of its recordings is told to `events` under the name `id`.
+    #[must_use]
+    pub fn room(&self, org: &str, id: LegId, events: LegSink) -> Room {
+        let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
+        Room::open(key, self.home(org).clone(), id, events)
+    }
+
     /// The mailbox of the thread on which an organisation's rooms and browser legs live.
-    #[expect(dead_code, reason = "rooms and browser legs are on their way there")]
     pub(super) fn home(&self, org: &str) -> &Arc<Mailbox> {
         self.0.threads.home(org)
     }
@@ -147,6 +155,22 @@ impl MediaLeg {
     /// See [`crate::leg::Leg::unbridge`].
     pub fn unbridge(&self) {
         self.0.order(Order::Unbridge);
+    }
+
+    /// See [`crate::leg::Leg::join_room`].
+    pub fn join_room(&self, room: &Room, part: Part) {
+        self.0.order(Order::EnterRoom { this: self.0.clone(), room: room.0.clone(), part });
+    }
+
+    /// See [`crate::leg::Leg::leave_room`].
+    pub fn leave_room(&self) {
+        self.0.order(Order::LeaveRoom);
+    }
+
+    /// See [`crate::leg::Leg::media_key`].
+    #[must_use]
+    pub fn key(&self) -> LegKey {
+        self.0.key
     }
 
     /// See [`crate::leg::Leg::send_dtmf`].

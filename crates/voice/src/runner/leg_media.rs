@@ -1,7 +1,7 @@
 //! One leg's media, without sockets and without a clock: what it hears goes in as bytes, what it is sent comes out through a [`Wire`].
 //!
 //! What the leg is sent has one source at a time, the first of these that has something: keys, what plays, hold music while its peer holds, the
-//! bridged peer, and a frame of silence now and then when all are quiet.
+//! bridged peer or its room, and a frame of silence now and then when all are quiet.
 //! Invariant: whatever the source, the leg is sent one RTP stream whose SSRC, numbers and time go on.
 
 use std::net::SocketAddr;
@@ -21,7 +21,8 @@ use super::line::{Heard, Line, Wire};
 use super::poll::Urgency;
 use super::recorder::RecorderFeed;
 use super::recording::Recording;
-use super::remote::Remote;
+use super::remote::{Direction, Remote};
+use super::room::RoomKey;
 use super::silence::{Change, SilenceWatch};
 use super::tune::Tune;
 use crate::leg::{LegEvent, LegEvents, PlayId, PlayMode, Playable, RecordCommand};
@@ -53,6 +54,8 @@ pub(super) struct LegMedia {
     pub(super) peer: Option<usize>,
     /// The leg that was called here from another thread, to be bridged with.
     pub(super) awaits: Option<LegKey>,
+    /// The room it is in, on the same thread.
+    pub(super) room: Option<RoomKey>,
     /// Whether the thread ticks it.
     pub(super) is_active: bool,
     /// How soon its packets are read at present.
@@ -101,6 +104,7 @@ impl LegMedia {
             key,
             peer: None,
             awaits: None,
+            room: None,
             is_active: false,
             urgency: Urgency::default(),
             events,
@@ -189,6 +193,12 @@ impl LegMedia {
         ear.heard().then(|| (ear.kind().sample_rate(), ear.frame()))
     }
 
+    /// The same as its part in a room: who holds us says nothing, for his music is not for the others.
+    pub(super) fn says(&self) -> Option<(u32, &[i16])> {
+        let talks = self.line.as_ref().is_some_and(|line| line.remote().direction == Direction::SendRecv);
+        self.heard().filter(|_| talks)
+    }
+
     // --- what it is sent
 
     /// Sends on a packet of the peer, which speaks the same codec, in `buffer[..len]`.
@@ -220,7 +230,7 @@ impl LegMedia {
         }
     }
 
-    /// The second half of a tick: sends 20 ms of whatever is to be heard. `peer` is the frame that a peer of another codec said.
+    /// The second half of a tick: sends 20 ms of whatever is to be heard. `peer` is the frame that a peer of another codec said, or the mix of its room.
     pub(super) fn speak<W: Wire>(&mut self, peer: Option<(u32, &[i16])>, bench: &mut Bench<'_, W>) {
         let mut frame = [0; MAX_FRAME_SAMPLES];
         match self.keys.as_mut().map(|keys| keys.tick()) {
@@ -413,7 +423,8 @@ impl LegMedia {
         Some(self.keys.get_or_insert_with(|| Box::new(Keys::new(line.remote()))))
     }
 
-    fn rate(&self) -> u32 {
+    /// Samples a second of its codec.
+    pub(super) fn rate(&self) -> u32 {
         self.line.as_ref().map_or(8_000, |line| line.remote().codec.sample_rate())
     }
 
@@ -439,7 +450,8 @@ impl LegMedia {
         self.relays = bridged.is_some_and(|(peer, codec)| peer.codec == codec);
         let transcodes = bridged.is_some_and(|(peer, codec)| peer.codec != codec);
 
-        let hears = transcodes || self.watch.is_some() || self.detects_inband || self.recording.is_some();
+        let mixed = self.room.is_some();
+        let hears = transcodes || mixed || self.watch.is_some() || self.detects_inband || self.recording.is_some();
         self.ear = match codec.filter(|_| hears) {
             None => None,
             Some(codec) => match self.ear.take() {
@@ -462,7 +474,7 @@ impl LegMedia {
             }
             (true, Some(_)) => {}
         }
-        if !transcodes && self.playing.is_none() && self.hold_music.is_none() && self.keys.is_none() {
+        if !transcodes && !mixed && self.playing.is_none() && self.hold_music.is_none() && self.keys.is_none() {
             self.mouth = None;
         }
         self.needs_ticks(transcodes)

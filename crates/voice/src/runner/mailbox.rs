@@ -10,6 +10,8 @@ use super::handle::{Handle, LegKey};
 use super::identity::Identity;
 use super::poll::Waker;
 use super::remote::Remote;
+use super::room::{Part, RoomKey};
+use super::room_handle::RoomHandle;
 use super::socket::LegSockets;
 use super::thread::Arrival;
 use crate::leg::{LegEvents, PlayId, PlayMode, Playable, RecordCommand};
@@ -22,6 +24,8 @@ const MAX_COMMANDS: usize = 16_384;
 pub(super) enum Command {
     /// Something about one leg.
     Leg(LegKey, Order),
+    /// Something about a room.
+    Room(RoomKey, RoomOrder),
     /// A leg moves in.
     Arrive(Box<Arrival>),
     /// The server stops.
@@ -57,14 +61,47 @@ pub(super) enum Order {
     Record(RecordCommand),
     ListenSilence(Option<u32>),
     InbandDtmf(bool),
-    /// Move to the thread of the other mailbox, there to be bridged with a leg.
+    /// Come into a room, or play another part there.
+    EnterRoom {
+        this: Arc<Handle>,
+        room: Arc<RoomHandle>,
+        part: Part,
+    },
+    LeaveRoom,
+    /// Move to the thread of the other mailbox, for what is to be done there.
     Depart {
         this: Arc<Handle>,
         to: Arc<Mailbox>,
-        join: Arc<Handle>,
+        errand: Errand,
     },
     /// Be gone.
     Close,
+}
+
+/// What a leg moves to another thread for.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    /// To be bridged with this leg.
+    Bridge(Arc<Handle>),
+    /// To come into this room.
+    Room(Arc<RoomHandle>, Part),
+}
+
+/// What a room is told.
+#[derive(Debug)]
+pub(super) enum RoomOrder {
+    /// Exist; the fate of its recordings goes there.
+    Open(LegEvents),
+    Record(RecordCommand),
+    /// Be gone, members or not.
+    Close,
+}
+
+impl RoomOrder {
+    /// Whether it is taken even by a full mailbox: the number of rooms bounds these.
+    fn is_vital(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Close)
+    }
 }
 
 impl Order {
@@ -119,13 +156,23 @@ impl Mailbox {
     /// Queues an order, and wakes the thread for it or not. A mailbox that overflows drops it and counts.
     pub(super) fn order(&self, leg: LegKey, order: Order, wake: bool) {
         let vital = order.is_vital();
+        self.queue_command(Command::Leg(leg, order), vital, wake);
+    }
+
+    /// Queues an order for a room.
+    pub(super) fn room_order(&self, room: RoomKey, order: RoomOrder) {
+        let vital = order.is_vital();
+        self.queue_command(Command::Room(room, order), vital, true);
+    }
+
+    fn queue_command(&self, command: Command, vital: bool, wake: bool) {
         let mut queue = self.queue();
         if queue.commands.len() >= MAX_COMMANDS && !vital {
             drop(queue);
             metrics::counter!("voice_media_commands_dropped_total").increment(1);
             return;
         }
-        queue.commands.push_back(Command::Leg(leg, order));
+        queue.commands.push_back(command);
         self.wake(queue, wake);
     }
 

@@ -22,6 +22,10 @@ mod port_pool;
 mod recorder;
 mod recording;
 mod remote;
+mod room;
+mod room_handle;
+#[cfg(test)]
+mod room_tests;
 pub mod script;
 mod silence;
 mod socket;
@@ -36,8 +40,10 @@ mod tune;
 use std::io;
 use std::sync::Arc;
 
-pub use handle::{MediaLeg, MediaThreads};
+pub use handle::{LegKey, MediaLeg, MediaThreads};
 pub use remote::{Direction, Remote, SrtpKeys, TelephoneEvents};
+pub use room::Part;
+pub use room_handle::Room;
 
 /// What the media threads are started with.
 #[derive(Clone, Debug)]

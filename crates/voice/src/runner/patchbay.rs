@@ -1,6 +1,9 @@
 //! The legs of one media thread and how they are joined: bytes, commands and time in, datagrams and events out. No sockets, no clock.
 //!
+//! Two legs are joined as peers, many in a room ([`rooms`]).
 //! Invariant: `a.peer == b` exactly when `b.peer == a`, and every leg that has something to do every 20 ms stands once in the list of active ones.
+
+mod rooms;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,6 +21,7 @@ use super::line::{Heard, Wire};
 use super::mailbox::Order;
 use super::poll::Urgency;
 use super::recorder::RecorderFeed;
+use super::room::{Room, RoomKey};
 use crate::leg::LegEvents;
 
 /// A thread that was held up for longer than this does not make up for the ticks it missed.
@@ -31,6 +35,7 @@ pub(super) struct Patchbay {
     free: Vec<usize>,
     slots: HashMap<LegKey, usize>,
     active: Vec<usize>,
+    rooms: HashMap<RoomKey, Box<Room>>,
     /// Legs whose urgency has changed.
     hurried: Vec<usize>,
     tick_due_us: u64,
@@ -54,6 +59,7 @@ impl Patchbay {
             free: Vec::new(),
             slots: HashMap::new(),
             active: Vec::new(),
+            rooms: HashMap::new(),
             hurried: Vec::new(),
             tick_due_us: 0,
             sweep_due_us: 0,
@@ -104,6 +110,7 @@ impl Patchbay {
             self.sweep_due_us = now_us + SWEEP_US;
         }
         leg.is_active = false;
+        leg.room = None;
         leg.join(None);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.legs.push(None);
@@ -120,6 +127,7 @@ impl Patchbay {
     /// Takes a leg out, alone.
     pub(super) fn remove(&mut self, now_us: u64, slot: usize) -> Option<Box<LegMedia>> {
         self.unbridge(now_us, slot);
+        self.leave_room(now_us, slot);
         let leg = self.legs.get_mut(slot)?.take()?;
         self.slots.remove(&leg.key);
         self.active.retain(|&other| other != slot);
@@ -154,10 +162,11 @@ impl Patchbay {
         if self.leg(one).is_none() || self.leg(other).is_none() {
             return;
         }
-        self.unbridge(now_us, one);
-        self.unbridge(now_us, other);
-        self.wish(one, None);
-        self.wish(other, None);
+        for slot in [one, other] {
+            self.unbridge(now_us, slot);
+            self.leave_room(now_us, slot);
+            self.wish(slot, None);
+        }
         self.join(one, Some(other));
         self.join(other, Some(one));
         self.settle(now_us, one);
@@ -196,11 +205,13 @@ impl Patchbay {
                 leg.awaits = None;
                 self.unbridge(now_us, slot);
             }
+            Order::LeaveRoom => self.leave_room(now_us, slot),
             // These concern sockets or other threads, and are the thread's own.
             Order::Add(..)
             | Order::Open(_)
             | Order::Bridge { .. }
             | Order::BridgeStill { .. }
+            | Order::EnterRoom { .. }
             | Order::Depart { .. }
             | Order::Close => {}
         }
@@ -277,6 +288,12 @@ impl Patchbay {
         Some(slot)
     }
 
+    /// The leg that stands there, for tests.
+    #[cfg(test)]
+    pub(super) fn key(&self, slot: usize) -> Option<LegKey> {
+        self.leg(slot).map(|leg| leg.key)
+    }
+
     /// The invariant, for tests.
     #[cfg(test)]
     pub(super) fn assert_well_joined(&self) {
@@ -288,10 +305,15 @@ impl Patchbay {
             if let Some(peer) = leg.peer {
                 assert_eq!(self.peer(peer), Some(slot), "a peer that knows nothing of it");
             }
+            let rooms = self.rooms.iter().filter(|(_, room)| room.slots().any(|other| other == slot));
+            assert_eq!(rooms.map(|(key, _)| *key).collect::<Vec<_>>(), Vec::from_iter(leg.room));
+            assert!(leg.room.is_none() || leg.peer.is_none(), "in a room and bridged");
             let times_active = self.active.iter().filter(|&&other| other == slot).count();
             assert_eq!(times_active, usize::from(leg.is_active));
         }
         assert!(self.active.iter().all(|&slot| self.leg(slot).is_some()));
+        let mut members = self.rooms.values().flat_map(|room| room.slots());
+        assert!(members.all(|slot| self.leg(slot).is_some()), "a room with a member that is gone");
     }
 
     /// The recorder's feed, once the thread ends.
@@ -312,6 +334,9 @@ impl Patchbay {
                 break;
             };
             self.working_on = slot;
+            if self.leg(slot).is_some_and(|leg| leg.room.is_some()) {
+                continue;
+            }
             let peer = self.leg(slot).and_then(|leg| leg.peer.filter(|_| !leg.relays()));
             let mut bench = Bench {
                 now_us,
@@ -334,6 +359,7 @@ impl Patchbay {
                 }
             }
         }
+        self.tick_rooms(now_us, wire);
         // What has ended frees its codecs, and whoever needs no more ticks leaves the list.
         for index in (0..self.active.len()).rev() {
             if let Some(&slot) = self.active.get(index) {

@@ -59,18 +59,20 @@ impl Recording {
 }
 
 /// Brings one direction to the file's rate.
-struct Channel {
+pub(super) struct Channel {
     rate: u32,
     resampler: Option<(u32, Resampler)>,
     frame: Box<[i16]>,
 }
 
 impl Channel {
-    fn new(rate: u32) -> Self {
+    /// For a file of `rate` frames a second.
+    pub(super) fn new(rate: u32) -> Self {
         Self { rate, resampler: None, frame: vec![0; MAX_FRAME_SAMPLES + 1].into_boxed_slice() }
     }
 
-    fn convert(&mut self, source: Option<(u32, &[i16])>) -> &[i16] {
+    /// The frame of a tick, with its rate; silence when there is none.
+    pub(super) fn convert(&mut self, source: Option<(u32, &[i16])>) -> &[i16] {
         let samples = frame::samples(self.rate);
         match source {
             None => self.frame.fill(0),

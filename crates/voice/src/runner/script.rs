@@ -14,6 +14,8 @@ use super::handle::{Handle, LegKey, MediaLeg};
 use super::mailbox::{Command, Mailbox, Order};
 use super::poll::Waker;
 use super::port_pool::PortPool;
+use super::room::Part;
+use super::room_handle::Room;
 use crate::leg::{
     Leg, LegEvent, LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand, Signal, Signals,
 };
@@ -36,6 +38,10 @@ pub enum Asked {
     Bridge(LegId),
     /// Be parted.
     Unbridge,
+    /// Come into that room, or play another part there.
+    JoinRoom(LegId, Part),
+    /// Leave the room.
+    LeaveRoom,
     /// About its recording.
     Record(RecordCommand),
     /// Watch for silence.
@@ -95,6 +101,13 @@ impl Script {
         (leg, ScriptedLeg { key, script: self.clone(), signals, events })
     }
 
+    /// A room; nobody hears anything in it.
+    #[must_use]
+    pub fn room(&self, id: LegId, sink: LegSink) -> Room {
+        let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
+        Room::open(key, self.0.mailbox.clone(), id, sink)
+    }
+
     /// Sorts what the media threads would have been told.
     fn sort(&self) {
         let mut commands = VecDeque::new();
@@ -122,6 +135,8 @@ impl State {
             Order::SendDtmf(digits, play) => Asked::SendDtmf(digits.into(), play),
             Order::Bridge { other, .. } => Asked::Bridge(self.names.get(&other.key)?.clone()),
             Order::Unbridge => Asked::Unbridge,
+            Order::EnterRoom { room, part, .. } => Asked::JoinRoom(Room(room).id().clone(), part),
+            Order::LeaveRoom => Asked::LeaveRoom,
             Order::Record(command) => Asked::Record(command),
             Order::ListenSilence(after_ms) => Asked::ListenSilence(after_ms),
             Order::InbandDtmf(on) => Asked::InbandDtmf(on),

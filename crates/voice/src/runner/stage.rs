@@ -110,6 +110,16 @@ impl Stage {
         phone
     }
 
+    /// Where the events of anything can go.
+    pub(super) fn sink(&self) -> mpsc::Sender<(LegId, LegEvent)> {
+        self.sink.clone()
+    }
+
+    /// The key of a phone's leg: legs were made in the order of their slots.
+    pub(super) fn key(&self, phone: &Phone) -> u64 {
+        self.bay.key(phone.slot).unwrap()
+    }
+
     /// Tells a leg something.
     pub(super) fn order(&mut self, phone: &Phone, order: Order) {
         self.bay.carry_out(self.wire.now_us, phone.slot, order);

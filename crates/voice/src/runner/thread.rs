@@ -16,7 +16,7 @@ use media::frame::FRAME_US;
 use super::handle::{Handle, LegKey};
 use super::leg_media::LegMedia;
 use super::line::Wire;
-use super::mailbox::{Command, Mailbox, Order};
+use super::mailbox::{Command, Errand, Mailbox, Order};
 use super::patchbay::Patchbay;
 use super::poll::{Caller, Callers, Poll, Urgency, Waker};
 use super::recorder::Recorder;
@@ -33,9 +33,9 @@ const MAX_BURST: usize = 32;
 pub(super) struct Arrival {
     media: Box<LegMedia>,
     sockets: Option<Box<LegSockets>>,
-    /// The leg itself, and whom it is to be bridged with.
+    /// The leg itself, and what it comes for.
     this: Arc<Handle>,
-    join: Arc<Handle>,
+    errand: Errand,
 }
 
 impl std::fmt::Debug for Arrival {
@@ -297,6 +297,7 @@ impl MediaThread {
                 Command::Stop => return false,
                 Command::Arrive(arrival) => self.arrive(*arrival),
                 Command::Leg(key, order) => self.carry_out(key, order),
+                Command::Room(key, order) => self.patchbay.carry_out_in_room(self.timepiece.now_us(), key, order),
             }
         }
         true
@@ -310,7 +311,7 @@ impl MediaThread {
         }
         let slot = self.patchbay.slot(key);
         match (order, slot) {
-            (Order::Depart { this, to, join }, _) => self.depart(this, to, join, slot),
+            (Order::Depart { this, to, errand }, _) => self.depart(this, to, errand, slot),
             // The leg is closed: orders may come after that.
             (_, None) => {}
             (Order::Open(sockets), Some(slot)) => self.open(slot, sockets),
@@ -318,6 +319,14 @@ impl MediaThread {
             (Order::BridgeStill { this, other }, Some(slot)) => {
                 if self.patchbay.wishes(slot, other.key) {
                     self.bridge(slot, this, &other);
+                }
+            }
+            (Order::EnterRoom { this, room, part }, Some(slot)) => {
+                if Arc::ptr_eq(&room.home, &self.mailbox) {
+                    self.patchbay.enter_room(now_us, slot, room.key, part);
+                } else {
+                    let to = room.home.clone();
+                    self.depart(this, to, Errand::Room(room, part), Some(slot));
                 }
             }
             (Order::Close, Some(slot)) => self.close(slot),
@@ -345,16 +354,17 @@ impl MediaThread {
             Some(other) => self.patchbay.bridge(self.timepiece.now_us(), slot, other),
             None => {
                 self.patchbay.wish(slot, Some(other.key));
-                other.order(Order::Depart { this: other.clone(), to: self.mailbox.clone(), join: this });
+                let (to, errand) = (self.mailbox.clone(), Errand::Bridge(this));
+                other.order(Order::Depart { this: other.clone(), to, errand });
             }
         }
     }
 
     /// Sends a leg to the thread that called for it, together with the orders for it that wait here.
-    fn depart(&mut self, this: Arc<Handle>, to: Arc<Mailbox>, join: Arc<Handle>, slot: Option<usize>) {
+    fn depart(&mut self, this: Arc<Handle>, to: Arc<Mailbox>, errand: Errand, slot: Option<usize>) {
         if Arc::ptr_eq(&to, &self.mailbox) {
             // Both have come here meanwhile.
-            join.order(Order::BridgeStill { this: join.clone(), other: this });
+            self.run_errand(this, errand);
             return;
         }
         let mut route = this.route();
@@ -365,7 +375,7 @@ impl MediaThread {
             let moved_on = !Arc::ptr_eq(&route, &self.mailbox);
             drop(route);
             if moved_on {
-                this.order(Order::Depart { this: this.clone(), to, join });
+                this.order(Order::Depart { this: this.clone(), to, errand });
             }
             return;
         };
@@ -381,24 +391,35 @@ impl MediaThread {
         let sockets = self.sockets.take(slot, &self.poll);
         self.mailbox.leg_went();
         to.leg_came();
-        let arrival = Box::new(Arrival { media, sockets, this: this.clone(), join });
+        let arrival = Box::new(Arrival { media, sockets, this: this.clone(), errand });
         to.move_in(arrival, pending);
         *route = to;
     }
 
     fn arrive(&mut self, arrival: Arrival) {
         let now_us = self.timepiece.now_us();
-        let Arrival { media, sockets, this, join } = arrival;
+        let Arrival { media, sockets, this, errand } = arrival;
         let slot = self.patchbay.insert(now_us, media);
         if let Some(sockets) = sockets {
             self.open(slot, sockets);
         }
-        match self.patchbay.slot(join.key) {
-            Some(other) if self.patchbay.wishes(other, this.key) => {
-                self.patchbay.bridge(now_us, slot, other);
-            }
-            Some(_) => {}
-            None => join.order(Order::BridgeStill { this: join.clone(), other: this }),
+        match errand {
+            Errand::Room(room, part) => self.patchbay.enter_room(now_us, slot, room.key, part),
+            Errand::Bridge(join) => match self.patchbay.slot(join.key) {
+                Some(other) if self.patchbay.wishes(other, this.key) => {
+                    self.patchbay.bridge(now_us, slot, other);
+                }
+                Some(_) => {}
+                None => join.order(Order::BridgeStill { this: join.clone(), other: this }),
+            },
+        }
+    }
+
+    /// A leg is where it was called to without having moved.
+    fn run_errand(&mut self, this: Arc<Handle>, errand: Errand) {
+        match errand {
+            Errand::Bridge(join) => join.order(Order::BridgeStill { this: join.clone(), other: this }),
+            Errand::Room(room, part) => this.order(Order::EnterRoom { this: this.clone(), room, part }),
         }
     }
 
@@ -406,6 +427,7 @@ impl MediaThread {
         for slot in self.patchbay.slots() {
             self.close(slot);
         }
+        self.patchbay.close_rooms(self.timepiece.now_us());
         self.patchbay.into_recorder().finish();
     }
 }

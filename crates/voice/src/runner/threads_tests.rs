@@ -12,7 +12,7 @@ use media::rtp::Packet;
 use tokio::sync::mpsc;
 
 use super::remote::{Direction, Remote, TelephoneEvents};
-use super::{MediaConfig, MediaLeg, MediaStats, MediaThreads};
+use super::{MediaConfig, MediaLeg, MediaStats, MediaThreads, Part};
 use crate::leg::{LegEvent, LegEvents, LegId, PlayMode, Playable, RecordCommand};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -101,6 +101,19 @@ impl Party {
         }
     }
 
+    /// Whether something other than comfort is among what has come.
+    fn hears_a_mix(&self) -> bool {
+        self.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut datagram = [0; 400];
+        let mut heard = false;
+        for _ in 0..20 {
+            let Ok(len) = self.socket.recv(&mut datagram) else { break };
+            let packet = Packet::parse(&datagram[..len]).unwrap();
+            heard |= packet.payload.iter().any(|byte| *byte != 0xff);
+        }
+        heard
+    }
+
     /// The same, patiently.
     fn receive(&self) -> u16 {
         self.receive_within(PATIENCE).unwrap()
@@ -118,7 +131,7 @@ fn meet(from: &mut Party, to: &Party) {
     panic!("no bridge came about");
 }
 
-fn wait_until(what: &str, done: impl Fn() -> bool) {
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..1_000 {
         if done() {
             return;
@@ -194,6 +207,39 @@ fn a_leg_moves_to_its_peers_thread_and_orders_follow_it() {
         carol.leg.close();
     }
     wait_until("the end of all legs", || threads.stats() == MediaStats::default());
+}
+
+#[test]
+fn legs_of_all_threads_come_to_a_room_and_leave_nothing_behind() {
+    let threads = threads(2, 21_360);
+    for round in 0..10 {
+        let (sink, mut events) = mpsc::channel(8);
+        let room = threads.room(&format!("org_{round}"), "conf_1".into(), sink);
+        let mut parties: Vec<Party> = (0..4).map(|_| Party::new(&threads, None)).collect();
+        parties.iter().for_each(|party| party.leg.join_room(&room, Part::Speaker));
+        parties[1].leg.join_room(&room, Part::Listener);
+        parties[2].leg.play(1, Playable::Beep, PlayMode::ONCE);
+        parties[2].leg.stop_play();
+        wait_until("all of them in the room", || {
+            // Who is heard by all others is there, and so is everybody who hears it.
+            (0..5).for_each(|_| parties[0].send());
+            parties[1..].iter().all(Party::hears_a_mix)
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("room.wav");
+        room.record(RecordCommand::Start { id: "rec_1".into(), path, rate: 8_000 });
+        match round % 3 {
+            0 => parties.iter().for_each(|party| party.leg.leave_room()),
+            1 => parties.iter().for_each(|party| party.leg.close()),
+            _ => parties.clear(),
+        }
+        drop(room);
+        let (_, told) = events.blocking_recv().unwrap();
+        assert!(matches!(told, LegEvent::RecordingReady { .. }), "{told:?}");
+        assert!(events.blocking_recv().is_none(), "the room is gone");
+        parties.clear();
+        wait_until("the end of all legs", || threads.stats() == MediaStats::default());
+    }
 }
 
 #[test]
