@@ -24,6 +24,7 @@ mod party;
 mod ports;
 pub mod presence;
 mod public_numbers;
+pub mod queue;
 pub mod records;
 mod recovery;
 mod registry;
