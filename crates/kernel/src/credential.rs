@@ -17,6 +17,8 @@ use crate::secret::{Secret, same, token_hash};
 pub(crate) const PERSON_TOKEN: &str = "pt_";
 pub(crate) const APP_KEY: &str = "ak_";
 pub(crate) const PUBLISHABLE_KEY: &str = "pk_";
+/// Stands where a person's role does, in the row of an administrator's session.
+pub(crate) const ADMINISTRATOR: &str = "administrator";
 /// Longest text that is looked up as a credential.
 pub(crate) const MAX_TOKEN: usize = 128;
 /// A credential is asked of the store again after this time: so long a revocation by another process may take.
@@ -264,11 +266,13 @@ fn read(row: &Row) -> Result<Credential, RecordError> {
     let org: Arc<str> = row.text("org")?.into();
     let owner: Arc<str> = row.text("owner")?.into();
     let role = row.text("role")?;
-    let principal = if role.is_empty() {
-        Principal::App { org, app: owner, scopes: read_scopes(row)?.into() }
-    } else {
-        let role = role.parse().map_err(|_| RecordError::invalid("role", role))?;
-        Principal::Person { org, person: owner, role }
+    let principal = match role.as_str() {
+        "" => Principal::App { org, app: owner, scopes: read_scopes(row)?.into() },
+        ADMINISTRATOR => Principal::Administrator { org, administrator: owner },
+        role => {
+            let role = role.parse().map_err(|_| RecordError::invalid("role", role))?;
+            Principal::Person { org, person: owner, role }
+        }
     };
     Ok(Credential { id: row.text("id")?.into(), principal })
 }

@@ -48,6 +48,10 @@ pub mod codes {
             "No credential came with the request, or one that is unknown, revoked or expired. Send Authorization: Bearer KEY.";
         FORBIDDEN = "forbidden", 403, "The credential may not do this",
             "The credential is good, but the role of its person or the scope of its application does not allow this action.";
+        FOREIGN_ORIGIN = "foreign_origin", 403, "The request comes from another site",
+            "A request that changes something by the cookie of a signed-in browser must come from a page of this server: its Origin header names another one, or is missing. Programs send Authorization: Bearer KEY.";
+        NO_ORGANISATION_CHOSEN = "no_organisation_chosen", 403, "No organisation is chosen",
+            "An administrator of the installation works in one organisation at a time: choose it in the console first.";
         NOT_FOUND = "not_found", 404, "There is nothing here",
             "No such route, or no such thing in the organisation of the credential.";
         METHOD_NOT_ALLOWED = "method_not_allowed", 405, "The route does not know this method",

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod administrator;
 pub mod app;
 pub mod backup;
 pub mod bus;
@@ -33,6 +34,7 @@ pub mod retention;
 pub mod role;
 pub mod secret;
 pub mod session;
+pub mod sign_in;
 pub mod telemetry;
 pub mod time;
 pub mod webhook;

@@ -15,6 +15,10 @@ use crate::problem::Problem;
 const MAX_KEYS: usize = 65_536;
 /// Wrong credentials from one address in a row, and how many a minute after that.
 const FAILED_CREDENTIALS: Rate = Rate { burst: 100, per_minute: 60 };
+/// Passwords tried, and links asked for, for one mail address from one network: then one a minute.
+const SIGN_INS: Rate = Rate { burst: 10, per_minute: 1 };
+/// The same from everywhere: a crowd that guesses is slowed down, its victim still has links.
+const SIGN_INS_FROM_EVERYWHERE: Rate = Rate { burst: 100, per_minute: 10 };
 /// Seconds to wait when a concurrency limit is full: calls end when they end.
 const CONCURRENCY_RETRY_S: u64 = 5;
 const US_PER_MINUTE: i64 = 60_000_000;
@@ -113,6 +117,11 @@ impl<K: Hash + Eq> Buckets<K> {
             Err(wait_us) => Err(RetryAfter { seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1) }),
         }
     }
+
+    /// Gives `key` its whole allowance back.
+    pub fn forget(&self, key: &K) {
+        self.whole_at_us.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
 }
 
 /// A network as far as limits go: a whole IPv6 /64 is one customer's, so it counts as one address.
@@ -158,6 +167,8 @@ struct Inner {
     requests_by_address: Buckets<IpAddr>,
     requests_by_credential: Buckets<String>,
     failed_credentials: Buckets<IpAddr>,
+    sign_ins: Buckets<(IpAddr, String)>,
+    sign_ins_from_everywhere: Buckets<String>,
     registrations: Buckets<IpAddr>,
     calls: Buckets<String>,
     concurrent_calls: u32,
@@ -171,6 +182,8 @@ impl Limits {
             requests_by_address: Buckets::new(Rate::per_minute(config.requests_per_minute_per_ip)),
             requests_by_credential: Buckets::new(Rate::per_minute(config.requests_per_minute_per_token)),
             failed_credentials: Buckets::new(FAILED_CREDENTIALS),
+            sign_ins: Buckets::new(SIGN_INS),
+            sign_ins_from_everywhere: Buckets::new(SIGN_INS_FROM_EVERYWHERE),
             registrations: Buckets::new(Rate::per_minute(config.registrations_per_minute_per_ip)),
             calls: Buckets::new(Rate::per_second(config.calls_per_second)),
             concurrent_calls: config.concurrent_calls,
@@ -200,6 +213,20 @@ impl Limits {
     /// How long to wait.
     pub fn failed_credential(&self, address: IpAddr, now_ms: i64) -> Result<(), RetryAfter> {
         self.0.failed_credentials.take(network(address), now_ms)
+    }
+
+    /// One try to sign in as `email` from `address`. Loopback is no exception.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn sign_in(&self, address: IpAddr, email: &str, now_ms: i64) -> Result<(), RetryAfter> {
+        self.0.sign_ins.take((network(address), email.to_owned()), now_ms)?;
+        self.0.sign_ins_from_everywhere.take(email.to_owned(), now_ms)
+    }
+
+    /// The last try was a success: from this network the count begins anew.
+    pub fn signed_in(&self, address: IpAddr, email: &str) {
+        self.0.sign_ins.forget(&(network(address), email.to_owned()));
     }
 
     /// One REGISTER from `address`.

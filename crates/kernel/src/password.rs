@@ -16,14 +16,23 @@ const SALT_BYTES: usize = 16;
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// Whether a password may be set.
+///
+/// # Errors
+/// One that is too short or too long.
+pub fn check(password: &Secret) -> Result<(), RecordError> {
+    if LENGTH.contains(&password.expose().chars().count()) {
+        return Ok(());
+    }
+    Err(RecordError::invalid("password", format!("{} to {} characters", LENGTH.start(), LENGTH.end())))
+}
+
 /// The hash to store, in PHC form.
 ///
 /// # Errors
 /// A password that is too short or too long.
 pub async fn hash(ids: &Ids, password: &Secret) -> Result<String, RecordError> {
-    if !LENGTH.contains(&password.expose().chars().count()) {
-        return Err(RecordError::invalid("password", format!("{} to {} characters", LENGTH.start(), LENGTH.end())));
-    }
+    check(password)?;
     let salt = ids.bytes::<SALT_BYTES>();
     let password = password.clone();
     blocking(move || {

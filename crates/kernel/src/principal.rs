@@ -29,6 +29,13 @@ pub enum Principal {
         /// Empty = everything of the organisation.
         scopes: Arc<[Scope]>,
     },
+    /// An administrator of the installation, by session; may do everything in the organisation that it looks at.
+    Administrator {
+        /// The organisation; `""` = none chosen yet.
+        org: Arc<str>,
+        /// The administrator.
+        administrator: Arc<str>,
+    },
     /// An application's page in a browser, by its publishable key; may do nothing that this table of actions knows.
     Publishable {
         /// The organisation.
@@ -42,7 +49,10 @@ impl Principal {
     /// The organisation that the credential names.
     pub fn org(&self) -> &Arc<str> {
         match self {
-            Self::Person { org, .. } | Self::App { org, .. } | Self::Publishable { org, .. } => org,
+            Self::Person { org, .. }
+            | Self::App { org, .. }
+            | Self::Administrator { org, .. }
+            | Self::Publishable { org, .. } => org,
         }
     }
 
@@ -54,10 +64,11 @@ impl Principal {
         }
     }
 
-    /// The id for the audit: of the person or the application.
+    /// The id for the audit: of the person, the application or the administrator.
     pub fn actor(&self) -> &str {
         match self {
             Self::Person { person, .. } => person,
+            Self::Administrator { administrator, .. } => administrator,
             Self::App { app, .. } | Self::Publishable { app, .. } => app,
         }
     }
@@ -67,6 +78,7 @@ impl Principal {
         match self {
             Self::Person { role, .. } => allowed(*role, action),
             Self::App { scopes, .. } => Scope::covers(scopes, action),
+            Self::Administrator { org, .. } => !org.is_empty(),
             Self::Publishable { .. } => false,
         }
     }
@@ -76,6 +88,10 @@ impl Principal {
     /// # Errors
     /// 403 otherwise.
     pub fn authorize(&self, action: Action) -> Result<&Arc<str>, Problem> {
-        if self.may(action) { Ok(self.org()) } else { Err(Problem::new(codes::FORBIDDEN)) }
+        match self {
+            _ if self.may(action) => Ok(self.org()),
+            Self::Administrator { .. } => Err(Problem::new(codes::NO_ORGANISATION_CHOSEN)),
+            _ => Err(Problem::new(codes::FORBIDDEN)),
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::secret::SecretError;
 /// Longest name of a thing, in characters.
 const MAX_NAME: usize = 200;
 /// Longest mail address (RFC 5321, 4.5.3.1.3).
-const MAX_EMAIL: usize = 254;
+pub(crate) const MAX_EMAIL: usize = 254;
 
 /// Why a record could not be made, found or changed.
 #[derive(Debug, thiserror::Error)]

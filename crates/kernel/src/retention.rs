@@ -39,6 +39,8 @@ crate::statements! {
     FORGET_KEYS = "delete from signing_secret where org = $1 and owner = $2";
     FORGET_ANSWERS = "delete from idempotency where expires_at < $1";
     FORGET_SESSIONS = "delete from person_session where expires_at < $1";
+    FORGET_ADMINISTRATOR_SESSIONS = "delete from administrator_session where expires_at < $1";
+    FORGET_LINKS = "delete from sign_in_link where expires_at < $1";
 }
 
 /// Deletes what one kind of `retention_days` names, rows and files. The desk that owns them gives it; several desks may
@@ -126,7 +128,8 @@ impl Retention {
             }
         }
         self.forget_deliveries(now_ms - DELIVERY_DAYS * DAY_MS).await?;
-        let expired = [FORGET_ANSWERS, FORGET_SESSIONS].map(|sql| Write::new(sql, args![now_ms]));
+        let expired = [FORGET_ANSWERS, FORGET_SESSIONS, FORGET_ADMINISTRATOR_SESSIONS, FORGET_LINKS]
+            .map(|sql| Write::new(sql, args![now_ms]));
         self.kernel.db.writer().commit(expired.into()).await.map(drop)
     }
 

@@ -128,6 +128,12 @@ fn reaches(role: Role, lowest: Role, kind: Kind) -> bool {
     }
 }
 
+/// Whether a person of one role may give another the other role, or change somebody who has it: nobody reaches above
+/// oneself.
+pub fn may_manage(own: Role, other: Role) -> bool {
+    allowed(own, Action::ManagePeople) && own <= other
+}
+
 /// Every action there is, for tests that walk roles x routes.
 pub fn actions() -> impl Iterator<Item = Action> {
     TABLE.iter().map(|(action, ..)| *action)
@@ -256,6 +262,15 @@ mod tests {
     fn each_action_stands_once() {
         let mut seen = std::collections::BTreeSet::new();
         assert!(actions().all(|action| seen.insert(action)));
+    }
+
+    #[test]
+    fn an_admin_does_not_touch_an_owner() {
+        assert!(may_manage(Role::Owner, Role::Owner) && may_manage(Role::Admin, Role::Auditor));
+        assert!(!may_manage(Role::Admin, Role::Owner));
+        for role in [Role::Supervisor, Role::Agent, Role::Member, Role::Auditor] {
+            assert!(ROLES.iter().all(|other| !may_manage(role, *other)), "{role}");
+        }
     }
 
     #[test]

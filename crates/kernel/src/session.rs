@@ -1,15 +1,19 @@
-//! Sessions: browsers that a person signed in.
+//! Sessions: browsers that a person or an administrator signed in.
 //!
 //! Invariant: a session is a row with an end; the cookie holds a secret of which only the hash is stored.
 
 use crate::args;
 use crate::credential::{Credential, MAX_TOKEN};
+use crate::db::{Row, Write};
 use crate::kernel::Kernel;
 use crate::record::RecordError;
 use crate::secret::{Secret, token_hash};
+use crate::sign_in::Identity;
 
 /// Beginning of the cookie's value.
 const SESSION_TOKEN: &str = "st_";
+/// The same, of an administrator.
+const ADMINISTRATOR_TOKEN: &str = "sa_";
 /// A session ends this long after the sign-in.
 const SESSION_LIFE_MS: i64 = 14 * 86_400_000;
 /// Sessions of one person in a list.
@@ -20,6 +24,16 @@ crate::statements! {
         p.org as org, p.id as owner, p.role as role, '[]' as scopes \
         from person_session s join person p on p.id = s.person \
         where s.token_hash = $1 and s.expires_at > $2 and p.disabled_at is null";
+    ADMINISTRATOR_BY_SESSION = "select id, token_hash, last_used_at, org, administrator as owner, \
+        'administrator' as role, '[]' as scopes from administrator_session \
+        where token_hash = $1 and expires_at > $2";
+    ADMINISTRATOR_SESSION_USED = "update administrator_session set last_used_at = $2 where id = $1";
+    INSERT_ADMINISTRATOR_SESSION = "insert into administrator_session (id, administrator, token_hash, address, \
+        user_agent, created_at, last_used_at, expires_at) values ($1, $2, $3, $4, $5, $6, $6, $7)";
+    REVOKE_ADMINISTRATOR_SESSION = "delete from administrator_session where administrator = $1 and id = $2";
+    ADMINISTRATOR_SESSIONS = "select id, address, user_agent, created_at, last_used_at, expires_at \
+        from administrator_session where administrator = $1 and expires_at > $2 order by created_at desc limit $3";
+    REVOKE_OWN_SESSION = "delete from person_session where org = $1 and person = $2 and id = $3";
     SESSION_USED = "update person_session set last_used_at = $2 where id = $1";
     INSERT_SESSION = "insert into person_session (id, org, person, token_hash, address, user_agent, created_at, \
         last_used_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $7, $8)";
@@ -51,16 +65,19 @@ impl Kernel {
     /// # Errors
     /// When the store fails.
     pub async fn authenticate_session(&self, token: &str) -> Result<Option<Credential>, RecordError> {
-        if !token.starts_with(SESSION_TOKEN) || token.len() > MAX_TOKEN {
-            return Ok(None);
-        }
+        let (find, used) = match token.get(..SESSION_TOKEN.len()) {
+            _ if token.len() > MAX_TOKEN => return Ok(None),
+            Some(SESSION_TOKEN) => (PERSON_BY_SESSION, SESSION_USED),
+            Some(ADMINISTRATOR_TOKEN) => (ADMINISTRATOR_BY_SESSION, ADMINISTRATOR_SESSION_USED),
+            _ => return Ok(None),
+        };
         let hash = token_hash(token);
         let now_ms = self.clock.now_ms();
         if let Some(known) = self.known.get(&hash, now_ms) {
             return Ok(Some(known));
         }
-        match self.db.one(PERSON_BY_SESSION, args![&hash, now_ms]).await? {
-            Some(row) => self.accept(&row, hash, SESSION_USED).await,
+        match self.db.one(find, args![&hash, now_ms]).await? {
+            Some(row) => self.accept(&row, hash, used).await,
             None => Ok(None),
         }
     }
@@ -81,10 +98,48 @@ impl Kernel {
         let token = format!("{SESSION_TOKEN}{}", self.ids.token());
         let id = self.ids.new("ses", now_ms);
         let expires_at = now_ms + SESSION_LIFE_MS;
-        let shown: String = user_agent.chars().filter(|c| !c.is_control()).take(200).collect();
-        let args = args![id, org, person, token_hash(&token), address, shown, now_ms, expires_at];
+        let args = args![id, org, person, token_hash(&token), address, shown(user_agent), now_ms, expires_at];
         self.db.run(INSERT_SESSION, args).await?;
         Ok(token.into())
+    }
+
+    /// A new session of an administrator: the cookie's value, and the write that makes it good.
+    pub(crate) fn draft_administrator_session(&self, id: &str, address: &str, user_agent: &str) -> (Secret, Write) {
+        let now_ms = self.clock.now_ms();
+        let token = format!("{ADMINISTRATOR_TOKEN}{}", self.ids.token());
+        let session = self.ids.new("ses", now_ms);
+        let expires_at = now_ms + SESSION_LIFE_MS;
+        let args = args![session, id, token_hash(&token), address, shown(user_agent), now_ms, expires_at];
+        (token.into(), Write::new(INSERT_ADMINISTRATOR_SESSION, args))
+    }
+
+    /// The live sessions of who is signed in, the latest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sessions_of(&self, whose: &Identity) -> Result<Vec<Session>, RecordError> {
+        match whose {
+            Identity::Person { org, person } => self.sessions(org, person).await,
+            Identity::Administrator(id) => {
+                let rows = self.db.all(ADMINISTRATOR_SESSIONS, args![id, self.clock.now_ms(), MAX_LIST]).await?;
+                rows.iter().map(read).collect()
+            }
+        }
+    }
+
+    /// Signs one of its own browsers out, at once on this node.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] when the session is not its own.
+    pub async fn end_own_session(&self, whose: &Identity, id: &str) -> Result<(), RecordError> {
+        match whose {
+            Identity::Person { org, person } => {
+                self.revoke(REVOKE_OWN_SESSION, args![org, person, id], "session", id).await
+            }
+            Identity::Administrator(administrator) => {
+                self.revoke(REVOKE_ADMINISTRATOR_SESSION, args![administrator, id], "session", id).await
+            }
+        }
     }
 
     /// The live sessions of a person, the latest first.
@@ -93,18 +148,7 @@ impl Kernel {
     /// When the store fails.
     pub async fn sessions(&self, org: &str, person: &str) -> Result<Vec<Session>, RecordError> {
         let rows = self.db.all(SESSIONS, args![org, person, self.clock.now_ms(), MAX_LIST]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Session {
-                    id: row.text("id")?,
-                    address: row.text("address")?,
-                    user_agent: row.text("user_agent")?,
-                    created_at: row.int("created_at")?,
-                    last_used_at: row.int("last_used_at")?,
-                    expires_at: row.int("expires_at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(read).collect()
     }
 
     /// Signs a browser out, at once on this node.
@@ -114,6 +158,22 @@ impl Kernel {
     pub async fn revoke_session(&self, org: &str, id: &str) -> Result<(), RecordError> {
         self.revoke(REVOKE_SESSION, args![org, id], "session", id).await
     }
+}
+
+/// What a browser says it is, fit to be shown.
+fn shown(user_agent: &str) -> String {
+    user_agent.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+fn read(row: &Row) -> Result<Session, RecordError> {
+    Ok(Session {
+        id: row.text("id")?,
+        address: row.text("address")?,
+        user_agent: row.text("user_agent")?,
+        created_at: row.int("created_at")?,
+        last_used_at: row.int("last_used_at")?,
+        expires_at: row.int("expires_at")?,
+    })
 }
 
 #[cfg(test)]

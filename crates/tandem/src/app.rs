@@ -20,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use voice::speech::Speech;
 use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 
+use crate::console::{self, Site};
 use crate::flows::{self, Flows};
 use crate::openapi;
 use crate::platform::{self, Health, Sign, Vitals};
@@ -35,7 +36,10 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const TLS_PORT_ABOVE: u16 = 1;
 
 /// What desks with documented routes tell the layers in front of them.
-const HOOKS: Hooks = Hooks { envelope: flows::api::envelope, body_token: flows::api::body_token };
+const HOOKS: Hooks = Hooks {
+    envelope: |path, problem| console::envelope(path, problem).or_else(|| flows::api::envelope(path, problem)),
+    body_token: flows::api::body_token,
+};
 
 /// Folder in the data directory for files that live a moment.
 const SCRATCH: &str = "scratch";
@@ -48,6 +52,7 @@ pub struct State {
     vitals: Vitals,
     calls: Calls,
     flows: Flows,
+    site: Site,
 }
 
 /// A running server.
@@ -61,6 +66,7 @@ pub struct App {
     health: Health,
     http: SocketAddr,
     https: Option<SocketAddr>,
+    site: Site,
     certificate: Option<Certificate>,
     /// Of the data directory, and of the store.
     locks: (ServerLock, ServerLock),
@@ -132,15 +138,24 @@ impl App {
 
         let health = Health::default();
         let vitals = Vitals::of(&kernel, &calls, &voice);
-        let state = State { kernel: kernel.clone(), health: health.clone(), vitals, calls: calls.clone(), flows };
-        let router = openapi::serve(routes().with_state(state));
-        let router = kernel::http::layers(router, &kernel, HOOKS);
         let (http, https, certificate) =
             (listeners.http_address()?, listeners.https_address(), listeners.certificate());
+        let site = Site::of(&kernel.config, http, https);
+        let state = State {
+            kernel: kernel.clone(),
+            health: health.clone(),
+            vitals,
+            calls: calls.clone(),
+            flows,
+            site: site.clone(),
+        };
+        let pages = console::router(&state);
+        let router = openapi::serve(routes().with_state(state)).merge(pages);
+        let router = kernel::http::layers(router, &kernel, HOOKS);
         listeners.serve(&kernel, &router);
         health.set(Sign::Sip, !voice.local_sip().is_empty());
         health.set(Sign::Http, true);
-        Ok(Self { kernel, voice, calls, health, http, https, certificate, locks })
+        Ok(Self { kernel, voice, calls, health, http, https, site, certificate, locks })
     }
 
     /// Where HTTP listens.
@@ -151,6 +166,11 @@ impl App {
     /// Where HTTPS listens, with a certificate.
     pub fn https(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// The server's address for browsers.
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Where SIP listens, by UDP and TCP.

@@ -5,6 +5,7 @@
 pub mod app;
 pub mod calls;
 pub mod cli;
+pub mod console;
 pub mod flows;
 pub mod openapi;
 pub mod platform;

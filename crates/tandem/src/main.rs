@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kernel::{Clock, Config, Ids, Kernel, telemetry};
 use tandem::app::App;
-use tandem::cli::{Answer, Cli, CliError, Demo, Order};
+use tandem::cli::{Answer, Cli, CliError, Demo, Order, first_link};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -46,6 +46,9 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let kernel = boot(config).await?;
     let app = App::start(kernel).await.map_err(CliError::because)?;
     tracing::info!(http = %app.http(), sip = ?app.sip(), "tandem is ready");
+    if let Some(link) = first_link(&app).await? {
+        eprintln!("{link}");
+    }
     run_until_stopped(app).await
 }
 
@@ -55,7 +58,10 @@ async fn demo(mut config: Config) -> Result<(), CliError> {
     let kernel = boot(config).await?;
     let demo = Demo::prepare(&kernel, endpoint).await?;
     let app = App::start(kernel).await.map_err(CliError::because)?;
-    eprintln!("{}", demo.tour(&app));
+    eprintln!("{}", demo.tour(&app).await?);
+    if let Some(link) = first_link(&app).await? {
+        eprintln!("{link}");
+    }
     run_until_stopped(app).await
 }
 

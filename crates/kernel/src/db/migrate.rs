@@ -25,8 +25,12 @@ macro_rules! migration {
 }
 
 /// All migrations. A test compares this list with the folder.
-pub const MIGRATIONS: &[Migration] =
-    &[migration!(1, "0001_kernel.sql"), migration!(2, "0002_calls.sql"), migration!(3, "0003_flows.sql")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_kernel.sql"),
+    migration!(2, "0002_calls.sql"),
+    migration!(3, "0003_flows.sql"),
+    migration!(4, "0004_sign_in.sql"),
+];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \
     (version bigint not null primary key, sha256 text not null)";

@@ -2,14 +2,14 @@
 //! Host name.
 //!
 //! Invariant: a wrong credential is 401 whatever the Host; the organisation comes from the credential, never from the
-//! URL. Wrong ones that repeat from one address are 429; a good one is never refused for its neighbour's mistakes.
+//! URL. A cookie changes nothing, and opens no socket, for a page of another site. Wrong ones that repeat from one address are 429; a good one is never refused for its neighbour's mistakes.
 
 use std::net::IpAddr;
 
 use axum::extract::{FromRef, FromRequestParts};
-use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, COOKIE, HOST};
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, UPGRADE};
 use axum::http::request::Parts;
+use axum::http::HeaderMap;
 
 use super::Client;
 use crate::credential::Credential;
@@ -20,7 +20,7 @@ use crate::principal::Principal;
 use crate::problem::Problem;
 
 /// Name of the cookie of a signed-in browser.
-const SESSION_COOKIE: &str = "tandem_session";
+pub const SESSION_COOKIE: &str = "tandem_session";
 
 impl Kernel {
     /// Recognises a token that came from `address`; the one door for headers, bodies and first frames alike.
@@ -76,6 +76,18 @@ impl<'a> Cookies<'a> {
     }
 }
 
+/// Whether a request comes from a page of this server, as the browser says: its Origin is the Host that was asked, or
+/// its Sec-Fetch-Site is `same-origin` (a proxy may change the Host). No script of a page can set either. A request
+/// without both is no page's.
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let origin = text(ORIGIN.as_str()).and_then(|origin| origin.split_once("://"));
+    origin.zip(text(HOST.as_str())).is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host))
+}
+
 impl<S> FromRequestParts<S> for Credential
 where
     S: Send + Sync,
@@ -92,6 +104,9 @@ where
         let credential = if let Some(token) = bearer_token(&parts.headers) {
             kernel.admit(token, client.ip).await?
         } else if let Some(cookie) = Cookies(&parts.headers).get(SESSION_COOKIE) {
+            if (!parts.method.is_safe() || parts.headers.contains_key(UPGRADE)) && !is_same_origin(&parts.headers) {
+                return Err(Problem::new(codes::FOREIGN_ORIGIN));
+            }
             let found = kernel.authenticate_session(cookie).await.map_err(Problem::from)?;
             found.ok_or_else(|| kernel.wrong_credential(client.ip))?
         } else {

@@ -5,7 +5,7 @@
 //! every start.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use axum::http::{StatusCode, Uri};
 use calls::{Bound, NewTeam, NewUser};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use kernel::org::NewOrg;
+use kernel::sign_in::Identity;
 use kernel::{Config, Kernel, Org};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 
 use super::CliError;
 use crate::app::App;
+use crate::console::{outward_address, reachable};
 
 const FILE_NAME: &str = "demo.json";
 const SLUG: &str = "dev";
@@ -105,7 +107,22 @@ impl Demo {
     }
 
     /// What to do now, for a newcomer.
-    pub fn tour(&self, app: &App) -> String {
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn tour(&self, app: &App) -> Result<String, CliError> {
+        let owner = app.kernel.people(&self.kept.org, "", 1).await?.into_iter().next();
+        let console = match owner {
+            Some(owner) => {
+                let whose = Identity::Person { org: owner.org, person: owner.id };
+                app.site().sign_in(&app.kernel.create_link(&whose).await?)
+            }
+            None => app.site().url("/console"),
+        };
+        Ok(self.words(app, &console))
+    }
+
+    fn words(&self, app: &App, console: &str) -> String {
         let http = app.http();
         let sip = app.sip().first().copied().unwrap_or(http);
         let server = reachable(sip);
@@ -122,6 +139,9 @@ impl Demo {
         format!(
             "\n\
              Tandem is running. HTTP http://{http}   SIP {server}   API pages http://{http}/docs\n\
+             \n\
+             The console, as the owner of the sample organisation (this link signs in once, within 15 minutes):\n\
+             \n     {console}\n\
              \n\
              1. Register a softphone, any SIP softphone, by UDP or TCP:\n\
              \n     server {server}{elsewhere}\n{phones}\n\
@@ -233,21 +253,6 @@ fn serve(kernel: &Kernel, endpoint: Endpoint) {
             tracing::warn!(%error, "the demo's endpoint ended");
         }
     });
-}
-
-/// An address that a program on this machine can reach.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-        _ => address,
-    }
-}
-
-/// This machine's address in its network: that of the route outwards. Nothing is sent.
-fn outward_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
 }
 
 #[cfg(test)]

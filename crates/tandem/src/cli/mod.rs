@@ -3,6 +3,7 @@
 //! A verb changes the store and returns an [`Answer`]; only `main` prints. With `--json` stdout is
 //! exactly one line; everything else goes to stderr.
 
+mod admin;
 mod demo;
 mod doctor;
 mod flow;
@@ -18,6 +19,7 @@ use kernel::kernel::OpenError;
 use kernel::{Clock, Config, Ids, Kernel, RecordError, Secret};
 use serde_json::Value;
 
+pub use admin::first_link;
 pub use demo::{Demo, Endpoint};
 pub use settings::{Place, ServeFlags};
 
@@ -78,6 +80,9 @@ pub enum Verb {
     /// Webhooks
     #[command(subcommand)]
     Webhook(webhook::WebhookVerb),
+    /// Administrators of the installation
+    #[command(subcommand)]
+    Admin(admin::AdminVerb),
     /// Write a copy of the store and its files, also while the server runs
     Backup(upkeep::Backup),
     /// Bring a backup back; the server must be stopped
@@ -186,6 +191,7 @@ impl Verb {
             Self::Number(verb) => verb.run(&kernel).await,
             Self::Flow(verb) => verb.run(&kernel).await,
             Self::Webhook(verb) => verb.run(&kernel).await,
+            Self::Admin(verb) => verb.run(&kernel).await,
             Self::Backup(verb) => verb.run(&kernel).await,
             Self::Serve(_) | Self::Demo(_) | Self::Doctor(_) | Self::Restore(_) | Self::MigrateStore(_) => {
                 Err(CliError::because("this verb needs no store"))

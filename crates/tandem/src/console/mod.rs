@@ -1,0 +1,70 @@
+//! The console: the pages by which people run their organisation, and administrators the installation.
+//!
+//! Invariant: a page shows and does what its visitor's role allows, in the one organisation that the visitor works in;
+//! it decides nothing itself, but calls what the routes of `/v1` call.
+//!
+//! # To add a page
+//! 1. A file here, named by its noun, with `pub(super) fn doors(doors: Doors) -> Doors`: each route with what it
+//!    [`Needs`]. A handler takes a [`Visitor`], and what it works with from [`State`](crate::app::State):
+//!    ```text
+//!    doors.get("/console/teams", May(Action::ReadNumbers), list)
+//!         .post("/console/teams", May(Action::ManageNumbers), create)
+//!    ```
+//!    Call it in [`doors`] below, and name its routes in tests/it/coverage/console.rs.
+//! 2. A template in web/templates/console that extends `layout.html` and has a member `page`, from
+//!    [`Visitor::page`]. A plain list needs none: [`list::ListPage`] shows a [`table::Table`], its empty state and a
+//!    button. A form is a [`form::Form`]: its fields are told in Rust, an error stands beside its field by
+//!    [`form::Form::refused`], and what was typed stays by [`form::Form::filled`].
+//! 3. A line in the table of [`nav`].
+//!
+//! After a change answer [`page::done`], which goes on to another page with a word of confirmation. What is shown once
+//! (a key, a password) is answered at once. Links, icons and assets: [`nav`], [`icon`], [`assets`]. Nothing may be
+//! loaded from elsewhere and nothing may stand inline (scripts, `style`): the pages' Content-Security-Policy forbids it.
+
+mod account;
+pub mod assets;
+mod door;
+mod form;
+mod home;
+mod icon;
+mod list;
+mod nav;
+mod organisations;
+mod page;
+mod people;
+mod refusal;
+mod session;
+mod shown_once;
+mod sign_in;
+mod site;
+mod table;
+mod visitor;
+
+use axum::Router;
+
+pub use door::{Door, Needs};
+pub use refusal::envelope;
+pub use site::{Site, outward_address, reachable};
+
+use crate::app::State;
+use door::Doors;
+
+/// Every route of the console with what it needs, for the router and for the walk of all roles over all routes.
+fn doors() -> Doors {
+    let doors = Doors::default();
+    let doors = sign_in::doors(doors);
+    let doors = account::doors(doors);
+    let doors = organisations::doors(doors);
+    let doors = home::doors(doors);
+    people::doors(doors)
+}
+
+/// The console's routes: method, path and need.
+pub fn plan() -> Vec<Door> {
+    doors().plan()
+}
+
+/// The pages and their assets.
+pub fn router(state: &State) -> Router {
+    doors().router(state).merge(assets::router())
+}

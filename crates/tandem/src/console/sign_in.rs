@@ -1,0 +1,350 @@
+//! In and out: mail address and password, links that work once, and a link by mail for who has forgotten.
+//!
+//! Invariant: looking at a link does not use it up (mail scanners look); only its button does. Whoever cannot sign in
+//! is told nothing of who could.
+
+use askama::Template;
+use axum::extract::State as Given;
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
+use axum::response::Response;
+use kernel::http::{Client, Path, Query};
+use kernel::notice::Channel;
+use kernel::sign_in::{Identity, SignInError};
+use kernel::{Kernel, Problem, Secret};
+use serde::Deserialize;
+
+use super::door::Doors;
+use super::door::Needs::{Nothing, SignIn};
+use super::form::{Field, Form, Posted};
+use super::page::{Page, go, show, show_refused};
+use super::session::{self, Theme};
+use super::site::Site;
+use super::visitor::Visitor;
+
+const HOME: &str = "/console";
+
+pub(super) fn doors(doors: Doors) -> Doors {
+    doors
+        .get("/console/sign-in", Nothing, ask)
+        .post("/console/sign-in", Nothing, by_password)
+        .get("/console/sign-in/link", Nothing, ask_for_link)
+        .post("/console/sign-in/link", Nothing, mail_link)
+        .get("/console/link/{link}", Nothing, show_link)
+        .post("/console/link/{link}", Nothing, by_link)
+        .post("/console/sign-out", SignIn, sign_out)
+        .post("/console/theme", Nothing, theme)
+}
+
+/// A page before the sign-in: a sentence, a form, other ways.
+#[derive(Template)]
+#[template(path = "console/sign_in.html")]
+struct SignInPage {
+    page: Page,
+    about: String,
+    form: Option<Form>,
+    /// Label and path of other ways.
+    others: Vec<(&'static str, &'static str)>,
+}
+
+/// Several organisations of one mail address and password: a link for each.
+#[derive(Template)]
+#[template(path = "console/choose.html")]
+struct ChoosePage {
+    page: Page,
+    /// Name of the organisation, and the path that signs in there.
+    choices: Vec<(String, String)>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Next {
+    next: Option<String>,
+}
+
+/// A path of ours to go on to; anything else is the overview.
+fn next_path(next: &str) -> &str {
+    let is_ours = next == HOME || next.starts_with("/console/") || next == "/phone";
+    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') && !next.contains("//");
+    if is_ours && is_plain { next } else { HOME }
+}
+
+fn password_form(next: &str) -> Form {
+    Form::new("/console/sign-in", "Sign in")
+        .with(Field::typed("email", "Mail address", "email").autocomplete("username"))
+        .with(Field::typed("password", "Password", "password").autocomplete("current-password"))
+        .with(Field::hidden("next", next))
+}
+
+fn sign_in_page(headers: &HeaderMap, form: Form) -> SignInPage {
+    SignInPage {
+        page: Page::open("Sign in", Theme::of(headers)),
+        about: String::new(),
+        form: Some(form),
+        others: vec![("Mail me a link instead", "/console/sign-in/link")],
+    }
+}
+
+async fn ask(headers: HeaderMap, Query(query): Query<Next>) -> Result<Response, Problem> {
+    show(&sign_in_page(&headers, password_form(next_path(query.next.as_deref().unwrap_or(HOME)))))
+}
+
+async fn by_password(
+    Given(kernel): Given<Kernel>,
+    client: Client,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let next = next_path(posted.get("next"));
+    let org = org_of_host(&kernel, &headers).await?;
+    let password = Secret::new(posted.raw("password"));
+    let found = kernel.sign_in_by_password(&org, posted.get("email"), &password, client.ip).await;
+    let again = |message: String| {
+        let form = password_form(next).filled(&posted).wrong("password", message);
+        show_refused(&sign_in_page(&headers, form))
+    };
+    match found {
+        Err(SignInError::Wait(wait)) => again(format!("Too many tries. Wait {} s, or ask for a link.", wait.seconds)),
+        Err(SignInError::Record(error)) => Err(error.into()),
+        Ok(found) => match found.as_slice() {
+            [] => again("The mail address or the password is wrong.".to_owned()),
+            [one] => enter(&kernel, client, &headers, one, next).await,
+            several => choose(&kernel, &headers, several).await,
+        },
+    }
+}
+
+/// The organisation whose pages stand under the Host that was asked; `""` = any.
+async fn org_of_host(kernel: &Kernel, headers: &HeaderMap) -> Result<String, Problem> {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    Ok(kernel.org_by_host(name).await?.map(|org| org.id).unwrap_or_default())
+}
+
+/// One of several organisations. Each choice is a link that works once: nothing else has to be remembered.
+async fn choose(kernel: &Kernel, headers: &HeaderMap, several: &[Identity]) -> Result<Response, Problem> {
+    let mut choices = Vec::new();
+    for whose in several {
+        let view = kernel.identity(whose).await?;
+        let link = kernel.create_link(whose).await?;
+        let label = view.org_name.unwrap_or_else(|| "All organisations".to_owned());
+        choices.push((label, format!("/console/link/{}", link.expose())));
+    }
+    show(&ChoosePage { page: Page::open("Choose an organisation", Theme::of(headers)), choices })
+}
+
+async fn enter(
+    kernel: &Kernel,
+    client: Client,
+    headers: &HeaderMap,
+    whose: &Identity,
+    next: &str,
+) -> Result<Response, Problem> {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let token = kernel.sign_in(whose, client.ip, agent).await?;
+    let mut response = go(next);
+    session::give(&mut response, client, &token);
+    Ok(response)
+}
+
+fn link_form() -> Form {
+    Form::new("/console/sign-in/link", "Mail me a link")
+        .with(Field::typed("email", "Mail address", "email").autocomplete("username"))
+}
+
+async fn ask_for_link(headers: HeaderMap) -> Result<Response, Problem> {
+    show(&SignInPage {
+        page: Page::open("A link by mail", Theme::of(&headers)),
+        about: "The link signs you in once, within 15 minutes. You can set a new password then.".to_owned(),
+        form: Some(link_form()),
+        others: vec![("Sign in with a password", "/console/sign-in")],
+    })
+}
+
+/// Writes a mail to everybody of this address. The answer is the same whether there is anybody.
+async fn mail_link(
+    Given(kernel): Given<Kernel>,
+    Given(site): Given<Site>,
+    client: Client,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let org = org_of_host(&kernel, &headers).await?;
+    let email = posted.get("email");
+    let found = match kernel.who_may_sign_in(&org, email, client.ip).await {
+        Ok(found) => found,
+        Err(SignInError::Wait(wait)) => return Err(wait.into()),
+        Err(SignInError::Record(error)) => return Err(error.into()),
+    };
+    for whose in &found {
+        // An administrator of the installation has the command line; its links are in no organisation's outbox.
+        let Identity::Person { org, .. } = whose else { continue };
+        let (link, write) = kernel.draft_link(whose);
+        let body = format!(
+            "Somebody, you we hope, asked for a link to sign in to Tandem. It works once, within 15 minutes:\n\n{}\n",
+            site.sign_in(&link)
+        );
+        let mail = kernel.notice_write(org, Channel::Mail, email, "Your link to sign in", &body);
+        kernel.db.writer().commit(vec![write, mail]).await.map_err(Problem::internal)?;
+    }
+    show(&SignInPage {
+        page: Page::open("Look into your mail", Theme::of(&headers)),
+        about: "If somebody of this server has that address, a link is on its way there. Without a mail provider it \
+                waits in the outbox, where an administrator of your organisation finds it."
+            .to_owned(),
+        form: None,
+        others: vec![("Sign in with a password", "/console/sign-in")],
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct LinkPath {
+    link: String,
+}
+
+/// What a link's page asks: nothing that must be answered.
+fn enter_form(link: &str, whose: &Identity, email: Option<&str>) -> Form {
+    let mut form = Form::new(format!("/console/link/{link}"), "Sign in");
+    if matches!(whose, Identity::Administrator(_)) {
+        let field = Field::typed("email", "Your mail address", "email").optional().autocomplete("username");
+        form = form.with(field.value(email.unwrap_or_default()));
+    }
+    form.with(
+        Field::typed("password", "Choose a password", "password")
+            .optional()
+            .autocomplete("new-password")
+            .hint("8 characters or more. Leave it empty to sign in this once and set it later."),
+    )
+}
+
+async fn link_page(
+    kernel: &Kernel,
+    headers: &HeaderMap,
+    path: &LinkPath,
+    fill: impl FnOnce(Form) -> Form,
+) -> Result<SignInPage, Problem> {
+    let Some(whose) = kernel.read_link(&path.link).await? else {
+        return Ok(SignInPage {
+            page: Page::open("This link is used up", Theme::of(headers)),
+            about: "A link signs in once, within 15 minutes. Ask for another one: by mail, from whoever invited you, \
+                    or, on the server, with `tandem admin link`."
+                .to_owned(),
+            form: None,
+            others: vec![("Mail me a link", "/console/sign-in/link"), ("Sign in with a password", "/console/sign-in")],
+        });
+    };
+    let view = kernel.identity(&whose).await?;
+    let place = view.org_name.as_deref().unwrap_or("this installation");
+    Ok(SignInPage {
+        page: Page::open(format!("Welcome, {}", view.name), Theme::of(headers)),
+        about: format!("The link signs you in to {place}, once."),
+        form: Some(fill(enter_form(&path.link, &whose, view.email.as_deref()))),
+        others: Vec::new(),
+    })
+}
+
+async fn show_link(
+    Given(kernel): Given<Kernel>,
+    headers: HeaderMap,
+    Path(path): Path<LinkPath>,
+) -> Result<Response, Problem> {
+    let page = link_page(&kernel, &headers, &path, |form| form).await?;
+    if page.form.is_some() { show(&page) } else { gone(&page) }
+}
+
+fn gone(page: &SignInPage) -> Result<Response, Problem> {
+    let mut response = show(page)?;
+    *response.status_mut() = axum::http::StatusCode::GONE;
+    Ok(response)
+}
+
+async fn by_link(
+    Given(kernel): Given<Kernel>,
+    client: Client,
+    headers: HeaderMap,
+    Path(path): Path<LinkPath>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let Some(whose) = kernel.read_link(&path.link).await? else {
+        // A guess counts as a wrong credential.
+        let problem = kernel.wrong_credential(client.ip);
+        if problem.code == kernel::error::codes::RATE_LIMITED {
+            return Err(problem);
+        }
+        return gone(&link_page(&kernel, &headers, &path, |form| form).await?);
+    };
+    // What is wrong with the fields is said before the link is used up.
+    if let Err(problem) = set_up(&kernel, &whose, &posted).await {
+        let mut refused = Ok(());
+        let page = link_page(&kernel, &headers, &path, |form| {
+            let form = form.filled(&posted);
+            form.clone().refused(problem).unwrap_or_else(|problem| {
+                refused = Err(problem);
+                form
+            })
+        });
+        let page = page.await?;
+        refused?;
+        return show_refused(&page);
+    }
+    match kernel.take_link(&path.link).await? {
+        None => gone(&link_page(&kernel, &headers, &path, |form| form).await?),
+        Some(whose) => {
+            let has_password = !posted.raw("password").is_empty();
+            let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+            let token = kernel.sign_in(&whose, client.ip, agent).await?;
+            if has_password {
+                let credential = kernel.authenticate_session(token.expose()).await?;
+                let this = credential.map(|credential| credential.id.to_string()).unwrap_or_default();
+                kernel.change_password(&whose, &Secret::new(posted.raw("password")), &this).await?;
+            }
+            let mut response = go(HOME);
+            session::give(&mut response, client, &token);
+            Ok(response)
+        }
+    }
+}
+
+/// Checks what a link's page asked for, and keeps an administrator's mail address.
+async fn set_up(kernel: &Kernel, whose: &Identity, posted: &Posted) -> Result<(), Problem> {
+    let password = posted.raw("password");
+    if !password.is_empty() {
+        kernel::password::check(&Secret::new(password))?;
+    }
+    if let (Identity::Administrator(id), Some(email)) = (whose, posted.optional("email")) {
+        kernel.set_administrator_email(id, &email).await?;
+    }
+    Ok(())
+}
+
+async fn sign_out(Given(kernel): Given<Kernel>, visitor: Visitor, client: Client) -> Result<Response, Problem> {
+    // A bearer token has no session to end.
+    if let Err(error) = kernel.end_own_session(&visitor.identity()?, &visitor.credential.id).await {
+        tracing::debug!(%error, "no session to end");
+    }
+    let mut response = go("/console/sign-in");
+    session::take(&mut response, client);
+    Ok(response)
+}
+
+async fn theme(client: Client, headers: HeaderMap, posted: Posted) -> Response {
+    let theme = Theme::parse(posted.get("theme"));
+    let from = headers.get("referer").and_then(|from| from.to_str().ok()).and_then(|from| url::Url::parse(from).ok());
+    let mut response = go(from.as_ref().map_or(HOME, |from| next_path(from.path())));
+    session::keep_theme(&mut response, client, theme);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_sign_in_one_stays_here() {
+        for path in ["/console", "/console/calls/call_1", "/phone"] {
+            assert_eq!(next_path(path), path);
+        }
+        for path in ["https://evil.example", "//evil.example", "/console//evil", "/console/\\evil", "/v1/tap", "", "/x"] {
+            assert_eq!(next_path(path), HOME, "{path}");
+        }
+    }
+}
