@@ -187,10 +187,19 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
     Waiting,
-    Offered { offer: u64, agents: Vec<Arc<str>> },
+    Offered {
+        offer: u64,
+        agents: Vec<Arc<str>>,
+    },
     /// Told to stop ringing: it has waited long enough.
-    Withdrawn { offer: u64, agents: Vec<Arc<str>> },
-    Talking { agent: Arc<str>, since_ms: i64 },
+    Withdrawn {
+        offer: u64,
+        agents: Vec<Arc<str>>,
+    },
+    Talking {
+        agent: Arc<str>,
+        since_ms: i64,
+    },
 }
 
 #[derive(Debug)]
@@ -245,7 +254,8 @@ impl Floor {
 
     /// When [`Input::Tick`] is due next; nothing is while nobody waits.
     pub fn deadline_ms(&self, now_ms: i64) -> Option<i64> {
-        let waiting = self.callers.values().filter(|caller| matches!(caller.stage, Stage::Waiting | Stage::Offered { .. }));
+        let waiting =
+            self.callers.values().filter(|caller| matches!(caller.stage, Stage::Waiting | Stage::Offered { .. }));
         let patience = waiting.map(|caller| caller.until_ms).min()?;
         let rested = self.agents.values().filter_map(|agent| agent.rested_ms(now_ms)).min();
         Some(rested.map_or(patience, |rested| rested.min(patience)))
@@ -260,7 +270,8 @@ impl Floor {
     /// milliseconds.
     pub fn position(&self, place: Place) -> Option<(usize, Option<i64>)> {
         let caller = self.callers.get(&place).filter(|caller| caller.waits())?;
-        let before = self.callers.range(..place).filter(|(_, other)| other.waits() && other.team == caller.team).count();
+        let before =
+            self.callers.range(..place).filter(|(_, other)| other.waits() && other.team == caller.team).count();
         let expected = self.teams.get(&caller.team).and_then(|team| team.expected_ms(before + 1, &self.agents));
         Some((before + 1, expected))
     }
@@ -343,7 +354,9 @@ impl Floor {
         let position = self.position(place).map_or(1, |(position, _)| position);
         let Some(caller) = self.callers.get_mut(&place) else { return };
         let agents = match &caller.stage {
-            Stage::Offered { offer: current, agents } | Stage::Withdrawn { offer: current, agents } if *current == offer => {
+            Stage::Offered { offer: current, agents } | Stage::Withdrawn { offer: current, agents }
+                if *current == offer =>
+            {
                 agents.clone()
             }
             _ => return,
@@ -439,7 +452,8 @@ impl Floor {
             if exhausted.contains(&caller.team) {
                 continue;
             }
-            let chosen = self.teams.get_mut(&caller.team).map(|team| team.choose(&self.agents, now_ms)).unwrap_or_default();
+            let chosen =
+                self.teams.get_mut(&caller.team).map(|team| team.choose(&self.agents, now_ms)).unwrap_or_default();
             if chosen.is_empty() {
                 exhausted.push(caller.team.clone());
                 continue;

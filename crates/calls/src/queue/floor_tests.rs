@@ -41,7 +41,9 @@ fn offers(effects: &[Effect]) -> Vec<(u64, u64, Vec<&str>)> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Offer { place, offer, agents } => Some((place.number, *offer, agents.iter().map(|a| &**a).collect())),
+            Effect::Offer { place, offer, agents } => {
+                Some((place.number, *offer, agents.iter().map(|a| &**a).collect()))
+            }
             _ => None,
         })
         .collect()
@@ -175,7 +177,9 @@ fn a_full_queue_takes_nobody() {
 fn who_is_away_or_unreachable_is_offered_nothing() {
     let mut floor = floor_of(LongestIdle, 0, &[("t", &["1001", "1002"])]);
     let away = Input::Said { person: text("usr_1001"), availability: Availability::Away };
-    assert!(matches!(&floor.apply(away, 0)[..], [Effect::Keep { said, .. }] if said.availability == Availability::Away));
+    assert!(
+        matches!(&floor.apply(away, 0)[..], [Effect::Keep { said, .. }] if said.availability == Availability::Away)
+    );
     floor.apply(Input::Phone { agent: text("1002"), phone: Phone::default() }, 0);
     assert_eq!(join(&mut floor, "t", 1), []);
     assert_eq!(floor.agent_state("1001", 1), Some(AgentState::Away));
@@ -202,16 +206,39 @@ fn wrap_up_ends_by_time_or_by_word() {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Join { team: usize },
-    Answer { agent: usize },
-    Refuse { agent: usize },
-    EndTalk { agent: usize, lost: bool },
-    Leave { nth: usize },
-    Say { agent: usize, away: bool },
-    Phone { agent: usize, reachable: bool, engaged: bool },
+    Join {
+        team: usize,
+    },
+    Answer {
+        agent: usize,
+    },
+    Refuse {
+        agent: usize,
+    },
+    EndTalk {
+        agent: usize,
+        lost: bool,
+    },
+    Leave {
+        nth: usize,
+    },
+    Say {
+        agent: usize,
+        away: bool,
+    },
+    Phone {
+        agent: usize,
+        reachable: bool,
+        engaged: bool,
+    },
     /// What an earlier offer came to, told again.
-    Stale { nth: usize, offer: u64 },
-    Pass { ms: i64 },
+    Stale {
+        nth: usize,
+        offer: u64,
+    },
+    Pass {
+        ms: i64,
+    },
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -278,7 +305,8 @@ impl Witness {
 fn any_order(strategy: TeamStrategy, acts: Vec<Act>) -> Result<(), TestCaseError> {
     let names = ["1001", "1002", "1003", "1004", "1005"];
     let shape: [(&str, &[&str]); 3] = [("a", &names[0..3]), ("b", &names[2..5]), ("c", &names[4..5])];
-    let teams: Vec<Vec<Arc<str>>> = shape.iter().map(|(_, members)| members.iter().map(|m| text(m)).collect()).collect();
+    let teams: Vec<Vec<Arc<str>>> =
+        shape.iter().map(|(_, members)| members.iter().map(|m| text(m)).collect()).collect();
     let mut floor = floor_of(strategy, 5_000, &shape);
     let mut seen = Witness::default();
     let mut now_ms = 0;

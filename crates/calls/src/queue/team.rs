@@ -69,9 +69,10 @@ impl Team {
         let members = &self.rules.members;
         let one = match self.rules.strategy {
             TeamStrategy::RingAll => return members.iter().filter(idle).cloned().collect(),
-            TeamStrategy::LongestIdle => {
-                members.iter().filter(idle).min_by_key(|extension| agents.get(*extension).map(|agent| agent.said.since_ms))
-            }
+            TeamStrategy::LongestIdle => members
+                .iter()
+                .filter(idle)
+                .min_by_key(|extension| agents.get(*extension).map(|agent| agent.said.since_ms)),
             TeamStrategy::RoundRobin => {
                 let last = self.last.as_ref().and_then(|last| members.iter().position(|member| member == last));
                 let after = last.map_or(0, |index| index + 1);

@@ -7,9 +7,9 @@
 use std::net::IpAddr;
 
 use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, UPGRADE};
 use axum::http::request::Parts;
-use axum::http::HeaderMap;
 
 use super::Client;
 use crate::credential::Credential;

@@ -18,10 +18,11 @@ use super::visitor::Visitor;
 const PATH: &str = "/console/account";
 
 pub(super) fn doors(doors: Doors) -> Doors {
-    doors
-        .get(PATH, SignIn, show_account)
-        .post("/console/account/password", SignIn, set_password)
-        .post("/console/account/sessions/{id}/end", SignIn, end_session)
+    doors.get(PATH, SignIn, show_account).post("/console/account/password", SignIn, set_password).post(
+        "/console/account/sessions/{id}/end",
+        SignIn,
+        end_session,
+    )
 }
 
 #[derive(Template)]

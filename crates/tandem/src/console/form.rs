@@ -111,16 +111,7 @@ pub(super) struct Field {
 
 impl Field {
     fn new(name: &'static str, label: &'static str, kind: Kind) -> Self {
-        Self {
-            name,
-            label,
-            hint: "",
-            kind,
-            values: Vec::new(),
-            error: None,
-            is_optional: false,
-            autocomplete: "off",
-        }
+        Self { name, label, hint: "", kind, values: Vec::new(), error: None, is_optional: false, autocomplete: "off" }
     }
 
     /// A line of text.

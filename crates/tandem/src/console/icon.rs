@@ -17,12 +17,18 @@ const DRAWINGS: &[(&str, &str)] = &[
     ("recording", "M12 4a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V7a3 3 0 0 0-3-3zM6 11a6 6 0 0 0 12 0M12 17v4"),
     ("voicemail", "M7 8a4 4 0 1 0 0 8h10a4 4 0 1 0-4-4 4 4 0 0 0 1.5 3.1M7 8a4 4 0 0 1 2.5 7.1"),
     ("people", "M9 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM2 21a7 7 0 0 1 14 0M17 5a3.5 3.5 0 0 1 0 7M18 15a6 6 0 0 1 4 6"),
-    ("team", "M12 9a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM5 20a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM19 20a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM12 9v4M12 13l-5 2M12 13l5 2"),
+    (
+        "team",
+        "M12 9a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM5 20a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM19 20a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM12 9v4M12 13l-5 2M12 13l5 2",
+    ),
     ("queue", "M5 5h14M5 10h14M5 15h9M5 20h5"),
     ("number", "M9 4 7 20M17 4l-2 16M4 9h17M3 15h17"),
     ("trunk", "M4 12a8 8 0 1 0 16 0 8 8 0 0 0-16 0zM4 12h16M12 4c3 2.5 3 13.5 0 16M12 4c-3 2.5-3 13.5 0 16"),
     ("key", "M14 10a4 4 0 1 0-3.5 4L13 11.5h2V9.5h2v-2h3V4h-3z"),
-    ("webhook", "M10 14a4 4 0 0 1 0-5.6l3-3a4 4 0 0 1 5.6 5.6L17 12.6M14 10a4 4 0 0 1 0 5.6l-3 3A4 4 0 0 1 5.400 13L7 11.400"),
+    (
+        "webhook",
+        "M10 14a4 4 0 0 1 0-5.6l3-3a4 4 0 0 1 5.6 5.6L17 12.6M14 10a4 4 0 0 1 0 5.6l-3 3A4 4 0 0 1 5.400 13L7 11.400",
+    ),
     ("events", "M12 3v6l4 2M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z"),
     ("outbox", "M3 6h18v12H3zM3 7l9 7 9-7"),
     ("settings", "M5 7h9M18 7h1M5 17h1M10 17h9M14 5v4M10 15v4M5 12h14"),
@@ -50,7 +56,10 @@ pub(super) fn exists(name: &str) -> bool {
 impl fmt::Display for Icon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = DRAWINGS.iter().find(|(name, _)| *name == self.0).map_or("", |(_, path)| path);
-        write!(f, r#"<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d="{path}"/></svg>"#)
+        write!(
+            f,
+            r#"<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d="{path}"/></svg>"#
+        )
     }
 }
 

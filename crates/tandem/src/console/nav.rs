@@ -43,9 +43,8 @@ pub(super) fn of(visitor: &Visitor, place: &str) -> Vec<Group> {
     }
     let group = |(title, lines): &(&'static str, &'static [Line])| {
         let lines = lines.iter().filter(|(.., needs)| needs.admit(visitor.principal()).is_ok());
-        let items: Vec<Item> = lines
-            .map(|(path, label, icon, _)| Item { path, label, icon, is_here: *path == place })
-            .collect();
+        let items: Vec<Item> =
+            lines.map(|(path, label, icon, _)| Item { path, label, icon, is_here: *path == place }).collect();
         (!items.is_empty()).then_some(Group { title, items })
     };
     TABLE.iter().filter_map(group).collect()

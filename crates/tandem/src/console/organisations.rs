@@ -17,10 +17,11 @@ use super::visitor::Visitor;
 const PATH: &str = "/console/organisations";
 
 pub(super) fn doors(doors: Doors) -> Doors {
-    doors
-        .get(PATH, Administrator, list)
-        .post(PATH, Administrator, create)
-        .post("/console/organisations/{id}/open", Administrator, open)
+    doors.get(PATH, Administrator, list).post(PATH, Administrator, create).post(
+        "/console/organisations/{id}/open",
+        Administrator,
+        open,
+    )
 }
 
 /// An organisation in the list.
@@ -56,11 +57,7 @@ async fn page(kernel: &Kernel, visitor: &Visitor, form: Form) -> Result<Organisa
         name: org.name,
         zone: org.zone,
     });
-    Ok(OrganisationsPage {
-        page: visitor.page("Organisations", PATH),
-        organisations: organisations.collect(),
-        form,
-    })
+    Ok(OrganisationsPage { page: visitor.page("Organisations", PATH), organisations: organisations.collect(), form })
 }
 
 async fn list(Given(kernel): Given<Kernel>, visitor: Visitor) -> Result<Response, Problem> {
@@ -88,11 +85,7 @@ struct OrgPath {
     id: String,
 }
 
-async fn open(
-    Given(kernel): Given<Kernel>,
-    visitor: Visitor,
-    Path(path): Path<OrgPath>,
-) -> Result<Response, Problem> {
+async fn open(Given(kernel): Given<Kernel>, visitor: Visitor, Path(path): Path<OrgPath>) -> Result<Response, Problem> {
     look_at(&kernel, &visitor, &path.id).await
 }
 

@@ -65,7 +65,12 @@ async fn list(Given(kernel): Given<Kernel>, Given(calls): Given<Calls>, visitor:
     });
     let table = Table::new("People", &["Name", "Mail", "Role", "Extension", "Phone"]).with(rows);
     let page = visitor.page("People", PATH);
-    let list = ListPage::new(page, "Who works here, with which role and phone.", table, "There is nobody yet. Invite the first person.");
+    let list = ListPage::new(
+        page,
+        "Who works here, with which role and phone.",
+        table,
+        "There is nobody yet. Invite the first person.",
+    );
     show(&list.action(visitor.may(Action::ManagePeople), "Invite a person", "/console/people/new"))
 }
 
@@ -172,8 +177,7 @@ async fn create(
 
 /// A link for a person: mailed when there is an address, and given back to be shown.
 async fn invite(kernel: &Kernel, site: &Site, visitor: &Visitor, person: &Person) -> Result<String, Problem> {
-    let (link, write) =
-        kernel.draft_link(&Identity::Person { org: person.org.clone(), person: person.id.clone() });
+    let (link, write) = kernel.draft_link(&Identity::Person { org: person.org.clone(), person: person.id.clone() });
     let url = site.sign_in(&link);
     let mut writes = vec![write];
     if let Some(email) = &person.email {
@@ -183,7 +187,13 @@ async fn invite(kernel: &Kernel, site: &Site, visitor: &Visitor, person: &Person
              Too late? Ask for another one on the page.\n",
             visitor.name
         );
-        writes.push(kernel.notice_write(&person.org, Channel::Mail, email, &format!("Your invitation to {org}"), &body));
+        writes.push(kernel.notice_write(
+            &person.org,
+            Channel::Mail,
+            email,
+            &format!("Your invitation to {org}"),
+            &body,
+        ));
     }
     kernel.db.writer().commit(writes).await.map_err(Problem::internal)?;
     Ok(url)
@@ -220,7 +230,12 @@ struct PersonPage {
     is_self: bool,
 }
 
-async fn person_page(kernel: &Kernel, visitor: &Visitor, id: &str, refused: Option<Form>) -> Result<PersonPage, Problem> {
+async fn person_page(
+    kernel: &Kernel,
+    visitor: &Visitor,
+    id: &str,
+    refused: Option<Form>,
+) -> Result<PersonPage, Problem> {
     let org = visitor.org_id();
     let person = kernel.person(org, id).await?;
     let lines = extensions(kernel, org).await?.into_iter().filter(|entry| entry.person == person.id).collect();
@@ -321,7 +336,8 @@ async fn disable(
 ) -> Result<Response, Problem> {
     let person = touched(&kernel, &visitor, &path.id).await?;
     if person.role == Role::Owner && !has_other_owner(&kernel, &person).await? {
-        let form = role_form(&visitor, &person).wrong("role", "an organisation needs an owner: make somebody else one first");
+        let form =
+            role_form(&visitor, &person).wrong("role", "an organisation needs an owner: make somebody else one first");
         return show_refused(&person_page(&kernel, &visitor, &path.id, Some(form)).await?);
     }
     calls::disable_user(&kernel, visitor.org_id(), &person.id).await?;

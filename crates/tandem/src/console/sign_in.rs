@@ -343,7 +343,8 @@ mod tests {
         for path in ["/console", "/console/calls/call_1", "/phone"] {
             assert_eq!(next_path(path), path);
         }
-        for path in ["https://evil.example", "//evil.example", "/console//evil", "/console/\\evil", "/v1/tap", "", "/x"] {
+        for path in ["https://evil.example", "//evil.example", "/console//evil", "/console/\\evil", "/v1/tap", "", "/x"]
+        {
             assert_eq!(next_path(path), HOME, "{path}");
         }
     }
