@@ -1,6 +1,7 @@
 //! Backups between the engines, under load, and broken ones.
 
 use std::fs;
+use std::task::Poll;
 
 use super::*;
 use crate::args;
@@ -171,4 +172,67 @@ async fn a_damaged_backup_changes_nothing() {
             assert_eq!(fs::read_to_string(data.path().join("secret.key")).unwrap(), "the key");
         }
     }
+}
+
+/// A restore may be cut off wherever it waits: for the store, row by row. Before its commit all is as it was; after it,
+/// the data directory says that it has to be run again.
+#[tokio::test]
+async fn a_restore_that_is_cut_off_leaves_what_was_there() {
+    for test in TestDb::each().await {
+        org(&test.db).await;
+        fill(&test.db, (0..5).map(|n| n.to_string())).await;
+        let data = data_folder();
+        let file = data.path().join("backup");
+        let saved = backup(&test.db, data.path(), &file, &Clock::fake(0).0).await.unwrap();
+        let restorable = content(&test.db).await;
+        fill(&test.db, ["after".to_owned()]).await;
+        let (key, sound) = (data.path().join("secret.key"), data.path().join("files/recordings/org_1/a.wav"));
+        fs::write(&key, "the newer key").unwrap();
+        fs::write(&sound, "newer").unwrap();
+        let files = || (fs::read_to_string(&key).unwrap(), fs::read_to_string(&sound).unwrap());
+        let (before, files_before) = (content(&test.db).await, files());
+
+        let (mut waits, mut left_as_it_was) = (0, 0);
+        let restored = loop {
+            let mut restoring = Box::pin(restore(&test.url, data.path(), &file));
+            match waiting_at_most(waits, restoring.as_mut()).await {
+                // PostgreSQL has not noticed yet that the last one has gone.
+                Some(Err(BackupError::Db(DbError::InUse))) => {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                    continue;
+                }
+                Some(restored) => break restored.unwrap(),
+                None => drop(restoring),
+            }
+            let now = content(&test.db).await;
+            if now == before {
+                left_as_it_was += 1;
+            } else {
+                assert_eq!(now, restorable, "whole or not at all, cut off at wait {waits}");
+                assert!(was_cut_off(data.path()), "the rows are new, the files are not");
+            }
+            assert_eq!(files(), files_before, "cut off at wait {waits}");
+            waits += 1 + waits / STRIDE;
+        };
+        assert!(left_as_it_was > 10, "rows are waited for one by one: {left_as_it_was}");
+        assert_eq!((restored, content(&test.db).await), (saved, restorable));
+        assert_eq!(files(), ("the key".to_owned(), "RIFF".to_owned()));
+        assert!(!was_cut_off(data.path()), "it has come to its end");
+    }
+}
+
+/// Moments that lie far in are looked at less densely.
+const STRIDE: usize = 12;
+
+/// Carries work on until it has waited so many times; `None` when it was not done then.
+async fn waiting_at_most<F: Future>(mut waits: usize, mut work: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if waits == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            waits -= 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
