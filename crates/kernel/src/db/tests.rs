@@ -141,18 +141,6 @@ async fn many_writes_share_few_commits_and_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_caller_that_waits_for_durability_is_not_kept_waiting_for_company() {
-    let test = TestDb::sqlite().await;
-    let rounds = async {
-        for n in 0..40 {
-            test.db.writer().commit(vec![put(&n.to_string(), "")]).await.unwrap();
-        }
-    };
-    // Forty gatherings of 40 ms would take 1600 ms.
-    tokio::time::timeout(Duration::from_millis(700), rounds).await.unwrap();
-}
-
-#[tokio::test]
 async fn submit_from_takes_nothing_from_a_caller_that_gives_up() {
     let test = TestDb::sqlite().await;
     let mut pending = vec![put("a", "1")];

@@ -372,3 +372,36 @@ async fn run_group(session: &mut Session<'_>, group: &Writes) -> Outcome {
     }
     Ok(counts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::TestDb;
+
+    /// The writer's own task is asked here, step by step, so that no clock and no disk has a say in it.
+    #[tokio::test]
+    async fn a_caller_that_waits_for_durability_is_not_kept_waiting_for_company() {
+        let test = TestDb::sqlite().await;
+        let (queue, orders) = mpsc::channel(QUEUE_GROUPS);
+        let (stats, urgent) = (Arc::<Stats>::default(), Arc::<Notify>::default());
+        let (engine, bus) = (test.db.engine.clone(), test.bus.clone());
+        let mut task = Task { engine, bus, stats: Arc::clone(&stats), orders, urgent: Arc::clone(&urgent) };
+        let writer = Writer { queue, urgent, stats, tasks: TaskTracker::new() };
+        let write = || vec![Write::new("delete from setting", Vec::new())];
+
+        writer.submit(write()).await.unwrap();
+        let nobody_waits = task.orders.recv().await.unwrap();
+        let mut gathering = Box::pin(task.gather(&nobody_waits));
+        assert!(gathering.as_mut().now_or_never().is_none(), "company may come");
+        let mut waiting = Box::pin(writer.commit(write()));
+        assert!(waiting.as_mut().now_or_never().is_none(), "it is not written yet");
+        assert!(gathering.as_mut().now_or_never().is_some(), "somebody waits now");
+        drop(gathering);
+        assert_eq!(task.drain(nobody_waits).len(), 2, "both share a commit");
+
+        let mut waiting = Box::pin(writer.commit(write()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let somebody_waits = task.orders.recv().await.unwrap();
+        assert!(task.gather(&somebody_waits).now_or_never().is_some(), "who comes first and waits begins at once");
+    }
+}
