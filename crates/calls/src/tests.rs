@@ -3,6 +3,8 @@
 mod any_moment;
 mod directory;
 mod inbound;
+mod joined;
+mod kept;
 mod outbound;
 mod recovery;
 mod stage;

@@ -325,3 +325,25 @@ pub(super) async fn asked(far: &mut ScriptedLeg, fits: impl Fn(&Asked) -> bool) 
 pub(super) async fn asked_signal(far: &mut ScriptedLeg, wanted: Signal) {
     asked(far, |asked| matches!(asked, Asked::Signal(signal) if *signal == wanted)).await;
 }
+
+/// A call to 1001 that is up.
+pub(super) async fn up(stage: &mut Stage) -> (Call, ScriptedLeg) {
+    up_to(stage, "1001").await
+}
+
+/// A call to a new person that is up.
+pub(super) async fn up_to(stage: &mut Stage, extension: &str) -> (Call, ScriptedLeg) {
+    stage.person(extension, 1).await;
+    let mut call = stage.calls.place(stage.new_call(extension)).await.unwrap();
+    let far = stage.dialled().await.far;
+    far.tell(LegEvent::Ringing);
+    far.tell(answered());
+    assert_eq!(next(&mut call).await, CallEvent::Ringing);
+    assert_eq!(next(&mut call).await, CallEvent::Answered);
+    (call, far)
+}
+
+/// A recording is whole.
+pub(super) fn ready(id: &str, seconds: f64) -> LegEvent {
+    LegEvent::RecordingReady { id: id.into(), seconds, channels: 2, sha256: "00".repeat(32), path: "/nowhere".into() }
+}

@@ -1,4 +1,4 @@
-//! A leg's two sockets: RTP on an even port, RTCP on the odd one after it.
+//! A leg's two sockets, RTP on an even port, RTCP on the odd one after it; and those of all legs of a thread.
 //!
 //! Invariant: they hold their ports' lease, so the ports return to the pool exactly when the sockets are closed.
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use socket2::SockRef;
 
 use super::MediaError;
+use super::line::Wire;
 use super::poll::{Poll, Urgency};
 use super::port_pool::{PortLease, PortPool};
 
@@ -99,4 +100,69 @@ fn bind_pair(ip: IpAddr, lease: &PortLease) -> io::Result<(UdpSocket, UdpSocket)
         Ok(socket)
     };
     Ok((bind(lease.rtp())?, bind(lease.rtcp())?))
+}
+
+/// The sockets of a thread's legs, by slot.
+#[derive(Default)]
+pub(super) struct Sockets(Vec<Option<Box<LegSockets>>>);
+
+impl Sockets {
+    /// A leg's sockets.
+    pub(super) fn get(&self, slot: usize) -> Option<&LegSockets> {
+        self.0.get(slot)?.as_deref()
+    }
+
+    /// Keeps a leg's sockets.
+    pub(super) fn put(&mut self, slot: usize, sockets: Box<LegSockets>) {
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = Some(sockets);
+        }
+    }
+
+    /// Has a leg's RTP read so soon from now on.
+    pub(super) fn hurry(&mut self, slot: usize, urgency: Urgency, poll: &Poll) {
+        if let Some(Some(sockets)) = self.0.get_mut(slot)
+            && let Err(error) = sockets.hurry(poll, slot, urgency)
+        {
+            tracing::error!(%error, "media thread: watch a socket");
+        }
+    }
+
+    /// Closes a leg's sockets; with that they leave the poll.
+    pub(super) fn close(&mut self, slot: usize) {
+        drop(self.0.get_mut(slot).and_then(Option::take));
+    }
+
+    /// Takes a leg's sockets out of the poll.
+    pub(super) fn take(&mut self, slot: usize, poll: &Poll) -> Option<Box<LegSockets>> {
+        let mut sockets = self.0.get_mut(slot)?.take()?;
+        if let Err(error) = sockets.unwatch(poll) {
+            tracing::error!(%error, "media thread: no longer watch a socket");
+        }
+        Some(sockets)
+    }
+}
+
+impl Wire for Sockets {
+    fn rtp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]) {
+        if let Some(sockets) = self.get(slot) {
+            sent(sockets.rtp.send_to(datagram, to));
+        }
+    }
+
+    fn rtcp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]) {
+        if let Some(sockets) = self.get(slot) {
+            sent(sockets.rtcp.send_to(datagram, to));
+        }
+    }
+}
+
+/// A datagram that cannot be sent now is a lost one; the media time-out finds out who is gone.
+fn sent(result: io::Result<usize>) {
+    if result.is_err() {
+        metrics::counter!("voice_media_send_errors_total").increment(1);
+    }
 }

@@ -1,11 +1,10 @@
-//! One media thread: its poll, its sockets, and the loop that turns readiness, commands and time into calls of the patch bay.
+//! One media thread: its poll and the loop that turns readiness, commands and time into calls of the patch bay.
 //!
 //! Invariant: the thread sleeps unless a datagram, a command or a frame is due; with no legs it is never woken by time.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,12 +14,11 @@ use media::frame::FRAME_US;
 
 use super::handle::{Handle, LegKey};
 use super::leg_media::LegMedia;
-use super::line::Wire;
 use super::mailbox::{Command, Errand, Mailbox, Order};
 use super::patchbay::Patchbay;
-use super::poll::{Caller, Callers, Poll, Urgency, Waker};
+use super::poll::{Caller, Callers, Poll, Waker};
 use super::recorder::Recorder;
-use super::socket::LegSockets;
+use super::socket::{LegSockets, Sockets};
 use super::timepiece::Timepiece;
 use super::{MediaConfig, MediaError};
 
@@ -429,68 +427,5 @@ impl MediaThread {
         }
         self.patchbay.close_rooms(self.timepiece.now_us());
         self.patchbay.into_recorder().finish();
-    }
-}
-
-/// The sockets of a thread's legs, by slot.
-#[derive(Default)]
-struct Sockets(Vec<Option<Box<LegSockets>>>);
-
-impl Sockets {
-    fn get(&self, slot: usize) -> Option<&LegSockets> {
-        self.0.get(slot)?.as_deref()
-    }
-
-    fn put(&mut self, slot: usize, sockets: Box<LegSockets>) {
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
-        }
-        if let Some(place) = self.0.get_mut(slot) {
-            *place = Some(sockets);
-        }
-    }
-
-    /// Has a leg's RTP read so soon from now on.
-    fn hurry(&mut self, slot: usize, urgency: Urgency, poll: &Poll) {
-        if let Some(Some(sockets)) = self.0.get_mut(slot)
-            && let Err(error) = sockets.hurry(poll, slot, urgency)
-        {
-            tracing::error!(%error, "media thread: watch a socket");
-        }
-    }
-
-    /// Closes a leg's sockets; with that they leave the poll.
-    fn close(&mut self, slot: usize) {
-        drop(self.0.get_mut(slot).and_then(Option::take));
-    }
-
-    /// Takes a leg's sockets out of the poll.
-    fn take(&mut self, slot: usize, poll: &Poll) -> Option<Box<LegSockets>> {
-        let mut sockets = self.0.get_mut(slot)?.take()?;
-        if let Err(error) = sockets.unwatch(poll) {
-            tracing::error!(%error, "media thread: no longer watch a socket");
-        }
-        Some(sockets)
-    }
-}
-
-impl Wire for Sockets {
-    fn rtp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]) {
-        if let Some(sockets) = self.get(slot) {
-            sent(sockets.rtp.send_to(datagram, to));
-        }
-    }
-
-    fn rtcp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]) {
-        if let Some(sockets) = self.get(slot) {
-            sent(sockets.rtcp.send_to(datagram, to));
-        }
-    }
-}
-
-/// A datagram that cannot be sent now is a lost one; the media time-out finds out who is gone.
-fn sent(result: io::Result<usize>) {
-    if result.is_err() {
-        metrics::counter!("voice_media_send_errors_total").increment(1);
     }
 }

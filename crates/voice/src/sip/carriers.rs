@@ -8,13 +8,15 @@ use tracing::{info, warn};
 
 use super::admission::TrunkSource;
 use super::dns::{self, Located, Place};
+use super::draft::Draft;
 use super::endpoint::{Endpoint, Outcome, Owner, Reminder};
 use super::flow::Flow;
 use super::leg::{Hop, HopAddress};
-use super::message::{Draft, Message, Method};
+use super::message::{Message, Method};
 use super::outbound::Order;
+use super::registration::{Registered, Registration};
 use super::transaction::NEVER;
-use super::trunk::{PING_MS, Registered, Registration, Trunk, hop};
+use super::trunk::{PING_MS, Trunk, hop};
 use crate::cause::Cause;
 use crate::ports::{BoxFuture, PortError, PortResult, TrunkConfig, TrunkId, TrunkState};
 

@@ -4,8 +4,9 @@
 
 use std::net::IpAddr;
 
+use super::draft::Draft;
 use super::flow::{Flow, Path};
-use super::message::{Draft, Message, Method, Name};
+use super::message::{Message, Method, Name};
 use super::uri::Uri;
 use crate::ports::Transport;
 use crate::voice::MAX_FORWARDS;

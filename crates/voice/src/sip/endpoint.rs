@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::carriers::Carriers;
-use super::digest::Nonces;
 use super::dns::Resolver;
 use super::domains::Domains;
 use super::edge::Edge;
@@ -29,6 +28,7 @@ use super::gate::Bucket;
 use super::leg::{Action, Purpose};
 use super::legs::Held;
 use super::message::Message;
+use super::nonce::Nonces;
 use super::outbound::Order;
 use super::timers::Timers;
 use super::traffic::{ClientEntry, ServerEntry};

@@ -3,11 +3,11 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`edge`], [`gate`] | sockets in, whole messages out; who may send how much |
-//! | [`message`], [`multipart`], [`uri`] | messages read where they stand, and written |
+//! | [`message`], [`multipart`], [`uri`], [`draft`] | messages read where they stand, and written |
 //! | [`transaction`], [`timers`] | repetitions and their end |
 //! | [`endpoint`], [`traffic`], [`legs`], [`ways`], [`detour`] | the one task that owns all of it: its messages, its legs, its ways to peers |
-//! | [`admission`], [`registrar`], [`digest`] | requests outside any leg: who sends them and whether he may |
-//! | [`outbound`], [`carriers`], [`trunk`] | placing legs; carriers and their registrations |
+//! | [`admission`], [`registrar`], [`digest`], [`nonce`] | requests outside any leg: who sends them and whether he may |
+//! | [`outbound`], [`carriers`], [`trunk`], [`registration`] | placing legs; carriers and their registrations |
 //! | [`leg`], [`dialog`], [`sdp`], [`session_timer`] | one leg, from INVITE to BYE, without I/O |
 //!
 //! Everything but the edge and the endpoint is a plain function or state machine over time and bytes.
@@ -19,6 +19,7 @@ mod dialog;
 mod digest;
 mod dns;
 mod domains;
+mod draft;
 mod edge;
 mod endpoint;
 mod flow;
@@ -27,10 +28,12 @@ mod leg;
 mod legs;
 mod message;
 mod multipart;
+mod nonce;
 mod outbound;
 mod proof;
 mod registering;
 mod registrar;
+mod registration;
 mod sdp;
 mod session_timer;
 mod timers;

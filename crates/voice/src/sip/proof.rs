@@ -7,10 +7,12 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::admission::{Answer, RETRY_AFTER_S, Waiting};
-use super::digest::{self, Algorithm, Claim, Freshness};
+use super::digest::{self, Algorithm, Claim};
 use super::domains::{Known, look_up};
+use super::draft::Draft;
 use super::endpoint::{Endpoint, Outcome};
-use super::message::{Draft, Message, Method, Name};
+use super::message::{Message, Method, Name};
+use super::nonce::Freshness;
 use super::sdp::Protection;
 use super::uri::{NameAddr, Uri};
 use crate::ports::{Credential, PortResult};

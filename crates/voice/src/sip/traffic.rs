@@ -11,10 +11,11 @@ use tracing::debug;
 
 use super::admission::Waiting;
 use super::dialog::Dialog;
+use super::draft::Draft;
 use super::endpoint::{Endpoint, LegKey, Owner, Reminder, leg_of_tag};
 use super::flow::Flow;
 use super::leg::{Cx, stray};
-use super::message::{Draft, Message, Method};
+use super::message::{Message, Method};
 use super::transaction::{self, Client, Due, NEVER, Received, Server};
 use crate::ports::Transport;
 

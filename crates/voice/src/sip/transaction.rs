@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::message::{Draft, Message, Method, Name};
+use super::draft::Draft;
+use super::message::{Message, Method, Name};
 
 /// Estimate of a round trip, ms (RFC 3261 §17.1.1.1).
 pub(crate) const T1_MS: i64 = 500;

@@ -1,6 +1,5 @@
 //! What surrounds a call: time, other families and transports, limits, restarts.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use kernel::Clock;
@@ -10,15 +9,15 @@ use tokio::time::timeout;
 use voice::Target;
 use voice::cause::Cause;
 use voice::leg::{EndedBy, LegEvent};
-use voice::ports::{Transport, TrunkConfig, TrunkState, TrunkTarget};
+use voice::ports::{Transport, TrunkState, TrunkTarget};
 
-use crate::harness::{MapPorts, Phone, Server, config, sdp};
+use crate::harness::{MapPorts, Phone, Server, certificate, config, sdp, target, trunk};
 
 #[tokio::test]
 async fn an_hour_of_session_timers_passes_at_once() {
     let (clock, hand) = Clock::fake(1_800_000_000_000);
     let server = Server::with_clock(config(), MapPorts::default(), clock).await;
-    let phone = server.phone("1001").await;
+    let mut phone = server.phone("1001").await;
     let (_leg, mut events) = server.dial(Target::Uri(format!("sip:1001@{}", phone.addr)), 30_000);
     let invite = phone.expect_method("INVITE").await;
     assert_eq!((invite.get("Session-Expires"), invite.get("Min-SE")), ("1800", "90"));
@@ -30,13 +29,15 @@ async fn an_hour_of_session_timers_passes_at_once() {
         hand.advance(900_000);
         let update = phone.expect_method("UPDATE").await;
         assert_eq!(update.get("Session-Expires"), "1800;refresher=uac");
-        phone.send(&phone.respond(&update, "200 OK", "Session-Expires: 1800;refresher=uac\r\n", "")).await;
+        let refreshed = phone.respond(&update, "200 OK", "Session-Expires: 1800;refresher=uac\r\n", "");
+        phone.send_and_settle(&refreshed).await;
         events.silent(20).await;
     }
     // Now the phone is to refresh, and does not.
     hand.advance(900_000);
     let update = phone.expect_method("UPDATE").await;
-    phone.send(&phone.respond(&update, "200 OK", "Session-Expires: 90;refresher=uas\r\n", "")).await;
+    let refreshed = phone.respond(&update, "200 OK", "Session-Expires: 90;refresher=uas\r\n", "");
+    phone.send_and_settle(&refreshed).await;
     events.silent(20).await;
     hand.advance(60_000);
     phone.expect_method("BYE").await;
@@ -232,25 +233,6 @@ async fn a_stopping_server_hangs_up_and_tells_every_leg() {
     events.end().await;
 }
 
-fn trunk(target: TrunkTarget, more: &[TrunkTarget]) -> TrunkConfig {
-    TrunkConfig {
-        id: "trunk_1".into(),
-        org: "org_1".into(),
-        name: "carrier".to_owned(),
-        targets: std::iter::once(target).chain(more.iter().cloned()).collect(),
-        username: None,
-        password: None,
-        domain: None,
-        register: false,
-        ping: false,
-        srtp: false,
-    }
-}
-
-fn target(addr: SocketAddr, transport: Transport) -> TrunkTarget {
-    TrunkTarget { host: addr.ip().to_string(), port: Some(addr.port()), transport, any_transport: false }
-}
-
 /// Waits until a trunk has been told to be in a state.
 async fn trunk_is(server: &Server, state: TrunkState) {
     for _ in 0..200 {
@@ -268,7 +250,7 @@ async fn a_target_that_refuses_the_connection_is_left_at_once() {
     let good = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let good_addr = good.local_addr().unwrap();
     let ports = MapPorts::default();
-    ports.trunks.lock().unwrap().push(trunk(target(closed, Transport::Tcp), &[target(good_addr, Transport::Udp)]));
+    ports.trunks.lock().unwrap().push(trunk(vec![target(closed, Transport::Tcp), target(good_addr, Transport::Udp)]));
     let server = Server::with(config(), ports).await;
     trunk_is(&server, TrunkState::Ready).await;
     let mut phone = server.phone("c").await;
@@ -284,7 +266,7 @@ async fn a_trunk_that_is_asked_for_signs_of_life_is_seen_to_fail_and_come_back()
     let (clock, hand) = Clock::fake(1_800_000_000_000);
     let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = carrier.local_addr().unwrap();
-    let mut config_of_trunk = trunk(target(addr, Transport::Udp), &[]);
+    let mut config_of_trunk = trunk(vec![target(addr, Transport::Udp)]);
     config_of_trunk.ping = true;
     let ports = MapPorts::default();
     ports.trunks.lock().unwrap().push(config_of_trunk);
@@ -319,7 +301,7 @@ async fn a_registration_s_way_is_kept_open() {
     let (clock, hand) = Clock::fake(1_800_000_000_000);
     let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = carrier.local_addr().unwrap();
-    let mut config_of_trunk = trunk(target(addr, Transport::Udp), &[]);
+    let mut config_of_trunk = trunk(vec![target(addr, Transport::Udp)]);
     (config_of_trunk.username, config_of_trunk.register) = (Some("acct".to_owned()), true);
     let ports = MapPorts::default();
     ports.trunks.lock().unwrap().push(config_of_trunk);
@@ -338,7 +320,7 @@ async fn a_registration_s_way_is_kept_open() {
 #[tokio::test]
 async fn two_servers_talk_over_tls_and_a_stranger_s_certificate_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let tls = crate::phones::certificate(dir.path());
+    let tls = certificate(dir.path());
     let mut callee_config = config();
     callee_config.tls = Some(tls.clone());
     callee_config.rtp_ports.0 += 100;
@@ -349,7 +331,7 @@ async fn two_servers_talk_over_tls_and_a_stranger_s_certificate_is_refused() {
         caller_config.rtp_ports.1 -= 100;
         caller_config.trust_file = trusted.then(|| tls.cert_file.clone());
         let ports = MapPorts::default();
-        ports.trunks.lock().unwrap().push(trunk(target(callee.voice.local_tls()[0], Transport::Tls), &[]));
+        ports.trunks.lock().unwrap().push(trunk(vec![target(callee.voice.local_tls()[0], Transport::Tls)]));
         let caller = Server::with(caller_config, ports).await;
         trunk_is(&caller, TrunkState::Ready).await;
         let (_leg, mut events) =
@@ -376,7 +358,7 @@ async fn a_stopping_server_s_last_words_go_out_by_streams_too() {
         transport: Transport::Tcp,
         any_transport: false,
     };
-    server.ports.trunks.lock().unwrap().push(trunk(to_host, &[]));
+    server.ports.trunks.lock().unwrap().push(trunk(vec![to_host]));
     server.voice.reload_trunks().await;
     trunk_is(&server, TrunkState::Ready).await;
     let (_leg, mut events) = server.dial(Target::Trunk { trunk: "trunk_1".into(), number: "+4420".to_owned() }, 30_000);
@@ -432,7 +414,7 @@ async fn a_trunk_by_name_keeps_to_one_connection() {
     let port = listener.local_addr().unwrap().port();
     let by_name =
         TrunkTarget { host: "localhost".to_owned(), port: Some(port), transport: Transport::Tcp, any_transport: false };
-    let mut config_of_trunk = trunk(by_name, &[]);
+    let mut config_of_trunk = trunk(vec![by_name]);
     config_of_trunk.ping = true;
     let ports = MapPorts::default();
     ports.trunks.lock().unwrap().push(config_of_trunk);
@@ -457,7 +439,7 @@ async fn two_organisations_share_a_carrier_and_a_phone_sits_beside_it() {
     let addr = carrier.local_addr().unwrap();
     let ports = MapPorts::default();
     for nth in 1..=2 {
-        let mut theirs = trunk(target(addr, Transport::Udp), &[]);
+        let mut theirs = trunk(vec![target(addr, Transport::Udp)]);
         (theirs.id, theirs.org) = (format!("trunk_{nth}").into(), format!("org_{nth}").into());
         theirs.username = Some(format!("account{nth}"));
         ports.trunks.lock().unwrap().push(theirs);
@@ -489,7 +471,7 @@ async fn calls_that_were_taken_and_stay_silent_are_no_reason_to_refuse_others() 
     let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = carrier.local_addr().unwrap();
     let ports = MapPorts::default();
-    ports.trunks.lock().unwrap().push(trunk(target(addr, Transport::Udp), &[]));
+    ports.trunks.lock().unwrap().push(trunk(vec![target(addr, Transport::Udp)]));
     let mut config = config();
     config.rtp_ports = (30_000, 31_999);
     let mut server = Server::with(config, ports).await;

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may stop")]
 
 mod calling;
+mod carriers;
 mod edges;
 mod harness;
 mod incoming;
+mod mutations;
 mod naming;
 mod phones;
 mod registering;

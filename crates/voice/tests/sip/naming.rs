@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use voice::Target;
 use voice::leg::{Leg, LegEvent};
-use voice::ports::{Transport, TrunkConfig, TrunkTarget};
+use voice::ports::{Transport, TrunkTarget};
 
-use crate::harness::{Events, MapPorts, Phone, Server, config, sdp};
+use crate::harness::{Events, MapPorts, Phone, Server, config, sdp, trunk};
 
 const A: u16 = 1;
 const SRV: u16 = 33;
@@ -121,18 +121,7 @@ async fn server(names: &Names, any_transport: bool) -> Server {
     let ports = MapPorts::default();
     let target =
         TrunkTarget { host: "carrier.example".to_owned(), port: None, transport: Transport::Udp, any_transport };
-    ports.trunks.lock().unwrap().push(TrunkConfig {
-        id: "trunk_1".into(),
-        org: "org_1".into(),
-        name: "carrier".to_owned(),
-        targets: vec![target],
-        username: None,
-        password: None,
-        domain: None,
-        register: false,
-        ping: false,
-        srtp: false,
-    });
+    ports.trunks.lock().unwrap().push(trunk(vec![target]));
     let server = Server::with(config, ports).await;
     // The look-up takes a few round trips on loopback.
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use media::codec::CodecKind;
+use voice::Target;
 use voice::cause::Cause;
 use voice::leg::{LegEvent, PlayMode, Playable};
-use voice::{Target, TlsConfig};
 
-use crate::harness::{MapPorts, Server, config};
+use crate::harness::{MapPorts, Server, certificate, config};
 
 /// Modules of Debian's baresip.
 const MODULES: &str = "/usr/lib/baresip/modules";
@@ -94,23 +94,6 @@ fn tone(file: &Path, rate: &str, channels: &str) {
         .status()
         .expect("sox is installed");
     assert!(made.success());
-}
-
-/// A certificate for 127.0.0.1, in files of a directory.
-pub(crate) fn certificate(dir: &Path) -> TlsConfig {
-    let (cert_file, key_file) = (dir.join("cert.pem"), dir.join("key.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .arg(&key_file)
-        .arg("-out")
-        .arg(&cert_file)
-        .stderr(Stdio::null())
-        .status()
-        .expect("openssl is installed");
-    assert!(made.success());
-    TlsConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], cert_file, key_file }
 }
 
 /// Waits for the phone's registration.

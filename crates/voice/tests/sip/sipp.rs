@@ -9,9 +9,9 @@ use std::time::Duration;
 use voice::Target;
 use voice::cause::Cause;
 use voice::leg::LegEvent;
-use voice::ports::{Secret, Transport, TrunkConfig, TrunkState, TrunkTarget};
+use voice::ports::{Secret, TrunkConfig, TrunkState};
 
-use crate::harness::{Events, MapPorts, Server, config};
+use crate::harness::{Events, MapPorts, Server, config, udp_trunk};
 
 /// A running sipp.
 struct Sipp {
@@ -101,26 +101,7 @@ async fn callee(scenario: &str) -> (Sipp, SocketAddr) {
 }
 
 fn trunk(targets: &[SocketAddr], register: bool) -> TrunkConfig {
-    TrunkConfig {
-        id: "trunk_1".into(),
-        org: "org_1".into(),
-        name: "carrier".to_owned(),
-        targets: targets
-            .iter()
-            .map(|addr| TrunkTarget {
-                host: addr.ip().to_string(),
-                port: Some(addr.port()),
-                transport: Transport::Udp,
-                any_transport: false,
-            })
-            .collect(),
-        username: Some("acct".to_owned()),
-        password: Some(Secret::new("pw")),
-        domain: None,
-        register,
-        ping: false,
-        srtp: false,
-    }
+    TrunkConfig { username: Some("acct".to_owned()), password: Some(Secret::new("pw")), register, ..udp_trunk(targets) }
 }
 
 async fn answered(events: &mut Events) {

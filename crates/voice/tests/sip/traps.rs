@@ -1,8 +1,7 @@
 //! One test for each trap that SIP stacks have been seen to fall into (docs/decisions, "own SIP
-//! stack"), and the regression list: mutated messages, peers that never read, overload.
+//! stack").
 
 use std::io::Write;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,56 +13,11 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tracing_subscriber::fmt::MakeWriter;
+use voice::Target;
 use voice::cause::Cause;
 use voice::leg::LegEvent;
-use voice::ports::{Secret, Transport, TrunkConfig, TrunkState, TrunkTarget};
-use voice::{Target, TlsConfig};
 
-use crate::harness::{MapPorts, Phone, Server, ack_failure, cancel, config, sdp};
-
-fn options(from: std::net::SocketAddr, n: usize, transport: &str) -> String {
-    format!(
-        "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} {from};rport;branch=z9hG4bKo{n}\r\nMax-Forwards: 70\r\n\
-         From: <sip:x@h>;tag=1\r\nTo: <sip:127.0.0.1>\r\nCall-ID: o{n}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-    )
-}
-
-/// A trunk whose targets are phones of the test.
-fn trunk(targets: &[std::net::SocketAddr]) -> TrunkConfig {
-    TrunkConfig {
-        id: "trunk_1".into(),
-        org: "org_1".into(),
-        name: "carrier".to_owned(),
-        targets: targets
-            .iter()
-            .map(|addr| TrunkTarget {
-                host: addr.ip().to_string(),
-                port: Some(addr.port()),
-                transport: Transport::Udp,
-                any_transport: false,
-            })
-            .collect(),
-        username: None,
-        password: None,
-        domain: None,
-        register: false,
-        ping: false,
-        srtp: false,
-    }
-}
-
-async fn server_with_trunk(trunk: TrunkConfig) -> Server {
-    let ports = MapPorts::default();
-    ports.trunks.lock().unwrap().push(trunk);
-    let server = Server::with(config(), ports).await;
-    for _ in 0..100 {
-        if !server.ports.trunk_states.lock().unwrap().is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    server
-}
+use crate::harness::{MapPorts, Phone, Server, ack_failure, cancel, certificate, config, options, sdp, udp_trunk};
 
 #[tokio::test]
 async fn sip_trap_01_a_stream_peer_that_never_reads_stops_nobody() {
@@ -113,7 +67,7 @@ async fn sip_trap_03_overload_is_refused_at_once_and_calls_go_on() {
     let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let carrier_addr = carrier.local_addr().unwrap();
     let ports = MapPorts::default();
-    ports.trunks.lock().unwrap().push(trunk(&[carrier_addr]));
+    ports.trunks.lock().unwrap().push(udp_trunk(&[carrier_addr]));
     let mut config = config();
     config.limits.calls_per_second = 40;
     // The clock stands still, so that the burst is all there is.
@@ -379,7 +333,7 @@ async fn sip_trap_11_a_trunk_fails_over_and_remembers() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (full, good) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let addrs = [&silent, &full, &good].map(|socket| socket.local_addr().unwrap());
-    let server = server_with_trunk(trunk(&addrs)).await;
+    let server = Server::with_trunk(udp_trunk(&addrs)).await;
     let phone = |socket: UdpSocket, addr| {
         let mut phone =
             futures_util::FutureExt::now_or_never(Phone::new("c", server.sip)).unwrap_or_else(|| panic!("at once"));
@@ -410,32 +364,18 @@ async fn sip_trap_11_a_trunk_fails_over_and_remembers() {
 #[tokio::test]
 async fn sip_trap_12_tls_works_and_its_certificate_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     let make = || {
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&cert)
-            .stderr(Stdio::null())
-            .status()
-            .expect("openssl is installed");
-        assert!(made.success());
-        CertificateDer::from_pem_file(&cert).unwrap()
+        let tls = certificate(dir.path());
+        (CertificateDer::from_pem_file(&tls.cert_file).unwrap(), tls)
     };
-    let first = make();
+    let (first, tls) = make();
+    let key = tls.key_file.clone();
     let mut config = config();
-    config.tls = Some(TlsConfig {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        cert_file: cert.clone(),
-        key_file: key.clone(),
-    });
+    config.tls = Some(tls);
     let server = Server::with(config, MapPorts::default()).await;
     let addr = server.voice.local_tls()[0];
     ask_over_tls(addr, &first).await.expect("the first certificate");
-    let second = make();
+    let (second, _) = make();
     server.voice.reload_tls().await.unwrap();
     ask_over_tls(addr, &second).await.expect("the second certificate");
     assert!(ask_over_tls(addr, &first).await.is_err(), "the first one is gone");
@@ -458,241 +398,4 @@ async fn ask_over_tls(addr: std::net::SocketAddr, trusted: &CertificateDer<'stat
     let length = timeout(Duration::from_secs(5), stream.read(&mut answer)).await??;
     assert!(answer[..length].starts_with(b"SIP/2.0 200"));
     Ok(())
-}
-
-/// A small generator for mutations: the same ones each time.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap()).unwrap()
-    }
-}
-
-fn mutate(message: &str, rng: &mut Rng) -> Vec<u8> {
-    let mut bytes = message.as_bytes().to_vec();
-    for _ in 0..1 + rng.below(6) {
-        let (at, length) = (rng.below(bytes.len()), rng.below(40));
-        match rng.below(6) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at, u8::try_from(rng.below(256)).unwrap()),
-            2 => drop(bytes.drain(at..(at + length).min(bytes.len()))),
-            3 => {
-                let copy = bytes[at..(at + length).min(bytes.len())].to_vec();
-                bytes.splice(at..at, copy);
-            }
-            4 => {
-                let odd: [&[u8]; 8] =
-                    [b"\r\n", b"\0", b"\xff\xfe", b";;;", b"<<>>", b"\"", b"%00%", b"99999999999999999999"];
-                bytes.splice(at..at, odd[rng.below(odd.len())].iter().copied());
-            }
-            _ => {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte = byte.wrapping_add(u8::try_from(rng.below(255)).unwrap());
-                }
-            }
-        }
-        if bytes.is_empty() {
-            bytes.push(b'X');
-        }
-    }
-    bytes
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mutated_datagrams_and_streams_break_nothing() {
-    let mut server = Server::start().await;
-    let mut phone = server.phone("1001").await;
-    let mut corpus = vec![
-        options(phone.addr, 1, "UDP"),
-        phone.request(
-            "INVITE",
-            "sip:2000@127.0.0.1",
-            "Supported: 100rel, timer\r\nSession-Expires: 1800;refresher=uac\r\n",
-            &sdp(4, ""),
-        ),
-        phone.request("REGISTER", "sip:127.0.0.1", "Expires: 60\r\nPath: <sip:p;lr>\r\n", ""),
-        phone.request("REFER", "sip:127.0.0.1", "Refer-To: <sip:x@y?Replaces=a%3Bb>\r\n", ""),
-        phone.request("PRACK", "sip:127.0.0.1", "RAck: 1 1 INVITE\r\n", ""),
-    ];
-    // A call that is up: what belongs to it is mutated too.
-    phone.authorised("INVITE", "sip:2000@127.0.0.1", "", &sdp(40_000, "")).await;
-    let seq = phone.seq;
-    let (incoming, mut events) = server.next_call().await;
-    incoming.leg.answer();
-    let ok = phone.expect(200).await;
-    let ack = phone.inside("ACK", &ok, seq, "", "");
-    phone.send(&ack).await;
-    assert!(matches!(events.next().await, LegEvent::Answered { .. }));
-    for (n, method) in (0_u32..).zip(["INVITE", "UPDATE", "INFO", "ACK"]) {
-        corpus.push(phone.inside(
-            method,
-            &ok,
-            100 + n,
-            "Session-Expires: 90\r\n",
-            &sdp(40_000, "a=sendonly\r\na=crypto:1 X inline:y\r\n"),
-        ));
-    }
-    corpus.push(ok.text.clone());
-    let mut rng = Rng(0x5eed_1234_5678_9abc);
-    let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    for round in 0..6_000 {
-        let bytes = mutate(&corpus[rng.below(corpus.len())], &mut rng);
-        stranger.send_to(&bytes, server.sip).await.unwrap();
-        if round % 200 == 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-    for _ in 0..150 {
-        let mut stream = TcpStream::connect(server.sip).await.unwrap();
-        let bytes = mutate(&corpus[rng.below(corpus.len())], &mut rng);
-        let _ = stream.write_all(&bytes).await;
-    }
-    let fresh = server.phone("1002").await;
-    fresh.send(&options(fresh.addr, 77, "UDP")).await;
-    fresh.expect(200).await;
-    drop(incoming);
-}
-
-#[tokio::test]
-async fn a_stream_that_speaks_no_sip_is_closed() {
-    let server = Server::start().await;
-    for garbage in [&b"\x16\x03\x01\x02\x00"[..], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[b'A'; 70_000]] {
-        let mut stream = TcpStream::connect(server.sip).await.unwrap();
-        let _ = stream.write_all(garbage).await;
-        let mut rest = Vec::new();
-        let closed = timeout(Duration::from_secs(3), stream.read_to_end(&mut rest)).await;
-        assert!(closed.is_ok(), "{} bytes of garbage", garbage.len());
-    }
-}
-
-#[tokio::test]
-async fn a_trunk_registers_with_digest_and_refreshes() {
-    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let addr = carrier.local_addr().unwrap();
-    let mut config = trunk(&[addr]);
-    (config.username, config.password, config.register) = (Some("acct".to_owned()), Some(Secret::new("pw")), true);
-    let ports = MapPorts::default();
-    ports.trunks.lock().unwrap().push(config);
-    let server = Server::with(crate::harness::config(), ports).await;
-    let mut phone = server.phone("acct").await;
-    (phone.socket, phone.addr) = (carrier, addr);
-    let first = phone.expect_method("REGISTER").await;
-    assert!(first.get("Contact").starts_with("<sip:acct@127.0.0.1:"), "{}", first.text);
-    let challenge = "WWW-Authenticate: Digest realm=\"c\", nonce=\"n\", algorithm=SHA-256, qop=\"auth,auth-int\"\r\n\
-                     WWW-Authenticate: Digest realm=\"c\", nonce=\"n\", algorithm=MD5, qop=\"auth\"\r\n";
-    phone.send(&phone.respond(&first, "401 Unauthorized", challenge, "")).await;
-    let second = phone.expect_method("REGISTER").await;
-    let signed = second.get("Authorization");
-    assert!(signed.contains("SHA-256") && signed.contains("qop=auth,") && signed.contains("nc=00000001"), "{signed}");
-    assert_eq!(second.get("Call-ID"), first.get("Call-ID"));
-    phone.send(&phone.respond(&second, "200 OK", "Expires: 300\r\n", "")).await;
-    for _ in 0..100 {
-        if server.ports.trunk_states.lock().unwrap().last() == Some(&TrunkState::Registered) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(*server.ports.trunk_states.lock().unwrap(), [TrunkState::Registered]);
-
-    // A call over it is challenged too, and its BYE.
-    let (leg, mut events) = server.dial(Target::Trunk { trunk: "trunk_1".into(), number: "+4420".to_owned() }, 20_000);
-    let invite = phone.expect_method("INVITE").await;
-    phone.send(&phone.respond(&invite, "407 Pay", &challenge.replace("WWW", "Proxy"), "")).await;
-    phone.expect_method("ACK").await;
-    let invite = phone.expect_method("INVITE").await;
-    assert!(invite.get("Proxy-Authorization").contains("username=\"acct\""));
-    phone.send(&phone.respond(&invite, "200 OK", "", &sdp(40_010, ""))).await;
-    phone.expect_method("ACK").await;
-    assert!(matches!(events.next().await, LegEvent::Answered { .. }));
-    leg.hangup(Cause::Normal);
-    let bye = phone.expect_method("BYE").await;
-    let stale =
-        challenge.replace("WWW", "Proxy").replace("qop", "stale=true, qop").replace("nonce=\"n\"", "nonce=\"m\"");
-    phone.send(&phone.respond(&bye, "407 Again", &stale, "")).await;
-    let bye = phone.expect_method("BYE").await;
-    assert!(bye.get("Proxy-Authorization").contains("nonce=\"m\""));
-    phone.send(&phone.respond(&bye, "200 OK", "", "")).await;
-    events.end().await;
-    server.settle().await;
-}
-
-#[tokio::test]
-async fn a_carrier_s_call_that_waits_when_the_server_starts_is_a_carrier_s() {
-    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let addr = carrier.local_addr().unwrap();
-    let ports = MapPorts::default();
-    ports.trunks.lock().unwrap().push(trunk(&[addr]));
-    ports.trunks_held.send_replace(true);
-    let mut server = Server::with(config(), ports).await;
-    let mut phone = server.phone("+4915112345").await;
-    (phone.socket, phone.addr) = (carrier, addr);
-    let invite = phone.request("INVITE", "sip:+442071838750@127.0.0.1", "", &sdp(40_000, ""));
-    phone.send(&invite).await;
-    let early = phone.try_recv(Duration::from_millis(200)).await;
-    assert!(early.is_none(), "{early:?}");
-    server.ports.trunks_held.send_replace(false);
-    let (incoming, _events) = server.next_call().await;
-    assert!(matches!(&incoming.source, voice::Source::Trunk { trunk, .. } if &**trunk == "trunk_1"));
-}
-
-#[tokio::test]
-async fn a_carrier_calls_in_and_the_account_s_number_is_in_to() {
-    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let addr = carrier.local_addr().unwrap();
-    let mut config = trunk(&[addr]);
-    config.username = Some("acct".to_owned());
-    let mut server = server_with_trunk(config).await;
-    let mut phone = server.phone("+4915112345").await;
-    (phone.socket, phone.addr) = (carrier, addr);
-    let invite = phone
-        .request("INVITE", "sip:acct@127.0.0.1", "", &sdp(40_000, ""))
-        .replace("To: <sip:acct@", "To: <sip:+442071838750@");
-    phone.send(&invite).await;
-    let (incoming, _events) = server.next_call().await;
-    assert_eq!((incoming.to_user.as_str(), incoming.from.number.as_str()), ("+442071838750", "+4915112345"));
-    assert!(matches!(&incoming.source, voice::Source::Trunk { trunk, .. } if &**trunk == "trunk_1"));
-    // A redirect inside the trunk is followed, one to a stranger is not.
-    let (_leg, mut events) = server.dial(Target::Trunk { trunk: "trunk_1".into(), number: "+4420".to_owned() }, 20_000);
-    let first = phone.expect_method("INVITE").await;
-    let moved = format!("Contact: <sip:+4430@{addr}>\r\n");
-    phone
-        .send(&phone.respond(&first, "302 Moved", &moved, "").replacen(
-            &format!("Contact: <sip:+4915112345@{addr}>\r\n"),
-            "",
-            1,
-        ))
-        .await;
-    phone.expect_method("ACK").await;
-    let second = phone.expect_method("INVITE").await;
-    assert_eq!(second.uri(), format!("sip:+4430@{addr}"));
-    let away = "Contact: <sip:+4430@192.0.2.66>\r\n";
-    phone
-        .send(&phone.respond(&second, "302 Moved", away, "").replacen(
-            &format!("Contact: <sip:+4915112345@{addr}>\r\n"),
-            "",
-            1,
-        ))
-        .await;
-    phone.expect_method("ACK").await;
-    assert_eq!(events.end().await.cause, Cause::NoRoute);
-}
-
-#[tokio::test]
-async fn a_trunk_that_was_made_a_moment_ago_carries_a_call() {
-    let server = Server::start().await;
-    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let addr = carrier.local_addr().unwrap();
-    let mut phone = server.phone("carrier").await;
-    (phone.socket, phone.addr) = (carrier, addr);
-    // Nobody told the stack to look: the leg itself is the reason to.
-    server.ports.trunks.lock().unwrap().push(trunk(&[addr]));
-    let to = |trunk: &str| Target::Trunk { trunk: trunk.into(), number: "+4420".to_owned() };
-    let (_leg, _events) = server.dial(to("trunk_1"), 20_000);
-    assert_eq!(phone.expect_method("INVITE").await.uri(), format!("sip:+4420@{addr}"));
-    let (_leg, mut events) = server.dial(to("trunk_none"), 20_000);
-    assert_eq!(events.end().await.cause, Cause::NoRoute);
 }

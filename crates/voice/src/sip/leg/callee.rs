@@ -8,9 +8,10 @@ use super::{ALLOW, AwaitedAck, Cx, Phase, SDP, SUPPORTED, SipLeg, q850, reason, 
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEvent};
 use crate::sip::dialog::Dialog;
+use crate::sip::draft::Draft;
 use crate::sip::flow::Flow;
 use crate::sip::leg::Action;
-use crate::sip::message::{Draft, Message, Name};
+use crate::sip::message::{Message, Name};
 use crate::sip::sdp::{SdpError, Session};
 use crate::sip::session_timer::SessionTimer;
 use crate::sip::transaction::NEVER;

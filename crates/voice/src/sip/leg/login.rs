@@ -2,7 +2,8 @@
 
 use crate::ports::Secret;
 use crate::sip::digest::{Answering, Challenge};
-use crate::sip::message::{Draft, Message, Method, Name};
+use crate::sip::draft::Draft;
+use crate::sip::message::{Message, Method, Name};
 
 /// Credentials for a peer that asks, and what it asked last.
 #[derive(Debug)]

@@ -19,9 +19,10 @@ use bytes::Bytes;
 use kernel::Ids;
 
 use super::dialog::Dialog;
+use super::draft::Draft;
 use super::flow::Flow;
 pub(crate) use super::message::SDP;
-use super::message::{Draft, Message, Method, Name};
+use super::message::{Message, Method, Name};
 use super::sdp::Session;
 use super::session_timer::SessionTimer;
 use super::transaction::NEVER;

@@ -8,8 +8,9 @@ use super::{
 use crate::cause::Cause;
 use crate::leg::EndedBy;
 use crate::runner::Direction;
+use crate::sip::draft::Draft;
 use crate::sip::flow::Flow;
-use crate::sip::message::{Draft, Message, Method, Name};
+use crate::sip::message::{Message, Method, Name};
 use crate::sip::session_timer::{MIN_INTERVAL_S, SessionTimer};
 use crate::sip::transaction::NEVER;
 

@@ -7,8 +7,9 @@ use percent_encoding::percent_decode_str;
 use super::{Cx, Phase, Purpose, SipLeg, respond};
 use crate::cause::Cause;
 use crate::leg::LegEvent;
+use crate::sip::draft::{Draft, reason_phrase};
 use crate::sip::flow::Flow;
-use crate::sip::message::{Draft, Message, Name, reason_phrase};
+use crate::sip::message::{Message, Name};
 use crate::sip::uri::{NameAddr, Uri};
 
 /// How long we promise news of a transfer, seconds.
