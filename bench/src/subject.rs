@@ -149,6 +149,8 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
             &sip.to_string(),
             "--rtp-ports",
             "20000-29999",
+            "--rtc",
+            "127.0.0.1:0",
         ])
         .arg("--data")
         .arg(&data)

@@ -206,6 +206,7 @@ impl Live {
         let (role, number) = (dialling.role, dialling.number(device.target));
         let extension = match &order.target {
             Target::Binding(binding) => Some(binding.extension.clone()),
+            Target::Browser { .. } => Some(order.to_user.as_str().into()),
             Target::Trunk { .. } | Target::Uri(_) | Target::Own { .. } => None,
         };
         let busy = extension.map(|extension| self.calls.busy().enter(&self.model.org, &extension));

@@ -16,6 +16,7 @@ use voice::ports::{Binding, BindingChange, Credential, LineIdentity, Secret, Tru
 
 use crate::Dialer;
 use crate::bindings::Bindings;
+use crate::browser_phones::BrowserPhones;
 use crate::numbers::{self, CallerIdFacts, ChosenCallerId, DialPlan, Dialled, NumberError};
 
 /// Answers from memory are trusted for so long without a look at the store, in milliseconds.
@@ -177,6 +178,7 @@ impl Known {
 pub struct Directory {
     pub(crate) kernel: Kernel,
     bindings: Bindings,
+    pub(crate) browsers: BrowserPhones,
     known: Mutex<Known>,
     news: Mutex<Subscription>,
     trunk_states: Mutex<HashMap<Arc<str>, TrunkState>>,
@@ -194,6 +196,7 @@ impl Directory {
         Ok(Arc::new(Self {
             kernel,
             bindings,
+            browsers: BrowserPhones::default(),
             known: Mutex::default(),
             news,
             trunk_states: Mutex::default(),

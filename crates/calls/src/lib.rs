@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bindings;
+mod browser_phones;
 mod call;
 pub mod connect;
 mod dialling;

@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use kernel::args;
+use voice::leg::PhoneId;
 use voice::ports::{
-    Binding, BindingChange, BoxFuture, Credential, PortError, PortResult, Ports, Secret, Transport, TrunkConfig,
-    TrunkState, TrunkTarget,
+    Binding, BindingChange, BoxFuture, Credential, LineIdentity, PortError, PortResult, Ports, Secret, Transport,
+    TrunkConfig, TrunkState, TrunkTarget,
 };
 
 use crate::directory::Directory;
@@ -83,6 +84,10 @@ impl Ports for Directory {
             self.kernel.db.run(TRUNK_STATE, args![trunk, org, state.as_str(), now_ms]).await.map_err(port_error)?;
             Ok(())
         })
+    }
+
+    fn browser_phone(&self, line: &LineIdentity, phone: &PhoneId, online: bool) {
+        self.browsers.note(line, phone, online);
     }
 
     fn banned(&self, addr: IpAddr, until_ms: i64) {

@@ -24,7 +24,7 @@ pub struct Busy {
 /// What is known of an extension's availability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Presence {
-    /// At least one phone is registered.
+    /// At least one phone is registered, or open in a browser.
     pub registered: bool,
     /// It is in a call, or rings.
     pub busy: bool,

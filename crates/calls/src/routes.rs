@@ -1,4 +1,4 @@
-//! From a number to the phones that ring: one [`Route`] per registered contact or trunk, with the
+//! From a number to the phones that ring: one [`Route`] per registered contact, browser phone or trunk, with the
 //! caller id that each may see.
 //!
 //! Invariant: a route outside carries a number that the organisation may show, or none.
@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use voice::cause::Cause;
-use voice::ports::Binding;
 use voice::{CallerId, Inside, Target};
 
 use crate::directory::{Destination, Directory, ResolveError};
@@ -109,7 +108,7 @@ impl Directory {
         Routed { number: number.to_owned(), caller_id_replaced, routes }
     }
 
-    /// Every registered contact of some extensions.
+    /// Every registered contact and every browser phone of some extensions.
     fn phones<'a>(
         &self,
         org: &str,
@@ -118,13 +117,17 @@ impl Directory {
         asking: Asking<'_>,
     ) -> Result<Vec<Route>, Cause> {
         let display = name_beside(shown, asking);
-        let route = |binding: Binding| Route {
-            to_user: binding.extension.to_string(),
-            target: Target::Binding(binding),
+        let route = |extension: &str, target| Route {
+            to_user: extension.to_owned(),
+            target,
             from: caller(shown.clone(), display),
         };
-        let routes: Vec<Route> =
-            extensions.into_iter().flat_map(|extension| self.bindings(org, extension)).map(route).collect();
+        let mut routes = Vec::new();
+        for extension in extensions {
+            let registered = self.bindings(org, extension).into_iter().map(Target::Binding);
+            let browsers = self.browser_phones(org, extension).into_iter().map(|phone| Target::Browser { phone });
+            routes.extend(registered.chain(browsers).map(|target| route(extension, target)));
+        }
         if routes.is_empty() { Err(Cause::Unreachable) } else { Ok(routes) }
     }
 }

@@ -269,7 +269,7 @@ impl Calls {
     /// Whether an extension's phones can be reached.
     pub fn presence(&self, org: &str, extension: &str) -> Presence {
         Presence {
-            registered: !self.0.directory.bindings(org, extension).is_empty(),
+            registered: self.0.directory.has_phone(org, extension),
             busy: self.0.busy.is_busy(&org.into(), &extension.into()),
         }
     }

@@ -23,6 +23,7 @@ use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 use crate::console::{self, Site};
 use crate::flows::{self, Flows};
 use crate::openapi;
+use crate::phone;
 use crate::platform::{self, Health, Sign, Vitals};
 use crate::web::{Certificate, Listeners, WebError};
 
@@ -51,6 +52,7 @@ pub struct State {
     health: Health,
     vitals: Vitals,
     calls: Calls,
+    voice: Voice,
     flows: Flows,
     site: Site,
 }
@@ -146,10 +148,11 @@ impl App {
             health: health.clone(),
             vitals,
             calls: calls.clone(),
+            voice: voice.clone(),
             flows,
             site: site.clone(),
         };
-        let pages = console::router(&state);
+        let pages = console::router(&state).merge(phone::router(&state));
         let router = openapi::serve(routes().with_state(state)).merge(pages);
         let router = kernel::http::layers(router, &kernel, HOOKS);
         listeners.serve(&kernel, &router);
@@ -243,6 +246,7 @@ fn voice_config(config: &Config) -> VoiceConfig {
         tls,
         trust_file: config.egress.ca_file.clone(),
         rtp_ports: (config.rtp_ports.first, config.rtp_ports.last),
+        rtc: config.rtc.clone(),
         dns: config.dns,
         public_ip: config.public_ip,
         media_threads: usize::try_from(config.media.threads).unwrap_or_default(),

@@ -8,5 +8,6 @@ pub mod cli;
 pub mod console;
 pub mod flows;
 pub mod openapi;
+mod phone;
 pub mod platform;
 pub mod web;

@@ -19,7 +19,7 @@ use media::codec::CodecKind;
 use media::rtp::Packet;
 use tokio::sync::mpsc;
 use voice::leg::LegEvents;
-use voice::runner::{Direction, MediaConfig, MediaLeg, MediaThreads, Remote};
+use voice::runner::{Direction, MediaConfig, MediaLeg, MediaThreads, Protection, Remote};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FRAME: Duration = Duration::from_millis(20);
@@ -30,9 +30,11 @@ fn main() {
     let seconds: u64 = arguments.next().unwrap_or(10) as u64;
     let threads: usize = arguments.next().unwrap_or(1);
 
-    let media =
-        MediaThreads::start(&MediaConfig { threads, rtp_ports: (22_000, 29_999), media_timeout_ms: 30_000 }, Ids::os())
-            .unwrap();
+    let media = MediaThreads::start(
+        &MediaConfig { threads, rtp_ports: (22_000, 29_999), rtc: Vec::new(), media_timeout_ms: 30_000 },
+        Ids::os(),
+    )
+    .unwrap();
     let phones = UdpSocket::bind((LOOPBACK, 0)).unwrap();
     // One socket plays all phones: it must not be what loses packets.
     socket2::SockRef::from(&phones).set_recv_buffer_size(4 << 20).unwrap();
@@ -51,7 +53,7 @@ fn main() {
             payload_out: 0,
             events: None,
             direction: Direction::SendRecv,
-            srtp: None,
+            protection: Protection::None,
         });
         (leg, address)
     };

@@ -16,6 +16,7 @@ use crate::runner::{LegKey, MediaLeg};
 
 mod outlet;
 
+pub(crate) use outlet::Backlog;
 pub use outlet::LegEvents;
 
 pub use crate::runner::{Part, Room};
@@ -385,7 +386,7 @@ mod tests {
     const END: LegEnd = LegEnd { cause: Cause::Busy, by: EndedBy::Remote, sip_code: Some(486), q850: None };
 
     fn leg(sink: Option<LegSink>) -> (Leg, Signals, LegEvents) {
-        let config = MediaConfig { threads: 1, rtp_ports: (20_000, 20_001), media_timeout_ms: 30_000 };
+        let config = MediaConfig { threads: 1, rtp_ports: (20_000, 20_001), rtc: Vec::new(), media_timeout_ms: 30_000 };
         let threads = MediaThreads::start(&config, Ids::seeded(1)).unwrap();
         let events = LegEvents::new("leg_1".into(), sink);
         let (leg, signals) = Leg::new(threads.leg(events.clone(), None), events.clone());

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub use futures_util::future::BoxFuture;
 pub use kernel::secret::Secret;
 
+use crate::leg::PhoneId;
+
 /// A port's failure as voice sees it: the peer gets a 500 and may try again, the reason is logged.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -224,6 +226,10 @@ pub trait Ports: Send + Sync + 'static {
 
     /// A trunk's state changed.
     fn trunk_state<'a>(&'a self, org: &'a str, trunk: &'a str, state: TrunkState) -> BoxFuture<'a, PortResult<()>>;
+
+    /// A browser phone of a line is online from now on, or no longer: calls to the line may go there by
+    /// [`crate::Target::Browser`].
+    fn browser_phone(&self, line: &LineIdentity, phone: &PhoneId, online: bool);
 
     /// An address was banned until `until_ms` (UTC) after too many failed proofs.
     fn banned(&self, addr: IpAddr, until_ms: i64);

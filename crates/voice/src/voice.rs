@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::leg::{Leg, LegEvents, LegId, LegSink, Room};
+use crate::leg::{Leg, LegEvents, LegId, LegSink, PhoneId, Room};
 use crate::ports::{Binding, LineIdentity, Ports, TrunkId};
+use crate::rtc::frame::Down;
+use crate::rtc::{BrowserPhone, Exchange, PhoneAccount, PhoneRefused, Surroundings};
 use crate::runner::{MediaConfig, MediaError, MediaThreads};
 use crate::sip::Sip;
 
@@ -34,6 +36,8 @@ pub struct VoiceConfig {
     pub trust_file: Option<PathBuf>,
     /// First and last UDP port for RTP and RTCP.
     pub rtp_ports: (u16, u16),
+    /// Where browsers' media comes to, by UDP: media thread n takes the port plus n, or any for port 0. Empty: no browsers.
+    pub rtc: Vec<SocketAddr>,
     /// The name server that is asked where carriers are; without it, this machine's own.
     pub dns: Option<SocketAddr>,
     /// The address that peers are told, when it is not the local one of the route to them.
@@ -139,6 +143,8 @@ pub struct VoiceStats {
     pub dialogs: usize,
     /// SIP transactions, those that only wait for late repetitions included.
     pub transactions: usize,
+    /// Browser phones, and those whose socket was lost a moment ago.
+    pub browser_phones: usize,
     /// Legs on media threads.
     pub legs: usize,
     /// Pairs of RTP ports in use.
@@ -169,6 +175,11 @@ pub enum Target {
         trunk: TrunkId,
         /// The number, as the carrier is to see it.
         number: String,
+    },
+    /// A browser phone that is online.
+    Browser {
+        /// Which.
+        phone: PhoneId,
     },
     /// Any SIP URI.
     Uri(String),
@@ -259,6 +270,7 @@ impl Incoming {
 #[derive(Clone)]
 pub struct Voice {
     sip: Sip,
+    phones: Exchange,
     media: MediaThreads,
 }
 
@@ -279,17 +291,32 @@ impl Voice {
         let media_config = MediaConfig {
             threads: config.media_threads,
             rtp_ports: config.rtp_ports,
+            rtc: config.rtc.clone(),
             media_timeout_ms: config.media_timeout_ms,
         };
         let media = MediaThreads::start(&media_config, ids.clone())?;
         let (incoming, receiver) = mpsc::channel(INCOMING_QUEUE);
+        let around = Surroundings {
+            ports: ports.clone(),
+            threads: media.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            stop: stop.clone(),
+            incoming: incoming.clone(),
+            public_ip: config.public_ip,
+            legs: Arc::default(),
+        };
+        let phones = Exchange::new(around, tasks.clone());
         let sip = Sip::start(config, ports, media.clone(), clock, ids, tasks, stop, incoming).await?;
-        Ok((Self { sip, media }, receiver))
+        Ok((Self { sip, phones, media }, receiver))
     }
 
     /// Places a leg. Returns at once; what becomes of it is told to `events`.
     #[must_use]
     pub fn originate(&self, order: Originate, events: LegSink) -> Leg {
+        if matches!(order.target, Target::Browser { .. }) {
+            return self.phones.originate(order, events);
+        }
         let outlet = LegEvents::new(order.leg.clone(), Some(events));
         let near = order.near.as_ref().map(Leg::media);
         let media = self.media.leg(outlet.clone(), near);
@@ -303,6 +330,20 @@ impl Voice {
     #[must_use]
     pub fn room(&self, org: &str, id: LegId, events: LegSink) -> Room {
         self.media.room(org, id, events)
+    }
+
+    /// A browser phone comes in from `peer`: a handle to say its frames by, and what it is told. `was` is the phone that
+    /// it was before its socket was lost; its calls go on when it comes back in time.
+    ///
+    /// # Errors
+    /// When no phone can be taken.
+    pub fn browser_phone(
+        &self,
+        account: PhoneAccount,
+        was: Option<&PhoneId>,
+        peer: IpAddr,
+    ) -> Result<(BrowserPhone, mpsc::Receiver<Down>), PhoneRefused> {
+        self.phones.enter(account, was, peer)
     }
 
     /// The addresses that UDP and TCP really listen on.
@@ -321,10 +362,12 @@ impl Voice {
     #[must_use]
     pub fn stats(&self) -> VoiceStats {
         let (dialogs, transactions) = self.sip.stats();
+        let (calls, browser_phones) = self.phones.stats();
         let media = self.media.stats();
         VoiceStats {
-            dialogs,
+            dialogs: dialogs + calls,
             transactions,
+            browser_phones,
             legs: media.legs,
             ports_in_use: media.ports_in_use,
             recordings: media.recordings,

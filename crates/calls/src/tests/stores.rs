@@ -2,12 +2,13 @@
 
 use kernel::db::testing::TestDb;
 
-use crate::{bindings, directory, lines, ports, public_numbers, store, sweep, teams, trunks};
+use crate::{bindings, browser_phones, directory, lines, ports, public_numbers, store, sweep, teams, trunks};
 
 #[tokio::test]
 async fn every_statement_prepares_on_both_engines() {
     let statements = [
         bindings::ALL,
+        browser_phones::ALL,
         directory::ALL,
         lines::ALL,
         ports::ALL,

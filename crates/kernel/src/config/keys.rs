@@ -76,8 +76,8 @@ section! {
         dns: Option<SocketAddr> = None, e.g. "\"10.0.0.53:53\"";
         /// UDP ports for the audio of SIP phones and trunks.
         rtp_ports: PortRange = PortRange { first: 10_000, last: 19_999 };
-        /// First UDP address for the media of browsers, one port for each media thread.
-        rtc: SocketAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3479));
+        /// UDP addresses for the media of browsers: the first media thread takes the port, each other one the next; 0 is any.
+        rtc: Vec<SocketAddr> = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3479)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 3479))];
         /// Address that phones outside send their media to, behind NAT. Without it, the local address of the route to the peer.
         public_ip: Option<IpAddr> = None, e.g. "\"198.51.100.7\"";
         /// The database: sqlite:///path/file.db or postgres://user:password@host/name. Without it, tandem.db in data.

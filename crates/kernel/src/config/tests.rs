@@ -25,7 +25,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.http.to_string(), "127.0.0.1:8080");
     assert_eq!(config.sip.len(), 2);
     assert_eq!(config.rtp_ports.to_string(), "10000-19999");
-    assert_eq!(config.rtc.port(), 3479);
+    assert_eq!(config.rtc.iter().map(|address| address.port()).collect::<Vec<_>>(), [3479, 3479]);
     assert_eq!(config.data, PathBuf::from("tandem-data"));
 }
 

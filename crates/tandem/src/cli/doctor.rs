@@ -110,6 +110,9 @@ fn ports(config: &Config, runs: bool) -> Vec<Finding> {
     for address in &config.sip_tls {
         findings.push(tcp("sip tls", *address));
     }
+    for address in &config.rtc {
+        findings.push(udp("browsers", *address));
+    }
     if config.http.ip().is_unspecified() && config.public_url.is_none() {
         let says = "HTTP listens everywhere and --public-url is not set: links to recordings name no host";
         findings.push(Finding::new("links", State::Advice, says));

@@ -60,7 +60,7 @@ serve_flags! {
     sip_names: "NAME";
     /// UDP ports for audio [default: 10000-19999]
     rtp_ports: "A-B";
-    /// UDP address for the media of browsers [default: 0.0.0.0:3479]
+    /// UDP address for the media of browsers; may be repeated [default: 0.0.0.0:3479 and `[::]`:3479]
     rtc: "ADDR:PORT";
     /// Address that phones outside send their media to, behind NAT
     public_ip: "IP";

@@ -2,6 +2,7 @@
 //!
 //! Invariant: exactly one end passes, and after it nothing but the fate of the leg's recording.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -120,5 +121,49 @@ impl LegEvents {
 
     fn state(&self) -> MutexGuard<'_, OutletState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What signalling has to tell a call whose queue is full, kept in order until there is room.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    events: LegEvents,
+    unsent: VecDeque<LegEvent>,
+}
+
+impl Backlog {
+    /// A full queue is tried again after this, ms.
+    pub(crate) const RETRY_MS: i64 = 20;
+
+    /// Nothing waits.
+    pub(crate) fn new(events: LegEvents) -> Self {
+        Self { events, unsent: VecDeque::new() }
+    }
+
+    /// Sends an event now, or keeps it behind those that wait. A key press that would have to wait is left out.
+    pub(crate) fn send(&mut self, event: LegEvent) {
+        let droppable = matches!(event, LegEvent::Dtmf { .. });
+        let unsent = if self.unsent.is_empty() { self.events.offer(event).err() } else { Some(event) };
+        self.unsent.extend(unsent.filter(|_| !droppable));
+    }
+
+    /// Tries again.
+    pub(crate) fn flush(&mut self) {
+        while let Some(event) = self.unsent.pop_front() {
+            if let Err(event) = self.events.offer(event) {
+                self.unsent.push_front(event);
+                return;
+            }
+        }
+    }
+
+    /// Whether all is told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// Whether somebody listens.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.events.is_attached()
     }
 }

@@ -105,6 +105,14 @@ pub enum Up {
         /// Whom the other party is to talk with, as it would be dialled.
         to: String,
     },
+    /// Presses keys, for a browser whose connection cannot send them as RFC 4733 events (`RTCDTMFSender.canInsertDTMF`
+    /// is false).
+    Dtmf {
+        /// Which call.
+        id: String,
+        /// `0` to `9`, `A` to `D`, `*`, `#`, one after the other.
+        digits: String,
+    },
     /// Asks for a sign of life.
     Ping,
 }
@@ -261,13 +269,16 @@ pub enum Fault {
     Unauthorized,
     /// The person has no extension, so there is nothing to ring: the socket is closed.
     NoExtension,
+    /// The server takes no phone now: the socket is closed; try again later.
+    Unavailable,
     /// No call of that name.
     UnknownCall,
     /// A call of that name is up already.
     CallExists,
     /// The call is not in a state in which that can be done.
     WrongState,
-    /// The description is not one, or holds nothing that both can speak. A call that it was to begin has ended.
+    /// The description is not one, or holds nothing that both can speak. A `call` with it does not begin; an incoming
+    /// call that was answered with it ends; a call that is up goes on as it was.
     BadSdp,
     /// More calls than a phone may have.
     TooManyCalls,

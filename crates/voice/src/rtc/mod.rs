@@ -1,3 +1,21 @@
-//! Browser phones: their signalling by WebSocket frames, over legs that speak ICE, DTLS and SRTP.
+//! Browser phones: signalling by WebSocket frames, over legs that speak ICE, DTLS and SRTP.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`frame`] | what phone and server say to each other |
+//! | `call` | one call of a phone: a state machine, pure |
+//! | `phone` | a phone and its calls: frames, commands and time in, actions out, pure |
+//! | `desk` | the task that owns a phone: carries its actions out |
+//! | `exchange` | all phones that are online, and those whose socket was lost a moment ago |
+//! | `candidates` | where a browser finds the media thread's port |
 
+mod call;
+mod candidates;
+mod desk;
+mod exchange;
 pub mod frame;
+mod phone;
+
+pub(crate) use desk::Surroundings;
+pub(crate) use exchange::Exchange;
+pub use exchange::{BrowserPhone, PhoneAccount, PhoneRefused};

@@ -11,7 +11,7 @@ use kernel::ids::Ids;
 use super::identity::Identity;
 use super::mailbox::{Mailbox, Notice, Order};
 use super::port_pool::PortPool;
-use super::remote::Remote;
+use super::remote::{Fingerprint, Remote};
 use super::room::Part;
 use super::room_handle::Room;
 use super::socket::LegSockets;
@@ -49,9 +49,31 @@ impl MediaThreads {
     #[must_use]
     pub fn leg(&self, events: LegEvents, near: Option<&MediaLeg>) -> MediaLeg {
         let mailbox = near.map_or_else(|| self.0.threads.least_loaded().clone(), |near| near.0.route().clone());
+        self.place(events, mailbox, false)
+    }
+
+    /// A browser's leg, on the thread of its organisation, where it stays. It receives at [`MediaThreads::browsers_call_at`].
+    #[must_use]
+    pub fn browser_leg(&self, events: LegEvents, org: &str) -> MediaLeg {
+        self.place(events, self.home(org).clone(), true)
+    }
+
+    /// Where the legs of an organisation's browsers receive; nowhere when the server takes none.
+    #[must_use]
+    pub fn browsers_call_at(&self, org: &str) -> &[SocketAddr] {
+        self.home(org).shared()
+    }
+
+    /// The fingerprint of our certificate for browsers.
+    #[must_use]
+    pub fn fingerprint(&self) -> &Fingerprint {
+        self.0.threads.fingerprint()
+    }
+
+    fn place(&self, events: LegEvents, mailbox: Arc<Mailbox>, is_pinned: bool) -> MediaLeg {
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
         mailbox.leg_came();
-        let leg = MediaLeg(Arc::new(Handle::new(key, mailbox, self.0.pool.clone())));
+        let leg = MediaLeg(Arc::new(Handle::new(key, mailbox, self.0.pool.clone(), is_pinned)));
         leg.0.order(Order::Add(events, Identity(self.0.ids.bytes())));
         leg
     }
@@ -101,6 +123,8 @@ pub(super) struct Handle {
     pub(super) route: Mutex<Arc<Mailbox>>,
     pub(super) pool: Arc<PortPool>,
     pub(super) local: OnceLock<SocketAddr>,
+    /// It cannot leave its thread: its socket is not its own.
+    pub(super) is_pinned: bool,
     /// The thread has been woken for the leg: it looks at its mailbox by itself as long as the leg lives.
     known: AtomicBool,
     closed: AtomicBool,
@@ -206,9 +230,9 @@ impl MediaLeg {
 
 impl Handle {
     /// Of a leg whose thread reads `mailbox`.
-    pub(super) fn new(key: LegKey, mailbox: Arc<Mailbox>, pool: Arc<PortPool>) -> Self {
+    pub(super) fn new(key: LegKey, mailbox: Arc<Mailbox>, pool: Arc<PortPool>, is_pinned: bool) -> Self {
         let (known, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { key, route: Mutex::new(mailbox), pool, local: OnceLock::new(), known, closed }
+        Self { key, route: Mutex::new(mailbox), pool, local: OnceLock::new(), is_pinned, known, closed }
     }
 
     /// Queues an order where the leg lives.

@@ -7,6 +7,7 @@
 mod speaking;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use media::bridge::{Ear, Mouth};
 use media::codec::{CodecKind, MAX_PAYLOAD_BYTES};
@@ -15,6 +16,7 @@ use media::rtp::{HEADER_BYTES, Rewriter};
 use media::srtp::MAX_OVERHEAD_BYTES;
 
 use super::bench::{Bench, Post};
+use super::browser::{Opened, Site};
 use super::handle::LegKey;
 use super::identity::Identity;
 use super::keys::Keys;
@@ -128,6 +130,18 @@ impl LegMedia {
 
     // --- what it hears
 
+    /// Opens a datagram that came to the browsers' socket; see [`Line::open`].
+    pub(super) fn open(
+        &mut self,
+        now_us: u64,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+        wire: &mut impl Wire,
+    ) -> Opened {
+        self.line.as_mut().map_or(Opened::Nothing, |line| line.open(now_us, from, buffer, len, wire))
+    }
+
     /// Takes a datagram of the RTP port; audio is kept for whoever listens here, and told to be passed on.
     pub(super) fn hear(&mut self, now_us: u64, from: SocketAddr, datagram: &mut [u8]) -> Heard {
         let Some(line) = &mut self.line else {
@@ -201,13 +215,13 @@ impl LegMedia {
     // --- what it is told
 
     /// A new agreement with the other side.
-    pub(super) fn agree(&mut self, now_us: u64, remote: Remote) {
+    pub(super) fn agree(&mut self, now_us: u64, remote: Remote, site: &Arc<Site>) {
         match &mut self.line {
-            Some(line) => line.renew(now_us, remote),
+            Some(line) => line.renew(now_us, remote, site),
             None => {
                 let spread_us = (u64::from(self.identity.phase()) * REPORT_SPREAD_US) >> 32;
                 self.next_report_us = now_us + FIRST_REPORT_US + spread_us;
-                self.line = Some(Box::new(Line::new(now_us, self.identity, remote)));
+                self.line = Some(Box::new(Line::new(now_us, self.identity, remote, site)));
             }
         }
     }
@@ -301,6 +315,11 @@ impl LegMedia {
     }
 
     // --- what follows from it
+
+    /// The name by which a browser's checks know this leg.
+    pub(super) fn ufrag(&self) -> Option<&Arc<str>> {
+        self.line.as_ref()?.ufrag()
+    }
 
     /// What this leg means for its peer; none before the first agreement.
     pub(super) fn view(&self) -> Option<PeerView> {

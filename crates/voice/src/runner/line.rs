@@ -3,15 +3,17 @@
 //! Invariant: only packets of the locked source, and with SRTP only authentic ones, have any effect; everything else on the port is ignored.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use media::dtmf::{Digit, EventPacket, EventReceiver};
 use media::rtcp::{self, Told};
 use media::rtp::{self, Packet, Rewriter, Sender, Source, SourceLock, Trust, Verdict};
 use media::srtp::{MAX_OVERHEAD_BYTES, SdesLine, Srtp};
 
+use super::browser::{Opened, Peer, Site};
 use super::identity::Identity;
 use super::poll::Urgency;
-use super::remote::{Direction, Remote, SrtpKeys};
+use super::remote::{Direction, Protection, Remote, SrtpKeys};
 
 /// Where datagrams go out. The sockets implement it; tests write them down.
 pub(super) trait Wire {
@@ -19,6 +21,8 @@ pub(super) trait Wire {
     fn rtp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]);
     /// Sends from the leg's RTCP socket.
     fn rtcp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]);
+    /// Sends from the socket that all browsers' legs share.
+    fn shared(&mut self, to: SocketAddr, datagram: &[u8]);
 }
 
 /// What a datagram turned out to be.
@@ -35,7 +39,7 @@ pub(super) enum Heard {
 /// The agreed media of a leg.
 pub(super) struct Line {
     remote: Remote,
-    crypto: Option<Box<Crypto>>,
+    guard: Guard,
     lock: SourceLock,
     source: Source,
     sender: Sender,
@@ -47,6 +51,32 @@ pub(super) struct Line {
     last_sent_us: u64,
     /// Since when neither side holds the other.
     talking_since_us: u64,
+}
+
+/// What stands between the wire and the packets.
+enum Guard {
+    None,
+    Sdes(Box<Crypto>),
+    Browser(Box<Peer>),
+}
+
+impl Guard {
+    fn new(now_us: u64, protection: &Protection, site: &Arc<Site>) -> Self {
+        match protection {
+            Protection::None => Self::None,
+            Protection::Sdes(keys) => Self::Sdes(Crypto::new(keys)),
+            Protection::Dtls(terms) => Self::Browser(Box::new(Peer::new(now_us, site.clone(), terms))),
+        }
+    }
+
+    /// Takes a later agreement; what it leaves as it was goes on.
+    fn renew(&mut self, now_us: u64, protection: &Protection, site: &Arc<Site>) {
+        match (protection, &mut *self) {
+            (Protection::Sdes(keys), Self::Sdes(crypto)) => crypto.renew(keys),
+            (Protection::Dtls(terms), Self::Browser(peer)) => peer.renew(now_us, terms),
+            _ => *self = Self::new(now_us, protection, site),
+        }
+    }
 }
 
 struct Crypto {
@@ -79,18 +109,22 @@ impl Crypto {
 
 /// Whose packets are believed.
 fn trust(remote: &Remote) -> Trust {
-    if remote.srtp.is_some() { Trust::Keys } else { Trust::Signalling(remote.signalling) }
+    if remote.protection.proves() { Trust::Keys } else { Trust::Signalling(remote.signalling) }
 }
 
 impl Line {
     /// The first agreement.
-    pub(super) fn new(now_us: u64, identity: Identity, remote: Remote) -> Self {
+    pub(super) fn new(now_us: u64, identity: Identity, remote: Remote, site: &Arc<Site>) -> Self {
         let clock_rate = remote.codec.clock_rate();
+        let ssrc = match &remote.protection {
+            Protection::Dtls(terms) => terms.ssrc,
+            Protection::None | Protection::Sdes(_) => identity.ssrc(),
+        };
         Self {
-            crypto: remote.srtp.as_ref().map(Crypto::new),
+            guard: Guard::new(now_us, &remote.protection, site),
             lock: SourceLock::new(Some(remote.rtp), trust(&remote)),
             source: Source::new(clock_rate),
-            sender: Sender::new(identity.ssrc(), identity.sequence(), identity.timestamp(), clock_rate),
+            sender: Sender::new(ssrc, identity.sequence(), identity.timestamp(), clock_rate),
             events: remote.events.map(|events| EventReceiver::new(events.clock_rate)),
             rtcp_from: None,
             reported: false,
@@ -101,11 +135,8 @@ impl Line {
     }
 
     /// A later agreement. What it leaves as it was goes on without a break: the stream's numbers, the SRTP state, the learned address.
-    pub(super) fn renew(&mut self, now_us: u64, remote: Remote) {
-        match (&remote.srtp, &mut self.crypto) {
-            (Some(keys), Some(crypto)) => crypto.renew(keys),
-            (keys, crypto) => *crypto = keys.as_ref().map(Crypto::new),
-        }
+    pub(super) fn renew(&mut self, now_us: u64, remote: Remote, site: &Arc<Site>) {
+        self.guard.renew(now_us, &remote.protection, site);
         if remote.codec.clock_rate() != self.remote.codec.clock_rate() {
             self.sender.set_clock_rate(remote.codec.clock_rate());
             self.source = Source::new(remote.codec.clock_rate());
@@ -147,13 +178,15 @@ impl Line {
         urgency: Urgency,
         audio: impl FnOnce(&Packet<'_>),
     ) -> Heard {
-        let len = match &mut self.crypto {
-            None => datagram.len(),
-            Some(crypto) => match crypto.inbound.unprotect(datagram) {
+        let len = match &mut self.guard {
+            // What comes of a browser has been opened.
+            Guard::None | Guard::Browser(_) => datagram.len(),
+            Guard::Sdes(crypto) => match crypto.inbound.unprotect(datagram) {
                 Ok(len) => len,
                 Err(_) => return Heard::Nothing,
             },
         };
+        let is_browser = matches!(self.guard, Guard::Browser(_));
         let Ok(packet) = Packet::parse(datagram.get(..len).unwrap_or_default()) else {
             return Heard::Nothing;
         };
@@ -161,12 +194,13 @@ impl Line {
         let is_event = self.remote.events.is_some_and(|events| events.payload_in == packet.payload_type);
         if !is_audio && !is_event {
             // Comfort noise and the like: a sign of life, no more.
-            if self.lock.destination() == Some(from) {
+            if is_browser || self.lock.destination() == Some(from) {
                 self.source.heard(now_us, &packet);
             }
             return Heard::Nothing;
         }
-        if self.lock.judge(now_us, from, &packet) == Verdict::Refuse {
+        // ICE says where a browser is.
+        if !is_browser && self.lock.judge(now_us, from, &packet) == Verdict::Refuse {
             return Heard::Nothing;
         }
         match urgency {
@@ -181,18 +215,54 @@ impl Line {
         Heard::Event { len, digit }
     }
 
+    /// Opens a datagram that came to the browsers' socket, in `buffer[..len]`: a packet of theirs then stands there in
+    /// the clear.
+    pub(super) fn open(
+        &mut self,
+        now_us: u64,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+        wire: &mut impl Wire,
+    ) -> Opened {
+        let Guard::Browser(peer) = &mut self.guard else {
+            return Opened::Nothing;
+        };
+        let opened = peer.hear(now_us, from, buffer, len, wire);
+        if opened == Opened::Check {
+            self.source.alive(now_us);
+        }
+        opened
+    }
+
+    /// Does what is due between us and a browser.
+    pub(super) fn attend(&mut self, now_us: u64, wire: &mut impl Wire) {
+        if let Guard::Browser(peer) = &mut self.guard {
+            peer.attend(now_us, wire);
+        }
+    }
+
+    /// The name by which a browser's checks know this leg.
+    pub(super) fn ufrag(&self) -> Option<&Arc<str>> {
+        match &self.remote.protection {
+            Protection::Dtls(terms) => Some(&terms.local.ufrag),
+            Protection::None | Protection::Sdes(_) => None,
+        }
+    }
+
     /// Takes a datagram of the RTCP port.
     pub(super) fn hear_rtcp(&mut self, now_us: u64, from: SocketAddr, datagram: &mut [u8]) {
         let known = self.lock.destination().map(|to| to.ip()) == Some(from.ip()) || from == self.rtcp_destination();
         if !known {
             return;
         }
-        let len = match &mut self.crypto {
-            None => datagram.len(),
-            Some(crypto) => match crypto.inbound.unprotect_rtcp(datagram) {
+        let len = match &mut self.guard {
+            Guard::None => datagram.len(),
+            Guard::Sdes(crypto) => match crypto.inbound.unprotect_rtcp(datagram) {
                 Ok(len) => len,
                 Err(_) => return,
             },
+            Guard::Browser(_) => return,
         };
         let source = &mut self.source;
         let told = rtcp::parse(datagram.get(..len).unwrap_or_default(), |told| match told {
@@ -256,14 +326,15 @@ impl Line {
 
     /// Sends the packet in `buffer[..len]`; behind it the buffer has [`MAX_OVERHEAD_BYTES`] of room.
     pub(super) fn send(&mut self, now_us: u64, slot: usize, buffer: &mut [u8], len: usize, wire: &mut impl Wire) {
-        let len = match &mut self.crypto {
-            None => len,
-            Some(crypto) => match crypto.outbound.protect(buffer, len) {
+        self.last_sent_us = now_us;
+        let len = match &mut self.guard {
+            Guard::None => len,
+            Guard::Sdes(crypto) => match crypto.outbound.protect(buffer, len) {
                 Ok(len) => len,
                 Err(_) => return,
             },
+            Guard::Browser(peer) => return peer.send(now_us, buffer.get(..len).unwrap_or_default(), wire),
         };
-        self.last_sent_us = now_us;
         if let (Some(to), Some(datagram)) = (self.lock.destination(), buffer.get(..len)) {
             wire.rtp(slot, to, datagram);
         }
@@ -280,6 +351,13 @@ impl Line {
         slot: usize,
         wire: &mut impl Wire,
     ) {
+        if let Guard::Browser(peer) = &mut self.guard {
+            // It reports by itself.
+            if leaving {
+                peer.leave(now_us, wire);
+            }
+            return;
+        }
         let mut buffer = [0; rtcp::MAX_REPORT_BYTES + MAX_OVERHEAD_BYTES];
         let mut cname = [0; Identity::CNAME_BYTES];
         let info = self.sender.report(now_us, ntp);
@@ -298,12 +376,12 @@ impl Line {
         ) else {
             return;
         };
-        let len = match &mut self.crypto {
-            None => len,
-            Some(crypto) => match crypto.outbound.protect_rtcp(&mut buffer, len) {
+        let len = match &mut self.guard {
+            Guard::Sdes(crypto) => match crypto.outbound.protect_rtcp(&mut buffer, len) {
                 Ok(len) => len,
                 Err(_) => return,
             },
+            Guard::None | Guard::Browser(_) => len,
         };
         let Some(datagram) = buffer.get(..len) else {
             return;
@@ -343,6 +421,8 @@ mod tests {
         fn rtcp(&mut self, _: usize, _: SocketAddr, datagram: &[u8]) {
             self.0.push(datagram.to_vec());
         }
+
+        fn shared(&mut self, _: SocketAddr, _: &[u8]) {}
     }
 
     fn sdes(tag: u32, key: u8) -> SdesLine {
@@ -360,14 +440,14 @@ mod tests {
             payload_out: 0,
             events: None,
             direction: Direction::SendRecv,
-            srtp: Some(SrtpKeys { local, remote }),
+            protection: Protection::Sdes(SrtpKeys { local, remote }),
         }
     }
 
     #[test]
     fn a_key_that_stays_is_not_used_from_the_start_again() {
-        let identity = Identity([7; 22]);
-        let mut line = Line::new(0, identity, remote(sdes(1, 1), sdes(1, 2)));
+        let (identity, site) = (Identity([7; 22]), Site::closed());
+        let mut line = Line::new(0, identity, remote(sdes(1, 1), sdes(1, 2)), &site);
         let mut sent = Sent::default();
         let mut speaker = Srtp::new(Suite::AesCm128HmacSha1_80, &Keys([3; 30]));
         let mut packet = vec![0; 12 + MAX_OVERHEAD_BYTES];
@@ -381,10 +461,10 @@ mod tests {
         let mut report = |line: &mut Line| line.report(0, 0, identity, false, 0, &mut sent);
         report(&mut line);
         assert!(!heard(&mut line), "of a key that is not agreed yet");
-        line.renew(0, remote(sdes(2, 1), sdes(2, 3)));
+        line.renew(0, remote(sdes(2, 1), sdes(2, 3)), &site);
         report(&mut line);
         assert!(heard(&mut line), "the peer's new key opens");
-        line.renew(0, remote(sdes(1, 4), sdes(1, 3)));
+        line.renew(0, remote(sdes(1, 4), sdes(1, 3)), &site);
         report(&mut line);
         assert!(!heard(&mut line), "a packet that was taken is not taken twice");
         let mut first = Srtp::new(Suite::AesCm128HmacSha1_80, &Keys([1; 30]));

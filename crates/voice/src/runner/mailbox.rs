@@ -3,6 +3,7 @@
 //! Invariant: what is pushed is handled in the order of pushing, and a sleeping thread is woken once for everything pushed until it looks.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -74,6 +75,12 @@ pub(super) enum Order {
         to: Arc<Mailbox>,
         errand: Errand,
     },
+    /// The leg that was called cannot move: go to it, unless something else was ordered meanwhile.
+    Follow {
+        this: Arc<Handle>,
+        to: Arc<Mailbox>,
+        whom: Arc<Handle>,
+    },
     /// Be gone.
     Close,
 }
@@ -139,6 +146,7 @@ pub(super) struct Mailbox {
     queue: Mutex<Queue>,
     waker: Arc<Waker>,
     legs: AtomicUsize,
+    shared: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -148,9 +156,14 @@ struct Queue {
 }
 
 impl Mailbox {
-    /// A letter box whose arrivals call `waker`.
-    pub(super) fn new(waker: Arc<Waker>) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), waker, legs: AtomicUsize::new(0) })
+    /// A letter box whose arrivals call `waker`, of a thread where browsers' legs receive at `shared`.
+    pub(super) fn new(waker: Arc<Waker>, shared: Vec<SocketAddr>) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), waker, legs: AtomicUsize::new(0), shared })
+    }
+
+    /// Where the thread's browsers' legs receive; nowhere when it takes none.
+    pub(super) fn shared(&self) -> &[SocketAddr] {
+        &self.shared
     }
 
     /// Queues an order, and wakes the thread for it or not. A mailbox that overflows drops it and counts.

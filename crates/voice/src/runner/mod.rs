@@ -5,6 +5,8 @@
 //! Invariant: a packet is received, handled and sent on by one thread, without a lock, a channel or an allocation.
 
 mod bench;
+mod browser;
+mod callers;
 mod comfort;
 mod handle;
 mod identity;
@@ -27,6 +29,7 @@ mod room_handle;
 #[cfg(test)]
 mod room_tests;
 pub mod script;
+mod shared_port;
 mod silence;
 mod socket;
 #[cfg(test)]
@@ -38,10 +41,11 @@ mod timepiece;
 mod tune;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use handle::{LegKey, MediaLeg, MediaThreads};
-pub use remote::{Direction, Remote, SrtpKeys, TelephoneEvents};
+pub use remote::{Direction, Fingerprint, Handshake, IceCredentials, Protection, Remote, SrtpKeys, TelephoneEvents};
 pub use room::Part;
 pub use room_handle::Room;
 
@@ -52,6 +56,8 @@ pub struct MediaConfig {
     pub threads: usize,
     /// First and last UDP port for RTP (even) and RTCP (the odd one after it).
     pub rtp_ports: (u16, u16),
+    /// Where browsers' legs receive: thread n takes the port plus n, or any for port 0. Empty: there are none.
+    pub rtc: Vec<SocketAddr>,
     /// An answered leg that is not on hold ends after so many milliseconds without RTP and RTCP.
     pub media_timeout_ms: u32,
 }
@@ -65,6 +71,12 @@ pub enum MediaError {
     /// The range holds no pair of ports.
     #[error("the RTP port range {}-{} holds no even port with an odd one after it", .0.0, .0.1)]
     EmptyRange((u16, u16)),
+    /// The port of browsers' legs cannot be had.
+    #[error("cannot receive from browsers on {0} by UDP: {1}")]
+    Shared(SocketAddr, Arc<io::Error>),
+    /// No certificate for the handshakes with browsers could be made.
+    #[error("no certificate for browsers can be made")]
+    NoCertificate,
     /// The leg has its socket already.
     #[error("the leg's media socket is open already")]
     AlreadyOpen,

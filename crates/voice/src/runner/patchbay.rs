@@ -7,12 +7,15 @@ mod rooms;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use media::codec::CodecError;
 use media::dtmf::Digit;
 use media::frame::FRAME_US;
 
 use super::bench::{Bench, Post};
+use super::browser::{Opened, Site};
+use super::callers::Callers;
 use super::comfort::Comfort;
 use super::handle::LegKey;
 use super::identity::Identity;
@@ -46,6 +49,8 @@ pub(super) struct Patchbay {
     post: Post,
     recorder: RecorderFeed,
     comfort: Comfort,
+    site: Arc<Site>,
+    callers: Callers,
 }
 
 impl Patchbay {
@@ -53,7 +58,7 @@ impl Patchbay {
     ///
     /// # Errors
     /// When silence cannot be coded.
-    pub(super) fn new(timeout_us: u64, recorder: RecorderFeed) -> Result<Self, CodecError> {
+    pub(super) fn new(timeout_us: u64, recorder: RecorderFeed, site: Arc<Site>) -> Result<Self, CodecError> {
         Ok(Self {
             legs: Vec::new(),
             free: Vec::new(),
@@ -68,6 +73,8 @@ impl Patchbay {
             post: Post::default(),
             recorder,
             comfort: Comfort::new()?,
+            site,
+            callers: Callers::default(),
         })
     }
 
@@ -130,6 +137,7 @@ impl Patchbay {
         self.leave_room(now_us, slot);
         let leg = self.legs.get_mut(slot)?.take()?;
         self.slots.remove(&leg.key);
+        self.callers.forget(slot);
         self.active.retain(|&other| other != slot);
         self.free.push(slot);
         Some(leg)
@@ -190,7 +198,12 @@ impl Patchbay {
             return;
         };
         match order {
-            Order::Remote(remote) => leg.agree(now_us, *remote),
+            Order::Remote(remote) => {
+                leg.agree(now_us, *remote, &self.site);
+                if let Some(name) = leg.ufrag() {
+                    self.callers.name(slot, name);
+                }
+            }
             Order::Established => leg.establish(now_us),
             Order::Play(play, what, mode) => leg.play(play, what, mode),
             Order::StopPlay => leg.stop_play(),
@@ -213,6 +226,7 @@ impl Patchbay {
             | Order::BridgeStill { .. }
             | Order::EnterRoom { .. }
             | Order::Depart { .. }
+            | Order::Follow { .. }
             | Order::Close => {}
         }
         self.settle(now_us, slot);
@@ -254,6 +268,29 @@ impl Patchbay {
                 }
                 self.pressed(now_us, slot, KeyWay::Event, digit);
             }
+        }
+    }
+
+    /// A datagram of `len` bytes stands at the start of `buffer`, which has room behind it. It came to the browsers' port.
+    pub(super) fn receive_shared(
+        &mut self,
+        now_us: u64,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+        wire: &mut impl Wire,
+    ) {
+        let Some(slot) = self.callers.whose(from, buffer.get(..len).unwrap_or_default()) else {
+            return;
+        };
+        self.working_on = slot;
+        let Some(Some(leg)) = self.legs.get_mut(slot) else {
+            return;
+        };
+        match leg.open(now_us, from, buffer, len, wire) {
+            Opened::Nothing => {}
+            Opened::Check => self.callers.checked(now_us, from, slot),
+            Opened::Rtp(len) => self.receive(now_us, slot, from, buffer, len, wire),
         }
     }
 

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::mailbox::Order;
 use super::poll::Urgency;
-use super::remote::{Direction, SrtpKeys};
+use super::remote::{Direction, Protection, SrtpKeys};
 use super::stage::{EVENTS, Phone, Sent, Stage, share, sine};
 use super::{MediaConfig, MediaThreads};
 use crate::leg::{Leg, LegEvent, LegEvents, PlayMode, Playable, RecordCommand, Signal};
@@ -408,7 +408,7 @@ fn nothing_is_due_without_legs_and_no_frames_without_work() {
 fn signals_after(setup: impl FnOnce(&mut Stage, &mut Phone)) -> Vec<Signal> {
     let mut stage = Stage::new();
     let threads = MediaThreads::start(
-        &MediaConfig { threads: 1, rtp_ports: (20_000, 20_001), media_timeout_ms: 30_000 },
+        &MediaConfig { threads: 1, rtp_ports: (20_000, 20_001), rtc: Vec::new(), media_timeout_ms: 30_000 },
         Ids::seeded(1),
     )
     .unwrap();
@@ -563,7 +563,7 @@ fn srtp_is_opened_on_one_side_and_sealed_anew_on_the_other() {
     let line = |byte| SdesLine { tag: 1, suite: Suite::AesCm128HmacSha1_80, keys: Keys([byte; 30]) };
     let (ours, theirs) = (line(1), line(2));
     let mut remote = alice.remote.clone();
-    remote.srtp = Some(SrtpKeys { local: ours.clone(), remote: theirs.clone() });
+    remote.protection = Protection::Sdes(SrtpKeys { local: ours.clone(), remote: theirs.clone() });
     stage.order(&alice, Order::Remote(Box::new(remote)));
     let mut seal = Srtp::new(theirs.suite, &theirs.keys);
     let mut open = Srtp::new(ours.suite, &ours.keys);

@@ -22,6 +22,11 @@ const WAKER: u64 = u64::MAX;
 /// What the second epoll's event carries.
 const PATIENT: u64 = u64::MAX - 1;
 
+/// What the events of shared sockets count down from.
+const SHARED: u64 = u64::MAX - 2;
+/// Shared sockets of a thread: one a family of addresses, and as many more as somebody may configure.
+const MAX_SHARED: u64 = 256;
+
 /// How soon a socket is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Urgency {
@@ -41,6 +46,8 @@ pub(super) enum Caller {
     Patient,
     /// The socket that was added with this key.
     Socket(usize),
+    /// The shared socket of this index.
+    Shared(usize),
 }
 
 /// Wakes a thread from another one.
@@ -75,6 +82,7 @@ impl Callers {
             match data.u64() {
                 WAKER => Caller::Mailbox,
                 PATIENT => Caller::Patient,
+                key if key > SHARED - MAX_SHARED => Caller::Shared((SHARED - key) as usize),
                 key => Caller::Socket(key as usize),
             }
         })
@@ -109,7 +117,13 @@ impl Poll {
         Ok(epoll::add(self.of(urgency), socket, EventData::new_u64(key as u64), EventFlags::IN)?)
     }
 
-    /// The opposite.
+    /// Watches a shared socket, promptly; its events tell its index.
+    pub(super) fn add_shared(&self, socket: &UdpSocket, index: usize) -> io::Result<()> {
+        let key = SHARED - (index as u64).min(MAX_SHARED - 1);
+        Ok(epoll::add(&self.prompt, socket, EventData::new_u64(key), EventFlags::IN)?)
+    }
+
+    /// The opposite of [`Poll::add`].
     pub(super) fn remove(&self, socket: &UdpSocket, urgency: Urgency) -> io::Result<()> {
         Ok(epoll::delete(self.of(urgency), socket)?)
     }

@@ -1,6 +1,7 @@
 //! What was agreed with the other side about media: the outcome of an offer and its answer, without SDP.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use media::codec::CodecKind;
 use media::srtp::SdesLine;
@@ -26,8 +27,65 @@ pub struct Remote {
     pub events: Option<TelephoneEvents>,
     /// Who sends, as seen from us.
     pub direction: Direction,
-    /// SRTP by SDES keys, if agreed.
-    pub srtp: Option<SrtpKeys>,
+    /// How it is kept from strangers.
+    pub protection: Protection,
+}
+
+/// How media is kept from strangers.
+#[derive(Clone, Debug)]
+pub enum Protection {
+    /// Not at all.
+    None,
+    /// SRTP with keys from the session descriptions.
+    Sdes(SrtpKeys),
+    /// SRTP with keys from a DTLS handshake, over addresses found by ICE: what browsers speak.
+    Dtls(Box<Handshake>),
+}
+
+impl Protection {
+    /// Whether a packet that is let in proves by itself whose it is.
+    pub(super) fn proves(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+/// What both sides have told each other about ICE (RFC 8445) and DTLS-SRTP (RFC 5763).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// By which the other side's checks know us.
+    pub local: IceCredentials,
+    /// Its own. Other ones than before are an ICE restart.
+    pub remote: IceCredentials,
+    /// Of its certificate. Another one than before is another connection.
+    pub fingerprint: Fingerprint,
+    /// We begin the handshake (`a=setup:active` is ours).
+    pub is_client: bool,
+    /// Our synchronisation source, as announced.
+    pub ssrc: u32,
+}
+
+/// One side's ICE credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IceCredentials {
+    /// `a=ice-ufrag`: the name.
+    pub ufrag: Arc<str>,
+    /// `a=ice-pwd`: the password.
+    pub password: Arc<str>,
+}
+
+impl std::fmt::Debug for IceCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IceCredentials({})", self.ufrag)
+    }
+}
+
+/// `a=fingerprint` (RFC 8122).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The hash function, in lower case.
+    pub hash: String,
+    /// The certificate's digest by it.
+    pub digest: Vec<u8>,
 }
 
 /// The agreed `telephone-event` format.
@@ -55,6 +113,17 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The direction in which we send, or not, and receive, or not.
+    #[must_use]
+    pub const fn of(sends: bool, receives: bool) -> Self {
+        match (sends, receives) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
+        }
+    }
+
     /// Whether we send.
     #[must_use]
     pub const fn sends(self) -> bool {

@@ -83,7 +83,7 @@ impl Script {
     pub fn new() -> Result<Self, MediaError> {
         let waker = Waker::new().map_err(|error| MediaError::Io(Arc::new(error)))?;
         Ok(Self(Arc::new(Stage {
-            mailbox: Mailbox::new(waker),
+            mailbox: Mailbox::new(waker, Vec::new()),
             pool: PortPool::new(NO_PORTS, Ids::seeded(0))?,
             next_key: AtomicU64::new(0),
             state: Mutex::default(),
@@ -96,7 +96,7 @@ impl Script {
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
         self.state().names.insert(key, id.clone());
         let events = LegEvents::new(id, sink);
-        let media = MediaLeg(Arc::new(Handle::new(key, self.0.mailbox.clone(), self.0.pool.clone())));
+        let media = MediaLeg(Arc::new(Handle::new(key, self.0.mailbox.clone(), self.0.pool.clone(), false)));
         let (leg, signals) = Leg::new(media, events.clone());
         (leg, ScriptedLeg { key, script: self.clone(), signals, events })
     }
@@ -147,6 +147,7 @@ impl State {
             | Order::Digit(..)
             | Order::BridgeStill { .. }
             | Order::Depart { .. }
+            | Order::Follow { .. }
             | Order::Close => return None,
         })
     }

@@ -12,6 +12,7 @@ use super::MediaError;
 use super::line::Wire;
 use super::poll::{Poll, Urgency};
 use super::port_pool::{PortLease, PortPool};
+use super::shared_port::SharedPort;
 
 /// How many pairs are tried when another process holds ports of our range.
 const BIND_ATTEMPTS: usize = 512;
@@ -92,39 +93,53 @@ fn bind_pair(ip: IpAddr, lease: &PortLease) -> io::Result<(UdpSocket, UdpSocket)
     let bind = |port| -> io::Result<UdpSocket> {
         let socket = UdpSocket::bind(SocketAddr::new(ip, port))?;
         socket.set_nonblocking(true)?;
-        // A network that does not honour the mark, or a system that refuses it, still carries the call.
-        let _ = match ip {
-            IpAddr::V4(_) => SockRef::from(&socket).set_tos_v4(EXPEDITED),
-            IpAddr::V6(_) => SockRef::from(&socket).set_tclass_v6(EXPEDITED),
-        };
+        mark_expedited(&socket, ip);
         Ok(socket)
     };
     Ok((bind(lease.rtp())?, bind(lease.rtcp())?))
 }
 
-/// The sockets of a thread's legs, by slot.
-#[derive(Default)]
-pub(super) struct Sockets(Vec<Option<Box<LegSockets>>>);
+/// Marks a socket's datagrams as voice. A network that does not honour the mark, or a system that refuses it, still
+/// carries the call.
+pub(super) fn mark_expedited(socket: &UdpSocket, ip: IpAddr) {
+    let _ = match ip {
+        IpAddr::V4(_) => SockRef::from(socket).set_tos_v4(EXPEDITED),
+        IpAddr::V6(_) => SockRef::from(socket).set_tclass_v6(EXPEDITED),
+    };
+}
+
+/// The sockets of a thread.
+pub(super) struct Sockets {
+    /// Those of its legs, by slot.
+    legs: Vec<Option<Box<LegSockets>>>,
+    /// The one for all browsers' legs.
+    pub(super) shared: SharedPort,
+}
 
 impl Sockets {
+    /// Of a thread without legs.
+    pub(super) fn new(shared: SharedPort) -> Self {
+        Self { legs: Vec::new(), shared }
+    }
+
     /// A leg's sockets.
     pub(super) fn get(&self, slot: usize) -> Option<&LegSockets> {
-        self.0.get(slot)?.as_deref()
+        self.legs.get(slot)?.as_deref()
     }
 
     /// Keeps a leg's sockets.
     pub(super) fn put(&mut self, slot: usize, sockets: Box<LegSockets>) {
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
+        if self.legs.len() <= slot {
+            self.legs.resize_with(slot + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(slot) {
+        if let Some(place) = self.legs.get_mut(slot) {
             *place = Some(sockets);
         }
     }
 
     /// Has a leg's RTP read so soon from now on.
     pub(super) fn hurry(&mut self, slot: usize, urgency: Urgency, poll: &Poll) {
-        if let Some(Some(sockets)) = self.0.get_mut(slot)
+        if let Some(Some(sockets)) = self.legs.get_mut(slot)
             && let Err(error) = sockets.hurry(poll, slot, urgency)
         {
             tracing::error!(%error, "media thread: watch a socket");
@@ -133,12 +148,12 @@ impl Sockets {
 
     /// Closes a leg's sockets; with that they leave the poll.
     pub(super) fn close(&mut self, slot: usize) {
-        drop(self.0.get_mut(slot).and_then(Option::take));
+        drop(self.legs.get_mut(slot).and_then(Option::take));
     }
 
     /// Takes a leg's sockets out of the poll.
     pub(super) fn take(&mut self, slot: usize, poll: &Poll) -> Option<Box<LegSockets>> {
-        let mut sockets = self.0.get_mut(slot)?.take()?;
+        let mut sockets = self.legs.get_mut(slot)?.take()?;
         if let Err(error) = sockets.unwatch(poll) {
             tracing::error!(%error, "media thread: no longer watch a socket");
         }
@@ -157,6 +172,10 @@ impl Wire for Sockets {
         if let Some(sockets) = self.get(slot) {
             sent(sockets.rtcp.send_to(datagram, to));
         }
+    }
+
+    fn shared(&mut self, to: SocketAddr, datagram: &[u8]) {
+        sent(self.shared.send(to, datagram));
     }
 }
 

@@ -10,12 +10,13 @@ use media::frame::MAX_PACKET_SAMPLES;
 use media::rtp::{self, Packet};
 use tokio::sync::mpsc;
 
+use super::browser::Site;
 use super::identity::Identity;
 use super::line::Wire;
 use super::mailbox::Order;
 use super::patchbay::Patchbay;
 use super::recorder::Recorder;
-use super::remote::{Direction, Remote, TelephoneEvents};
+use super::remote::{Direction, Protection, Remote, TelephoneEvents};
 use crate::leg::{LegEvent, LegEvents, LegId};
 
 /// The payload type that test phones use for `telephone-event`.
@@ -59,6 +60,10 @@ impl Wire for Notes {
     fn rtcp(&mut self, slot: usize, to: SocketAddr, datagram: &[u8]) {
         self.note(slot, to, true, datagram);
     }
+
+    fn shared(&mut self, to: SocketAddr, datagram: &[u8]) {
+        self.note(usize::MAX, to, rtp::is_rtcp(datagram), datagram);
+    }
 }
 
 /// The patch bay and all around it.
@@ -79,7 +84,7 @@ impl Stage {
         let (recorder, join) = Recorder::start().unwrap();
         let (sink, events) = mpsc::channel(256);
         Self {
-            bay: Patchbay::new(30_000_000, recorder.feed()).unwrap(),
+            bay: Patchbay::new(30_000_000, recorder.feed(), Site::closed()).unwrap(),
             wire: Notes::default(),
             recorder,
             join: Some(join),
@@ -214,7 +219,7 @@ impl Phone {
             payload_out: codec.payload_type(),
             events: Some(TelephoneEvents { payload_in: EVENTS, payload_out: EVENTS, clock_rate: codec.clock_rate() }),
             direction: Direction::SendRecv,
-            srtp: None,
+            protection: Protection::None,
         };
         Self {
             slot,

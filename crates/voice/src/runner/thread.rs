@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use media::frame::FRAME_US;
 
+use super::browser::{self, Site};
 use super::handle::{Handle, LegKey};
 use super::leg_media::LegMedia;
 use super::mailbox::{Command, Errand, Mailbox, Order};
 use super::patchbay::Patchbay;
 use super::poll::{Caller, Callers, Poll, Waker};
 use super::recorder::Recorder;
+use super::remote::Fingerprint;
+use super::shared_port::SharedPort;
 use super::socket::{LegSockets, Sockets};
 use super::timepiece::Timepiece;
 use super::{MediaConfig, MediaError};
@@ -47,6 +50,7 @@ impl std::fmt::Debug for Arrival {
 pub(super) struct Threads {
     first: Arc<Mailbox>,
     others: Vec<Arc<Mailbox>>,
+    fingerprint: Fingerprint,
     recorder: Recorder,
     running: Mutex<Running>,
 }
@@ -64,13 +68,19 @@ impl Threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        let certificate = browser::certificate().ok_or(MediaError::NoCertificate)?;
+        let fingerprint = browser::fingerprint(&certificate);
         let timepiece = Timepiece::start();
         let timeout_us = u64::from(config.media_timeout_ms) * 1_000;
         let (recorder, join) = Recorder::start().map_err(Arc::new)?;
-        let mut running = Running { media: Vec::with_capacity(count), recorder: Some(join) };
-        let mut spawn = |index| -> Result<Arc<Mailbox>, MediaError> {
-            let patchbay = Patchbay::new(timeout_us, recorder.feed()).map_err(io::Error::other);
-            let thread = MediaThread::new(timepiece, patchbay.map_err(Arc::new)?);
+        let mut running = Running { media: Vec::with_capacity(count.into()), recorder: Some(join) };
+        let mut spawn = |index: u16| -> Result<Arc<Mailbox>, MediaError> {
+            let shared = SharedPort::bind(&config.rtc, index)
+                .map_err(|(address, error)| MediaError::Shared(address, Arc::new(error)))?;
+            let site = Site::new(certificate.clone(), &shared.local(), timepiece.instant(0));
+            let patchbay = Patchbay::new(timeout_us, recorder.feed(), site).map_err(io::Error::other);
+            let thread = MediaThread::new(timepiece, patchbay.map_err(Arc::new)?, shared);
             let thread = thread.map_err(Arc::new)?;
             let mailbox = thread.mailbox.clone();
             let join = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run());
@@ -83,7 +93,7 @@ impl Threads {
         let composer = std::thread::Builder::new().name("hold-music".to_owned());
         let composer = composer.spawn(|| drop(media::tone::hold_music()));
         running.media.push(composer.map_err(Arc::new)?);
-        Ok(Self { first, others, recorder, running: Mutex::new(running) })
+        Ok(Self { first, others, fingerprint, recorder, running: Mutex::new(running) })
     }
 
     /// The thread with the fewest legs.
@@ -98,6 +108,11 @@ impl Threads {
         org.hash(&mut hasher);
         let index = hasher.finish() % (self.others.len() as u64 + 1);
         self.mailboxes().nth(index as usize).unwrap_or(&self.first)
+    }
+
+    /// Of our certificate for browsers.
+    pub(super) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
     }
 
     /// Legs on all threads.
@@ -159,14 +174,16 @@ struct Intake {
 }
 
 impl MediaThread {
-    fn new(timepiece: Timepiece, patchbay: Patchbay) -> io::Result<Self> {
+    fn new(timepiece: Timepiece, patchbay: Patchbay, shared: SharedPort) -> io::Result<Self> {
         let waker = Waker::new()?;
+        let poll = Poll::new(&waker)?;
+        shared.watch(&poll)?;
         Ok(Self {
-            poll: Poll::new(&waker)?,
-            mailbox: Mailbox::new(waker),
+            poll,
+            mailbox: Mailbox::new(waker, shared.local()),
             timepiece,
             patchbay,
-            sockets: Sockets::default(),
+            sockets: Sockets::new(shared),
             commands: VecDeque::new(),
             patient_due_us: None,
         })
@@ -203,6 +220,7 @@ impl MediaThread {
                 Caller::Mailbox => woken = true,
                 Caller::Patient => self.patient_due_us = Some(0),
                 Caller::Socket(key) => self.read(key, &mut intake.datagram),
+                Caller::Shared(index) => self.read_shared(index, &mut intake.datagram),
             }
         }
         let now_us = self.timepiece.now_us();
@@ -287,6 +305,21 @@ impl MediaThread {
         }
     }
 
+    /// Reads what waits at a shared socket, up to a limit; if there is more, it is told again.
+    fn read_shared(&mut self, index: usize, buffer: &mut [u8; BUFFER_BYTES]) {
+        for _ in 0..MAX_BURST {
+            match self.sockets.shared.receive(index, buffer) {
+                Ok((len, from)) => {
+                    let now_us = self.timepiece.now_us();
+                    self.patchbay.receive_shared(now_us, from, buffer, len, &mut self.sockets);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP message about something we sent.
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Handles all that waits in the mailbox; false when the thread is to end.
     fn handle_commands(&mut self) -> bool {
         self.mailbox.drain(&mut self.commands);
@@ -327,6 +360,11 @@ impl MediaThread {
                     self.depart(this, to, Errand::Room(room, part), Some(slot));
                 }
             }
+            (Order::Follow { this, to, whom }, Some(slot)) => {
+                if self.patchbay.wishes(slot, whom.key) {
+                    self.depart(this, to, Errand::Bridge(whom), Some(slot));
+                }
+            }
             (Order::Close, Some(slot)) => self.close(slot),
             (order, Some(slot)) => self.patchbay.carry_out(now_us, slot, order),
         }
@@ -365,6 +403,9 @@ impl MediaThread {
             self.run_errand(this, errand);
             return;
         }
+        if this.is_pinned {
+            return self.stay(this, errand, slot);
+        }
         let mut route = this.route();
         let Some((slot, media)) = slot.and_then(|slot| {
             let media = self.patchbay.remove(self.timepiece.now_us(), slot)?;
@@ -392,6 +433,19 @@ impl MediaThread {
         let arrival = Box::new(Arrival { media, sockets, this: this.clone(), errand });
         to.move_in(arrival, pending);
         *route = to;
+    }
+
+    /// A leg that cannot leave calls the other one here instead.
+    fn stay(&mut self, this: Arc<Handle>, errand: Errand, slot: Option<usize>) {
+        let Some(slot) = slot else { return };
+        match errand {
+            Errand::Bridge(join) if !join.is_pinned => {
+                self.patchbay.wish(slot, Some(join.key));
+                join.order(Order::Follow { this: join.clone(), to: self.mailbox.clone(), whom: this });
+            }
+            // All of an organisation's live here; two organisations do not meet.
+            Errand::Bridge(_) | Errand::Room(..) => tracing::error!("media thread: a browser's leg is called away"),
+        }
     }
 
     fn arrive(&mut self, arrival: Arrival) {

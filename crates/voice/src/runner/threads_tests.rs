@@ -11,7 +11,7 @@ use media::play::Sound;
 use media::rtp::Packet;
 use tokio::sync::mpsc;
 
-use super::remote::{Direction, Remote, TelephoneEvents};
+use super::remote::{Direction, Protection, Remote, TelephoneEvents};
 use super::{MediaConfig, MediaLeg, MediaStats, MediaThreads, Part};
 use crate::leg::{LegEvent, LegEvents, LegId, PlayMode, Playable, RecordCommand};
 
@@ -20,7 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Threads on a range of ports that no other test uses.
 fn threads(count: usize, first_port: u16) -> MediaThreads {
-    let config = MediaConfig { threads: count, rtp_ports: (first_port, first_port + 39), media_timeout_ms: 30_000 };
+    let config = MediaConfig {
+        threads: count,
+        rtp_ports: (first_port, first_port + 39),
+        rtc: Vec::new(),
+        media_timeout_ms: 30_000,
+    };
     MediaThreads::start(&config, Ids::seeded(3)).unwrap()
 }
 
@@ -49,7 +54,7 @@ impl Party {
             payload_out: 0,
             events: Some(TelephoneEvents { payload_in: 101, payload_out: 101, clock_rate: 8_000 }),
             direction: Direction::SendRecv,
-            srtp: None,
+            protection: Protection::None,
         });
         Self { leg, socket, to, sequence: 0, events }
     }

@@ -3,7 +3,7 @@
 //! The kernel's clock counts milliseconds and is turned by hand in tests; the parts below the threads take `now` as an argument and are tested
 //! with that. Only the threads themselves read this one.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock of a set of threads.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,11 @@ impl Timepiece {
     /// Microseconds since the start.
     pub(super) fn now_us(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// That many microseconds after the start.
+    pub(super) fn instant(&self, us: u64) -> Instant {
+        self.start + Duration::from_micros(us)
     }
 
     /// The wall clock as NTP time, 32.32 bits (RFC 3550, section 4).

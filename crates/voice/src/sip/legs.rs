@@ -1,20 +1,15 @@
 //! The legs that the endpoint holds: their commands, what they ask for, and what they tell.
 
-use std::collections::VecDeque;
-
 use super::detour::Letter;
 use super::endpoint::{Endpoint, LegKey, Reminder};
 use super::leg::{Action, Cx, SipLeg};
 use super::message::Method;
 use super::transaction::{self, NEVER};
 use crate::cause::Cause;
-use crate::leg::{LegEvent, LegEvents, Signal, Signals};
+use crate::leg::{Backlog, LegEvent, LegEvents, Signal, Signals};
 use crate::ports::{LineIdentity, TrunkId};
 use crate::runner::MediaLeg;
 use crate::voice::Inside;
-
-/// A full sink is tried again after this, ms.
-const SINK_RETRY_MS: i64 = 20;
 
 /// What a leg belongs to, besides its call.
 #[derive(Debug, Default)]
@@ -31,43 +26,16 @@ pub(crate) struct Ties {
 pub(crate) struct Held {
     pub(crate) leg: SipLeg,
     pub(crate) media: MediaLeg,
-    pub(crate) events: LegEvents,
-    /// Events that found the sink full.
-    unsent: VecDeque<LegEvent>,
+    events: Backlog,
     /// The reminder that is set.
     reminded: i64,
     pub(crate) ties: Ties,
 }
 
 impl Held {
-    /// Sends an event now, or keeps it behind those that wait.
-    fn send(&mut self, event: LegEvent) {
-        let droppable = matches!(event, LegEvent::Dtmf { .. });
-        if !self.unsent.is_empty() {
-            if !droppable {
-                self.unsent.push_back(event);
-            }
-            return;
-        }
-        if let Err(event) = self.events.offer(event)
-            && !droppable
-        {
-            self.unsent.push_back(event);
-        }
-    }
-
     /// Whether the floors above have done nothing with a call that came in: not even taken it.
     pub(crate) fn is_untouched(&self) -> bool {
         self.leg.is_untouched() && !self.events.is_attached()
-    }
-
-    fn flush(&mut self) {
-        while let Some(event) = self.unsent.pop_front() {
-            if let Err(event) = self.events.offer(event) {
-                self.unsent.push_front(event);
-                return;
-            }
-        }
     }
 }
 
@@ -85,8 +53,7 @@ impl Endpoint {
         if leg.is_untouched() {
             self.untouched.push(key);
         }
-        let unsent = VecDeque::new();
-        self.legs.insert(key, Held { leg, media, events, unsent, reminded: NEVER, ties });
+        self.legs.insert(key, Held { leg, media, events: Backlog::new(events), reminded: NEVER, ties });
         self.listen(key, signals);
         self.settle(key);
     }
@@ -172,10 +139,10 @@ impl Endpoint {
             }
             Action::Established => held.media.established(),
             Action::Digit { symbol, duration_ms } => held.media.digit(symbol, duration_ms),
-            Action::Event(event) => held.send(event),
+            Action::Event(event) => held.events.send(event),
             Action::Ended(end) => {
                 held.media.close();
-                held.send(LegEvent::Ended(end));
+                held.events.send(LegEvent::Ended(end));
             }
             _ => {}
         }
@@ -186,11 +153,11 @@ impl Endpoint {
         let Some(held) = self.legs.get_mut(&key) else {
             return;
         };
-        if held.leg.is_over() && held.unsent.is_empty() {
+        if held.leg.is_over() && held.events.is_empty() {
             self.legs.remove(&key);
             return;
         }
-        let retry = if held.unsent.is_empty() { NEVER } else { self.now + SINK_RETRY_MS };
+        let retry = if held.events.is_empty() { NEVER } else { self.now + Backlog::RETRY_MS };
         let next = held.leg.next().min(retry);
         if next < held.reminded {
             held.reminded = next;
@@ -202,7 +169,7 @@ impl Endpoint {
     pub(super) fn leg_due(&mut self, key: LegKey) {
         if let Some(held) = self.legs.get_mut(&key) {
             held.reminded = NEVER;
-            held.flush();
+            held.events.flush();
             self.step(key, SipLeg::due);
         }
     }

@@ -75,6 +75,8 @@ impl Endpoint {
             Target::Trunk { trunk, number } => self.plan_trunk(trunk, number),
             Target::Uri(uri) => self.plan_uri(uri),
             Target::Own { number, inside } => self.plan_own(number, inside),
+            // Voice::originate sends these to the phone itself.
+            Target::Browser { .. } => Err(Cause::NoRoute),
         };
         let plan = match plan {
             Ok(plan) => plan,

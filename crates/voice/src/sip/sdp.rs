@@ -1,14 +1,16 @@
-//! Offers and answers (RFC 3264) of one audio stream, with SDES keys (RFC 4568) and telephone events.
+//! Offers and answers (RFC 3264) of one audio stream, with SDES keys (RFC 4568) or, for browsers, ICE and DTLS, and with
+//! telephone events.
 //!
 //! [`Session`] is one leg's side of the negotiation: it writes our offers and answers and reads the
 //! peer's, and holds what was agreed last. Pure but for fresh keys. Streams are read in [`stream`],
-//! payload types kept in [`formats`].
+//! payload types kept in [`formats`], what browsers need beside it in [`ice`].
 
 mod formats;
+mod ice;
 mod stream;
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use kernel::Ids;
 use media::codec::CodecKind;
@@ -16,8 +18,12 @@ use media::srtp::{Keys, SdesLine, Suite};
 use sdp_types::{Media, Session as Description};
 
 use self::formats::{Format, Formats};
-use self::stream::Stream;
-use crate::runner::{Direction, Remote, SrtpKeys, TelephoneEvents};
+pub(crate) use self::ice::IceSide;
+use self::stream::{Profile, Stream};
+use crate::runner::{self, Direction, Handshake, Remote, SrtpKeys, TelephoneEvents};
+
+/// The port that stands where none is known (RFC 8839 §4.2.1).
+const DISCARD_PORT: u16 = 9;
 
 /// Why an offer or an answer is no ground for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +93,8 @@ pub(crate) struct Session {
     ids: Ids,
     /// The crypto lines of our first offer.
     own_crypto: Vec<SdesLine>,
+    /// The peer is a browser: keys come of a handshake.
+    ice: Option<IceSide>,
     /// We have put the peer on hold.
     holding: bool,
     /// The last description we sent, without its `o=` line.
@@ -107,12 +115,20 @@ impl Session {
             protection,
             ids,
             own_crypto: Vec::new(),
+            ice: None,
             holding: false,
             sent: String::new(),
             offered: None,
             others: Others::default(),
             agreed: None,
         }
+    }
+
+    /// A session with a browser, which finds us by `ice`.
+    pub(crate) fn with_browser(ice: IceSide, id: u64, codecs: Vec<CodecKind>, ids: Ids) -> Self {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DISCARD_PORT);
+        let local = ice.address().unwrap_or(nowhere);
+        Self { ice: Some(ice), ..Self::new(local, id, codecs, Protection::AsOffered, ids) }
     }
 
     /// What was agreed last, for the media thread.
@@ -141,7 +157,9 @@ impl Session {
 
     /// Another address from the next offer on (a trunk's next target by another route).
     pub(crate) fn relocate(&mut self, local: SocketAddr) {
-        self.local = local;
+        if self.ice.is_none() {
+            self.local = local;
+        }
     }
 
     /// Forgets what was agreed: the next offer goes to somebody else.
@@ -169,20 +187,34 @@ impl Session {
                     .collect(),
                 taken: Vec::new(),
             },
-            None => Formats::default().offer(self.codecs.iter().copied()),
+            None => self.first_formats(),
         };
         self.write_offer(formats)
+    }
+
+    /// What we offer first. To a browser only what has one clock: it makes a mess of keys when it is given two.
+    fn first_formats(&self) -> Formats {
+        let Some(first) = self.codecs.first().filter(|_| self.ice.is_some()) else {
+            return Formats::default().offer(self.codecs.iter().copied());
+        };
+        let clock = first.clock_rate();
+        let fitting = self.codecs.iter().copied().filter(|kind| kind.clock_rate() == clock);
+        let mut formats = Formats::default().offer(fitting);
+        formats.events.retain(|events| events.kind == clock);
+        formats
     }
 
     /// Our offer to a peer that asks for one: everything we speak, first what is in use.
     pub(crate) fn offer_anew(&mut self) -> String {
         let formats = match &self.agreed {
+            // A browser's codec does not change.
+            Some(_) if self.ice.is_some() => return self.offer(),
             Some(agreed) => {
                 let current = agreed.remote.codec;
                 let others = self.codecs.iter().copied().filter(|kind| *kind != current);
                 agreed.formats.offer(std::iter::once(current).chain(others))
             }
-            None => Formats::default().offer(self.codecs.iter().copied()),
+            None => self.first_formats(),
         };
         self.write_offer(formats)
     }
@@ -193,13 +225,20 @@ impl Session {
             Some(agreed) => (agreed.local_crypto.iter().cloned().collect(), agreed.remote.rtcp_mux),
             None => (self.first_crypto(), false),
         };
-        let proto = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
+        let proto = match &self.ice {
+            Some(_) => "UDP/TLS/RTP/SAVPF",
+            None if crypto.is_empty() => "RTP/AVP",
+            None => "RTP/SAVP",
+        };
         let mut media = media_lines(self.local.port(), proto, &formats, &crypto, direction);
-        if rtcp_mux {
-            media.push_str("a=rtcp-mux\r\n");
+        match &self.ice {
+            Some(ice) => media.push_str(&ice.offer_lines()),
+            None if rtcp_mux => media.push_str("a=rtcp-mux\r\n"),
+            None => {}
         }
+        let rtcp_mux = rtcp_mux || self.ice.is_some();
         self.offered = Some(Offer { formats, crypto, rtcp_mux, direction });
-        self.describe(&media)
+        self.describe(&media, None)
     }
 
     fn first_crypto(&mut self) -> Vec<SdesLine> {
@@ -225,22 +264,50 @@ impl Session {
             }
             let side = if ours.is_none() { &mut others.before } else { &mut others.after };
             let _ = write!(side, "m={} 0 {} {}\r\n", media.media, media.proto, media.fmt);
+            if let Some(mid) = stream::attribute(media, "mid") {
+                let _ = write!(side, "a=mid:{mid}\r\n");
+            }
         }
-        let (agreed, lines) = ours.ok_or(SdpError::NothingInCommon)?;
-        (self.agreed, self.others) = (Some(agreed), others);
-        Ok(self.describe(&lines))
+        let (agreed, lines, mid) = ours.ok_or(SdpError::NothingInCommon)?;
+        self.settle(agreed, mid.as_deref());
+        self.others = others;
+        Ok(self.describe(&lines, mid.as_deref()))
+    }
+
+    /// It is agreed.
+    fn settle(&mut self, agreed: Agreed, mid: Option<&str>) {
+        if let (Some(ice), runner::Protection::Dtls(handshake)) = (&mut self.ice, &agreed.remote.protection) {
+            ice.settle(handshake, mid);
+        }
+        self.agreed = Some(agreed);
+    }
+
+    /// The handshake that is agreed.
+    fn handshake(&self) -> Option<&Handshake> {
+        match &self.agreed.as_ref()?.remote.protection {
+            runner::Protection::Dtls(handshake) => Some(handshake),
+            runner::Protection::None | runner::Protection::Sdes(_) => None,
+        }
     }
 
     /// An audio stream of the peer, when it is one that can be reached from here.
     fn read(&self, description: &Description, media: &Media) -> Option<Stream> {
         let is_near = |ip: IpAddr| ip.is_ipv4() == self.local.is_ipv4() || ip.is_unspecified();
-        Stream::read(description, media).filter(|stream| is_near(stream.rtp.ip()))
+        Stream::read(description, media).filter(|stream| match stream.profile {
+            Profile::Plain | Profile::Keyed => self.ice.is_none() && is_near(stream.rtp.ip()),
+            Profile::Dtls => self.ice.is_some(),
+        })
     }
 
     /// Our answer to one offered stream, when it is one that we can take.
-    fn accept(&self, description: &Description, media: &Media, offer: &[u8]) -> Option<(Agreed, String)> {
+    fn accept(
+        &self,
+        description: &Description,
+        media: &Media,
+        offer: &[u8],
+    ) -> Option<(Agreed, String, Option<String>)> {
         let stream = self.read(description, media)?;
-        let (local_crypto, srtp) = self.answer_crypto(&stream)?;
+        let (local_crypto, protection) = self.answer_protection(&stream)?;
         let current = self.agreed.as_ref().map(|agreed| agreed.remote.codec);
         // The codec in use stays when it is offered again; else the peer's order decides.
         let format = *stream
@@ -252,11 +319,16 @@ impl Session {
         let direction = answer_direction(stream.direction, self.holding);
         let chosen = Formats { codecs: vec![format], events: events.into_iter().collect(), taken: Vec::new() };
         let mut lines = media_lines(self.local.port(), &media.proto, &chosen, local_crypto.as_slice(), direction);
-        if stream.rtcp_mux {
-            lines.push_str("a=rtcp-mux\r\n");
-        }
-        if let Some(mid) = stream::attribute(media, "mid") {
-            let _ = write!(lines, "a=mid:{mid}\r\n");
+        let mid = stream::attribute(media, "mid").map(str::to_owned);
+        if let (Some(ice), runner::Protection::Dtls(handshake)) = (&self.ice, &protection) {
+            lines.push_str(&ice.answer_lines(handshake, mid.as_deref()));
+        } else {
+            if stream.rtcp_mux {
+                lines.push_str("a=rtcp-mux\r\n");
+            }
+            if let Some(mid) = &mid {
+                let _ = write!(lines, "a=mid:{mid}\r\n");
+            }
         }
         let remote = Remote {
             rtp: stream.rtp,
@@ -272,11 +344,11 @@ impl Session {
                 clock_rate: events.kind,
             }),
             direction,
-            srtp,
+            protection,
         };
         let held = !stream.direction.receives();
         let formats = self.numbered(Formats { codecs: stream.codecs, events: stream.events, taken: stream.taken });
-        Some((Agreed { remote, local_crypto, formats, held, peer: offer.to_vec() }, lines))
+        Some((Agreed { remote, local_crypto, formats, held, peer: offer.to_vec() }, lines, mid))
     }
 
     /// What numbers mean from now on.
@@ -287,11 +359,15 @@ impl Session {
         formats
     }
 
-    /// The key exchange for an offered stream: `None` when it cannot be met.
-    fn answer_crypto(&self, stream: &Stream) -> Option<(Option<SdesLine>, Option<SrtpKeys>)> {
+    /// The protection of an offered stream, and our line of keys: `None` when it cannot be met.
+    fn answer_protection(&self, stream: &Stream) -> Option<(Option<SdesLine>, runner::Protection)> {
+        if let Some(ice) = &self.ice {
+            let handshake = ice.answer(stream.ice.as_ref()?, self.handshake(), &self.ids);
+            return Some((None, runner::Protection::Dtls(Box::new(handshake))));
+        }
         let Some(theirs) = stream.crypto.first() else {
-            let plain = !stream.secure && self.protection != Protection::Required;
-            return plain.then_some((None, None));
+            let plain = stream.profile == Profile::Plain && self.protection != Protection::Required;
+            return plain.then_some((None, runner::Protection::None));
         };
         // Another suite is another stream of packets, and wants a key that has protected none.
         let keys = match self.agreed.as_ref().and_then(|agreed| agreed.local_crypto.as_ref()) {
@@ -299,7 +375,7 @@ impl Session {
             _ => Keys(self.ids.bytes()),
         };
         let ours = SdesLine { tag: theirs.tag, suite: theirs.suite, keys };
-        Some((Some(ours.clone()), Some(SrtpKeys { local: ours, remote: theirs.clone() })))
+        Some((Some(ours.clone()), runner::Protection::Sdes(SrtpKeys { local: ours, remote: theirs.clone() })))
     }
 
     /// Reads an answer to our last offer: the first, or another phone's or a later one to the same INVITE.
@@ -321,7 +397,13 @@ impl Session {
                 clock_rate: theirs.kind,
             })
         });
-        let (local_crypto, srtp) = chosen_crypto(&stream, &offered.crypto)?;
+        let (local_crypto, protection) = match &self.ice {
+            Some(ice) => {
+                let peer = stream.ice.as_ref().ok_or(SdpError::NothingInCommon)?;
+                (None, runner::Protection::Dtls(Box::new(ice.accept(peer, self.handshake()))))
+            }
+            None => chosen_crypto(&stream, &offered.crypto)?,
+        };
         let remote = Remote {
             rtp: stream.rtp,
             signalling: None,
@@ -332,7 +414,7 @@ impl Session {
             payload_out: format.payload_type,
             events,
             direction: restrict(offered.direction, reverse(stream.direction)),
-            srtp,
+            protection,
         };
         // To a peer on hold sending nothing is no wish of its own.
         let held = match (offered.direction, stream.direction) {
@@ -340,7 +422,7 @@ impl Session {
             (_, theirs) => !theirs.receives(),
         };
         let formats = self.numbered(offered.formats.clone());
-        self.agreed = Some(Agreed { remote, local_crypto, formats, held, peer: answer.to_vec() });
+        self.settle(Agreed { remote, local_crypto, formats, held, peer: answer.to_vec() }, None);
         Ok(())
     }
 
@@ -350,11 +432,12 @@ impl Session {
     }
 
     /// The whole description around our stream. The version rises when it changed (RFC 3264 §8).
-    fn describe(&mut self, media: &str) -> String {
+    fn describe(&mut self, media: &str, mid: Option<&str>) -> String {
         let family = if self.local.is_ipv4() { "IP4" } else { "IP6" };
         let ip = self.local.ip();
         let Others { before, after, .. } = &self.others;
-        let body = format!("s=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n{before}{media}{after}");
+        let session = self.ice.as_ref().map(|ice| ice.session_lines(mid)).unwrap_or_default();
+        let body = format!("s=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n{session}{before}{media}{after}");
         if body != self.sent {
             self.version += 1;
             self.sent.clone_from(&body);
@@ -390,15 +473,17 @@ fn media_lines(port: u16, proto: &str, formats: &Formats, crypto: &[SdesLine], d
 }
 
 /// The line of ours that the peer chose, when keys were offered; an error when it chose none.
-fn chosen_crypto(stream: &Stream, offered: &[SdesLine]) -> Result<(Option<SdesLine>, Option<SrtpKeys>), SdpError> {
+fn chosen_crypto(stream: &Stream, offered: &[SdesLine]) -> Result<(Option<SdesLine>, runner::Protection), SdpError> {
     if offered.is_empty() {
-        return if stream.secure { Err(SdpError::NothingInCommon) } else { Ok((None, None)) };
+        let plain = (None, runner::Protection::None);
+        return if stream.profile == Profile::Plain { Ok(plain) } else { Err(SdpError::NothingInCommon) };
     }
     offered
         .iter()
         .find_map(|ours| {
             let theirs = stream.crypto.iter().find(|theirs| theirs.tag == ours.tag && theirs.suite == ours.suite)?;
-            Some((Some(ours.clone()), Some(SrtpKeys { local: ours.clone(), remote: theirs.clone() })))
+            let keys = SrtpKeys { local: ours.clone(), remote: theirs.clone() };
+            Some((Some(ours.clone()), runner::Protection::Sdes(keys)))
         })
         .ok_or(SdpError::NothingInCommon)
 }
@@ -418,12 +503,7 @@ fn reverse(direction: Direction) -> Direction {
 }
 
 fn restrict(a: Direction, b: Direction) -> Direction {
-    match (a.sends() && b.sends(), a.receives() && b.receives()) {
-        (true, true) => Direction::SendRecv,
-        (true, false) => Direction::SendOnly,
-        (false, true) => Direction::RecvOnly,
-        (false, false) => Direction::Inactive,
-    }
+    Direction::of(a.sends() && b.sends(), a.receives() && b.receives())
 }
 
 fn direction_text(direction: Direction) -> &'static str {

@@ -46,7 +46,7 @@ impl Routes {
 }
 
 /// Asks the routing table by connecting a socket, which sends nothing.
-fn route_to(remote: IpAddr) -> Option<IpAddr> {
+pub(crate) fn route_to(remote: IpAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((any_address(remote), 0)).ok()?;
     socket.connect((remote, 9)).ok()?;
     socket.local_addr().ok().map(|addr| addr.ip())

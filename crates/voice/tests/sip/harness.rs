@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use voice::leg::{Leg, LegEnd, LegEvent, LegId, LegSink};
+use voice::leg::{Leg, LegEnd, LegEvent, LegId, LegSink, PhoneId};
 use voice::ports::{
     Binding, BindingChange, BoxFuture, Credential, LineIdentity, PortResult, Ports, Secret, Transport, TrunkConfig,
     TrunkState, TrunkTarget,
@@ -39,6 +39,8 @@ pub(crate) struct MapPorts {
     pub(crate) trunk_states: Mutex<Vec<TrunkState>>,
     /// Public numbers, and whose they are.
     pub(crate) numbers: Mutex<HashMap<String, Arc<str>>>,
+    /// Browser phones that are online.
+    pub(crate) browsers: Mutex<Vec<PhoneId>>,
     /// Addresses that no call by URI may reach.
     pub(crate) closed: Mutex<Vec<SocketAddr>>,
     /// The hosts whose domain was asked for.
@@ -136,6 +138,12 @@ impl Ports for MapPorts {
         .boxed()
     }
 
+    fn browser_phone(&self, _line: &LineIdentity, phone: &PhoneId, online: bool) {
+        let mut phones = self.browsers.lock().unwrap();
+        phones.retain(|known| known != phone);
+        phones.extend(online.then(|| phone.clone()));
+    }
+
     fn banned(&self, _addr: IpAddr, _until_ms: i64) {}
 }
 
@@ -169,6 +177,7 @@ pub(crate) fn config() -> VoiceConfig {
         tls: None,
         trust_file: None,
         rtp_ports: next_rtp_ports(),
+        rtc: vec!["127.0.0.1:0".parse().unwrap()],
         dns: None,
         public_ip: None,
         media_threads: 1,

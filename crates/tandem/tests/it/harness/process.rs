@@ -100,7 +100,16 @@ impl Tandem {
             .arg(verb)
             .arg("--data")
             .arg(&self.data)
-            .args(["--http", &http.to_string(), "--sip", &sip.to_string(), "--rtp-ports", "20000-29999"])
+            .args([
+                "--http",
+                &http.to_string(),
+                "--sip",
+                &sip.to_string(),
+                "--rtp-ports",
+                "20000-29999",
+                "--rtc",
+                "127.0.0.1:0",
+            ])
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

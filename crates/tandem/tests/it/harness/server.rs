@@ -83,6 +83,7 @@ impl Plan {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             sip: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             rtp_ports: RTP_PORTS,
+            rtc: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             log: std::env::var("TANDEM_TEST_LOG").unwrap_or_else(|_| "warn".to_owned()),
             drain_seconds: 1,
             ..Config::default()

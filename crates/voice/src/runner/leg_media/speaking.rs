@@ -150,6 +150,7 @@ impl LegMedia {
     pub(in crate::runner) fn sweep<W: Wire>(&mut self, ntp: u64, timeout_us: u64, bench: &mut Bench<'_, W>) {
         let now_us = bench.now_us;
         let Some(line) = &mut self.line else { return };
+        line.attend(now_us, bench.wire);
         if line.sends() && now_us.saturating_sub(line.last_sent_us()) >= COMFORT_AFTER_US {
             let payload = bench.comfort.payload(line.remote().codec);
             let mut buffer = [0; PACKET_BYTES];

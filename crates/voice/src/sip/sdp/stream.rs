@@ -7,8 +7,31 @@ use media::srtp::SdesLine;
 use sdp_types::{Media, Session as Description};
 
 use super::formats::{self, Format};
+use super::ice::PeerIce;
 use super::restrict;
 use crate::runner::Direction;
+
+/// How a stream is protected, by the name of its transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Profile {
+    /// RTP/AVP.
+    Plain,
+    /// RTP/SAVP: keys stand in the description.
+    Keyed,
+    /// UDP/TLS/RTP/SAVP: keys come of a handshake.
+    Dtls,
+}
+
+impl Profile {
+    fn read(proto: &str) -> Option<Self> {
+        match proto {
+            "RTP/AVP" | "RTP/AVPF" => Some(Self::Plain),
+            "RTP/SAVP" | "RTP/SAVPF" => Some(Self::Keyed),
+            "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => Some(Self::Dtls),
+            _ => None,
+        }
+    }
+}
 
 /// One audio stream of the peer's description.
 #[derive(Debug)]
@@ -21,8 +44,9 @@ pub(super) struct Stream {
     pub(super) events: Vec<Format<u32>>,
     /// As the peer sees it.
     pub(super) direction: Direction,
-    /// RTP/SAVP.
-    pub(super) secure: bool,
+    pub(super) profile: Profile,
+    /// How a browser is found and trusted.
+    pub(super) ice: Option<PeerIce>,
     pub(super) crypto: Vec<SdesLine>,
     /// All its payload types, known or not.
     pub(super) taken: Vec<u8>,
@@ -31,11 +55,7 @@ pub(super) struct Stream {
 impl Stream {
     /// `None` when it is no RTP audio, is refused (port 0) or has no usable address.
     pub(super) fn read(description: &Description, media: &Media) -> Option<Self> {
-        let secure = match media.proto.as_str() {
-            "RTP/AVP" | "RTP/AVPF" => false,
-            "RTP/SAVP" | "RTP/SAVPF" => true,
-            _ => return None,
-        };
+        let profile = Profile::read(&media.proto)?;
         if media.media != "audio" || media.port == 0 {
             return None;
         }
@@ -43,8 +63,8 @@ impl Stream {
         let address = connection.connection_address.split('/').next()?;
         let ip: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
         let mut direction = own_direction(description, media);
-        if ip.is_unspecified() {
-            // The hold of RFC 2543: send nowhere.
+        if ip.is_unspecified() && profile != Profile::Dtls {
+            // The hold of RFC 2543: send nowhere. A browser that has not looked for its addresses yet means nothing by it.
             direction = restrict(direction, Direction::SendOnly);
         }
         let (codecs, events) = formats::read(media);
@@ -56,7 +76,8 @@ impl Stream {
             events,
             taken: formats::payload_types(media).collect(),
             direction,
-            secure,
+            profile,
+            ice: PeerIce::read(description, media),
             crypto: media
                 .get_attribute_values("crypto")
                 .flatten()
