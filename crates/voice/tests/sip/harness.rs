@@ -1,5 +1,6 @@
 //! A running voice, ports in maps, and what a test needs to set them up.
 
+pub(crate) mod browser;
 mod phone;
 
 use std::collections::HashMap;
