@@ -347,7 +347,9 @@ impl Directory {
         extension: &str,
         change: BindingChange,
     ) -> Result<(), DbError> {
-        self.bindings.change(org, extension, change, self.kernel.clock.now_ms()).await
+        self.bindings.change(org, extension, change, self.kernel.clock.now_ms()).await?;
+        self.kernel.bus.publish(&registrations(org), extension.to_owned());
+        Ok(())
     }
 
     /// The trunk that a call outside takes: the first in working order, else the first.
@@ -466,6 +468,13 @@ impl Directory {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The bus's subject on which an organisation's extensions are named whose contacts have changed: look at
+/// [`Directory::bindings`] then.
+#[must_use]
+pub fn registrations(org: &str) -> String {
+    format!("registrations.{org}")
 }
 
 /// The write that belongs to every change of what the directory answers from.

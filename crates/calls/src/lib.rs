@@ -48,7 +48,8 @@ pub use driver::{
     CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, RecordAction, RecordingEvent, VoicemailEvent, Whisper,
 };
 pub use lines::{
-    CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, disable_user, extensions, set_voicemail,
+    CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, disable_user, extensions, renew_password,
+    set_voicemail,
 };
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
 pub use numbers::NumberError;

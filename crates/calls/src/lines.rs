@@ -39,6 +39,12 @@ kernel::statements! {
     /// A person's phones sign in no more.
     FORGET_CREDENTIALS = "delete from sip_credential where org = $1 and extension in
         (select id from extension where org = $1 and person = $2)";
+    /// The first line by which an extension registers.
+    LINE_OF = "select l.id, l.domain, l.username, l.realm from sip_credential l
+        join extension e on e.id = l.extension and e.org = l.org
+        where l.org = $1 and e.number = $2 and l.revoked_at is null order by l.id limit 1";
+    /// A line gets another password.
+    RENEW_LINE = "update sip_credential set ha1_md5 = $3, ha1_sha256 = $4 where org = $1 and id = $2";
     /// The extensions of an organisation.
     EXTENSIONS = "select number, person, name, domain, voicemail from extension where org = $1 order by number limit 5000";
 }
@@ -137,6 +143,24 @@ pub async fn disable_user(kernel: &Kernel, org: &str, person: &str) -> Result<()
     Ok(())
 }
 
+/// Gives the first line of an extension another password; the old one is good no more.
+///
+/// # Errors
+/// [`RecordError::NotFound`] when the organisation has no such extension, or none that registers.
+pub async fn renew_password(kernel: &Kernel, org: &str, extension: &str) -> Result<SipAccount, RecordError> {
+    let row = kernel.db.one(LINE_OF, args![org, extension]).await.map_err(RecordError::Db)?;
+    let row = row.ok_or_else(|| RecordError::NotFound { what: "extension", name: extension.to_owned() })?;
+    let text = |column| row.text(column).map_err(RecordError::Db);
+    let (id, domain, username, realm) = (text("id")?, text("domain")?, text("username")?, text("realm")?);
+    let password = new_password(kernel);
+    let [md5, sha256] = hashes(&username, &realm, &password);
+    let writes = vec![Write::new(RENEW_LINE, args![org, id, md5, sha256]), directory::bump()];
+    kernel.db.writer().commit(writes).await.map_err(RecordError::Db)?;
+    directory::changed(kernel);
+    let domain = if domain.is_empty() { own_address(kernel) } else { domain };
+    Ok(SipAccount { username, password: Secret::new(password), domain })
+}
+
 /// The extensions of an organisation, by number.
 ///
 /// # Errors
@@ -184,7 +208,7 @@ async fn draft_line(
     let (stored, shown) = domain_for(kernel, org, number).await?;
     let realm = if stored.is_empty() { LOCAL_REALM } else { stored.as_str() };
     let password = new_password(kernel);
-    let secret = format!("{number}:{realm}:{password}");
+    let [md5, sha256] = hashes(number, realm, &password);
     let extension = kernel.ids.new("ext", now_ms);
     let credential = kernel.ids.new("line", now_ms);
     let writes = vec![
@@ -192,17 +216,7 @@ async fn draft_line(
         Write::new(EXTENSION_INSERT, args![&extension, &org.id, number, &stored, person, name, now_ms]),
         Write::new(
             CREDENTIAL_INSERT,
-            args![
-                &credential,
-                &org.id,
-                &extension,
-                &stored,
-                number,
-                realm,
-                kernel::secret::hex(&Md5::digest(&secret)),
-                kernel::secret::hex(&Sha256::digest(&secret)),
-                now_ms,
-            ],
+            args![&credential, &org.id, &extension, &stored, number, realm, md5, sha256, now_ms,],
         ),
     ];
     let account = SipAccount { username: number.to_owned(), password: Secret::new(password), domain: shown };
@@ -220,8 +234,18 @@ async fn domain_for(kernel: &Kernel, org: &Org, number: &str) -> Result<(String,
         let domain = format!("{}{LOCAL_SUFFIX}", org.slug);
         return Ok((domain.clone(), domain));
     }
-    let address = kernel.config.public_ip.map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string());
-    Ok((String::new(), address))
+    Ok((String::new(), own_address(kernel)))
+}
+
+/// The server's own address, as a phone is told it.
+fn own_address(kernel: &Kernel) -> String {
+    kernel.config.public_ip.map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
+}
+
+/// HA1 by MD5 and by SHA-256 (RFC 8760).
+fn hashes(username: &str, realm: &str, password: &str) -> [String; 2] {
+    let secret = format!("{username}:{realm}:{password}");
+    [kernel::secret::hex(&Md5::digest(&secret)), kernel::secret::hex(&Sha256::digest(&secret))]
 }
 
 fn new_password(kernel: &Kernel) -> String {

@@ -58,7 +58,7 @@ async fn demo(mut config: Config) -> Result<(), CliError> {
     let kernel = boot(config).await?;
     let demo = Demo::prepare(&kernel, endpoint).await?;
     let app = App::start(kernel).await.map_err(CliError::because)?;
-    eprintln!("{}", demo.tour(&app).await?);
+    demo.guide(&app).await?;
     if let Some(link) = first_link(&app).await? {
         eprintln!("{link}");
     }

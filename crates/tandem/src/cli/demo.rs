@@ -1,25 +1,25 @@
 //! `tandem demo`: the five-minute tour. An organisation with two phones and a team, a test endpoint
 //! for the sample flow of document 003, and the words that lead a newcomer through it.
 //!
-//! Invariant: the secrets are random, live in demo.json (0600) beside the data, and are the same at
-//! every start.
+//! Invariant: what it prints works as it stands, at every start again.
 
-use std::io::Write as _;
+mod household;
+mod narrator;
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
-use calls::{Bound, NewTeam, NewUser};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use kernel::org::NewOrg;
 use kernel::sign_in::Identity;
-use kernel::{Config, Kernel, Org};
-use serde::{Deserialize, Serialize};
+use kernel::{Config, Kernel};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use self::household::Kept;
+use self::narrator::Narrator;
 use super::CliError;
 use crate::app::App;
 use crate::console::{outward_address, reachable};
@@ -36,24 +36,14 @@ const SAMPLE: &str = include_str!("demo/sample.json");
 /// The host of its `http` step, which the demo's own endpoint stands in for.
 const SAMPLE_ENDPOINT: &str = "https://in01c005d.samespace.com";
 
-/// What the demo keeps.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    org: String,
-    cloud_sid: String,
-    auth_token: String,
-    phones: Vec<Phone>,
-    endpoint: SocketAddr,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Phone {
-    user: String,
-    password: String,
-}
-
 /// The tour, ready to be walked.
 pub struct Demo {
+    tour: Tour,
+    narrator: Narrator,
+}
+
+/// What a newcomer is told.
+struct Tour {
     kept: Kept,
     today: Timestamp,
     file: PathBuf,
@@ -71,7 +61,7 @@ impl Demo {
     /// # Errors
     /// When no port is free on loopback.
     pub async fn open_endpoint(config: &mut Config) -> Result<Endpoint, CliError> {
-        let last = read(&config.data.join(FILE_NAME))?.map(|kept| kept.endpoint);
+        let last = household::read(&config.data.join(FILE_NAME))?.map(|kept| kept.endpoint);
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = match TcpListener::bind(last.unwrap_or(anywhere)).await {
             Ok(listener) => listener,
@@ -89,28 +79,27 @@ impl Demo {
     /// When the data belongs to something else than a demo.
     pub async fn prepare(kernel: &Kernel, endpoint: Endpoint) -> Result<Self, CliError> {
         let file = kernel.config.data.join(FILE_NAME);
-        let mut kept = match (read(&file)?, kernel.org_by_slug(SLUG).await?) {
-            (Some(kept), Some(org)) if kept.org == org.id => kept,
-            (_, None) => make(kernel, endpoint.address).await?,
-            (_, Some(_)) => {
-                let data = kernel.config.data.display();
-                return Err(CliError::because(format!(
-                    "{data} holds an organisation \"{SLUG}\" that the demo did not make: name another directory with --data"
-                )));
-            }
-        };
-        kept.endpoint = endpoint.address;
-        write(&file, &kept)?;
+        let kept = household::settle(kernel, &file, endpoint.address).await?;
         serve(kernel, endpoint);
         let today = Timestamp::from_millisecond(kernel.clock.now_ms()).map_err(CliError::because)?;
-        Ok(Self { kept, today, file })
+        let narrator = Narrator::listen(kernel, &kept).await?;
+        Ok(Self { tour: Tour { kept, today, file }, narrator })
     }
 
-    /// What to do now, for a newcomer.
+    /// Says what to do now, and from then on what happens.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn tour(&self, app: &App) -> Result<String, CliError> {
+    pub async fn guide(self, app: &App) -> Result<(), CliError> {
+        eprintln!("{}", self.tour.text(app).await?);
+        app.kernel.tasks.spawn(self.narrator.narrate(Arc::clone(app.calls.directory())));
+        Ok(())
+    }
+}
+
+impl Tour {
+    /// What to do now, with a link that signs the owner in.
+    async fn text(&self, app: &App) -> Result<String, CliError> {
         let owner = app.kernel.people(&self.kept.org, "", 1).await?.into_iter().next();
         let console = match owner {
             Some(owner) => {
@@ -189,55 +178,6 @@ impl Demo {
     }
 }
 
-/// The organisation, its two people, the team and the number.
-async fn make(kernel: &Kernel, endpoint: SocketAddr) -> Result<Kept, CliError> {
-    let name = NewOrg { name: "Development".to_owned(), slug: Some(SLUG.to_owned()), ..NewOrg::default() };
-    let org: Org = kernel.create_org(name).await?;
-    let mut phones = Vec::new();
-    let mut auth_token = String::new();
-    for (extension, name) in [(CUSTOMER, "Customer"), (AGENT, "Agent")] {
-        let new = NewUser { name: name.to_owned(), extension: Some(extension.to_owned()), ..NewUser::default() };
-        let made = calls::create_user(kernel, &org, new).await?;
-        if auth_token.is_empty() {
-            auth_token = made.auth_token.expose().to_owned();
-        }
-        phones.extend(made.sip.map(|sip| Phone { user: sip.username, password: sip.password.expose().to_owned() }));
-    }
-    let team = NewTeam {
-        name: "Service".to_owned(),
-        number: TEAM.to_owned(),
-        strategy: None,
-        members: vec![AGENT.to_owned()],
-    };
-    calls::create_team(kernel, &org.id, team).await?;
-    calls::bind_number(kernel, &org.id, NUMBER, &Bound::Person(CUSTOMER.to_owned())).await?;
-    Ok(Kept { org: org.id, cloud_sid: org.cloud_sid, auth_token, phones, endpoint })
-}
-
-fn read(file: &Path) -> Result<Option<Kept>, CliError> {
-    match std::fs::read(file) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| CliError::because(format!("{}: {error}", file.display()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::because(format!("{}: {error}", file.display()))),
-    }
-}
-
-/// Replaces the file in one step: a demo that is killed keeps its secrets.
-fn write(file: &Path, kept: &Kept) -> Result<(), CliError> {
-    let part = file.with_extension("part");
-    let written = std::fs::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&part)
-        .and_then(|mut open| open.write_all(json!(kept).to_string().as_bytes()).and_then(|()| open.sync_all()))
-        .and_then(|()| std::fs::rename(&part, file));
-    written.map_err(|error| CliError::because(format!("{}: {error}", file.display())))
-}
-
 /// Answers what the sample's `http` step asks, and says so on the terminal.
 fn serve(kernel: &Kernel, endpoint: Endpoint) {
     let answer = async |uri: Uri| {
@@ -259,8 +199,8 @@ fn serve(kernel: &Kernel, endpoint: Endpoint) {
 mod tests {
     use super::*;
 
-    fn demo() -> Demo {
-        Demo {
+    fn tour() -> Tour {
+        Tour {
             kept: Kept {
                 org: "org_1".into(),
                 cloud_sid: "sid".into(),
@@ -276,7 +216,7 @@ mod tests {
     #[test]
     fn the_sample_differs_only_in_credentials_host_and_date() {
         let original: Value = serde_json::from_str(SAMPLE).unwrap();
-        let mut payload = demo().payload();
+        let mut payload = tour().payload();
         assert_eq!(payload["flow"][4]["url"], "http://127.0.0.1:4711/api/test/{{account_id}}");
         assert_eq!(payload["flow"][3]["date"], "2027-01-01");
         payload["flow"][4]["url"] = original["flow"][4]["url"].clone();
@@ -290,19 +230,8 @@ mod tests {
 
     #[test]
     fn the_curl_line_is_one_line_in_one_pair_of_quotes() {
-        let line = demo().curl("127.0.0.1:8080".parse().unwrap());
+        let line = tour().curl("127.0.0.1:8080".parse().unwrap());
         assert!(!line.contains('\n'));
         assert_eq!(line.matches('\'').count(), 4, "{line}");
-    }
-
-    #[test]
-    fn the_file_is_for_its_owner_alone() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(FILE_NAME);
-        assert!(read(&file).unwrap().is_none());
-        write(&file, &demo().kept).unwrap();
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(read(&file).unwrap().unwrap().auth_token, "pt_secret");
     }
 }

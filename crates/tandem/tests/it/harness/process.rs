@@ -150,6 +150,16 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until it has written a text to stderr.
+    pub(crate) async fn until_it_says(&self, text: &str) {
+        let said = timeout(START, async {
+            while !self.log().contains(text) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(said.await.is_ok(), "it never said {text:?}: {}", self.log());
+    }
+
     /// The last of it, without what is usual: for the message of a test that fails.
     pub(crate) fn warnings(&self) -> String {
         let log = self.log();

@@ -22,10 +22,13 @@ async fn the_printed_curl_line_rings_the_printed_phone_and_leads_through_the_flo
     let folder = tempfile::tempdir().unwrap();
     let tandem = Tandem::on(&folder.path().join("data"));
     let running = tandem.start("demo", &[]).await;
+    running.until_it_says("Ctrl-C ends the demo").await;
     let tour = running.log();
 
     let mut customer = Baresip::start(Account::new(running.sip, "1001", &password_of(&tour, "1001"))).await;
     let mut agent = Baresip::start(Account::new(running.sip, "1002", &password_of(&tour, "1002")).answering()).await;
+
+    running.until_it_says("1001 registered from 127.0.0.1:").await;
 
     // Pasted into a shell as it stands.
     let curl = tour.lines().find(|line| line.starts_with("curl ")).unwrap();
@@ -54,6 +57,13 @@ async fn the_printed_curl_line_rings_the_printed_phone_and_leads_through_the_flo
     let call = client.until(&path, "the call is over", |call| call["state"] == "completed").await;
     assert_eq!((&call["cause"], &call["ended_by"]), (&"normal".into(), &"customer".into()));
 
+    // What happened is told where the newcomer looks.
+    running.until_it_says("over: normal, ended by customer").await;
+    let told = running.log();
+    for said in ["ringing", "answered", "step 2 digits", "pressed 1234", "callback booked for", "they have talked"] {
+        assert!(told.contains(said), "not told: {said}\n{told}");
+    }
+
     // The secrets stay the same at the next start.
     let (http, sip) = (running.http, running.sip);
     running.kill().await;
@@ -62,4 +72,21 @@ async fn the_printed_curl_line_rings_the_printed_phone_and_leads_through_the_flo
     // All but the endpoint's port, which another process may have taken in between.
     let (ours, _endpoint) = curl.split_once("\"url\":").unwrap();
     assert_eq!(again.log().matches(ours).count(), 2, "the same line works again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_posts_before_registering_a_phone_is_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Tandem::on(&folder.path().join("data")).start("demo", &[]).await;
+    running.until_it_says("Ctrl-C ends the demo").await;
+    let tour = running.log();
+    let curl = tour.lines().find(|line| line.starts_with("curl ")).unwrap();
+    let posted = Command::new("sh").arg("-c").arg(curl).stdin(Stdio::null()).output().await.unwrap();
+    assert!(posted.status.success(), "{posted:?}");
+    running
+        .until_it_says("over: unreachable, ended by system; nobody is registered as 1001: register a softphone")
+        .await;
+    let told = running.log();
+    let token = curl.split("\"auth_token\":\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(told.matches(token).count(), tour.matches(token).count(), "nothing secret after the tour");
 }
