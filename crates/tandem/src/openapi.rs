@@ -21,6 +21,8 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";
 /// The routes of document 003, which have an envelope of their own.
 const DOCUMENTED: &str = "/api/";
+/// Where a flow is posted, behind each base.
+const FLOW_PATH: &str = "/call/flow";
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 const REFUSAL: &str = "refused: the credential, the body, its size or a limit; the code says which";
@@ -58,6 +60,7 @@ pub fn document() -> OpenApi {
     let routes = app::routes().into_openapi();
     let mut document = About::openapi().merge_from(routes);
     document_refusals(&mut document);
+    show_sample(&mut document);
     document
 }
 
@@ -78,6 +81,18 @@ fn document_refusals(document: &mut OpenApi) {
             }
             let refusal = ResponseBuilder::new().description(REFUSAL).content(kind, content()).build();
             responses.insert("4XX".to_owned(), refusal.into());
+        }
+    }
+}
+
+/// Shows where a flow is posted what one looks like.
+fn show_sample(document: &mut OpenApi) {
+    let posted = document.paths.paths.iter_mut().filter(|(path, _)| path.ends_with(FLOW_PATH));
+    for body in posted.filter_map(|(_, item)| item.post.as_mut()?.request_body.as_mut()) {
+        if let RefOr::T(body) = body
+            && let Some(RefOr::T(content)) = body.content.get_mut(JSON)
+        {
+            content.example = Some(flows::api::sample());
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Verbs of call flows: check a file and draw it, save it, run it on the running server.
+//! Verbs of call flows: check a file, save it, run it on the running server.
 
-use std::fmt::Write as _;
+mod check;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -8,8 +9,10 @@ use kernel::{Clock, Job, Kernel, Org};
 use serde_json::{Value, json};
 
 use super::{Answer, CliError};
-use crate::flows::model::Flow;
-use crate::flows::{Checked, Problem, Purpose, check, lenient, store};
+use crate::flows::lenient::{self, Reading};
+use crate::flows::{Problem, Purpose, Report, check_reading, store};
+
+pub(super) use check::CheckFlow;
 
 /// What authenticates a posted flow; a file may hold it, the store never does.
 const CREDENTIALS: [&str; 3] = ["cloud_id", "cloud_sid", "auth_token"];
@@ -22,11 +25,6 @@ pub enum FlowVerb {
     Save(SaveFlow),
     /// Run a flow on the server that is running
     Run(RunFlow),
-}
-
-#[derive(Args, Debug)]
-pub struct CheckFlow {
-    file: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -55,36 +53,21 @@ pub struct RunFlow {
 impl FlowVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         match self {
-            Self::Check(verb) => verb.run(),
+            Self::Check(verb) => verb.run(kernel).await,
             Self::Save(verb) => verb.run(kernel).await,
             Self::Run(verb) => verb.run(kernel).await,
         }
     }
 }
 
-impl CheckFlow {
-    pub(crate) fn run(self) -> Result<Answer, CliError> {
-        let (_, checked) = read(&self.file, Purpose::Save)?;
-        let flow = good(&checked)?;
-        let warnings = &checked.report.warnings;
-        let mut text = draw(flow);
-        for warning in warnings {
-            let _written = write!(text, "\nwarning {}: {} ({})", warning.code, warning.message, warning.path);
-        }
-        let json = json!({"id": self.file.display().to_string(), "steps": flow.steps.len(), "warnings": warnings, "drawing": draw(flow)});
-        Ok(Answer { json, text })
-    }
-}
-
 impl SaveFlow {
     async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         let org: Org = kernel.find_org(&self.org).await?;
-        let (body, checked) = read(&self.file, Purpose::Save)?;
-        good(&checked)?;
+        let (body, found) = read_good(&self.file, Purpose::Save)?;
         let saved = store::create(kernel, &org.id, &self.name, &body).await.map_err(CliError::because)?;
         Ok(Answer {
-            text: format!("flow {} ({}), version {}", saved.name, saved.id, saved.version),
-            json: json!({"id": saved.id, "version": saved.version, "warnings": checked.report.warnings}),
+            text: format!("flow {} ({}), version {}{}", saved.name, saved.id, saved.version, warnings(&found)),
+            json: json!({"id": saved.id, "version": saved.version, "warnings": found}),
         })
     }
 }
@@ -96,98 +79,73 @@ impl RunFlow {
             return Err(CliError::because("no server is running on this data: start one, then run the flow"));
         }
         let file = Path::new(&self.flow);
-        let (flow, body) = if file.is_file() {
+        let (flow, body, found) = if file.is_file() {
             let purpose = if self.to.is_some() { Purpose::Save } else { Purpose::Run };
-            let (body, checked) = read(file, purpose)?;
-            good(&checked)?;
-            (Value::Null, store::sealed(kernel, body).map_err(CliError::because)?)
+            let (body, found) = read_good(file, purpose)?;
+            (Value::Null, store::sealed(kernel, body).map_err(CliError::because)?, found)
         } else {
             let saved = store::one(&kernel.db, &org.id, &self.flow).await.map_err(CliError::because)?;
             let saved =
                 saved.ok_or_else(|| CliError::because(format!("there is no file and no flow \"{}\"", self.flow)))?;
-            (Value::String(saved.id), Value::Null)
+            (Value::String(saved.id), Value::Null, Vec::new())
         };
         let now_ms = kernel.clock.now_ms();
         let run = kernel.ids.new("run", now_ms);
         let order = json!({"run": run, "flow": flow, "body": body, "to": self.to});
         let job = Job::new(&org.id, "flow.start", &run, now_ms, order);
         kernel.db.writer().commit(vec![job.schedule_once_write()]).await.map_err(CliError::because)?;
-        Ok(Answer { text: format!("run {run} begins"), json: json!({"id": run}) })
+        Ok(Answer {
+            text: format!("run {run} begins{}", warnings(&found)),
+            json: json!({"id": run, "warnings": found}),
+        })
     }
 }
 
 /// Reads a file as the API would, without its credentials.
-fn read(file: &Path, purpose: Purpose) -> Result<(Value, Checked), CliError> {
+fn read(file: &Path) -> Result<Reading, CliError> {
     let wrong = |error: &dyn std::fmt::Display| CliError::because(format!("{}: {error}", file.display()));
     let bytes = std::fs::read(file).map_err(|error| wrong(&error))?;
-    let mut body = lenient::read(&bytes).map_err(|error| wrong(&error))?.value;
-    if let Some(members) = body.as_object_mut() {
+    let mut reading = lenient::read(&bytes).map_err(|error| wrong(&error))?;
+    if let Some(members) = reading.value.as_object_mut() {
         for credential in CREDENTIALS {
             members.shift_remove(credential);
         }
     }
-    let checked = check(&body, purpose, Clock::system().now_ms());
-    Ok((body, checked))
+    Ok(reading)
 }
 
-/// The flow, or all of its errors in one message.
-fn good(checked: &Checked) -> Result<&Flow, CliError> {
-    let line = |problem: &Problem| format!("\n  {} at {}: {}", problem.code, shown(&problem.path), problem.message);
-    checked.flow.as_ref().ok_or_else(|| {
-        let errors: String = checked.report.errors.iter().map(line).collect();
-        CliError::because(format!("the flow has errors{errors}"))
-    })
+/// A file whose flow is good, as far as the file alone can tell, and what may not be as meant.
+fn read_good(file: &Path, purpose: Purpose) -> Result<(Value, Vec<Problem>), CliError> {
+    let reading = read(file)?;
+    let checked = check_reading(&reading, purpose, Clock::system().now_ms());
+    match checked.flow {
+        Some(_) => Ok((reading.value, checked.report.warnings)),
+        None => Err(refusal(&checked.report)),
+    }
+}
+
+/// All errors in one message, and the warnings after them.
+fn refusal(report: &Report) -> CliError {
+    let errors: String = report.errors.iter().map(|problem| format!("\n  {}", line(problem))).collect();
+    CliError::because(format!("the flow has errors{errors}{}", warnings(&report.warnings)))
+}
+
+/// A line for each, none for none.
+fn warnings(warnings: &[Problem]) -> String {
+    warnings.iter().map(|problem| format!("\n  warning {}", line(problem))).collect()
+}
+
+fn line(problem: &Problem) -> String {
+    format!("{} at {}: {}", problem.code, shown(&problem.path), problem.message)
 }
 
 fn shown(path: &str) -> &str {
     if path.is_empty() { "the beginning" } else { path }
 }
 
-/// A flow as text: a line a step, an arrow an edge.
-fn draw(flow: &Flow) -> String {
-    let name = |index: usize| flow.steps.get(index).map_or_else(String::new, |step| step.id.to_string());
-    let lines: Vec<String> = flow
-        .steps
-        .iter()
-        .map(|step| {
-            let mut arrows: Vec<String> =
-                step.edges.named.iter().map(|(edge, target)| format!("{edge} -> {}", name(*target))).collect();
-            arrows.extend(step.edges.next.map(|target| format!("-> {}", name(target))));
-            let leads = if arrows.is_empty() { "ends".to_owned() } else { arrows.join(", ") };
-            format!("{:>6}  {:<10} {leads}", step.id.to_string(), step.kind.name())
-        })
-        .collect();
-    lines.join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sample_is_drawn() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("sample.json");
-        std::fs::write(&file, include_str!("demo/sample.json")).unwrap();
-        let answer = CheckFlow { file }.run().unwrap();
-        assert!(
-            answer.text.starts_with("     0  call       -> 1\n     1  play       -> 2\n     2  digits     * -> 5\n"),
-            "{}",
-            answer.text
-        );
-        assert_eq!(answer.json["steps"], 7);
-    }
-
-    #[test]
-    fn every_error_is_told_at_once_with_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("bad.json");
-        std::fs::write(&file, r#"{"flow":[{"id":1,"type":"play","next_step":9},{"id":1,"type":"hangup"}]}"#).unwrap();
-        let said = CheckFlow { file }.run().unwrap_err().to_string();
-        for code in ["unknown_step", "duplicate_id", "text_or_url_required"] {
-            assert!(said.contains(code), "{said}");
-        }
-    }
 
     #[tokio::test]
     async fn an_order_keeps_its_publish_secret_sealed() {

@@ -170,7 +170,7 @@ impl Verb {
             Self::Doctor(_) => upkeep::doctor(&config).await,
             Self::Restore(verb) => verb.run(&config).await,
             Self::MigrateStore(verb) => verb.run(),
-            Self::Flow(flow::FlowVerb::Check(verb)) => verb.run(),
+            Self::Flow(flow::FlowVerb::Check(verb)) if !verb.needs_store() => verb.run_alone(),
             verb => verb.run_on_store(config).await,
         }
     }

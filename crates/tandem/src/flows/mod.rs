@@ -37,6 +37,7 @@ use voice::speech::Speech;
 
 pub use check::{Ask, Checked, Problem, Purpose, Question, Report, check};
 pub use launch::{LaunchError, Launched, Order};
+pub use questions::{Judge, check_reading};
 pub use store::sweeps;
 
 use self::{callbacks::Callbacks, launch::Inbound, orders::Orders, shelf::Shelf, sounds::Sounds};

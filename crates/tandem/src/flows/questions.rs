@@ -1,34 +1,62 @@
 //! Answers what a check left open: numbers, entities, caller ids and URLs, by the organisation's directory and the
 //! operator's egress list.
 
-use calls::{Destination, NumberError, ResolveError};
+use calls::{Destination, Directory, NumberError, ResolveError};
+use kernel::Kernel;
 use url::Url;
 
 use super::{
     Flows,
-    check::{Ask, Purpose, Question, Report, check},
+    check::{Ask, Checked, Purpose, Question, Report, check},
     lenient::Reading,
     model::Flow,
 };
 
+/// Whom to ask: the organisations' directory, and what the operator lets out.
+#[derive(Clone, Copy)]
+pub struct Judge<'a> {
+    /// The ground.
+    pub kernel: &'a Kernel,
+    /// Who has which number.
+    pub directory: &'a Directory,
+}
+
+/// Checks what was read, without any organisation's data.
+#[must_use]
+pub fn check_reading(reading: &Reading, purpose: Purpose, now_ms: i64) -> Checked {
+    let mut checked = check(&reading.value, purpose, now_ms);
+    if reading.lenient {
+        checked.report.warn("lenient_json", "", "this is not strict JSON; it was read as it is meant");
+    }
+    checked
+}
+
 impl Flows {
-    /// Checks what was read, the organisation's data included: the flow if it can run, and the report.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// As [`Judge::judge`].
     pub(super) async fn judge(
         &self,
         org: &str,
         reading: &Reading,
         purpose: Purpose,
     ) -> Result<(Option<Flow>, Report), ResolveError> {
-        let checked = check(&reading.value, purpose, self.kernel().clock.now_ms());
-        let mut report = checked.report;
-        if reading.lenient {
-            report.warn("lenient_json", "", "this is not strict JSON; it was read as it is meant");
-        }
-        self.answer(org, &checked.questions, &mut report).await?;
-        Ok((checked.flow.filter(|_| report.errors.is_empty()), report))
+        Judge { kernel: self.kernel(), directory: self.calls().directory() }.judge(org, reading, purpose).await
+    }
+}
+
+impl Judge<'_> {
+    /// Checks what was read, the organisation's data included: the flow if it can run, and the report.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn judge(
+        &self,
+        org: &str,
+        reading: &Reading,
+        purpose: Purpose,
+    ) -> Result<(Option<Flow>, Report), ResolveError> {
+        let Checked { flow, mut report, questions } = check_reading(reading, purpose, self.kernel.clock.now_ms());
+        self.answer(org, &questions, &mut report).await?;
+        Ok((flow.filter(|_| report.errors.is_empty()), report))
     }
 
     /// Adds to the report what the questions bring to light.
@@ -67,7 +95,7 @@ impl Flows {
 
     /// What a number leads to; errors of the number itself are an answer.
     async fn resolve(&self, org: &str, number: &str) -> Result<Result<Destination, NumberError>, ResolveError> {
-        match self.calls().directory().resolve(org, number).await {
+        match self.directory.resolve(org, number).await {
             Ok(destination) => Ok(Ok(destination)),
             Err(ResolveError::Number(error)) => Ok(Err(error)),
             Err(error) => Err(error),
@@ -86,7 +114,7 @@ impl Flows {
             None => true,
             Some(callee) => !self.resolve(org, callee).await?.is_ok_and(|destination| destination.is_inside()),
         };
-        let chosen = self.calls().directory().caller_id(org, Some(wanted), customer, outside).await?;
+        let chosen = self.directory.caller_id(org, Some(wanted), customer, outside).await?;
         if chosen.replaced {
             let shown = chosen.number.as_deref().unwrap_or("no number");
             report.warn(
@@ -99,7 +127,7 @@ impl Flows {
     }
 
     fn answer_url(&self, url: &str, path: &str, report: &mut Report) {
-        let judged = Url::parse(url).map(|url| self.kernel().egress.judge_literal(&url));
+        let judged = Url::parse(url).map(|url| self.kernel.egress.judge_literal(&url));
         match judged {
             Ok(Ok(())) => {}
             Ok(Err(error)) => report.error("url_blocked", path, error.to_string()),

@@ -23,7 +23,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use voice::cause::Cause;
 
-use super::credentials;
+use super::{credentials, written::FlowRequest};
 use crate::flows::{
     Flows, LaunchError, Order, Purpose, Report, lenient,
     store::{self, Origin},
@@ -185,7 +185,7 @@ struct CallPath {
     path = "/call/flow",
     tag = "flows",
     params(FlowQuery),
-    request_body(content = Object, description = "cloud_id, auth_token, cloud_sid, record, publish and flow, as document 003 prints them"),
+    request_body(content = FlowRequest, description = "A flow; docs/flows.md explains its steps"),
     responses(
         (status = 201, description = "The call is being placed", body = Accepted),
         (status = 200, description = "Dry run: the flow would run", body = Valid),

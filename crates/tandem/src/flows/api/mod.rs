@@ -4,6 +4,7 @@
 mod credentials;
 mod documented;
 mod saved;
+mod written;
 
 use axum::{extract::FromRef, response::Response};
 use kernel::{Kernel, Problem};
@@ -13,6 +14,7 @@ use super::{Flows, lenient};
 
 pub use documented::envelope_of;
 pub use saved::codes;
+pub use written::sample;
 
 /// The bases that the documentation published on one day.
 pub const BASES: [&str; 2] = ["/api/v2", "/api/public/v1"];

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::documented::problem_of;
+use super::{documented::problem_of, written::FlowDraft};
 use crate::flows::{
     Flows, Order, Purpose, Report, lenient,
     model::{Flow, whole_number},
@@ -128,7 +128,7 @@ pub(super) struct RunStarted {
     post,
     path = "/v1/flows",
     tag = "flows",
-    request_body(content = Object, description = "name, flow, record, publish"),
+    request_body(content = FlowDraft, description = "A flow; docs/flows.md explains its steps"),
     responses((status = 201, description = "Saved", body = FlowView), (status = 422, description = "The flow cannot run")),
     security(("bearer" = []))
 )]
@@ -196,7 +196,7 @@ pub(super) async fn read(
     path = "/v1/flows/{id}",
     tag = "flows",
     params(FlowPath),
-    request_body(content = Object, description = "flow, record, publish; name if it changes"),
+    request_body(content = FlowDraft, description = "The whole flow as it shall be; name if it changes"),
     responses((status = 200, description = "Saved", body = FlowView), (status = 404, description = "There is none")),
     security(("bearer" = []))
 )]

@@ -293,4 +293,4 @@ impl Exit {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

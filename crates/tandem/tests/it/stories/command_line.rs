@@ -166,3 +166,30 @@ async fn verbs_find_no_store_in_a_wrong_directory_and_make_none() {
     }
     assert!(!data.join("tandem.db").exists() && !std::path::Path::new(&target).exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flow_check_asks_the_organisation_when_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    tandem.json(&["org", "create", "Acme", "--slug", "acme"]).await;
+    tandem.json(&["user", "create", "Ann", "--org", "acme", "--extension", "1001"]).await;
+    let file = folder.path().join("flow.json");
+    let path = file.display().to_string();
+    let write = |number: &str| {
+        let call = json!({"id": 1, "type": "call", "number": "1001", "caller_id": "+442071838750", "next_step": 2});
+        let body = json!({"flow": [call, {"id": 2, "type": "connect", "number": number}]});
+        std::fs::write(&file, body.to_string()).unwrap();
+    };
+    write("1001");
+    let alone = tandem.json(&["flow", "check", &path]).await;
+    assert_eq!(alone["warnings"], json!([]));
+    let asked = tandem.json(&["flow", "check", &path, "--org", "acme"]).await;
+    assert_eq!(asked["warnings"][0]["code"], "caller_id_replaced");
+    write("1002");
+    tandem.json(&["flow", "check", &path]).await;
+    let said = tandem.refusal(&["flow", "check", &path, "--org", "acme"]).await;
+    assert!(said.contains("unknown_entity at /flow/1/number: nobody has the number 1002"), "{said}");
+    assert!(said.contains("warning caller_id_replaced"), "{said}");
+    let said = tandem.refusal(&["flow", "check", &path, "--org", "nobody"]).await;
+    assert!(said.contains("nobody"), "{said}");
+}

@@ -105,19 +105,49 @@ fn a_test_without_an_assertion_covers_nothing() {
     }
 }
 
+/// A row of the table that explains one type.
+fn is_one_type(row: &[String]) -> bool {
+    split(row[0].split('(').next().unwrap_or_default()).len() == 1 && !row[1].is_empty()
+}
+
+/// The types of a row that lists several, with their arguments.
+fn listed(row: &[String]) -> impl Iterator<Item = (String, Vec<String>)> {
+    let later = later();
+    split(&row[0]).into_iter().map(|piece| small(&piece)).filter(move |(kind, _)| !later.contains(kind))
+}
+
+/// Every type with each of its fields, as the contract has them.
+pub(in crate::flows) fn contract_fields() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for row in rows() {
+        let kinds = if is_one_type(&row) {
+            vec![(name(&row[0]), fields(&row[1]).into_iter().collect())]
+        } else {
+            listed(&row).collect()
+        };
+        found.extend(
+            kinds.into_iter().flat_map(|(kind, fields)| fields.into_iter().map(move |field| (kind.clone(), field))),
+        );
+    }
+    found
+}
+
+/// Every type that has a row of its own with each of its edges.
+pub(in crate::flows) fn contract_edges() -> Vec<(String, String)> {
+    let own = rows().into_iter().filter(|row| is_one_type(row));
+    own.flat_map(|row| edges(&row[2]).into_iter().map(move |edge| (name(&row[0]), edge))).collect()
+}
+
 #[test]
 fn every_field_and_edge_of_the_contract_has_a_test() {
-    let (mut wanted, later) = (Vec::new(), later());
+    let mut wanted = Vec::new();
     for row in rows() {
-        let kinds = split(row[0].split('(').next().unwrap_or_default());
-        if kinds.len() == 1 && !row[1].is_empty() {
-            let kind = kinds[0].trim().to_owned();
+        if is_one_type(&row) {
+            let kind = name(&row[0]);
             wanted.extend(fields(&row[1]).into_iter().map(|field| (kind.clone(), format!("fn field_{field}("))));
             wanted.extend(edges(&row[2]).into_iter().map(|edge| (kind.clone(), format!("fn edge_{edge}("))));
         } else {
-            for (kind, arguments) in
-                split(&row[0]).iter().map(|piece| small(piece)).filter(|(kind, _)| !later.contains(kind))
-            {
+            for (kind, arguments) in listed(&row) {
                 if arguments.is_empty() {
                     wanted.push((kind.clone(), format!("fn {kind}(")));
                 }

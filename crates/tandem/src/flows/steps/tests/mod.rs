@@ -4,7 +4,7 @@
 mod call;
 mod callback;
 mod connect;
-mod coverage;
+pub(in crate::flows) mod coverage;
 mod digits;
 mod hangups;
 mod http;

@@ -1,0 +1,456 @@
+//! A flow as its author writes it, for the OpenAPI document and nothing else: the server reads flows by
+//! `flows::check`, which tells all errors at once.
+//!
+//! Invariant: a field, a default and a range stand here as the check has them; the tests ask the check.
+#![expect(dead_code, reason = "only the schemas of these types are used")]
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// The sample of document 003.
+const SAMPLE: &str = include_str!("../../cli/demo/sample.json");
+
+/// The sample flow with words in place of credentials.
+pub fn sample() -> Value {
+    let mut sample: Value = serde_json::from_str(SAMPLE).unwrap_or_default();
+    if let Some(members) = sample.as_object_mut() {
+        members.shift_remove("cloud_sid");
+        members.insert("cloud_id".to_owned(), "dev".into());
+        members.insert("auth_token".to_owned(), "pt_...".into());
+    }
+    sample
+}
+
+/// What `POST /call/flow` takes.
+///
+/// The credentials may be left out when the header `Authorization: Bearer` carries one.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct FlowRequest {
+    /// Slug of the organisation.
+    #[schema(example = "dev")]
+    cloud_id: Option<String>,
+    /// A person's token.
+    #[schema(example = "pt_...")]
+    auth_token: Option<String>,
+    /// Of the organisation; if it is given, it must be right.
+    cloud_sid: Option<String>,
+    #[serde(flatten)]
+    body: FlowBody,
+}
+
+/// What `/v1/flows` keeps.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct FlowDraft {
+    /// For people; must be there when a flow is made.
+    #[schema(example = "welcome")]
+    name: Option<String>,
+    #[serde(flatten)]
+    body: FlowBody,
+}
+
+/// The steps, and what holds for all of them.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct FlowBody {
+    /// Record the whole call.
+    #[schema(default = false, example = true)]
+    record: Option<bool>,
+    /// Where this run's events go, besides the organisation's webhooks.
+    publish: Option<Publish>,
+    /// The first step is the entry, and the only one that may be a `call`.
+    #[schema(max_items = 200)]
+    flow: Vec<Step>,
+}
+
+/// A webhook of one run.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = FlowPublish)]
+pub(super) struct Publish {
+    /// http or https.
+    #[schema(example = "https://example.com/events")]
+    url: String,
+    /// POST or PUT.
+    #[schema(default = "POST", example = "PUT")]
+    method: Option<String>,
+    /// `whsec_` and base64; the organisation's own when absent.
+    secret: Option<String>,
+    /// Types such as `call.completed` or `call.*`; all when absent.
+    #[schema(example = json!(["call.*"]))]
+    events: Option<Vec<String>>,
+}
+
+/// One step; `type` says which.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = FlowStep)]
+pub(super) enum Step {
+    Call(CallStep),
+    Play(PlayStep),
+    Digits(DigitsStep),
+    Menu(MenuStep),
+    Http(HttpStep),
+    Connect(ConnectStep),
+    Callback(CallbackStep),
+    Hangup(HangupStep),
+    Pause(PauseStep),
+    Set(SetStep),
+    Branch(BranchStep),
+    Record(RecordStep),
+    Voicemail(VoicemailStep),
+    Transfer(TransferStep),
+    SendDtmf(SendDtmfStep),
+}
+
+/// A step's id, or a telephone number: a text or a whole number (1 is "1").
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum TextOrInteger {
+    Text(String),
+    Integer(u64),
+}
+
+/// What every step has.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct StepCommon {
+    /// Its name in this flow, 1 to 64 characters.
+    #[schema(value_type = TextOrInteger, example = 1)]
+    id: TextOrInteger,
+    /// The step that follows whatever has no edge of its own.
+    #[schema(value_type = Option<TextOrInteger>, example = 2)]
+    next_step: Option<TextOrInteger>,
+    /// Outcomes and the steps that they lead to.
+    #[schema(value_type = Option<BTreeMap<String, TextOrInteger>>)]
+    flow: Option<BTreeMap<String, TextOrInteger>>,
+}
+
+/// Rings the customer; the flow goes on when he answers. Edges: `busy`, `no_answer`, `failed`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct CallStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// An extension, a team, a number of the world, or a `sip:` address.
+    #[schema(value_type = TextOrInteger, example = "1001")]
+    number: TextOrInteger,
+    /// A number of the organisation's own; another is replaced.
+    #[schema(value_type = Option<TextOrInteger>, example = "+442071838750")]
+    caller_id: Option<TextOrInteger>,
+    /// How long it rings, in seconds.
+    #[schema(default = 60, minimum = 5, maximum = 600, example = 30)]
+    timeout: Option<f64>,
+    /// How long the whole call may last, in seconds from the answer on.
+    #[schema(default = 14400, minimum = 1, maximum = 86400, example = 600)]
+    time_limit: Option<u32>,
+}
+
+/// A sound: a text to speak, a URL to play, or both; then the text is spoken when the URL fails.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = FlowSound)]
+pub(super) struct Sound {
+    /// Spoken; `{{ name }}` is filled in.
+    #[schema(max_length = 4000, example = "Hello.")]
+    text: Option<String>,
+    /// wav, mp3, ogg or opus.
+    #[schema(example = "https://example.com/hello.mp3")]
+    url: Option<String>,
+    /// A voice's name.
+    #[schema(example = "slt")]
+    voice: Option<String>,
+    /// The text's language.
+    #[schema(example = "en")]
+    language: Option<String>,
+}
+
+/// A text to speak, or a sound with `text` and `url`.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = FlowPrompt)]
+pub(super) enum Prompt {
+    Text(String),
+    Sound(Sound),
+}
+
+/// Speaks a text or plays a URL (also `say`). Edge: `fail`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct PlayStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    #[serde(flatten)]
+    sound: Sound,
+    /// How often.
+    #[schema(default = 1, minimum = 1, maximum = 20, example = 2)]
+    r#loop: Option<u32>,
+    /// A key ends it.
+    #[schema(default = false, example = true)]
+    bargein: Option<bool>,
+}
+
+/// Gathers keys (also `keypad`, `input`). Edges: inputs such as `1` or `1234`, `*` for any, `timeout`, `invalid`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct DigitsStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    #[serde(flatten)]
+    gathering: Gathering,
+    /// Heard first, at every try.
+    #[schema(example = "Your number, please.")]
+    prompt: Option<Prompt>,
+}
+
+/// `digits` with its prompt written into the step.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct MenuStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    #[serde(flatten)]
+    sound: Sound,
+    #[serde(flatten)]
+    gathering: Gathering,
+    /// How often the prompt is heard in a row.
+    #[schema(default = 1, minimum = 1, maximum = 20, example = 2)]
+    r#loop: Option<u32>,
+}
+
+/// How keys are gathered.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Gathering {
+    /// So many keys complete the input.
+    #[schema(default = 1, minimum = 1, maximum = 64, example = 4)]
+    count: Option<u32>,
+    /// Fewer are invalid; not above `count`.
+    #[schema(default = 1, minimum = 0, maximum = 64, example = 0)]
+    min_digits: Option<u32>,
+    /// How long to wait for the first key, in seconds.
+    #[schema(default = 10, minimum = 0.5, maximum = 600, example = 5)]
+    timeout: Option<f64>,
+    /// How long to wait for each further key, in seconds.
+    #[schema(default = 5, minimum = 0.2, maximum = 60, example = 3)]
+    inter_digit_timeout: Option<f64>,
+    /// Completes the input and is no part of it: one of 0-9, A-D, * and #, or "" for none. `#` when absent, unless
+    /// an edge waits for that key.
+    #[schema(example = "*")]
+    finish_on_key: Option<String>,
+    /// How often the customer may try.
+    #[schema(default = 1, minimum = 1, maximum = 10, example = 3)]
+    tries: Option<u32>,
+    /// The variable that keeps the input, besides `digits`.
+    #[schema(example = "account_id")]
+    variable: Option<String>,
+    /// Keep the input out of events, history and recording.
+    #[schema(default = false, example = true)]
+    sensitive: Option<bool>,
+    /// A key cuts the prompt short.
+    #[schema(default = true, example = false)]
+    bargein: Option<bool>,
+}
+
+/// What somebody hears who waits: `music`, `ringback`, `silence`, a URL, or a sound.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = FlowMusic)]
+pub(super) enum Music {
+    Word(String),
+    Sound(Sound),
+}
+
+/// Asks a URL while the customer waits. Edges: `success` (2xx), `fail` (all else).
+#[derive(Deserialize, ToSchema)]
+pub(super) struct HttpStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// http or https; `{{ name }}` in its path and query only.
+    #[schema(example = "https://example.com/accounts/{{account_id}}")]
+    url: String,
+    /// GET, POST, PUT, PATCH or DELETE.
+    #[schema(default = "GET", example = "POST")]
+    method: Option<String>,
+    /// Additional headers, 50 at most.
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"X-Source": "tandem"}))]
+    headers: Option<BTreeMap<String, String>>,
+    /// Additional query parameters, 50 at most.
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"caller": "{{call.from}}"}))]
+    query: Option<BTreeMap<String, String>>,
+    /// Sent as JSON; not with `body`.
+    #[schema(value_type = Option<Object>, example = json!({"account": "{{account_id}}"}))]
+    json: Option<Value>,
+    /// Sent as it is, its values escaped by the Content-Type; not with `json`.
+    #[schema(example = "account={{account_id}}")]
+    body: Option<String>,
+    /// How long to wait for the whole answer, in seconds.
+    #[schema(default = 10, minimum = 1, maximum = 30, example = 5)]
+    timeout: Option<f64>,
+    /// How often to ask again when it cannot be reached or answers 502, 503 or 504.
+    #[schema(default = 0, minimum = 0, maximum = 3, example = 1)]
+    retries: Option<u32>,
+    /// Variables, and the JSON pointers of their values in the answer.
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"name": "/customer/name"}))]
+    save: Option<BTreeMap<String, String>>,
+    /// What the customer hears meanwhile; silence when absent.
+    #[schema(example = "music")]
+    hold_music: Option<Music>,
+}
+
+/// Rings somebody and joins him with the customer (also `dial`). Edges: `completed`, `busy`, `no_answer`, `rejected`,
+/// `failed`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ConnectStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// Whom to ring; this or `targets`.
+    #[schema(value_type = Option<TextOrInteger>, example = "5263")]
+    number: Option<TextOrInteger>,
+    /// Several to ring; this or `number`.
+    #[schema(value_type = Option<Vec<TextOrInteger>>, min_items = 1, max_items = 20, example = json!(["1002", "1003"]))]
+    targets: Option<Vec<TextOrInteger>>,
+    /// A number of the organisation's own; another is replaced.
+    #[schema(value_type = Option<TextOrInteger>, example = "+442071838750")]
+    caller_id: Option<TextOrInteger>,
+    /// How long each rings, in seconds.
+    #[schema(default = 30, minimum = 1, maximum = 600, example = 20)]
+    timeout: Option<f64>,
+    /// How long they may talk, in seconds; as long as the call may last when absent.
+    #[schema(minimum = 1, maximum = 86400, example = 600)]
+    time_limit: Option<u32>,
+    /// simultaneous or sequential.
+    #[schema(default = "simultaneous", example = "sequential")]
+    strategy: Option<String>,
+    /// What the answering party hears before he is joined.
+    #[schema(example = "A customer of the shop.")]
+    whisper: Option<Prompt>,
+    /// The key by which he accepts: one of 0-9, A-D, * and #.
+    #[schema(example = "1")]
+    accept_key: Option<String>,
+    /// What the customer hears meanwhile; a ringing tone when absent.
+    #[schema(example = "music")]
+    hold_music: Option<Music>,
+    /// Record the conversation.
+    #[schema(default = false, example = true)]
+    record: Option<bool>,
+}
+
+/// Books a call between a person or team and the customer, and goes on. Edge: `fail`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct CallbackStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// YYYY-MM-DD.
+    #[schema(example = "2031-10-11")]
+    date: String,
+    /// HH:MM or HH:MM:SS.
+    #[schema(example = "20:48")]
+    time: String,
+    /// A name of the IANA database.
+    #[schema(default = "UTC", example = "Europe/London")]
+    timezone: Option<String>,
+    /// The number of a person or team.
+    #[schema(value_type = TextOrInteger, example = 5263)]
+    entity: TextOrInteger,
+    /// entity_first or customer_first.
+    #[schema(default = "entity_first", example = "customer_first")]
+    order: Option<String>,
+    /// skip, asap or fail.
+    #[schema(default = "skip", example = "asap")]
+    on_past: Option<String>,
+    /// Attempts in all.
+    #[schema(default = 3, minimum = 1, maximum = 4, example = 2)]
+    attempts: Option<u32>,
+}
+
+/// Hangs up; nothing follows.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct HangupStep {
+    /// Its name in this flow.
+    #[schema(value_type = TextOrInteger, example = 1)]
+    id: TextOrInteger,
+}
+
+/// Waits in silence.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct PauseStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// How long.
+    #[schema(minimum = 1, maximum = 600, example = 2)]
+    seconds: f64,
+}
+
+/// Gives variables values, as they stand.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct SetStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// Names and texts, 50 at most.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"language": "en"}))]
+    vars: BTreeMap<String, String>,
+}
+
+/// Compares a variable. Edges: `true`, `false`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct BranchStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// Its name.
+    #[schema(example = "call.from")]
+    variable: String,
+    /// eq, ne, lt, gt, matches or exists.
+    #[schema(example = "matches")]
+    op: String,
+    /// What it is compared with; a regular expression for `matches`, left out for `exists`.
+    #[schema(example = "^\\+44")]
+    value: Option<String>,
+}
+
+/// Starts, stops, pauses or resumes the recording of the call.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct RecordStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// start, stop, pause or resume.
+    #[schema(example = "start")]
+    action: String,
+}
+
+/// Records a message into the box of a person.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct VoicemailStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// The extension of a person.
+    #[schema(value_type = TextOrInteger, example = "1002")]
+    r#box: TextOrInteger,
+    /// Longest message, in seconds.
+    #[schema(default = 180, minimum = 1, maximum = 3600, example = 60)]
+    max: Option<f64>,
+    /// Silence that ends it, in seconds.
+    #[schema(default = 5, minimum = 1, maximum = 60, example = 3)]
+    silence: Option<f64>,
+    /// A tone says when to speak.
+    #[schema(default = true, example = false)]
+    beep: Option<bool>,
+}
+
+/// Hands the customer to another number for good; nothing follows.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct TransferStep {
+    /// Its name in this flow.
+    #[schema(value_type = TextOrInteger, example = 1)]
+    id: TextOrInteger,
+    /// An extension, a team, a number of the world, or a `sip:` address.
+    #[schema(value_type = TextOrInteger, example = "5263")]
+    to: TextOrInteger,
+}
+
+/// Sends keys to the customer's side, as an answering system asks for them.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct SendDtmfStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// 1 to 32 of 0-9, A-D, * and #; `w` waits half a second, `W` a whole one.
+    #[schema(max_length = 32, example = "1w23#")]
+    digits: String,
+}
+
+#[cfg(test)]
+#[path = "written_tests.rs"]
+mod tests;
