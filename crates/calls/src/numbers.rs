@@ -66,7 +66,7 @@ pub fn read(text: &str) -> Result<Dialled, NumberError> {
     if text.starts_with("sip:") || text.starts_with("sips:") {
         return Ok(Dialled::Sip(text.to_owned()));
     }
-    let dialled: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
+    let dialled = without_separators(text);
     let bare = dialled.strip_prefix('+').unwrap_or(&dialled);
     let is_number = bare.chars().all(|c| matches!(c, '0'..='9' | '*' | '#'));
     if !is_number || bare.len() < 2 || dialled.len() > MAX_DIALLED {
@@ -84,6 +84,15 @@ pub fn e164(number: &str) -> Option<String> {
     let bare = number.strip_prefix('+').or_else(|| number.strip_prefix("00")).unwrap_or(number);
     let digits = bare.bytes().all(|b| b.is_ascii_digit());
     (digits && E164_DIGITS.contains(&bare.len()) && !bare.starts_with('0')).then(|| format!("+{bare}"))
+}
+
+/// The E.164 form of a number as people write it: with or without `+`, with separators.
+pub fn public(text: &str) -> Option<String> {
+    e164(&without_separators(text))
+}
+
+fn without_separators(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect()
 }
 
 /// The number is an emergency number somewhere.

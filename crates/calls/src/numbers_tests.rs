@@ -84,3 +84,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_number_is_found_however_it_is_spelled() {
+    for text in ["+442071838750", "442071838750", "00442071838750", " 442071838750", "+44 (20) 7183-8750"] {
+        assert_eq!(public(text).as_deref(), Some("+442071838750"), "{text}");
+    }
+    assert_eq!(public("1001"), None);
+}

@@ -69,9 +69,9 @@ impl std::fmt::Display for Bound {
 /// # Errors
 /// A field that is refused, or a person or team that does not exist.
 pub async fn bind_number(kernel: &Kernel, org: &str, number: &str, to: &Bound) -> Result<NumberView, RecordError> {
-    let e164 = numbers::e164(number).ok_or_else(|| RecordError::Invalid {
+    let e164 = numbers::public(number).ok_or_else(|| RecordError::Invalid {
         field: "number",
-        message: "a public number is written with its country code, such as +442071838750".to_owned(),
+        message: format!("{number:?} is no public number: write it with its country code, such as +442071838750"),
     })?;
     let (kind, target) = to.parts();
     if let Bound::Person(inside) | Bound::Team(inside) = to {
@@ -93,7 +93,7 @@ pub async fn bind_number(kernel: &Kernel, org: &str, number: &str, to: &Bound) -
 /// # Errors
 /// What the store says.
 pub async fn release_number(kernel: &Kernel, org: &str, number: &str) -> Result<bool, DbError> {
-    let Some(e164) = numbers::e164(number) else { return Ok(false) };
+    let Some(e164) = numbers::public(number) else { return Ok(false) };
     let writes = vec![Write::new(REMOVE, args![org, e164]), directory::bump()];
     let rows = kernel.db.writer().commit(writes).await?;
     directory::changed(kernel);
@@ -113,7 +113,7 @@ pub async fn public_numbers(kernel: &Kernel, org: &str) -> Result<Vec<NumberView
 /// # Errors
 /// What the store says.
 pub async fn public_number(kernel: &Kernel, org: &str, number: &str) -> Result<Option<NumberView>, DbError> {
-    let Some(e164) = numbers::e164(number) else { return Ok(None) };
+    let Some(e164) = numbers::public(number) else { return Ok(None) };
     kernel.db.one(ONE, args![org, e164]).await?.as_ref().map(view).transpose()
 }
 

@@ -66,7 +66,7 @@ pub struct VoicemailView {
     pub heard_at: Option<String>,
 }
 
-/// A page of a box, newest first.
+/// A page of a box, or of all boxes, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VoicemailPage {
     /// The messages.
@@ -140,14 +140,14 @@ pub async fn recording(kernel: &Kernel, org: &str, id: &str) -> Result<Option<Re
     row.as_ref().map(|row| recording_view(kernel, row)).transpose()
 }
 
-/// A page of a box, newest first.
+/// A page of a box, or of all boxes, newest first.
 ///
 /// # Errors
 /// What the store says.
 pub async fn messages(
     kernel: &Kernel,
     org: &str,
-    extension: &str,
+    extension: Option<&str>,
     cursor: Option<&str>,
     limit: u32,
 ) -> Result<VoicemailPage, DbError> {

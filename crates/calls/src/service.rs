@@ -259,7 +259,7 @@ impl Calls {
     /// What the store says.
     pub async fn list(&self, org: &str, mut filter: CallFilter, limit: u32) -> Result<CallPage, DbError> {
         for number in [&mut filter.from, &mut filter.to, &mut filter.number] {
-            if let Some(e164) = number.as_deref().and_then(numbers::e164) {
+            if let Some(e164) = number.as_deref().and_then(numbers::public) {
                 *number = Some(e164);
             }
         }

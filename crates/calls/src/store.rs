@@ -74,9 +74,9 @@ kernel::statements! {
     VOICEMAIL_DELETE = "delete from voicemail where org = $1 and id = $2";
     /// A message was heard.
     VOICEMAIL_HEARD = "update voicemail set heard_at = $3 where org = $1 and id = $2 and state = 'left' and heard_at is null";
-    /// The messages of a box, newest first.
+    /// The messages of a box, or of all, newest first.
     VOICEMAIL_LIST = "select id, box, call, from_number, path, seconds, sha256, left_at, heard_at
-        from voicemail where org = $1 and box = $2 and state = 'left' and id < $3 order by id desc limit $4";
+        from voicemail where org = $1 and (box = $2 or $2 is null) and state = 'left' and id < $3 order by id desc limit $4";
     /// One message.
     VOICEMAIL_BY_ID = "select id, box, call, from_number, path, seconds, sha256, left_at, heard_at
         from voicemail where org = $1 and id = $2 and state = 'left'";

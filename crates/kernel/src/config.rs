@@ -45,7 +45,7 @@ pub enum ConfigError {
         key: String,
     },
     /// A value that cannot be read.
-    #[error("{source_name}: {key}: {reason}")]
+    #[error("{}: {reason}", place(source_name, key))]
     Value {
         /// The file, the variable or the flag.
         source_name: String,
@@ -57,6 +57,11 @@ pub enum ConfigError {
     /// Settings that do not go together.
     #[error("{0}")]
     Together(String),
+}
+
+/// A flag says its key itself; a file does not.
+fn place(source_name: &str, key: &str) -> String {
+    if source_name.starts_with("--") { source_name.to_owned() } else { format!("{source_name}: {key}") }
 }
 
 /// Where settings come from; the shell fills it from the command line and the environment.

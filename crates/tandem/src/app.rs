@@ -42,6 +42,9 @@ const HOOKS: Hooks = Hooks {
     body_token: flows::api::body_token,
 };
 
+/// Where a certificate and its key are named.
+const CERTIFICATE_FLAGS: &str = "--tls-cert names the certificate chain in PEM, --tls-key its private key";
+
 /// Folder in the data directory for files that live a moment.
 const SCRATCH: &str = "scratch";
 
@@ -78,11 +81,14 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A web listener.
-    #[error(transparent)]
+    #[error("{0} ({flag})", flag = web_flag(.0))]
     Web(#[from] WebError),
     /// SIP or media.
-    #[error(transparent)]
+    #[error("{0} ({flag})", flag = voice_flag(.0))]
     Voice(#[from] VoiceError),
+    /// Another server, or a restore, has the data.
+    #[error("a server uses {}: stop it, or name another directory with --data", .0.display())]
+    InUse(PathBuf),
     /// The store, or another server on it.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -97,6 +103,25 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+/// The flags that change what a web listener stumbled over.
+fn web_flag(error: &WebError) -> &'static str {
+    match error {
+        WebError::Listen { what: "HTTPS", .. } => "--https names another address",
+        WebError::Listen { .. } => "--http names another address",
+        WebError::Certificate { .. } => CERTIFICATE_FLAGS,
+    }
+}
+
+/// The flags that change what SIP and media stumbled over.
+fn voice_flag(error: &VoiceError) -> &'static str {
+    match error {
+        VoiceError::Listen { transport: "TLS", .. } => "--sip-tls names another address",
+        VoiceError::Listen { .. } | VoiceError::NoAddress => "--sip names another address",
+        VoiceError::Certificate { .. } => CERTIFICATE_FLAGS,
+        VoiceError::Media(_) => "--rtp-ports names other ports",
+    }
+}
+
 /// Every documented route of the server.
 pub fn routes() -> OpenApiRouter<State> {
     platform::routes().merge(flows::api::routes()).merge(crate::calls::routes())
@@ -108,7 +133,10 @@ impl App {
     /// # Errors
     /// What does not start, in a sentence.
     pub async fn start(kernel: Kernel) -> Result<Self, StartError> {
-        let locks = kernel.lock().await?;
+        let locks = kernel.lock().await.map_err(|error| match error {
+            DbError::InUse => StartError::InUse(kernel.config.data.clone()),
+            error => StartError::Db(error),
+        })?;
         if kernel::backup::was_cut_off(&kernel.config.data) {
             return Err(StartError::CutOff(kernel.config.data.clone()));
         }

@@ -21,7 +21,7 @@ use kernel::Kernel;
 use kernel::http::Peer;
 use kernel::limit::network;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,7 +102,13 @@ fn server_config(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
     let chain = CertificateDer::pem_file_iter(cert_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(cert_file, error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| wrong(key_file, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(wrong(cert_file, "no certificate in it".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| match error {
+        pem::Error::NoItemsFound => wrong(key_file, "no private key in it".to_owned()),
+        error => wrong(key_file, error.to_string()),
+    })?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)

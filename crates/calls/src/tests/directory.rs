@@ -252,7 +252,11 @@ async fn calls_are_listed_by_filter_and_page() {
         let second = list(CallFilter { cursor: first.cursor, ..to_1001 }, 2).await;
         assert_eq!((second.calls.len(), second.cursor), (1, None));
         let number = CallFilter { number: Some("14155550100".into()), ..CallFilter::default() };
-        assert_eq!(list(number, 10).await.calls.len(), 1, "found without its plus");
+        assert_eq!(list(number.clone(), 10).await.calls.len(), 1, "found without its plus");
+        for spelled in ["+14155550100", " 14155550100", "+1 (415) 555-0100"] {
+            let again = CallFilter { number: Some(spelled.into()), ..CallFilter::default() };
+            assert_eq!(list(again, 10).await, list(number.clone(), 10).await, "{spelled}");
+        }
         let live = CallFilter { state: Some(CallState::Answered), ..CallFilter::default() };
         assert_eq!(list(live, 10).await.calls.len(), 0);
         let inbound = CallFilter { direction: Some(Direction::Inbound), ..CallFilter::default() };

@@ -102,7 +102,7 @@ async fn a_message_is_left_in_a_box_fetched_and_deleted() {
     assert_eq!(event, CallEvent::Voicemail(VoicemailEvent::Left { id: id.to_string(), seconds: 3.0 }));
     assert_eq!(stage.kinds(&id).await, ["voicemail.left"]);
     assert_eq!(stage.event(&id, "voicemail.left").await["data"]["from"], "1001", "who spoke, not who dialled");
-    let page = records::messages(&stage.kernel, &stage.org.id, "1001", None, 10).await.unwrap();
+    let page = records::messages(&stage.kernel, &stage.org.id, Some("1001"), None, 10).await.unwrap();
     assert_eq!((page.messages.len(), page.messages[0].extension.as_str()), (1, "1001"));
     records::message_heard(&stage.kernel, &stage.org.id, &id).await.unwrap();
     let heard = records::message(&stage.kernel, &stage.org.id, &id).await.unwrap().unwrap();
@@ -120,7 +120,7 @@ async fn a_message_is_left_in_a_box_fetched_and_deleted() {
     drop(call);
     far.tell(ready(&id, 0.4));
     stage.quiet().await;
-    let page = records::messages(&stage.kernel, &stage.org.id, "1001", None, 10).await.unwrap();
+    let page = records::messages(&stage.kernel, &stage.org.id, None, None, 10).await.unwrap();
     assert_eq!(page.messages, []);
 }
 

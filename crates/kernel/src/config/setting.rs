@@ -77,24 +77,39 @@ impl Shape {
 /// A type that a setting may have.
 pub(crate) trait Setting: for<'de> Deserialize<'de> {
     const SHAPE: Shape;
+    /// What is wanted, for whoever gave something else; none when reading the value says it better, or when the value
+    /// may not be shown.
+    const WANTED: Option<&str> = None;
     /// The value as TOML; none when there is nothing to show.
     fn toml(&self) -> Option<String>;
     fn check(value: Value) -> Result<(), String> {
-        Self::deserialize(value).map(drop).map_err(|e| e.message().trim_end().to_owned())
+        let given = value.to_string();
+        Self::deserialize(value).map(drop).map_err(|error| match Self::WANTED {
+            Some(wanted) => format!("{given} is not {wanted}"),
+            None => error.message().trim_end().to_owned(),
+        })
     }
 }
 
 macro_rules! shown_as_text {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $wanted:expr;)*) => {$(
         impl Setting for $type {
             const SHAPE: Shape = Shape::Text;
+            const WANTED: Option<&str> = $wanted;
             fn toml(&self) -> Option<String> {
                 Some(format!("\"{self}\""))
             }
         }
     )*};
 }
-shown_as_text!(String, IpAddr, SocketAddr, IpNet, PortRange, LogFormat);
+shown_as_text! {
+    String: None;
+    IpAddr: Some("an IP address such as 198.51.100.7");
+    SocketAddr: Some("an address and a port such as 127.0.0.1:8080 or [::]:5060");
+    IpNet: Some("a network such as 10.0.0.0/8");
+    PortRange: Some("a range of ports such as 10000-19999");
+    LogFormat: Some("text or json");
+}
 
 impl Setting for PathBuf {
     const SHAPE: Shape = Shape::Text;
@@ -112,6 +127,7 @@ impl Setting for Secret {
 
 impl Setting for u32 {
     const SHAPE: Shape = Shape::Integer;
+    const WANTED: Option<&str> = Some("a whole number");
     fn toml(&self) -> Option<String> {
         Some(self.to_string())
     }
@@ -119,6 +135,7 @@ impl Setting for u32 {
 
 impl Setting for bool {
     const SHAPE: Shape = Shape::Boolean;
+    const WANTED: Option<&str> = Some("true or false");
     fn toml(&self) -> Option<String> {
         Some(self.to_string())
     }
@@ -126,6 +143,7 @@ impl Setting for bool {
 
 impl<T: Setting> Setting for Option<T> {
     const SHAPE: Shape = T::SHAPE;
+    const WANTED: Option<&str> = T::WANTED;
     fn toml(&self) -> Option<String> {
         self.as_ref()?.toml()
     }
@@ -133,6 +151,7 @@ impl<T: Setting> Setting for Option<T> {
 
 impl<T: Setting> Setting for Vec<T> {
     const SHAPE: Shape = Shape::List;
+    const WANTED: Option<&str> = T::WANTED;
     fn toml(&self) -> Option<String> {
         let items: Vec<String> = self.iter().filter_map(Setting::toml).collect();
         Some(format!("[{}]", items.join(", ")))

@@ -137,3 +137,22 @@ proptest! {
         prop_assert_eq!(load(&text, &variables, &flags).unwrap().drain_seconds, expected);
     }
 }
+
+#[test]
+fn a_wrong_flag_says_its_name_its_value_and_what_is_wanted() {
+    for (key, value, said) in [
+        ("http", "nonsense", "--http: \"nonsense\" is not an address and a port such as 127.0.0.1:8080"),
+        ("sip", "127.0.0.1", "--sip: [\"127.0.0.1\"] is not an address and a port"),
+        ("public_ip", "host", "--public-ip: \"host\" is not an IP address"),
+        ("rtp_ports", "5", "--rtp-ports: \"5\" is not a range of ports"),
+        ("trusted_proxy", "x", "--trusted-proxy: [\"x\"] is not a network"),
+        ("drain_seconds", "soon", "--drain-seconds: \"soon\" is not a whole number"),
+    ] {
+        let refused = load("", &[], &[(key, value)]).unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let refused = load("", &[("TANDEM_SIP", "5060")], &[]).unwrap_err().to_string();
+    assert!(refused.contains("TANDEM_SIP") && refused.contains("sip: [\"5060\"] is not"), "{refused}");
+    let refused = load("[speech]\napi_key = 4711\n", &[], &[]).unwrap_err().to_string();
+    assert!(!refused.contains("4711"), "a secret is not shown: {refused}");
+}

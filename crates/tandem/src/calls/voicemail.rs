@@ -17,7 +17,7 @@ use super::sight::Sight;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct BoxQuery {
-    /// The extension; absent = the own one.
+    /// The extension; absent = all boxes, or the own one for whoever sees no other.
     #[serde(rename = "box")]
     #[param(rename = "box")]
     extension: Option<String>,
@@ -44,7 +44,7 @@ pub(super) struct MessageList {
     cursor: Option<String>,
 }
 
-/// List the messages of a box, newest first
+/// List the messages of a box, or of all boxes, newest first
 #[utoipa::path(
     get,
     path = "/v1/voicemail",
@@ -61,22 +61,23 @@ pub(super) async fn list(
     let (org, sight) = Sight::of(&kernel, &principal, Action::ReadVoicemail, Action::UseOwnVoicemail).await?;
     let page = PageQuery { cursor: query.cursor, limit: query.limit };
     let (after, limit) = (page.after()?, u32::try_from(page.limit()?).unwrap_or(u32::MAX));
-    let entries = calls::extensions(&kernel, &org).await.map_err(Problem::internal)?;
-    let wanted = match &query.extension {
-        Some(wanted) => entries.iter().find(|entry| entry.number == *wanted),
-        None => entries.iter().find(|entry| principal.person().is_some_and(|person| entry.person == **person)),
-    };
-    let extension = match wanted {
-        Some(entry) if sight.covers(&entry.number) => &entry.number,
-        _ if query.extension.is_none() => {
-            let problem = Problem::new(codes::INVALID_REQUEST);
-            return Err(problem.and("?box", "missing_field", "say whose box: ?box=1001"));
+    let extension = match (&query.extension, &sight) {
+        (Some(wanted), sight) => {
+            let entries = calls::extensions(&kernel, &org).await.map_err(Problem::internal)?;
+            let is_there = sight.covers(wanted) && entries.iter().any(|entry| entry.number == *wanted);
+            Some(is_there.then_some(wanted.as_str()).ok_or_else(Problem::not_found)?)
         }
-        _ => return Err(Problem::not_found()),
+        (None, Sight::All) => None,
+        (None, Sight::Own(own)) => Some(own.first().ok_or_else(without_box)?.as_str()),
     };
     let found =
         records::messages(&kernel, &org, extension, after.as_deref(), limit).await.map_err(Problem::internal)?;
     Ok(Json(MessageList { messages: found.messages, cursor: found.cursor.as_deref().map(cursor) }))
+}
+
+/// Whoever sees only the own box, and has none.
+fn without_box() -> Problem {
+    Problem::new(codes::INVALID_REQUEST).and("?box", "missing_field", "you have no extension, and so no box")
 }
 
 /// Read about a message

@@ -191,6 +191,8 @@ async fn a_message_is_left_listed_fetched_and_deleted() {
     assert_eq!(of(&events, "step.completed").last().unwrap()["data"]["outcome"], "completed");
     let client = dev.client();
     let listed = client.get("/v1/voicemail?box=1002").await.expect(200);
+    let all = client.get("/v1/voicemail").await.expect(200);
+    assert_eq!(all["messages"][0]["id"], listed["messages"][0]["id"], "without a box, all that the owner may see");
     let message = &listed["messages"][0];
     assert!(message["seconds"].as_f64().unwrap() > 1.5, "{listed}");
     let path = format!("/v1/voicemail/{}", message["id"].as_str().unwrap());

@@ -95,7 +95,8 @@ async fn a_second_server_on_the_same_data_is_refused() {
     let tandem = Tandem::on(&folder.path().join("data"));
     let _first = tandem.start("serve", &[]).await;
     let said = tandem.refusal(&["serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0"]).await;
-    assert!(said.contains("server"), "{said}");
+    let path = folder.path().join("data").display().to_string();
+    assert!(said.contains(&format!("a server uses {path}")) && said.contains("--data"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,4 +193,32 @@ async fn flow_check_asks_the_organisation_when_it_is_named() {
     assert!(said.contains("warning caller_id_replaced"), "{said}");
     let said = tandem.refusal(&["flow", "check", &path, "--org", "nobody"]).await;
     assert!(said.contains("nobody"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_server_from_starting_names_the_flag_that_changes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "nothing").unwrap();
+    let empty = empty.display().to_string();
+    let certificate = ["--tls-cert", &empty, "--tls-key", &empty];
+    for (words, named) in [
+        (vec!["--http", &taken, "--sip", "127.0.0.1:0"], [&*taken, "--http"]),
+        (vec!["--http", "127.0.0.1:0", "--sip", &taken], [&taken, "--sip"]),
+        (
+            [vec!["--http", "127.0.0.1:0", "--sip", "127.0.0.1:0"], certificate.to_vec()].concat(),
+            [&empty, "--tls-cert"],
+        ),
+        (
+            [vec!["--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--https", "127.0.0.1:0"], certificate.to_vec()]
+                .concat(),
+            [&empty, "--tls-cert"],
+        ),
+    ] {
+        let said = tandem.refusal(&[&["serve"], &words[..]].concat()).await;
+        assert!(named.iter().all(|name| said.contains(name)), "{words:?} said {said}");
+    }
 }

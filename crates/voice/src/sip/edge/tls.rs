@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
@@ -62,7 +62,10 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, VoiceError>
 
 fn server_config(config: &TlsConfig) -> Result<ServerConfig, VoiceError> {
     let chain = certificates(&config.cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(&config.key_file).map_err(|error| bad(&config.key_file, error))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key_file).map_err(|error| match error {
+        pem::Error::NoItemsFound => bad(&config.key_file, "no private key in it"),
+        error => bad(&config.key_file, error),
+    })?;
     ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
