@@ -33,10 +33,14 @@ pub enum NumberError {
     #[error("this is not a number: 2 to 32 of 0-9 * #, with an optional + in front")]
     Invalid,
     /// An emergency or premium number, or outside the organisation's dial plan.
-    #[error("this number may not be called from here")]
+    #[error(
+        "this number may not be called: it is an emergency or premium number, or the dial plan leaves it out (settings dial_only and dial_allow)"
+    )]
     NotAllowed,
     /// A short number that nobody in the organisation has.
-    #[error("nobody in this organisation has this number")]
+    #[error(
+        "nobody in this organisation has this number; one outside is written with its country code, such as +442071838750"
+    )]
     Unknown,
 }
 

@@ -69,7 +69,7 @@ pub enum EgressError {
     #[error("the URL cannot be called: {0}")]
     Url(&'static str),
     /// The address, or one of the addresses of the name, is not public and not on the allow-list.
-    #[error("{host} is not a public address, and the operator's egress list does not open it")]
+    #[error("{host} is not a public address, and the operator's setting egress.allow does not open it")]
     Blocked {
         /// The host of the URL.
         host: String,

@@ -291,7 +291,7 @@ impl Machine {
             && step.kind.needs_customer()
         {
             return Turn::Done(Exit {
-                error: Some("the customer is not on the line".to_owned()),
+                error: Some("this step needs the customer, who is not on the line".to_owned()),
                 ..Exit::last("failed", cause)
             });
         }

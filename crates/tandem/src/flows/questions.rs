@@ -69,7 +69,9 @@ impl Judge<'_> {
                 Ask::Number(number) => match self.resolve(org, number).await? {
                     Ok(_) => {}
                     Err(NumberError::Unknown) => {
-                        report.error("unknown_entity", path, format!("nobody has the number {number}"));
+                        report.error("unknown_entity", path, format!(
+                                "nobody has the number {number}; one outside is written with its country code, such as +442071838750"
+                            ));
                     }
                     Err(error) => report.error("number_not_allowed", path, error.to_string()),
                 },
@@ -120,7 +122,10 @@ impl Judge<'_> {
             report.warn(
                 "caller_id_replaced",
                 path,
-                format!("{wanted} is not a number of yours; {shown} is shown instead"),
+                format!(
+                    "{wanted} is not a number of yours; {shown} is shown instead. Yours are those of /v1/numbers and of \
+                     the setting caller_ids"
+                ),
             );
         }
         Ok(())

@@ -53,7 +53,8 @@ fn read_map(
             continue;
         };
         if kind.is_some_and(|kind| !kind.has_edge(name)) {
-            fields.found.report.warn("unknown_field", path, format!("a step of this type has no outcome \"{name}\""));
+            let message = format!("a step of this type has no outcome \"{name}\": this edge is never taken");
+            fields.found.report.warn("unknown_field", path, message);
             continue;
         }
         match edges.named(name) {

@@ -442,9 +442,13 @@ impl<'a> Fields<'a> {
 
     /// Warns of every field that nobody asked for.
     pub(crate) fn finish(self) {
-        for name in self.map.keys().filter(|name| !self.asked.contains(&name.as_str())) {
+        let mut known = self.asked.clone();
+        known.sort_unstable();
+        known.dedup();
+        for name in self.map.keys().filter(|name| !known.contains(&name.as_str())) {
             let path = self.path(name);
-            self.found.report.warn("unknown_field", path, format!("{name} is not a field here; it is ignored"));
+            let message = format!("{name} is not a field here and is ignored; the fields are {}", known.join(", "));
+            self.found.report.warn("unknown_field", path, message);
         }
     }
 }

@@ -8,7 +8,11 @@ pub(super) fn judge(steps: &[Step], report: &mut Report) {
     let reached = reachable(steps);
     for (index, step) in steps.iter().enumerate() {
         if !reached.get(index).copied().unwrap_or(false) {
-            report.warn("unreachable_step", format!("/flow/{index}"), format!("no step leads to \"{}\"", step.id));
+            report.warn(
+                "unreachable_step",
+                format!("/flow/{index}"),
+                format!("no step leads to \"{}\": it never runs", step.id),
+            );
         }
     }
     for component in components(steps) {

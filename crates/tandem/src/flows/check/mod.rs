@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     model::{Flow, MAX_STEPS, Publish, Step, StepId},
-    steps::Kind,
+    steps::{Kind, NAMES},
     template::BUILT_IN,
 };
 
@@ -289,7 +289,11 @@ fn read_kind(fields: &mut Fields<'_>) -> Option<Kind> {
     let kind = Kind::read(&name, fields);
     if kind.is_none() {
         let path = fields.path("type");
-        fields.found.report.error("unknown_type", path, format!("there is no step type \"{name}\""));
+        fields.found.report.error(
+            "unknown_type",
+            path,
+            format!("there is no step type \"{name}\"; there are {}", NAMES.join(", ")),
+        );
     }
     kind
 }
@@ -304,7 +308,11 @@ fn judge_entry(kind: &Kind, index: usize, purpose: Purpose, fields: &mut Fields<
         }
         (0, Kind::Call(call)) => fields.found.customer = call.number.fixed().map(str::to_owned),
         (0, _) if purpose == Purpose::Run => {
-            fields.found.report.error("entry_not_call", path, "the first step must be a call");
+            fields.found.report.error(
+                "entry_not_call",
+                path,
+                "the first step must be a call; a flow without one can be saved, for a number to lead to",
+            );
         }
         (0, _) => {}
         (_, Kind::Call(_)) => {
@@ -317,7 +325,13 @@ fn judge_entry(kind: &Kind, index: usize, purpose: Purpose, fields: &mut Fields<
 fn warn_of_undefined_variables(found: &mut Findings) {
     for (name, path) in &found.used {
         if !found.set.contains(name) && !BUILT_IN.contains(&name.as_str()) {
-            found.report.warn("undefined_variable", path.clone(), format!("no step sets the variable \"{name}\""));
+            found.report.warn(
+                "undefined_variable",
+                path.clone(),
+                format!(
+                    "no step sets the variable \"{name}\": it is spoken as nothing, and a URL or number with it fails"
+                ),
+            );
         }
     }
 }

@@ -71,6 +71,16 @@ pub enum OnPast {
     Fail,
 }
 
+impl OnPast {
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Skip => "it is skipped, and the flow goes on",
+            Self::Asap => "it is made as soon as possible",
+            Self::Fail => "the step fails",
+        }
+    }
+}
+
 impl Callback {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         let timezone = match fields.value("timezone") {
@@ -139,8 +149,9 @@ impl Callback {
         if let (Some(date), Some(time), Some(zone)) = (parsed_date, parsed_time, &zone)
             && zones::due(date, time, zone).is_some_and(|due| due.at_ms < fields.found.now_ms)
         {
-            let path = fields.here();
-            fields.found.report.warn("callback_in_past", path, "the time of this callback has passed");
+            let (path, follows) = (fields.here(), self.on_past.meaning());
+            let message = format!("the time of this callback has passed: {follows} (on_past)");
+            fields.found.report.warn("callback_in_past", path, message);
         }
         if let Some(entity) = given(fields, "entity", &self.entity) {
             let path = fields.path("entity");

@@ -54,6 +54,25 @@ pub enum Kind {
     SendDtmf(Arc<send_dtmf::SendDtmf>),
 }
 
+/// Every type, by its canonical name.
+pub(crate) const NAMES: [&str; 15] = [
+    "call",
+    "play",
+    "digits",
+    "menu",
+    "http",
+    "connect",
+    "callback",
+    "hangup",
+    "pause",
+    "set",
+    "branch",
+    "record",
+    "voicemail",
+    "transfer",
+    "send_dtmf",
+];
+
 impl Kind {
     /// Reads a step of a named type; none when there is no such type.
     pub(crate) fn read(name: &str, fields: &mut Fields<'_>) -> Option<Self> {
