@@ -30,13 +30,14 @@ pub fn sample() -> Value {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct FlowRequest {
     /// Slug of the organisation.
-    #[schema(example = "dev")]
-    cloud_id: Option<String>,
+    #[schema(required = false, example = "dev")]
+    cloud_id: String,
     /// A person's token.
-    #[schema(example = "pt_...")]
-    auth_token: Option<String>,
+    #[schema(required = false, example = "pt_...")]
+    auth_token: String,
     /// Of the organisation; if it is given, it must be right.
-    cloud_sid: Option<String>,
+    #[schema(required = false)]
+    cloud_sid: String,
     #[serde(flatten)]
     body: FlowBody,
 }
@@ -45,8 +46,8 @@ pub(super) struct FlowRequest {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct FlowDraft {
     /// For people; must be there when a flow is made.
-    #[schema(example = "welcome")]
-    name: Option<String>,
+    #[schema(required = false, example = "welcome")]
+    name: String,
     #[serde(flatten)]
     body: FlowBody,
 }
@@ -55,10 +56,11 @@ pub(super) struct FlowDraft {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct FlowBody {
     /// Record the whole call.
-    #[schema(default = false, example = true)]
-    record: Option<bool>,
+    #[schema(required = false, default = false, example = true)]
+    record: bool,
     /// Where this run's events go, besides the organisation's webhooks.
-    publish: Option<Publish>,
+    #[schema(required = false)]
+    publish: Publish,
     /// The first step is the entry, and the only one that may be a `call`.
     #[schema(max_items = 200)]
     flow: Vec<Step>,
@@ -72,13 +74,14 @@ pub(super) struct Publish {
     #[schema(example = "https://example.com/events")]
     url: String,
     /// POST or PUT.
-    #[schema(default = "POST", example = "PUT")]
-    method: Option<String>,
+    #[schema(required = false, default = "POST", example = "PUT")]
+    method: String,
     /// `whsec_` and base64; the organisation's own when absent.
-    secret: Option<String>,
+    #[schema(required = false)]
+    secret: String,
     /// Types such as `call.completed` or `call.*`; all when absent.
-    #[schema(example = json!(["call.*"]))]
-    events: Option<Vec<String>>,
+    #[schema(required = false, example = json!(["call.*"]))]
+    events: Vec<String>,
 }
 
 /// One step; `type` says which.
@@ -118,11 +121,11 @@ pub(super) struct StepCommon {
     #[schema(value_type = TextOrInteger, example = 1)]
     id: TextOrInteger,
     /// The step that follows whatever has no edge of its own.
-    #[schema(value_type = Option<TextOrInteger>, example = 2)]
-    next_step: Option<TextOrInteger>,
+    #[schema(required = false, value_type = TextOrInteger, example = 2)]
+    next_step: TextOrInteger,
     /// Outcomes and the steps that they lead to.
-    #[schema(value_type = Option<BTreeMap<String, TextOrInteger>>)]
-    flow: Option<BTreeMap<String, TextOrInteger>>,
+    #[schema(required = false, value_type = BTreeMap<String, TextOrInteger>)]
+    flow: BTreeMap<String, TextOrInteger>,
 }
 
 /// Rings the customer; the flow goes on when he answers. Edges: `busy`, `no_answer`, `failed`.
@@ -134,14 +137,14 @@ pub(super) struct CallStep {
     #[schema(value_type = TextOrInteger, example = "1001")]
     number: TextOrInteger,
     /// A number of the organisation's own; another is replaced.
-    #[schema(value_type = Option<TextOrInteger>, example = "+442071838750")]
-    caller_id: Option<TextOrInteger>,
+    #[schema(required = false, value_type = TextOrInteger, example = "+442071838750")]
+    caller_id: TextOrInteger,
     /// How long it rings, in seconds.
-    #[schema(default = 60, minimum = 5, maximum = 600, example = 30)]
-    timeout: Option<f64>,
+    #[schema(required = false, default = 60, minimum = 5, maximum = 600, example = 30)]
+    timeout: f64,
     /// How long the whole call may last, in seconds from the answer on.
-    #[schema(default = 14400, minimum = 1, maximum = 86400, example = 600)]
-    time_limit: Option<u32>,
+    #[schema(required = false, default = 14400, minimum = 1, maximum = 86400, example = 600)]
+    time_limit: u32,
 }
 
 /// A sound: a text to speak, a URL to play, or both; then the text is spoken when the URL fails.
@@ -149,17 +152,17 @@ pub(super) struct CallStep {
 #[schema(as = FlowSound)]
 pub(super) struct Sound {
     /// Spoken; `{{ name }}` is filled in.
-    #[schema(max_length = 4000, example = "Hello.")]
-    text: Option<String>,
+    #[schema(required = false, max_length = 4000, example = "Hello.")]
+    text: String,
     /// wav, mp3, ogg or opus.
-    #[schema(example = "https://example.com/hello.mp3")]
-    url: Option<String>,
+    #[schema(required = false, example = "https://example.com/hello.mp3")]
+    url: String,
     /// A voice's name.
-    #[schema(example = "slt")]
-    voice: Option<String>,
+    #[schema(required = false, example = "slt")]
+    voice: String,
     /// The text's language.
-    #[schema(example = "en")]
-    language: Option<String>,
+    #[schema(required = false, example = "en")]
+    language: String,
 }
 
 /// A text to speak, or a sound with `text` and `url`.
@@ -179,11 +182,11 @@ pub(super) struct PlayStep {
     #[serde(flatten)]
     sound: Sound,
     /// How often.
-    #[schema(default = 1, minimum = 1, maximum = 20, example = 2)]
-    r#loop: Option<u32>,
+    #[schema(required = false, default = 1, minimum = 1, maximum = 20, example = 2)]
+    r#loop: u32,
     /// A key ends it.
-    #[schema(default = false, example = true)]
-    bargein: Option<bool>,
+    #[schema(required = false, default = false, example = true)]
+    bargein: bool,
 }
 
 /// Gathers keys (also `keypad`, `input`). Edges: inputs such as `1` or `1234`, `*` for any, `timeout`, `invalid`.
@@ -194,8 +197,8 @@ pub(super) struct DigitsStep {
     #[serde(flatten)]
     gathering: Gathering,
     /// Heard first, at every try.
-    #[schema(example = "Your number, please.")]
-    prompt: Option<Prompt>,
+    #[schema(required = false, example = "Your number, please.")]
+    prompt: Prompt,
 }
 
 /// `digits` with its prompt written into the step.
@@ -208,41 +211,41 @@ pub(super) struct MenuStep {
     #[serde(flatten)]
     gathering: Gathering,
     /// How often the prompt is heard in a row.
-    #[schema(default = 1, minimum = 1, maximum = 20, example = 2)]
-    r#loop: Option<u32>,
+    #[schema(required = false, default = 1, minimum = 1, maximum = 20, example = 2)]
+    r#loop: u32,
 }
 
 /// How keys are gathered.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct Gathering {
     /// So many keys complete the input.
-    #[schema(default = 1, minimum = 1, maximum = 64, example = 4)]
-    count: Option<u32>,
+    #[schema(required = false, default = 1, minimum = 1, maximum = 64, example = 4)]
+    count: u32,
     /// Fewer are invalid; not above `count`.
-    #[schema(default = 1, minimum = 0, maximum = 64, example = 0)]
-    min_digits: Option<u32>,
+    #[schema(required = false, default = 1, minimum = 0, maximum = 64, example = 0)]
+    min_digits: u32,
     /// How long to wait for the first key, in seconds.
-    #[schema(default = 10, minimum = 0.5, maximum = 600, example = 5)]
-    timeout: Option<f64>,
+    #[schema(required = false, default = 10, minimum = 0.5, maximum = 600, example = 5)]
+    timeout: f64,
     /// How long to wait for each further key, in seconds.
-    #[schema(default = 5, minimum = 0.2, maximum = 60, example = 3)]
-    inter_digit_timeout: Option<f64>,
+    #[schema(required = false, default = 5, minimum = 0.2, maximum = 60, example = 3)]
+    inter_digit_timeout: f64,
     /// Completes the input and is no part of it: one of 0-9, A-D, * and #, or "" for none. `#` when absent, unless
     /// an edge waits for that key.
-    #[schema(example = "*")]
-    finish_on_key: Option<String>,
+    #[schema(required = false, example = "*")]
+    finish_on_key: String,
     /// How often the customer may try.
-    #[schema(default = 1, minimum = 1, maximum = 10, example = 3)]
-    tries: Option<u32>,
+    #[schema(required = false, default = 1, minimum = 1, maximum = 10, example = 3)]
+    tries: u32,
     /// The variable that keeps the input, besides `digits`.
-    #[schema(example = "account_id")]
-    variable: Option<String>,
+    #[schema(required = false, example = "account_id")]
+    variable: String,
     /// Keep the input out of events, history and recording.
-    #[schema(default = false, example = true)]
-    sensitive: Option<bool>,
+    #[schema(required = false, default = false, example = true)]
+    sensitive: bool,
     /// A key cuts the prompt short.
-    #[schema(default = true, example = false)]
-    bargein: Option<bool>,
+    #[schema(required = false, default = true, example = false)]
+    bargein: bool,
 }
 
 /// What somebody hears who waits: `music`, `ringback`, `silence`, a URL, or a sound.
@@ -263,32 +266,32 @@ pub(super) struct HttpStep {
     #[schema(example = "https://example.com/accounts/{{account_id}}")]
     url: String,
     /// GET, POST, PUT, PATCH or DELETE.
-    #[schema(default = "GET", example = "POST")]
-    method: Option<String>,
+    #[schema(required = false, default = "GET", example = "POST")]
+    method: String,
     /// Additional headers, 50 at most.
-    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"X-Source": "tandem"}))]
-    headers: Option<BTreeMap<String, String>>,
+    #[schema(required = false, value_type = BTreeMap<String, String>, example = json!({"X-Source": "tandem"}))]
+    headers: BTreeMap<String, String>,
     /// Additional query parameters, 50 at most.
-    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"caller": "{{call.from}}"}))]
-    query: Option<BTreeMap<String, String>>,
+    #[schema(required = false, value_type = BTreeMap<String, String>, example = json!({"caller": "{{call.from}}"}))]
+    query: BTreeMap<String, String>,
     /// Sent as JSON; not with `body`.
-    #[schema(value_type = Option<Object>, example = json!({"account": "{{account_id}}"}))]
-    json: Option<Value>,
+    #[schema(required = false, value_type = Object, example = json!({"account": "{{account_id}}"}))]
+    json: Value,
     /// Sent as it is, its values escaped by the Content-Type; not with `json`.
-    #[schema(example = "account={{account_id}}")]
-    body: Option<String>,
+    #[schema(required = false, example = "account={{account_id}}")]
+    body: String,
     /// How long to wait for the whole answer, in seconds.
-    #[schema(default = 10, minimum = 1, maximum = 30, example = 5)]
-    timeout: Option<f64>,
+    #[schema(required = false, default = 10, minimum = 1, maximum = 30, example = 5)]
+    timeout: f64,
     /// How often to ask again when it cannot be reached or answers 502, 503 or 504.
-    #[schema(default = 0, minimum = 0, maximum = 3, example = 1)]
-    retries: Option<u32>,
+    #[schema(required = false, default = 0, minimum = 0, maximum = 3, example = 1)]
+    retries: u32,
     /// Variables, and the JSON pointers of their values in the answer.
-    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"name": "/customer/name"}))]
-    save: Option<BTreeMap<String, String>>,
+    #[schema(required = false, value_type = BTreeMap<String, String>, example = json!({"name": "/customer/name"}))]
+    save: BTreeMap<String, String>,
     /// What the customer hears meanwhile; silence when absent.
-    #[schema(example = "music")]
-    hold_music: Option<Music>,
+    #[schema(required = false, example = "music")]
+    hold_music: Music,
 }
 
 /// Rings somebody and joins him with the customer (also `dial`). Edges: `completed`, `busy`, `no_answer`, `rejected`,
@@ -298,35 +301,35 @@ pub(super) struct ConnectStep {
     #[serde(flatten)]
     common: StepCommon,
     /// Whom to ring; this or `targets`.
-    #[schema(value_type = Option<TextOrInteger>, example = "5263")]
-    number: Option<TextOrInteger>,
+    #[schema(required = false, value_type = TextOrInteger, example = "5263")]
+    number: TextOrInteger,
     /// Several to ring; this or `number`.
-    #[schema(value_type = Option<Vec<TextOrInteger>>, min_items = 1, max_items = 20, example = json!(["1002", "1003"]))]
-    targets: Option<Vec<TextOrInteger>>,
+    #[schema(required = false, value_type = Vec<TextOrInteger>, min_items = 1, max_items = 20, example = json!(["1002", "1003"]))]
+    targets: Vec<TextOrInteger>,
     /// A number of the organisation's own; another is replaced.
-    #[schema(value_type = Option<TextOrInteger>, example = "+442071838750")]
-    caller_id: Option<TextOrInteger>,
+    #[schema(required = false, value_type = TextOrInteger, example = "+442071838750")]
+    caller_id: TextOrInteger,
     /// How long each rings, in seconds.
-    #[schema(default = 30, minimum = 1, maximum = 600, example = 20)]
-    timeout: Option<f64>,
+    #[schema(required = false, default = 30, minimum = 1, maximum = 600, example = 20)]
+    timeout: f64,
     /// How long they may talk, in seconds; as long as the call may last when absent.
-    #[schema(minimum = 1, maximum = 86400, example = 600)]
-    time_limit: Option<u32>,
+    #[schema(required = false, minimum = 1, maximum = 86400, example = 600)]
+    time_limit: u32,
     /// simultaneous or sequential.
-    #[schema(default = "simultaneous", example = "sequential")]
-    strategy: Option<String>,
+    #[schema(required = false, default = "simultaneous", example = "sequential")]
+    strategy: String,
     /// What the answering party hears before he is joined.
-    #[schema(example = "A customer of the shop.")]
-    whisper: Option<Prompt>,
+    #[schema(required = false, example = "A customer of the shop.")]
+    whisper: Prompt,
     /// The key by which he accepts: one of 0-9, A-D, * and #.
-    #[schema(example = "1")]
-    accept_key: Option<String>,
+    #[schema(required = false, example = "1")]
+    accept_key: String,
     /// What the customer hears meanwhile; a ringing tone when absent.
-    #[schema(example = "music")]
-    hold_music: Option<Music>,
+    #[schema(required = false, example = "music")]
+    hold_music: Music,
     /// Record the conversation.
-    #[schema(default = false, example = true)]
-    record: Option<bool>,
+    #[schema(required = false, default = false, example = true)]
+    record: bool,
 }
 
 /// Books a call between a person or team and the customer, and goes on. Edge: `fail`.
@@ -341,20 +344,20 @@ pub(super) struct CallbackStep {
     #[schema(example = "20:48")]
     time: String,
     /// A name of the IANA database.
-    #[schema(default = "UTC", example = "Europe/London")]
-    timezone: Option<String>,
+    #[schema(required = false, default = "UTC", example = "Europe/London")]
+    timezone: String,
     /// The number of a person or team.
     #[schema(value_type = TextOrInteger, example = 5263)]
     entity: TextOrInteger,
     /// entity_first or customer_first.
-    #[schema(default = "entity_first", example = "customer_first")]
-    order: Option<String>,
+    #[schema(required = false, default = "entity_first", example = "customer_first")]
+    order: String,
     /// skip, asap or fail.
-    #[schema(default = "skip", example = "asap")]
-    on_past: Option<String>,
+    #[schema(required = false, default = "skip", example = "asap")]
+    on_past: String,
     /// Attempts in all.
-    #[schema(default = 3, minimum = 1, maximum = 4, example = 2)]
-    attempts: Option<u32>,
+    #[schema(required = false, default = 3, minimum = 1, maximum = 4, example = 2)]
+    attempts: u32,
 }
 
 /// Hangs up; nothing follows.
@@ -397,8 +400,8 @@ pub(super) struct BranchStep {
     #[schema(example = "matches")]
     op: String,
     /// What it is compared with; a regular expression for `matches`, left out for `exists`.
-    #[schema(example = "^\\+44")]
-    value: Option<String>,
+    #[schema(required = false, example = "^\\+44")]
+    value: String,
 }
 
 /// Starts, stops, pauses or resumes the recording of the call.
@@ -420,14 +423,14 @@ pub(super) struct VoicemailStep {
     #[schema(value_type = TextOrInteger, example = "1002")]
     r#box: TextOrInteger,
     /// Longest message, in seconds.
-    #[schema(default = 180, minimum = 1, maximum = 3600, example = 60)]
-    max: Option<f64>,
+    #[schema(required = false, default = 180, minimum = 1, maximum = 3600, example = 60)]
+    max: f64,
     /// Silence that ends it, in seconds.
-    #[schema(default = 5, minimum = 1, maximum = 60, example = 3)]
-    silence: Option<f64>,
+    #[schema(required = false, default = 5, minimum = 1, maximum = 60, example = 3)]
+    silence: f64,
     /// A tone says when to speak.
-    #[schema(default = true, example = false)]
-    beep: Option<bool>,
+    #[schema(required = false, default = true, example = false)]
+    beep: bool,
 }
 
 /// Hands the customer to another number for good; nothing follows.

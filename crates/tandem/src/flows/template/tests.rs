@@ -1,6 +1,7 @@
 //! T6 and the rules of "Templates": values in every place.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use voice::speech::MAX_TEXT_CHARS;
 
 use super::*;
 
