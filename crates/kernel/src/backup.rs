@@ -4,7 +4,8 @@
 //! `{"tandem_backup":1,"schema":…,"made_at":…}`, for each table `{"table":…,"columns":[…]}` and one JSON list per row,
 //! for each file `{"file":…,"bytes":…}` and its bytes, then `{"end":{"rows":…,"files":…,"sha256":…}}` over all before.
 //!
-//! Invariant: a backup is one moment of the store; a restore changes nothing before it has read the file to its end.
+//! Invariant: a backup is one moment of the store; a restore changes nothing before it has read the file to its end,
+//! and what it replaces is set aside.
 
 mod archive;
 #[cfg(test)]
@@ -33,6 +34,10 @@ const CACHE_FOLDER: &str = "files/cache";
 /// Where a restore puts files until all is read, and the old ones until the new ones stand.
 const INCOMING: &str = "restore.incoming";
 const OUTGOING: &str = "restore.outgoing";
+/// Then the old ones are kept under this name and the time.
+const REPLACED: &str = "replaced-";
+/// The copy of the old rows among them.
+const OLD_STORE: &str = "tandem.db";
 
 /// Why a backup or a restore failed. Nothing was changed then, but for [`BackupError::Half`].
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,12 @@ pub enum BackupError {
     /// It was made by a newer release.
     #[error("the backup has format {0}, which this release does not know")]
     Format(u32),
+    /// A backup never takes the place of a file unasked.
+    #[error("{0} is there already: name another file, or say --replace")]
+    Exists(PathBuf),
+    /// A restore never takes the place of data unasked.
+    #[error("the store holds {0} organisation(s) already: say --replace to put the backup in their place")]
+    Holds(i64),
     /// The rows are restored and the files are not all in place: run the restore again.
     #[error("the rows are restored, the files are not: run it again ({0})")]
     Half(#[source] io::Error),
@@ -66,6 +77,15 @@ pub struct Contents {
     pub rows: u64,
     /// Files: recordings, messages, the server's key.
     pub files: u64,
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What it brought back.
+    pub contents: Contents,
+    /// The folder that holds what was there before: files, key, and the rows of SQLite.
+    pub set_aside: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,13 +113,22 @@ struct End {
 }
 
 /// Writes a backup of the store and of the data directory to `target`, which holds every secret of the installation:
-/// it is made readable by its owner alone. An older file of that name is replaced when the new one is whole.
+/// it is made readable by its owner alone. An older file of that name is replaced if so said, when the new one is whole.
 ///
 /// File work is done in place: call it where a thread may block.
 ///
 /// # Errors
-/// [`BackupError::Io`], [`BackupError::Db`].
-pub async fn backup(db: &Db, data: &Path, target: &Path, clock: &Clock) -> Result<Contents, BackupError> {
+/// [`BackupError::Exists`], [`BackupError::Io`], [`BackupError::Db`].
+pub async fn backup(
+    db: &Db,
+    data: &Path,
+    target: &Path,
+    replace: bool,
+    clock: &Clock,
+) -> Result<Contents, BackupError> {
+    if !replace && target.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(target.to_owned()));
+    }
     let part = beside(target, ".part");
     let file =
         fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&part).map_err(at(&part))?;
@@ -182,11 +211,19 @@ fn list(data: &Path, folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Back
     Ok(())
 }
 
-/// Replaces the store at `url` and the files of the data directory by those of a backup.
+/// Puts a backup into the store at `url` and into the data directory. What is there already is replaced if so said,
+/// and set aside beside it: files and key always, the rows of a SQLite store too.
 ///
 /// # Errors
-/// [`DbError::InUse`] while a server uses the store; [`BackupError::Damaged`] for a file that is not whole.
-pub async fn restore(url: &str, data: &Path, source: &Path) -> Result<Contents, BackupError> {
+/// [`DbError::InUse`] while a server uses the store; [`BackupError::Holds`] when data is there and `replace` is not
+/// said; [`BackupError::Damaged`] for a file that is not whole.
+pub async fn restore(
+    url: &str,
+    data: &Path,
+    source: &Path,
+    replace: bool,
+    clock: &Clock,
+) -> Result<Restored, BackupError> {
     let file = fs::File::open(source).map_err(at(source))?;
     let mut archive = Reader::new(file);
     let head: Head = archive.line()?;
@@ -197,19 +234,43 @@ pub async fn restore(url: &str, data: &Path, source: &Path) -> Result<Contents, 
     // Both locks before anything is touched: what another restore has begun is its own.
     let _data = lock_data(data)?;
     let mut loader = Loader::begin(url, head.schema).await?;
-    let incoming = data.join(INCOMING);
+    // What was cut off had been allowed, and what is there is in part its own.
+    let again = was_cut_off(data);
+    if loader.organisations() > 0 && !replace && !again {
+        return Err(BackupError::Holds(loader.organisations()));
+    }
+    let (incoming, outgoing) = (data.join(INCOMING), data.join(OUTGOING));
     empty(&incoming)?;
-    let result = load(&mut archive, &mut loader, &incoming).await;
-    let contents = match result {
+    let contents = match load(&mut archive, &mut loader, &incoming).await {
+        Ok(contents) => keep_rows(&loader, &outgoing).map(|()| contents),
+        Err(error) => Err(error),
+    };
+    let contents = match contents {
         Ok(contents) => contents,
         Err(error) => {
             let _left = fs::remove_dir_all(&incoming);
+            if !again {
+                let _left = fs::remove_dir_all(&outgoing);
+            }
             return Err(error);
         }
     };
     loader.commit().await?;
-    exchange(data, &incoming).map_err(BackupError::Half)?;
-    Ok(contents)
+    let aside = data.join(format!("{REPLACED}{}", rfc3339(clock.now_ms()).replace(':', "")));
+    let set_aside = exchange(data, &incoming, &outgoing, &aside).map_err(BackupError::Half)?;
+    Ok(Restored { contents, set_aside })
+}
+
+/// Copies the rows that the store still shows to everybody else, unless a restore that was cut off has done so.
+fn keep_rows(loader: &Loader, outgoing: &Path) -> Result<(), BackupError> {
+    let kept = outgoing.join(OLD_STORE);
+    if loader.organisations() == 0 || kept.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(outgoing).map_err(at(outgoing))?;
+    let part = beside(&kept, ".part");
+    fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&part).map_err(at(&part))?;
+    if loader.copy_old(&part)? { fs::rename(&part, &kept) } else { fs::remove_file(&part) }.map_err(at(&kept))
 }
 
 /// Reads the archive to its end: rows into the open transaction, files beside their places.
@@ -269,24 +330,31 @@ pub fn was_cut_off(data: &Path) -> bool {
     data.join(INCOMING).exists() || data.join(OUTGOING).exists()
 }
 
-/// Puts the new files in place of the old ones.
-fn exchange(data: &Path, incoming: &Path) -> io::Result<()> {
-    let outgoing = data.join(OUTGOING);
-    if outgoing.exists() {
-        fs::remove_dir_all(&outgoing)?;
-    }
-    fs::create_dir_all(&outgoing)?;
+/// Puts the new files in place of the old ones, and keeps those in `aside` if there were any.
+fn exchange(data: &Path, incoming: &Path, outgoing: &Path, aside: &Path) -> io::Result<Option<PathBuf>> {
+    fs::create_dir_all(outgoing)?;
     for name in [FILES_FOLDER, KEY_FILE] {
-        if data.join(name).exists() {
-            fs::rename(data.join(name), outgoing.join(name))?;
+        let (place, old) = (data.join(name), outgoing.join(name));
+        if place.exists() && old.exists() {
+            // The first try was cut off behind this point: what stands here is its own.
+            if place.is_dir() { fs::remove_dir_all(&place) } else { fs::remove_file(&place) }?;
+        } else if place.exists() {
+            fs::rename(&place, &old)?;
         }
         if incoming.join(name).exists() {
-            fs::rename(incoming.join(name), data.join(name))?;
+            fs::rename(incoming.join(name), place)?;
         }
     }
     fs::File::open(data)?.sync_all()?;
-    fs::remove_dir_all(&outgoing)?;
-    fs::remove_dir_all(incoming)
+    let set_aside = if fs::read_dir(outgoing)?.next().is_some() {
+        fs::rename(outgoing, aside)?;
+        Some(aside.to_owned())
+    } else {
+        fs::remove_dir(outgoing)?;
+        None
+    };
+    fs::remove_dir_all(incoming)?;
+    Ok(set_aside)
 }
 
 fn empty(folder: &Path) -> Result<(), BackupError> {

@@ -66,7 +66,7 @@ async fn a_backup_of_either_engine_is_restored_into_either() {
         fill(&from.db, (0..700).map(|n| n.to_string())).await;
         let data = data_folder();
         let file = data.path().join("backup");
-        let saved = backup(&from.db, data.path(), &file, &clock).await.unwrap();
+        let saved = backup(&from.db, data.path(), &file, false, &clock).await.unwrap();
         assert_eq!(saved, Contents { rows: 1_403, files: 3 });
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -77,8 +77,8 @@ async fn a_backup_of_either_engine_is_restored_into_either() {
             let target = tempfile::tempdir().unwrap();
             fs::create_dir_all(target.path().join("files/recordings/old")).unwrap();
             fs::write(target.path().join("files/recordings/old/x.wav"), "old").unwrap();
-            let restored = restore(&to.url, target.path(), &file).await.unwrap();
-            assert_eq!(restored, saved);
+            let restored = restore(&to.url, target.path(), &file, true, &Clock::fake(0).0).await.unwrap();
+            assert_eq!(restored.contents, saved);
             let db = Db::open(&to.url, Bus::local()).await.unwrap();
             assert_eq!(content(&db).await, content(&from.db).await);
             let read = |path: &str| fs::read_to_string(target.path().join(path)).ok();
@@ -106,11 +106,11 @@ async fn a_backup_beside_a_busy_writer_is_one_moment() {
         let writing = fill(&test.db, (0..3_000).map(|n| n.to_string()));
         let backing = async {
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-            backup(&test.db, data.path(), &file, &clock).await.unwrap()
+            backup(&test.db, data.path(), &file, false, &clock).await.unwrap()
         };
         let ((), _) = tokio::join!(writing, backing);
         test.db.close().await;
-        restore(&test.url, data.path(), &file).await.unwrap();
+        restore(&test.url, data.path(), &file, true, &Clock::fake(0).0).await.unwrap();
         let db = Db::open(&test.url, Bus::local()).await.unwrap();
         let alone = "select count(*) as n from event e full join setting s on e.id = s.name \
             where e.id is null or s.name is null";
@@ -127,20 +127,20 @@ async fn a_running_server_refuses_a_restore_and_a_second_server() {
     for test in TestDb::each().await {
         let data = data_folder();
         let file = data.path().join("backup");
-        backup(&test.db, data.path(), &file, &Clock::fake(0).0).await.unwrap();
+        backup(&test.db, data.path(), &file, false, &Clock::fake(0).0).await.unwrap();
         let lock = test.db.lock().await.unwrap();
         assert!(matches!(test.db.lock().await, Err(DbError::InUse)));
-        let refused = restore(&test.url, data.path(), &file).await;
+        let refused = restore(&test.url, data.path(), &file, true, &Clock::fake(0).0).await;
         assert!(matches!(refused, Err(BackupError::Db(DbError::InUse))), "{refused:?}");
         drop(lock);
         test.db.close().await;
         // The files are another server's, whatever the store is.
         let held = lock_data(data.path()).unwrap();
-        let refused = restore(&test.url, data.path(), &file).await;
+        let refused = restore(&test.url, data.path(), &file, true, &Clock::fake(0).0).await;
         assert!(matches!(refused, Err(BackupError::Db(DbError::InUse))), "{refused:?}");
         assert!(!was_cut_off(data.path()), "nothing was begun");
         drop(held);
-        restore(&test.url, data.path(), &file).await.unwrap();
+        restore(&test.url, data.path(), &file, true, &Clock::fake(0).0).await.unwrap();
     }
 }
 
@@ -151,7 +151,7 @@ async fn a_damaged_backup_changes_nothing() {
         fill(&test.db, (0..20).map(|n| n.to_string())).await;
         let data = data_folder();
         let file = data.path().join("backup");
-        backup(&test.db, data.path(), &file, &Clock::fake(0).0).await.unwrap();
+        backup(&test.db, data.path(), &file, false, &Clock::fake(0).0).await.unwrap();
         fill(&test.db, ["after".to_owned()]).await;
         let before = content(&test.db).await;
         let whole = fs::read(&file).unwrap();
@@ -166,7 +166,7 @@ async fn a_damaged_backup_changes_nothing() {
         for (n, broken) in broken.into_iter().enumerate() {
             let path = data.path().join("broken");
             fs::write(&path, broken).unwrap();
-            let refused = restore(&test.url, data.path(), &path).await;
+            let refused = restore(&test.url, data.path(), &path, true, &Clock::fake(0).0).await;
             assert!(refused.is_err(), "{n}: {refused:?}");
             assert_eq!(content(&test.db).await, before, "{n}");
             assert_eq!(fs::read_to_string(data.path().join("secret.key")).unwrap(), "the key");
@@ -183,7 +183,8 @@ async fn a_restore_that_is_cut_off_leaves_what_was_there() {
         fill(&test.db, (0..5).map(|n| n.to_string())).await;
         let data = data_folder();
         let file = data.path().join("backup");
-        let saved = backup(&test.db, data.path(), &file, &Clock::fake(0).0).await.unwrap();
+        let clock = Clock::fake(0).0;
+        let saved = backup(&test.db, data.path(), &file, false, &clock).await.unwrap();
         let restorable = content(&test.db).await;
         fill(&test.db, ["after".to_owned()]).await;
         let (key, sound) = (data.path().join("secret.key"), data.path().join("files/recordings/org_1/a.wav"));
@@ -194,7 +195,7 @@ async fn a_restore_that_is_cut_off_leaves_what_was_there() {
 
         let (mut waits, mut left_as_it_was) = (0, 0);
         let restored = loop {
-            let mut restoring = Box::pin(restore(&test.url, data.path(), &file));
+            let mut restoring = Box::pin(restore(&test.url, data.path(), &file, true, &clock));
             match waiting_at_most(waits, restoring.as_mut()).await {
                 // PostgreSQL has not noticed yet that the last one has gone.
                 Some(Err(BackupError::Db(DbError::InUse))) => {
@@ -215,7 +216,7 @@ async fn a_restore_that_is_cut_off_leaves_what_was_there() {
             waits += 1 + waits / STRIDE;
         };
         assert!(left_as_it_was > 10, "rows are waited for one by one: {left_as_it_was}");
-        assert_eq!((restored, content(&test.db).await), (saved, restorable));
+        assert_eq!((restored.contents, content(&test.db).await), (saved, restorable));
         assert_eq!(files(), ("the key".to_owned(), "RIFF".to_owned()));
         assert!(!was_cut_off(data.path()), "it has come to its end");
     }
@@ -235,4 +236,73 @@ async fn waiting_at_most<F: Future>(mut waits: usize, mut work: std::pin::Pin<&m
         }
     })
     .await
+}
+
+/// The folder of what a restore replaced, and the names in it.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn nothing_that_is_there_is_replaced_unasked_or_lost() {
+    let clock = Clock::fake(0).0;
+    for test in TestDb::each().await {
+        org(&test.db).await;
+        let source = data_folder();
+        let file = source.path().join("backup");
+        backup(&test.db, source.path(), &file, false, &clock).await.unwrap();
+        let saved = fs::read(&file).unwrap();
+        fill(&test.db, ["after".to_owned()]).await;
+        let refused = backup(&test.db, source.path(), &file, false, &clock).await;
+        assert!(matches!(refused, Err(BackupError::Exists(_))), "{refused:?}");
+        assert_eq!(fs::read(&file).unwrap(), saved);
+
+        let before = content(&test.db).await;
+        let data = data_folder();
+        fs::write(data.path().join("secret.key"), "another key").unwrap();
+        let refused = restore(&test.url, data.path(), &file, false, &clock).await;
+        assert!(matches!(refused, Err(BackupError::Holds(1))), "{refused:?}");
+        assert_eq!(content(&test.db).await, before);
+        assert!(!was_cut_off(data.path()));
+        let is_sqlite = test.db.engine_name() == "sqlite";
+        test.db.close().await;
+
+        let restored = restore(&test.url, data.path(), &file, true, &clock).await.unwrap();
+        let aside = restored.set_aside.unwrap();
+        assert_eq!(aside, data.path().join("replaced-1970-01-01T000000.000Z"));
+        assert_eq!(fs::read_to_string(aside.join("secret.key")).unwrap(), "another key");
+        assert_eq!(fs::read_to_string(aside.join("files/cache/org_1/b")).unwrap(), "not kept");
+        if is_sqlite {
+            assert_eq!(names_in(&aside), ["files", "secret.key", "tandem.db"]);
+            let old = Db::open(&format!("sqlite://{}", aside.join("tandem.db").display()), Bus::local()).await.unwrap();
+            assert_eq!(content(&old).await, before);
+            old.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_goes_on_and_keeps_what_the_first_try_replaced() {
+    let clock = Clock::fake(0).0;
+    let test = TestDb::sqlite().await;
+    org(&test.db).await;
+    let data = data_folder();
+    let file = data.path().join("backup");
+    backup(&test.db, data.path(), &file, false, &clock).await.unwrap();
+    test.db.close().await;
+    // As after kill -9 between the key and its place: the old files are out, the new ones in.
+    let outgoing = data.path().join(OUTGOING);
+    fs::create_dir_all(outgoing.join("files")).unwrap();
+    fs::write(outgoing.join("files/old.wav"), "old").unwrap();
+    fs::write(outgoing.join(OLD_STORE), "the first copy").unwrap();
+    let restored = restore(&test.url, data.path(), &file, false, &clock).await.unwrap();
+    let aside = restored.set_aside.unwrap();
+    assert_eq!(names_in(&aside), ["files", "secret.key", "tandem.db"]);
+    assert_eq!(names_in(&aside.join("files")), ["old.wav"]);
+    assert_eq!(fs::read_to_string(aside.join(OLD_STORE)).unwrap(), "the first copy");
+    assert_eq!(fs::read_to_string(data.path().join("files/recordings/org_1/a.wav")).unwrap(), "RIFF");
+    assert!(!was_cut_off(data.path()));
 }

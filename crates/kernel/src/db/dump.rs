@@ -3,6 +3,8 @@
 //! Invariant: a [`Snapshot`] sees one moment of the store while others write; a [`Loader`] replaces the content whole or
 //! not at all. The only place besides migrations where SQL is put together at run time, from names of our own migrations.
 
+use std::path::Path;
+
 use futures_util::TryStreamExt as _;
 use rusqlite::types::Value as SqliteValue;
 use serde_json::Value;
@@ -32,6 +34,7 @@ pub(crate) struct Loader {
     engine: Engine,
     tx: Tx,
     tables: Vec<&'static str>,
+    organisations: i64,
     _lock: ServerLock,
 }
 
@@ -152,6 +155,11 @@ impl Loader {
         let lock = engine.lock().await?;
         let mut tx = engine.begin().await?;
         let present = migrate::present(&engine, &mut tx, MIGRATIONS).await?;
+        let organisations = if tables(present).contains(&"org") {
+            tx.one("select count(*) as n from org", Vec::new()).await?.map_or(Ok(0), |row| row.int("n"))?
+        } else {
+            0
+        };
         let drops: String = tables(present).iter().rev().map(|table| format!("drop table {table};")).collect();
         tx.script(format!("{drops} delete from schema_migration")).await?;
         migrate::run(&engine, &mut tx, wanted).await?;
@@ -159,7 +167,20 @@ impl Loader {
         for table in tables.iter().rev() {
             tx.script(format!("delete from {table}")).await?;
         }
-        Ok(Self { engine, tx, tables, _lock: lock })
+        Ok(Self { engine, tx, tables, organisations, _lock: lock })
+    }
+
+    /// How many organisations the store held.
+    pub(crate) fn organisations(&self) -> i64 {
+        self.organisations
+    }
+
+    /// Copies what the store held into an empty file; `false` on PostgreSQL, which has no such copy.
+    pub(crate) fn copy_old(&self, target: &Path) -> Result<bool, DbError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.copy_to(target).map(|()| true),
+            Engine::Postgres(_) => Ok(false),
+        }
     }
 
     /// The statement that inserts into some columns of a table; `None` when these are no names of ours.

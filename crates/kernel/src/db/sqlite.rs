@@ -151,6 +151,13 @@ impl Sqlite {
         open_reader(&self.shared.path)
     }
 
+    /// Copies what is committed into an empty file, also beside an open transaction.
+    pub(super) fn copy_to(&self, target: &Path) -> Result<(), DbError> {
+        let connection = connect(&self.shared.path, READER_BUSY_TIMEOUT)?;
+        connection.execute("vacuum into ?1", [target.to_string_lossy()])?;
+        Ok(())
+    }
+
     /// Reads on the calling thread: for look-ups by key, which take microseconds where a way to another thread and
     /// back would cost several times that.
     pub(super) async fn read_here(&self, sql: &'static str, args: &[Arg]) -> Result<Vec<Row>, DbError> {

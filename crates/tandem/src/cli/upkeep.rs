@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kernel::{Config, Kernel, backup};
+use kernel::{Clock, Config, Kernel, backup};
 use serde_json::json;
 
 use super::{Answer, CliError, doctor};
@@ -12,12 +12,19 @@ use super::{Answer, CliError, doctor};
 pub struct Backup {
     /// Where to write it; holds every secret of the installation
     file: PathBuf,
+    /// Write it in the place of a file that is there
+    #[arg(long)]
+    replace: bool,
 }
 
 #[derive(Args, Debug)]
 pub struct Restore {
     /// A file that `tandem backup` wrote
     file: PathBuf,
+    /// Put it in the place of the data that is there, which is set aside in the data directory (but not the rows of
+    /// PostgreSQL: back those up first)
+    #[arg(long)]
+    replace: bool,
 }
 
 #[derive(Args, Debug)]
@@ -29,7 +36,7 @@ pub struct MigrateStore {
 
 impl Backup {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
-        let contents = backup::backup(&kernel.db, &kernel.config.data, &self.file, &kernel.clock)
+        let contents = backup::backup(&kernel.db, &kernel.config.data, &self.file, self.replace, &kernel.clock)
             .await
             .map_err(CliError::because)?;
         let file = self.file.display().to_string();
@@ -43,11 +50,17 @@ impl Backup {
 impl Restore {
     pub(crate) async fn run(self, config: &Config) -> Result<Answer, CliError> {
         let url = kernel::kernel::database_url(config);
-        let contents = backup::restore(&url, &config.data, &self.file).await.map_err(CliError::because)?;
+        let clock = Clock::system();
+        let restored = backup::restore(&url, &config.data, &self.file, self.replace, &clock).await;
+        let backup::Restored { contents, set_aside } = restored.map_err(CliError::because)?;
         let file = self.file.display().to_string();
+        let mut text = format!("restored {} rows and {} files from {file}", contents.rows, contents.files);
+        if let Some(folder) = &set_aside {
+            text += &format!("\nwhat was there before is in {}", folder.display());
+        }
         Ok(Answer {
-            text: format!("restored {} rows and {} files from {file}", contents.rows, contents.files),
-            json: json!({"id": file, "rows": contents.rows, "files": contents.files}),
+            text,
+            json: json!({"id": file, "rows": contents.rows, "files": contents.files, "set_aside": set_aside}),
         })
     }
 }

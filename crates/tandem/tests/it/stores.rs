@@ -46,8 +46,18 @@ async fn what_was_made_is_there_after_kill_9_and_backup_moves_it() {
     assert!(!refused.status.success(), "restored beneath a running server");
     running.kill().await;
 
+    // Neither takes the place of what is there unasked; what a restore replaces is kept.
+    let file = file.to_str().unwrap();
+    let said = tandem.refusal(&[&["backup", file], &flags[..]].concat()).await;
+    assert!(said.contains("--replace"), "{said}");
+    tandem.json(&[&["backup", file, "--replace"], &flags[..]].concat()).await;
+    let said = tandem.refusal(&[&["restore", file], &flags[..]].concat()).await;
+    assert!(said.contains("1 organisation") && said.contains("--replace"), "{said}");
+    let restored = tandem.json(&[&["restore", file, "--replace"], &flags[..]].concat()).await;
+    assert!(std::path::Path::new(restored["set_aside"].as_str().unwrap()).join("secret.key").exists());
+
     let elsewhere = Tandem::on(&folder.path().join("elsewhere"));
-    let restored = elsewhere.output(&["restore", file.to_str().unwrap()], "").await;
+    let restored = elsewhere.output(&["restore", file], "").await;
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
     let running = elsewhere.start("serve", &[]).await;
     let client = running.client().bearing(app["api_key"].as_str().unwrap());
