@@ -31,7 +31,7 @@ struct Found {
 
 impl Calls {
     /// Settles what a crash of this node left behind: each interrupted call is completed with cause
-    /// `server_restart`, towards its run's own publish URL too; recordings and messages are
+    /// `server_restart`, as of the server's last sign of life, towards its run's own publish URL too; recordings and messages are
     /// finished. `also` gives the driver's own rows of a call, committed with its end. Returns how
     /// many calls there were.
     ///
@@ -59,9 +59,11 @@ impl Calls {
     ) -> Result<(), DbError> {
         let kernel = self.kernel();
         let now_ms = kernel.clock.now_ms();
-        let store::InterruptedCall { mut model, seq } = call;
+        let store::InterruptedCall { mut model, seq, last_ms } = call;
         let end = CallEnd::local(Cause::ServerRestart, EndedBy::System);
-        model.apply(Change::Completed(end), now_ms);
+        // Nobody talked while the server was down: the call was over when it was last alive, about.
+        let over_ms = self.last_alive_ms().unwrap_or(now_ms).max(last_ms).min(now_ms);
+        model.apply(Change::Completed(end), over_ms);
         let publish = self.publish_of(&model).await?;
         let mut journal = Journal::new(kernel.clone(), seq, publish);
         journal.row(Write { guard: true, ..store::update_call(&model) });

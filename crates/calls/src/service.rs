@@ -5,11 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kernel::db::DbError;
 use kernel::limit::RetryAfter;
 use kernel::{Kernel, RecordError};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 use voice::leg::{Leg, LegSink};
 use voice::ports::BoxFuture;
@@ -28,6 +30,8 @@ use crate::router;
 use crate::routes::Asking;
 use crate::store::{self, CallFilter, CallPage};
 
+/// How often a server with calls gives a sign of life: so exactly the end of those that a crash cuts is known.
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
 /// Calls on one page of a list, at most.
 pub const MAX_PAGE: u32 = 200;
 
@@ -124,6 +128,8 @@ struct Inner {
     meetings: OnceLock<Arc<dyn InboundHandler>>,
     draining: AtomicBool,
     started_at_ms: i64,
+    /// The last sign of life of the server that ran here before.
+    last_alive_ms: Option<i64>,
 }
 
 impl Calls {
@@ -147,9 +153,11 @@ impl Calls {
             meetings: OnceLock::new(),
             draining: AtomicBool::new(false),
             started_at_ms: kernel.clock.now_ms(),
+            last_alive_ms: kernel.pulse.last_ms(),
             kernel: kernel.clone(),
         }));
         kernel.tasks.spawn(router::run(calls.clone(), incoming));
+        kernel.tasks.spawn(give_signs_of_life(calls.clone()));
         kernel.tasks.spawn(watch_directory(kernel.clone(), directory));
         calls
     }
@@ -319,6 +327,10 @@ impl Calls {
         self.0.draining.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn last_alive_ms(&self) -> Option<i64> {
+        self.0.last_alive_ms
+    }
+
     pub(crate) fn started_at_ms(&self) -> i64 {
         self.0.started_at_ms
     }
@@ -335,6 +347,27 @@ impl Calls {
 /// How often a change of the directory by another process is looked for when nobody calls, in
 /// milliseconds: a trunk that registers must not wait for the next call.
 const WATCH_MS: u64 = 1_000;
+
+/// What [`Calls::recover`] of the next life reads.
+async fn give_signs_of_life(calls: Calls) {
+    let kernel = calls.kernel();
+    let mut every = tokio::time::interval(SIGN_OF_LIFE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            () = kernel.stop.cancelled() => return,
+        }
+        if calls.live() == 0 {
+            continue;
+        }
+        let (pulse, now_ms) = (kernel.pulse.clone(), kernel.clock.now_ms());
+        let beat = tokio::task::spawn_blocking(move || pulse.beat(now_ms)).await;
+        if let Ok(Err(error)) = beat {
+            tracing::debug!(%error, "no sign of life: calls that a crash cuts now will end at their last event");
+        }
+    }
+}
 
 async fn watch_directory(kernel: Kernel, directory: Arc<Directory>) {
     while kernel.stop.run_until_cancelled(kernel.clock.sleep(WATCH_MS)).await.is_some() {

@@ -45,8 +45,8 @@ kernel::statements! {
     /// Calls of a node that nobody has ended.
     CALL_INTERRUPTED = "select id, org, node, direction, from_number, to_number, state, run, masked, legs, started_at, ringing_at, answered_at, ended_at
         from call where node = $1 and ended_at is null and started_at < $2 order by id";
-    /// The last number of a call's events.
-    LAST_SEQ = "select max(seq) as seq from event where org = $1 and key = $2";
+    /// The last number of a call's events, and when the last one was.
+    LAST_EVENT = "select max(seq) as seq, max(time_at) as time_at from event where org = $1 and key = $2";
 
     /// A recording begins.
     RECORDING_INSERT = "insert into recording (id, org, call, node, state, path, started_at) values ($1, $2, $3, $4, 'recording', $5, $6)";
@@ -122,6 +122,8 @@ pub(crate) struct InterruptedCall {
     pub model: CallModel,
     /// The last number of its events.
     pub seq: i64,
+    /// When it was last heard of, in ms.
+    pub last_ms: i64,
 }
 
 pub(crate) fn insert_call(call: &CallModel) -> Write {
@@ -218,9 +220,10 @@ pub(crate) async fn interrupted(db: &Db, node: &str, until_ms: i64) -> Result<Ve
     let mut found = Vec::new();
     for row in db.all(CALL_INTERRUPTED, args![node, until_ms]).await? {
         let model = call_model(&row)?;
-        let last = db.one(LAST_SEQ, args![&model.org, &model.id]).await?;
-        let seq = last.map(|row| row.opt_int("seq")).transpose()?.flatten().unwrap_or(0);
-        found.push(InterruptedCall { model, seq });
+        let last = db.one(LAST_EVENT, args![&model.org, &model.id]).await?;
+        let last_of = |column| Ok::<_, DbError>(last.as_ref().map(|row| row.opt_int(column)).transpose()?.flatten());
+        let last_ms = last_of("time_at")?.unwrap_or(model.started_at_ms);
+        found.push(InterruptedCall { seq: last_of("seq")?.unwrap_or(0), last_ms, model });
     }
     Ok(found)
 }

@@ -21,6 +21,7 @@ use crate::ids::Ids;
 use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::outbox::Outbox;
+use crate::pulse::Pulse;
 use crate::secret::{SecretError, Secrets};
 use crate::time::Clock;
 
@@ -67,6 +68,8 @@ pub struct Kernel {
     pub config: Arc<Config>,
     /// Every task of the server.
     pub tasks: TaskTracker,
+    /// The server's sign of life.
+    pub pulse: Pulse,
     /// Cancelled when the server shall stop.
     pub stop: CancellationToken,
     /// This node's name in leases and rows.
@@ -196,6 +199,7 @@ impl Kernel {
             secrets,
             limits: Limits::new(&config.limits),
             known: KnownCredentials::default(),
+            pulse: Pulse::of(&config.data),
             node,
             config: Arc::new(config),
             db,

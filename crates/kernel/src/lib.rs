@@ -29,6 +29,7 @@ pub mod password;
 pub mod person;
 pub mod principal;
 pub mod problem;
+pub mod pulse;
 pub mod record;
 pub mod retention;
 pub mod role;

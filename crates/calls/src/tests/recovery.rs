@@ -131,6 +131,46 @@ async fn every_interrupted_call_is_completed_once() {
 }
 
 #[tokio::test]
+async fn the_time_that_the_server_was_down_is_no_talk() {
+    for (last_alive_ms, over_ms) in [
+        (NOON + 4_000, NOON + 4_000),
+        // Older than its last event, as when the call began within the last moment.
+        (NOON - 60_000, NOON),
+        // A clock that was set back.
+        (NOON + 7_200_000, NOON + 3_600_000),
+    ] {
+        let crashed = crash(TestDb::sqlite().await).await;
+        let (clock, hand) = Clock::fake(NOON + 3_600_000);
+        let stage = Stage::after(Some(last_alive_ms), crashed.db, clock, hand).await;
+        assert_eq!(stage.calls.recover(|_, _| Vec::new()).await.unwrap(), 3);
+        let completed = stage.event(&crashed.call, "call.completed").await;
+        let talk_s = (over_ms - NOON) as f64 / 1000.0;
+        assert_eq!((&completed["data"]["talk_s"], &completed["data"]["total_s"]), (&json!(talk_s), &json!(talk_s)));
+        assert_eq!(completed["time"], kernel::time::rfc3339(NOON + 3_600_000), "told now");
+        let view = stage.view(&crashed.call).await;
+        assert_eq!((view.talk_s, view.ended_at), (talk_s, Some(kernel::time::rfc3339(over_ms))));
+    }
+}
+
+#[tokio::test]
+async fn signs_of_life_are_given_while_a_call_is_up() {
+    let mut stage = Stage::new().await;
+    stage.person("1001", 1).await;
+    assert_eq!(stage.kernel.pulse.last_ms(), None);
+    let _call = stage.calls.place(stage.new_call("1001")).await.unwrap();
+    let _far = stage.dialled().await.far;
+    for now_ms in [NOON + 5_000, NOON + 10_000] {
+        stage.hand.advance(5_000);
+        let given = async {
+            while stage.kernel.pulse.last_ms() != Some(now_ms) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), given).await.expect("a sign of life");
+    }
+}
+
+#[tokio::test]
 async fn calls_of_this_life_are_left_alone() {
     let mut stage = Stage::new().await;
     stage.person("1001", 1).await;

@@ -87,9 +87,17 @@ impl Stage {
     }
 
     pub(super) async fn with(db: TestDb, clock: Clock, hand: ClockHand) -> Self {
+        Self::after(None, db, clock, hand).await
+    }
+
+    /// After another life that gave its last sign then, in ms.
+    pub(super) async fn after(last_alive_ms: Option<i64>, db: TestDb, clock: Clock, hand: ClockHand) -> Self {
         let data = std::env::temp_dir().join(Ids::os().new("calls", 0));
         let config = Config { data: data.clone(), ..Config::default() };
         let kernel = Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock, Ids::os()).unwrap();
+        if let Some(then_ms) = last_alive_ms {
+            kernel.pulse.beat(then_ms).unwrap();
+        }
         let directory = Directory::open(kernel.clone()).await.unwrap();
         let script = Script::new().unwrap();
         let (sender, dialled) = mpsc::channel(1_000);
