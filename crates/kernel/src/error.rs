@@ -62,6 +62,8 @@ pub mod codes {
             "Within 24 hours an Idempotency-Key stands for one request: same route, same body. Use a fresh key for a new request.";
         IDEMPOTENCY_IN_FLIGHT = "idempotency_in_flight", 409, "The first request with this Idempotency-Key is still running",
             "Repeat after the seconds that Retry-After names; the answer of the first request will be given.";
+        IDEMPOTENCY_UNKNOWN = "idempotency_unknown", 409, "Nobody knows what became of the first request with this Idempotency-Key",
+            "The server stopped, or its store failed, while the first request with this key was running. It may have had its effect, so it is not run again. Look first: GET /v1/events and the list of what you were making show what happened since the time that the detail names. If nothing did, send the request with a fresh key.";
         BODY_TOO_LARGE = "body_too_large", 413, "The body is too large",
             "The body exceeds the limit of this route, which the detail names.";
         URI_TOO_LONG = "uri_too_long", 414, "The path or query is too long",

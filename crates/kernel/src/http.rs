@@ -45,7 +45,7 @@ pub fn layers<S>(router: Router<S>, kernel: &Kernel, hooks: Hooks) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let around = edge::Around { kernel: kernel.clone(), hooks };
+    let around = edge::Around { kernel: kernel.clone(), hooks, under_way: idempotency::UnderWay::default() };
     router
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::new(codes::METHOD_NOT_ALLOWED))

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
+use super::idempotency::UnderWay;
 use super::{Client, Hooks};
 use crate::error::codes;
 use crate::kernel::Kernel;
@@ -29,6 +30,7 @@ const SECRET_PARAMETERS: [&str; 3] = ["{token}", "{link}", "{secret}"];
 pub(super) struct Around {
     pub(super) kernel: Kernel,
     pub(super) hooks: Hooks,
+    pub(super) under_way: UnderWay,
 }
 
 /// This request's id, in the request's extensions.
@@ -37,7 +39,7 @@ pub struct RequestId(pub Arc<str>);
 
 /// Everything that happens to each request, whatever its route.
 pub(super) async fn layer(State(around): State<Around>, mut request: Request, next: Next) -> Response {
-    let Around { kernel, hooks } = around;
+    let Around { kernel, hooks, .. } = around;
     let started_ms = kernel.clock.now_ms();
     let id: Arc<str> = kernel.ids.new("req", started_ms).into();
     let client = Client::find(request.extensions(), request.headers(), &kernel.config.trusted_proxy);

@@ -1,7 +1,11 @@
 //! Idempotency-Key on every POST: within 24 h the same key and body get the same answer, also after a crash.
 //!
-//! Invariant: a key belongs to one credential; the answer is durable before the client sees it, and sealed, since it may
-//! hold a key that is shown once. A request whose client went away is finished all the same.
+//! Invariant: a handler runs once per key, unless it failed. A key belongs to one credential; the answer is durable before
+//! the client sees it, and sealed, since it may hold a key that is shown once. A request whose client went away is
+//! finished all the same; of one that died with its process nobody knows the answer, and a repetition is told so.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -21,6 +25,7 @@ use crate::error::codes;
 use crate::kernel::Kernel;
 use crate::problem::Problem;
 use crate::secret::hex;
+use crate::time::rfc3339;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -30,8 +35,6 @@ const MAX_KEY: usize = 255;
 const MAX_BODY: usize = 1024 * 1024;
 /// How long an answer is kept.
 const KEPT_MS: i64 = 24 * 3_600_000;
-/// A request that runs longer died with its process; a repetition takes its place.
-const RUNNING_MS: i64 = 60_000;
 /// What the second of two requests at once is told to wait.
 const IN_FLIGHT_RETRY_S: u64 = 1;
 /// Old rows go with one of so many new ones.
@@ -44,8 +47,8 @@ crate::statements! {
         on conflict (principal, key) do update set route = excluded.route, body_hash = excluded.body_hash, \
         state = 'running', status = null, content_type = null, answer = null, \
         created_at = excluded.created_at, expires_at = excluded.expires_at \
-        where idempotency.expires_at <= $5 or (idempotency.state = 'running' and idempotency.created_at <= $7)";
-    FIND = "select route, body_hash, state, status, content_type, answer from idempotency \
+        where idempotency.expires_at <= $5";
+    FIND = "select route, body_hash, state, status, content_type, answer, created_at from idempotency \
         where principal = $1 and key = $2";
     FINISH = "update idempotency set state = 'done', status = $4, content_type = $5, answer = $6 \
         where principal = $1 and key = $2 and created_at = $3 and state = 'running'";
@@ -61,6 +64,31 @@ struct Claim {
     route: String,
     body_hash: String,
     begun_ms: i64,
+}
+
+/// The requests of this process that are under way. As many as there are tasks: their number is limited elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UnderWay(Arc<Mutex<HashSet<(String, String)>>>);
+
+/// One of them, as long as it lives.
+struct Mark {
+    under_way: UnderWay,
+    request: (String, String),
+}
+
+impl UnderWay {
+    /// `None` when a request with this key is under way already.
+    fn mark(&self, claim: &Claim) -> Option<Mark> {
+        let request = (claim.credential.clone(), claim.key.clone());
+        let new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(request.clone());
+        new.then(|| Mark { under_way: self.clone(), request })
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.request);
+    }
 }
 
 /// What of an answer is kept, sealed.
@@ -111,13 +139,19 @@ async fn once(around: Around, client: Client, request: Request, next: Next) -> R
         body_hash: hex(&Sha256::digest(&bytes)),
         begun_ms: kernel.clock.now_ms(),
     };
-    if !begin(&kernel, &claim).await? {
-        return repeat(&kernel, &claim).await;
-    }
+    let first_or_again = {
+        let (kernel, hooks, under_way) = (kernel.clone(), around.hooks, around.under_way);
+        async move {
+            // Marked before it is written: a row that says "running" without a mark is of a process that died.
+            match under_way.mark(&claim) {
+                Some(_mark) if begin(&kernel, &claim).await? => Ok(run(kernel, hooks, claim, request, next).await),
+                mark => repeat(&kernel, &claim, mark.is_none()).await,
+            }
+        }
+    };
     // On a task of its own: a client that gives up must find the answer when it asks again.
-    let span = tracing::Span::current();
-    let run = tracing::Instrument::instrument(run(kernel.clone(), around.hooks, claim, request, next), span);
-    kernel.tasks.spawn(run).await.map_err(Problem::internal)
+    let task = tracing::Instrument::instrument(first_or_again, tracing::Span::current());
+    kernel.tasks.spawn(task).await.map_err(Problem::internal)?
 }
 
 /// The credential inside a documented body. That it still is good is all that is asked; the handler checks the rest
@@ -155,8 +189,7 @@ async fn begin(kernel: &Kernel, claim: &Claim) -> Result<bool, Problem> {
             &claim.route,
             &claim.body_hash,
             now_ms,
-            now_ms + KEPT_MS,
-            now_ms - RUNNING_MS
+            now_ms + KEPT_MS
         ],
     )];
     if kernel.ids.below(SWEEP_ONE_IN) == 0 {
@@ -166,8 +199,8 @@ async fn begin(kernel: &Kernel, claim: &Claim) -> Result<bool, Problem> {
     Ok(counts.first() == Some(&1))
 }
 
-/// The answer to a key that is in use.
-async fn repeat(kernel: &Kernel, claim: &Claim) -> Result<Response, Problem> {
+/// The answer to a key that is in use, by a request that is under way or by one that is over.
+async fn repeat(kernel: &Kernel, claim: &Claim, under_way: bool) -> Result<Response, Problem> {
     let row = kernel.db.one(FIND, args![&claim.credential, &claim.key]).await.map_err(Problem::internal)?;
     let in_flight = || Problem::new(codes::IDEMPOTENCY_IN_FLIGHT).retry_after(IN_FLIGHT_RETRY_S);
     // Gone meanwhile: the first one failed. The next repetition runs.
@@ -177,9 +210,17 @@ async fn repeat(kernel: &Kernel, claim: &Claim) -> Result<Response, Problem> {
         return Err(Problem::new(codes::IDEMPOTENCY_MISMATCH));
     }
     if read("state")? != "done" {
-        return Err(in_flight());
+        return Err(if under_way { in_flight() } else { unknown(row.int("created_at").map_err(Problem::internal)?) });
     }
     replay(kernel, &row).map_err(Problem::internal)
+}
+
+/// The server stopped, or its store failed, after the handler may have written and before its answer was noted.
+fn unknown(begun_ms: i64) -> Problem {
+    Problem::new(codes::IDEMPOTENCY_UNKNOWN).detail(format!(
+        "the first request with this key began at {} and its answer was lost: it may have had its effect or not",
+        rfc3339(begun_ms)
+    ))
 }
 
 fn replay(kernel: &Kernel, row: &Row) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {

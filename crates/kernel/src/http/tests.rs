@@ -58,7 +58,12 @@ const HOOKS: Hooks = Hooks {
 
 fn server(test: TestKernel) -> Server {
     let app = App { kernel: test.kernel.clone(), runs: Arc::default(), gate: Arc::new(Semaphore::new(1_000)) };
-    let router = Router::new()
+    Server { router: router(&test.kernel, &app), app, test }
+}
+
+/// The routes of one process behind their layers.
+fn router(kernel: &Kernel, app: &App) -> Router {
+    let routes = Router::new()
         .route("/open", get(async |client: Client| format!("{} {}", client.ip, client.https)))
         .route("/panic", get(async || -> &'static str { panic!("secret inside") }))
         .route("/broken", get(async || Problem::internal("secret inside")))
@@ -74,8 +79,7 @@ fn server(test: TestKernel) -> Server {
         .route("/things", post(make))
         .route("/echo", post(async |Json(body): Json<Value>| Json(body)))
         .route("/documented", post(documented));
-    let router = layers(router, &test.kernel, HOOKS).with_state(app.clone());
-    Server { app, router, test }
+    layers(routes, kernel, HOOKS).with_state(app.clone())
 }
 
 /// Counts its runs and answers with the number, once the gate is open.
@@ -125,12 +129,16 @@ impl Server {
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    async fn send(&self, mut request: Request<Body>) -> Answer {
+    async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_to(&self.router, request).await
+    }
+
+    async fn send_to(&self, router: &Router, mut request: Request<Body>) -> Answer {
         if request.extensions().get::<Peer>().is_none() {
             let address: SocketAddr = "127.0.0.1:4000".parse().unwrap();
             request.extensions_mut().insert(Peer { address, tls: false });
         }
-        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
+        let response: Response<Body> = router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Answer {
@@ -150,11 +158,15 @@ impl Server {
 
     /// A POST with an Idempotency-Key.
     async fn post(&self, path: &str, token: &str, key: &str, body: &str) -> Answer {
+        self.post_to(&self.router, path, token, key, body).await
+    }
+
+    async fn post_to(&self, router: &Router, path: &str, token: &str, key: &str, body: &str) -> Answer {
         let request = Request::post(path)
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {token}"))
             .header("idempotency-key", key);
-        self.ask(request, body.to_owned()).await
+        self.send_to(router, request.body(body.to_owned().into()).unwrap()).await
     }
 
     fn runs(&self) -> usize {
@@ -421,17 +433,50 @@ async fn two_at_once_run_once() {
 }
 
 #[tokio::test]
-async fn a_request_that_died_with_its_process_is_run_again_a_minute_later() {
+async fn a_request_that_died_with_its_process_is_never_run_again() {
     for test in testing::each().await {
-        let server = server(test);
+        let server = Arc::new(server(test));
         let (_, token) = server.owner("dev").await;
-        server.post("/things", &token, "k1", "{}").await;
-        // As kill -9 between the two writes leaves it.
-        server.test.db.run("update idempotency set state = 'running', answer = null", vec![]).await.unwrap();
-        assert_eq!(server.post("/things", &token, "k1", "{}").await.status, 409);
-        server.test.hand.advance(60_000);
-        assert_eq!(server.post("/things", &token, "k1", "{}").await.json()["run"], 2);
+        server.app.gate.forget_permits(1_000);
+        let first = tokio::spawn({
+            let (server, token) = (Arc::clone(&server), token.clone());
+            async move { server.post("/things", &token, "k1", "{}").await }
+        });
+        while server.runs() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        // However long it takes, as when the store is stuck: this process knows that it runs.
+        server.test.hand.advance(3_600_000);
+        assert_eq!(server.post("/things", &token, "k1", "{}").await.json()["code"], "idempotency_in_flight");
+
+        // The next process on the same store knows nothing of it.
+        let restarted = router(&server.test.kernel, &server.app);
+        for wait_ms in [0, 60_000, 3_600_000] {
+            server.test.hand.advance(wait_ms);
+            let answer = server.post_to(&restarted, "/things", &token, "k1", "{}").await;
+            assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("idempotency_unknown")));
+            assert!(answer.json()["detail"].as_str().unwrap().contains("2026-11-21T00:00:00.000Z"), "{}", answer.text);
+            let other = server.post_to(&restarted, "/things", &token, "k1", "[]").await;
+            assert_eq!(other.json()["code"], "idempotency_mismatch");
+        }
+        assert_eq!(server.runs(), 1);
+        server.test.hand.advance(24 * 3_600_000);
+        server.app.gate.add_permits(1_000);
+        assert_eq!(server.post_to(&restarted, "/things", &token, "k1", "{}").await.json()["run"], 2);
+        first.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_could_not_be_noted_is_not_made_again() {
+    let server = sqlite().await;
+    let (_, token) = server.owner("dev").await;
+    let lost = "create trigger lost before update on idempotency begin select raise(abort, 'no room'); end";
+    server.test.db.run(lost, vec![]).await.unwrap();
+    assert_eq!(server.post("/things", &token, "k1", "{}").await.status, 500);
+    server.test.db.run("drop trigger lost", vec![]).await.unwrap();
+    assert_eq!(server.post("/things", &token, "k1", "{}").await.json()["code"], "idempotency_unknown");
+    assert_eq!(server.runs(), 1);
 }
 
 #[tokio::test]
