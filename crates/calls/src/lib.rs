@@ -59,7 +59,7 @@ pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, Inbound
 pub use store::{CallFilter, CallPage};
 pub use sweep::{ShelfSweep, sweeps};
 pub use teams::{NewTeam, TeamRecord, create_team, teams};
-pub use trunks::{NewTrunk, TrunkRecord, create_trunk, trunks};
+pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, trunks, trunks_everywhere};
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use kernel::args;
 use voice::leg::PhoneId;
 use voice::ports::{
-    Binding, BindingChange, BoxFuture, Credential, LineIdentity, PortError, PortResult, Ports, Secret, Transport,
-    TrunkConfig, TrunkState, TrunkTarget,
+    Binding, BindingChange, BoxFuture, Credential, LineIdentity, PortError, PortResult, Ports, Secret, TrunkConfig,
+    TrunkState,
 };
 
 use crate::directory::Directory;
@@ -21,8 +21,6 @@ kernel::statements! {
     IS_DOMAIN = "select domain from extension where domain = $1 limit 1";
     /// All trunks.
     ALL_TRUNKS = "select id, org, name, username, password_sealed, domain, register, ping, srtp from trunk order by org, position limit 10000";
-    /// Their targets.
-    ALL_TARGETS = "select trunk, host, port, transport from trunk_target order by trunk, position limit 50000";
     /// A trunk fares otherwise.
     TRUNK_STATE = "update trunk set state = $3, state_at = $4 where id = $1 and org = $2";
     /// An address is banned.
@@ -123,22 +121,7 @@ impl Directory {
 
     async fn read_trunks(&self) -> PortResult<Vec<TrunkConfig>> {
         let rows = self.kernel.db.all(ALL_TRUNKS, Vec::new()).await.map_err(port_error)?;
-        let target_rows = self.kernel.db.all(ALL_TARGETS, Vec::new()).await.map_err(port_error)?;
-        let mut targets = Vec::with_capacity(target_rows.len());
-        for row in &target_rows {
-            let port = row.opt_int("port").map_err(port_error)?;
-            let transport = row.text("transport").map_err(port_error)?;
-            let target = TrunkTarget {
-                host: row.text("host").map_err(port_error)?,
-                port: port.and_then(|port| u16::try_from(port).ok()),
-                any_transport: transport == trunks::ANY_TRANSPORT,
-                transport: match &*transport {
-                    trunks::ANY_TRANSPORT => Transport::Udp,
-                    named => Transport::parse(named).ok_or_else(|| PortError(format!("transport {named:?}")))?,
-                },
-            };
-            targets.push((row.text("trunk").map_err(port_error)?, target));
-        }
+        let targets = trunks::all_targets(&self.kernel.db).await.map_err(port_error)?;
         let mut trunks = Vec::with_capacity(rows.len());
         for row in &rows {
             let id = row.text("id").map_err(port_error)?;

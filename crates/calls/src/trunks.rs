@@ -3,7 +3,7 @@
 //! Invariant: a trunk's password is sealed with the server's key and leaves the store only towards
 //! voice.
 
-use kernel::db::{DbError, Write};
+use kernel::db::{Db, DbError, Write};
 use kernel::{Kernel, RecordError, Secret, args};
 use voice::ports::{Transport, TrunkTarget};
 
@@ -22,6 +22,10 @@ kernel::statements! {
         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce(max(position), 0) + 1, $12 from trunk where org = $2";
     /// One of its targets.
     TARGET_INSERT = "insert into trunk_target (trunk, position, host, port, transport) values ($1, $2, $3, $4, $5)";
+    /// The targets of all trunks.
+    ALL_TARGETS = "select trunk, host, port, transport from trunk_target order by trunk, position limit 50000";
+    /// All trunks, for the operator.
+    EVERYWHERE = "select t.id, t.name, t.state, o.slug from trunk t join org o on o.id = t.org order by o.slug, t.position limit 10000";
     /// The trunks of an organisation.
     TRUNK_LIST = "select id, name, register, state, state_at from trunk where org = $1 order by position limit 100";
 }
@@ -64,6 +68,19 @@ pub struct TrunkRecord {
     pub state: String,
     /// Since when, in UTC milliseconds; 0 when never told.
     pub state_at_ms: i64,
+}
+
+/// A trunk of any organisation and where it leads, as the operator looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkEverywhere {
+    /// Short name of its organisation.
+    pub org: String,
+    /// Its name.
+    pub name: String,
+    /// As in [`TrunkRecord::state`].
+    pub state: String,
+    /// Where it is reached, in this order.
+    pub targets: Vec<TrunkTarget>,
 }
 
 /// Makes a trunk; returns its id. A running server takes it up at once.
@@ -144,6 +161,48 @@ pub async fn trunks(kernel: &Kernel, org: &str) -> Result<Vec<TrunkRecord>, DbEr
                 state: row.text("state")?,
                 state_at_ms: row.int("state_at")?,
             })
+        })
+        .collect()
+}
+
+/// The trunks of every organisation, for the operator.
+///
+/// # Errors
+/// What the store says.
+pub async fn trunks_everywhere(db: &Db) -> Result<Vec<TrunkEverywhere>, DbError> {
+    let targets = all_targets(db).await?;
+    let rows = db.all(EVERYWHERE, Vec::new()).await?;
+    rows.iter()
+        .map(|row| {
+            let id = row.text("id")?;
+            let own = targets.iter().filter(|(trunk, _)| *trunk == id).map(|(_, target)| target.clone());
+            Ok(TrunkEverywhere {
+                org: row.text("slug")?,
+                name: row.text("name")?,
+                state: row.text("state")?,
+                targets: own.collect(),
+            })
+        })
+        .collect()
+}
+
+/// The targets of all trunks, each with its trunk's id.
+pub(crate) async fn all_targets(db: &Db) -> Result<Vec<(String, TrunkTarget)>, DbError> {
+    let rows = db.all(ALL_TARGETS, Vec::new()).await?;
+    rows.iter()
+        .map(|row| {
+            let transport = row.text("transport")?;
+            let unknown = || DbError::Column { column: "transport".to_owned(), reason: format!("{transport:?}") };
+            let target = TrunkTarget {
+                host: row.text("host")?,
+                port: row.opt_int("port")?.and_then(|port| u16::try_from(port).ok()),
+                any_transport: transport == ANY_TRANSPORT,
+                transport: match &*transport {
+                    ANY_TRANSPORT => Transport::Udp,
+                    named => Transport::parse(named).ok_or_else(unknown)?,
+                },
+            };
+            Ok((row.text("trunk")?, target))
         })
         .collect()
 }

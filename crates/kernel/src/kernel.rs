@@ -238,7 +238,8 @@ pub(crate) fn lock_data(data: &Path) -> Result<ServerLock, DbError> {
 }
 
 /// The path of the embedded store, when it should be there and is not.
-fn missing_store(config: &Config) -> Option<PathBuf> {
+#[must_use]
+pub fn missing_store(config: &Config) -> Option<PathBuf> {
     let url = database_url(config);
     let path = PathBuf::from(url.strip_prefix("sqlite://")?);
     (!path.exists()).then_some(path)

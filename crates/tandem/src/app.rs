@@ -257,15 +257,16 @@ impl App {
     }
 }
 
+/// Where SIP over TLS listens, once there is a certificate.
+pub(crate) fn sip_tls_listeners(config: &Config) -> Vec<SocketAddr> {
+    let one_above = |address: &SocketAddr| SocketAddr::new(address.ip(), address.port().saturating_add(TLS_PORT_ABOVE));
+    if config.sip_tls.is_empty() { config.sip.iter().map(one_above).collect() } else { config.sip_tls.clone() }
+}
+
 /// What signalling and media need to know of the settings.
 fn voice_config(config: &Config) -> VoiceConfig {
-    let one_above = |address: &SocketAddr| SocketAddr::new(address.ip(), address.port().saturating_add(TLS_PORT_ABOVE));
     let tls = config.tls_cert.clone().zip(config.tls_key.clone()).map(|(cert_file, key_file)| TlsConfig {
-        listen: if config.sip_tls.is_empty() {
-            config.sip.iter().map(one_above).collect()
-        } else {
-            config.sip_tls.clone()
-        },
+        listen: sip_tls_listeners(config),
         cert_file,
         key_file,
     });

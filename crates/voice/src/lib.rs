@@ -11,6 +11,7 @@ mod sip;
 pub mod speech;
 mod voice;
 
+pub use sip::addresses_of;
 pub use voice::{
     CallerId, Incoming, Inside, MAX_FORWARDS, Originate, SipLimits, Source, Target, TlsConfig, Voice, VoiceConfig,
     VoiceError, VoiceStats,

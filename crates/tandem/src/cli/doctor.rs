@@ -1,20 +1,33 @@
-//! What the doctor looks at: data, store, ports, address, certificate, voices, clock, limits.
+//! What the doctor looks at: data, store, trunks, ports, address, certificate, voices, clock, limits.
 //!
 //! Invariant: it changes nothing, and says of each thing whether it works and what to do about it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
+use std::time::Duration;
 
+use calls::TrunkEverywhere;
+use kernel::time::rfc3339;
 use kernel::{Bus, Clock, Config, Db, DbError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
+use tokio::time::timeout;
 
+use super::validity::Validity;
+use crate::app::sip_tls_listeners;
 use crate::web::Certificate;
 
 /// The time before which no clock is right: this release did not exist.
 const BUILT_AFTER_MS: i64 = 1_767_225_600_000; // 2026-01-01
 /// Open files below which a busy server runs out: two sockets a leg, one a connection.
 const FEW_OPEN_FILES: u64 = 20_000;
+/// A certificate that ends so soon should have been renewed.
+const RENEW_DAYS: i64 = 14;
+const DAY_MS: i64 = 86_400_000;
+/// How long the carriers' names are looked up, all together.
+const LOOK_UP: Duration = Duration::from_secs(20);
 /// A socket buffer below which bursts of SIP messages are lost.
 const SMALL_SOCKET_BUFFER: u64 = 4 * 1024 * 1024;
 
@@ -62,13 +75,13 @@ impl fmt::Display for Finding {
 
 /// Looks at everything.
 pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
-    let (store, runs) = store(config).await;
-    let mut findings = vec![store];
+    let now_ms = Clock::system().now_ms();
+    let (mut findings, runs) = store(config).await;
     findings.extend(ports(config, runs));
     findings.push(public_address(config));
-    findings.push(certificate(config));
+    findings.push(certificate(config, now_ms));
     findings.extend(voices(&std::env::var_os("PATH").unwrap_or_default()));
-    findings.push(clock(Clock::system().now_ms()));
+    findings.push(clock(now_ms));
     findings.extend(limits(&read("/proc/self/limits"), &read("/proc/sys/net/core/rmem_max")));
     findings
 }
@@ -77,24 +90,63 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The store, and whether a server is running on it.
-async fn store(config: &Config) -> (Finding, bool) {
-    if config.database.is_none() && !config.data.join("tandem.db").exists() {
-        let says = format!("nothing in {} yet: the first start makes it", config.data.display());
-        return (Finding::new("store", State::Good, says), false);
+/// The store and what it says of carriers, and whether a server is running on it.
+async fn store(config: &Config) -> (Vec<Finding>, bool) {
+    let one = |state, says: String| (vec![Finding::new("store", state, says)], false);
+    if let Some(path) = kernel::kernel::missing_store(config) {
+        let says = "name the server's directory with --data; a first `tandem serve` or `tandem org create` makes one";
+        return one(State::Broken, format!("there is no store at {}: {says}", path.display()));
     }
     let db = match Db::open_present(&kernel::kernel::database_url(config), Bus::local()).await {
         Ok(db) => db,
-        Err(error @ DbError::OlderSchema { .. }) => {
-            return (Finding::new("store", State::Advice, error.to_string()), false);
-        }
-        Err(error) => return (Finding::new("store", State::Broken, error.to_string()), false),
+        Err(error @ DbError::OlderSchema { .. }) => return one(State::Advice, error.to_string()),
+        Err(error) => return one(State::Broken, error.to_string()),
     };
     let runs = db.lock().await.is_err();
-    let engine = db.engine_name();
-    db.close().await;
     let says = if runs { "a server is running on it" } else { "no server is running on it" };
-    (Finding::new("store", State::Good, format!("{engine}, opens; {says}")), runs)
+    let mut findings = vec![Finding::new("store", State::Good, format!("{}, opens; {says}", db.engine_name()))];
+    match calls::trunks_everywhere(&db).await {
+        Ok(trunks) => findings.extend(look_up(config, trunks, runs).await),
+        Err(error) => findings.push(Finding::new("trunk", State::Broken, error.to_string())),
+    }
+    db.close().await;
+    (findings, runs)
+}
+
+/// Looks up where each carrier is, all at once.
+async fn look_up(config: &Config, trunks: Vec<TrunkEverywhere>, runs: bool) -> Vec<Finding> {
+    let each = trunks.into_iter().map(|trunk| async move {
+        let places = trunk.targets.iter().map(|target| voice::addresses_of(target, config.dns));
+        let found = timeout(LOOK_UP, futures_util::future::join_all(places)).await.unwrap_or_default();
+        finding_of(&trunk, &found, runs)
+    });
+    futures_util::future::join_all(each).await
+}
+
+/// A carrier, and what was found at each of its targets.
+fn finding_of(trunk: &TrunkEverywhere, found: &[Vec<SocketAddr>], runs: bool) -> Finding {
+    let at = |index: usize| found.get(index).filter(|addresses| !addresses.is_empty());
+    let places = trunk.targets.iter().enumerate().map(|(index, target)| match at(index) {
+        Some(addresses) => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            format!("{} is at {}", target.host, addresses.join(", "))
+        }
+        None => format!("{} is not found by DNS", target.host),
+    });
+    let mut says = format!("{} of {}: {}", trunk.name, trunk.org, places.collect::<Vec<_>>().join("; "));
+    let there = (0..trunk.targets.len()).filter(|index| at(*index).is_some()).count();
+    // What an earlier server thought of it is history.
+    let fails = runs && matches!(trunk.state.as_str(), "auth_failed" | "unreachable");
+    if fails {
+        says += &format!("; the server says {}", trunk.state);
+    }
+    let state = match there {
+        0 => State::Broken,
+        _ if fails => State::Broken,
+        some if some < trunk.targets.len() => State::Advice,
+        _ => State::Good,
+    };
+    Finding::new("trunk", state, says)
 }
 
 /// Whether the listeners could be opened now. A running server of this data explains a taken port.
@@ -107,8 +159,8 @@ fn ports(config: &Config, runs: bool) -> Vec<Finding> {
         findings.push(udp("sip udp", *address));
         findings.push(tcp("sip tcp", *address));
     }
-    for address in &config.sip_tls {
-        findings.push(tcp("sip tls", *address));
+    if config.tls_cert.is_some() {
+        findings.extend(sip_tls_listeners(config).into_iter().map(|address| tcp("sip tls", address)));
     }
     for address in &config.rtc {
         findings.push(udp("browsers", *address));
@@ -153,14 +205,33 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-fn certificate(config: &Config) -> Finding {
+fn certificate(config: &Config, now_ms: i64) -> Finding {
     match (&config.tls_cert, &config.tls_key) {
         (Some(cert), Some(key)) => match Certificate::read(cert, key) {
-            Ok(_) => Finding::new("tls", State::Good, format!("{} and its key are readable", cert.display())),
+            Ok(_) => dates(cert, CertificateDer::from_pem_file(cert).ok().and_then(|der| Validity::of(&der)), now_ms),
             Err(error) => Finding::new("tls", State::Broken, error.to_string()),
         },
         _ => Finding::new("tls", State::Advice, "no certificate: HTTP and SIP go in the clear (--tls-cert, --tls-key)"),
     }
+}
+
+/// Whether a certificate that is readable is good now, and how long yet.
+fn dates(cert: &Path, validity: Option<Validity>, now_ms: i64) -> Finding {
+    let cert = cert.display();
+    let Some(Validity { from_ms, until_ms }) = validity else {
+        return Finding::new("tls", State::Advice, format!("{cert} is readable, its dates are not"));
+    };
+    let (from, until, days) = (rfc3339(from_ms), rfc3339(until_ms), (until_ms - now_ms) / DAY_MS);
+    let (state, says) = if now_ms < from_ms {
+        (State::Broken, format!("is good from {from} only"))
+    } else if now_ms > until_ms {
+        (State::Broken, format!("ended {until}: renew it, then `systemctl reload tandem`"))
+    } else if days < RENEW_DAYS {
+        (State::Advice, format!("ends in {days} days ({until}): renew it, then `systemctl reload tandem`"))
+    } else {
+        (State::Good, format!("and its key are readable; it is good for {days} more days"))
+    };
+    Finding::new("tls", state, format!("{cert} {says}"))
 }
 
 fn voices(path: &std::ffi::OsStr) -> Vec<Finding> {
@@ -191,7 +262,7 @@ fn voices(path: &std::ffi::OsStr) -> Vec<Finding> {
 }
 
 fn clock(now_ms: i64) -> Finding {
-    let now = kernel::time::rfc3339(now_ms);
+    let now = rfc3339(now_ms);
     if now_ms < BUILT_AFTER_MS {
         Finding::new("clock", State::Broken, format!("it says {now}, which is in the past"))
     } else {
@@ -234,6 +305,59 @@ mod tests {
         let config = Config { http: taken.local_addr().unwrap(), sip: Vec::new(), ..Config::default() };
         assert!(!ports(&config, false)[0].works());
         assert!(ports(&config, true)[0].works());
+    }
+
+    #[tokio::test]
+    async fn a_directory_without_a_store_is_not_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().join("nowhere"), ..Config::default() };
+        let (findings, _) = store(&config).await;
+        assert_eq!((findings.len(), findings[0].state), (1, State::Broken));
+        assert!(findings[0].says.contains("no store at") && findings[0].says.contains("nowhere"), "{}", findings[0]);
+        assert!(!config.data.exists());
+    }
+
+    #[test]
+    fn a_certificate_is_looked_at_before_it_ends() {
+        let validity = Some(Validity { from_ms: 0, until_ms: 100 * DAY_MS });
+        let on = |day: i64| dates(Path::new("cert.pem"), validity, day * DAY_MS);
+        for (day, state, says) in [
+            (-1, State::Broken, "from 1970-01-01"),
+            (0, State::Good, "100 more days"),
+            (86, State::Good, "14 more days"),
+            (87, State::Advice, "in 13 days"),
+            (101, State::Broken, "ended 1970-04-11"),
+        ] {
+            assert!(on(day).state == state && on(day).says.contains(says), "{day}: {}", on(day));
+        }
+    }
+
+    #[test]
+    fn a_carrier_that_is_not_found_is_named() {
+        let target = |host: &str| voice::ports::TrunkTarget {
+            host: host.to_owned(),
+            port: None,
+            transport: voice::ports::Transport::Udp,
+            any_transport: true,
+        };
+        let carrier = |state: &str| TrunkEverywhere {
+            org: "acme".to_owned(),
+            name: "carrier".to_owned(),
+            state: state.to_owned(),
+            targets: vec![target("a.example"), target("b.example")],
+        };
+        let there = vec!["192.0.2.1:5060".parse::<SocketAddr>().unwrap()];
+        let both = [there.clone(), there.clone()];
+        for (found, carrier, runs, state, says) in [
+            (&both[..], carrier("ready"), true, State::Good, "carrier of acme: a.example is at 192.0.2.1:5060"),
+            (&[there, Vec::new()], carrier("ready"), true, State::Advice, "b.example is not found"),
+            (&[], carrier("ready"), false, State::Broken, "a.example is not found"),
+            (&both, carrier("auth_failed"), true, State::Broken, "the server says auth_failed"),
+            (&both, carrier("auth_failed"), false, State::Good, "a.example is at"),
+        ] {
+            let finding = finding_of(&carrier, found, runs);
+            assert!(finding.state == state && finding.says.contains(says), "{finding}");
+        }
     }
 
     #[test]

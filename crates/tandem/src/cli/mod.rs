@@ -11,6 +11,7 @@ mod lines;
 mod people;
 mod settings;
 mod upkeep;
+mod validity;
 mod webhook;
 
 use clap::{Parser, Subcommand};

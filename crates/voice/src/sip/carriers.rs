@@ -230,8 +230,16 @@ impl Endpoint {
         };
         let ttl_s = located.iter().map(|found| found.ttl_s).min().unwrap_or(u32::MAX);
         let mut again_ms = (i64::from(ttl_s) * 1_000).clamp(*LOOKUP_MS.start(), *LOOKUP_MS.end());
-        if !trunk.located(located, now) {
-            warn!(trunk = trunk.config.name, "a target of the trunk could not be looked up");
+        let looked_up = trunk.located(located, now);
+        let name = &trunk.config.name;
+        // Said when it changes: a name that is gone for the night is one line, not one every 10 s.
+        for host in &looked_up.lost {
+            warn!(trunk = name, host, "a target of the trunk was not found by DNS: calls go by what was known of it");
+        }
+        for host in &looked_up.back {
+            info!(trunk = name, host, "a target of the trunk was found again by DNS");
+        }
+        if !looked_up.complete {
             again_ms = LOOKUP_RETRY_MS;
         }
         self.carriers.lookup_at.insert(id.clone(), now + again_ms);

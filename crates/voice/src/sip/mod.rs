@@ -43,6 +43,8 @@ mod trunk;
 mod uri;
 pub(crate) mod ways;
 
+pub use dns::addresses_of;
+
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

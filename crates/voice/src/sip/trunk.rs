@@ -28,6 +28,8 @@ pub(crate) struct Trunk {
     down_until: Vec<i64>,
     /// By target: the servers that were found, none before the first look-up. Its calls may come from there.
     servers: Vec<Vec<Server>>,
+    /// By target: the last look-up found nothing.
+    lost: Vec<bool>,
     /// The addresses of all of them, and until when each is believed.
     seen: Vec<(IpAddr, i64)>,
     /// Until when a place that failed is tried last.
@@ -40,6 +42,17 @@ pub(crate) struct Trunk {
     pub(crate) state: Option<TrunkState>,
 }
 
+/// What a look-up of a trunk's targets told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LookedUp {
+    /// Every target was found.
+    pub(crate) complete: bool,
+    /// Hosts that are not found, and were before.
+    pub(crate) lost: Vec<String>,
+    /// Hosts that are found again.
+    pub(crate) back: Vec<String>,
+}
+
 impl Trunk {
     pub(crate) fn new(config: TrunkConfig, call_id: String, tag: String, now: i64) -> Self {
         let login =
@@ -48,6 +61,7 @@ impl Trunk {
         Self {
             down_until: vec![0; config.targets.len()],
             servers: vec![Vec::new(); config.targets.len()],
+            lost: vec![false; config.targets.len()],
             seen: Vec::new(),
             down_places: HashMap::new(),
             ping_at: if config.ping { now } else { NEVER },
@@ -127,22 +141,29 @@ impl Trunk {
         self.down_until.iter().all(|until| *until > now)
     }
 
-    /// A look-up of the targets is done; false when one of them was not found. A name server that is
+    /// A look-up of the targets is done. A name server that is
     /// down takes no carrier away, and a name with more addresses than one answer holds gives others
     /// each time, so those seen lately stay sources of calls.
-    pub(crate) fn located(&mut self, located: Vec<Located>, now: i64) -> bool {
-        let mut complete = true;
-        for (known, found) in self.servers.iter_mut().zip(located) {
-            complete &= !found.servers.is_empty();
-            if !found.servers.is_empty() {
-                *known = found.servers;
+    pub(crate) fn located(&mut self, located: Vec<Located>, now: i64) -> LookedUp {
+        let mut looked_up = LookedUp { complete: true, lost: Vec::new(), back: Vec::new() };
+        let known = self.servers.iter_mut().zip(&mut self.lost).zip(&self.config.targets);
+        for (((servers, was_lost), target), found) in known.zip(located) {
+            let is_lost = found.servers.is_empty();
+            match (std::mem::replace(was_lost, is_lost), is_lost) {
+                (false, true) => looked_up.lost.push(target.host.clone()),
+                (true, false) => looked_up.back.push(target.host.clone()),
+                _ => {}
+            }
+            looked_up.complete &= !is_lost;
+            if !is_lost {
+                *servers = found.servers;
             }
         }
         let current: HashSet<IpAddr> =
             self.servers.iter().flatten().flat_map(|server| &server.places).map(|place| place.address.ip()).collect();
         self.seen.retain(|(ip, until)| *until > now && !current.contains(ip));
         self.seen.extend(current.into_iter().map(|ip| (ip, now + ADDRESS_LIFE_MS)));
-        complete
+        looked_up
     }
 
     /// All addresses its calls may come from.
@@ -236,7 +257,7 @@ mod tests {
         (0..).zip(addresses).map(server).collect()
     }
 
-    fn locate(trunk: &mut Trunk, targets: [&[&str]; 3], now: i64) -> bool {
+    fn locate(trunk: &mut Trunk, targets: [&[&str]; 3], now: i64) -> LookedUp {
         let located = targets.map(|addresses| Located { servers: found(addresses), ttl_s: 60 });
         trunk.located(located.into(), now)
     }
@@ -262,9 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_called_lost_and_back_once_each() {
+        let mut trunk = trunk();
+        let there: &[&str] = &["192.0.2.1:5060"];
+        let mut told = Vec::new();
+        for (now, first) in [there, &[], &[], there, there, &[]].into_iter().enumerate() {
+            let looked_up = locate(&mut trunk, [first, there, there], now as i64);
+            assert_eq!(looked_up.complete, !first.is_empty());
+            told.push((looked_up.lost.concat(), looked_up.back.concat()));
+        }
+        let told: Vec<_> = told.iter().map(|(lost, back)| (lost.as_str(), back.as_str())).collect();
+        let quiet = ("", "");
+        assert_eq!(told, [quiet, ("a.example", ""), quiet, ("", "a.example"), quiet, ("a.example", "")]);
+    }
+
+    #[test]
     fn calls_are_recognised_by_address_and_on_loopback_by_port_too() {
         let mut trunk = trunk();
-        assert!(!locate(&mut trunk, [&["198.51.100.1:5060"], &["127.0.0.1:5080"], &[]], 0), "one was not found");
+        assert!(!locate(&mut trunk, [&["198.51.100.1:5060"], &["127.0.0.1:5080"], &[]], 0).complete, "one was not found");
         assert!(trunk.sends_from("198.51.100.1".parse().unwrap(), [40_000, 40_000]));
         assert!(!trunk.sends_from("198.51.100.2".parse().unwrap(), [5_060, 5_060]));
         assert!(trunk.sends_from("127.0.0.1".parse().unwrap(), [40_000, 5_080]));
@@ -283,11 +319,11 @@ mod tests {
             &mut trunk,
             [&["192.0.2.1:5060", "192.0.2.2:5060"], &["192.0.2.9:5080"], &["192.0.2.10:5060"]],
             0
-        ));
-        assert!(!locate(&mut trunk, [&["192.0.2.3:5060"], &[], &["192.0.2.10:5060"]], 60_000));
+        ).complete);
+        assert!(!locate(&mut trunk, [&["192.0.2.3:5060"], &[], &["192.0.2.10:5060"]], 60_000).complete);
         assert_eq!(known(&trunk), ["192.0.2.1", "192.0.2.10", "192.0.2.2", "192.0.2.3", "192.0.2.9"]);
         let late = ADDRESS_LIFE_MS + 60_000;
-        assert!(!locate(&mut trunk, [&[], &[], &[]], late), "the name server is down");
+        assert!(!locate(&mut trunk, [&[], &[], &[]], late).complete, "the name server is down");
         assert_eq!(known(&trunk), ["192.0.2.10", "192.0.2.3", "192.0.2.9"], "what was found last is still believed");
     }
 }

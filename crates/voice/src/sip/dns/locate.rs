@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use kernel::Ids;
+
 use super::client::{Resolver, Unknown};
 use super::wire::{Data, Kind, Record};
 use crate::ports::{Transport, TrunkTarget};
@@ -53,6 +55,16 @@ pub(crate) async fn locate(resolver: &Resolver, target: &TrunkTarget) -> Located
         }
     }
     Located { servers: search.servers, ttl_s: search.ttl_s }
+}
+
+/// Where a target is now, for whoever asks before there is a server: every address, each once.
+pub async fn addresses_of(target: &TrunkTarget, dns: Option<SocketAddr>) -> Vec<SocketAddr> {
+    let located = locate(&Resolver::new(dns, Ids::os()), target).await;
+    let places = located.servers.into_iter().flat_map(|server| server.places);
+    let mut addresses: Vec<SocketAddr> = places.map(|place| place.address).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 struct Search<'a> {

@@ -8,4 +8,5 @@ mod locate;
 mod wire;
 
 pub(crate) use client::Resolver;
+pub use locate::addresses_of;
 pub(crate) use locate::{Located, Place, Server, locate, order};
