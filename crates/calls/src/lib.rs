@@ -58,8 +58,8 @@ pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
 pub use sweep::{ShelfSweep, sweeps};
-pub use teams::{NewTeam, TeamRecord, create_team, teams};
-pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, trunks, trunks_everywhere};
+pub use teams::{NewTeam, TeamRecord, create_team, remove_team, teams};
+pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, remove_trunk, trunks, trunks_everywhere};
 
 #[cfg(test)]
 mod tests;

@@ -80,6 +80,8 @@ pub struct SipAccount {
 pub struct CreatedUser {
     /// `per_...`
     pub id: String,
+    /// What the person may do.
+    pub role: Role,
     /// The personal token, shown once.
     pub auth_token: Secret,
     /// The number that rings this person.
@@ -127,7 +129,7 @@ pub async fn create_user(kernel: &Kernel, org: &Org, new: NewUser) -> Result<Cre
         other => RecordError::Db(other),
     })?;
     directory::changed(kernel);
-    Ok(CreatedUser { id: draft.person.id, auth_token: draft.auth_token, extension, sip })
+    Ok(CreatedUser { id: draft.person.id, role: draft.person.role, auth_token: draft.auth_token, extension, sip })
 }
 
 /// Ends a membership: no credential of the person is good any more, and its phones are gone at their next registration.

@@ -23,6 +23,13 @@ kernel::statements! {
     TEAM_INSERT = "insert into team (id, org, number, name, strategy, created_at) values ($1, $2, $3, $4, $5, $6)";
     /// One of its members.
     MEMBER_INSERT = "insert into team_member (org, team, extension, position) values ($1, $2, $3, $4)";
+    /// A public number that leads to a team.
+    LEADS_HERE = "select n.e164 from number n join team t on t.org = n.org and t.number = n.target
+        where n.org = $1 and n.kind = 'team' and t.id = $2 order by n.e164 limit 1";
+    /// A team is given up: its members, its number, itself.
+    MEMBERS_DELETE = "delete from team_member where org = $1 and team = $2";
+    NUMBER_DELETE = "delete from voice_number where org = $1 and kind = 'team' and target = $2";
+    TEAM_DELETE = "delete from team where org = $1 and id = $2";
     /// The teams of an organisation.
     TEAMS = "select id, number, name, strategy from team where org = $1 order by number limit 1000";
 }
@@ -96,6 +103,22 @@ pub async fn create_team(kernel: &Kernel, org: &str, new: NewTeam) -> Result<Str
     })?;
     directory::changed(kernel);
     Ok(id)
+}
+
+/// Gives a team up, and its number with it; false when the organisation has none such.
+///
+/// # Errors
+/// [`RecordError::Invalid`] while a public number leads to it.
+pub async fn remove_team(kernel: &Kernel, org: &str, id: &str) -> Result<bool, RecordError> {
+    if let Some(row) = kernel.db.one(LEADS_HERE, args![org, id]).await? {
+        let message = format!("{} leads to it: remove or rebind that number first", row.text("e164")?);
+        return Err(RecordError::Invalid { field: "team", message });
+    }
+    let mut writes = [MEMBERS_DELETE, NUMBER_DELETE, TEAM_DELETE].map(|sql| Write::new(sql, args![org, id])).to_vec();
+    writes.push(directory::bump());
+    let rows = kernel.db.writer().commit(writes).await?;
+    directory::changed(kernel);
+    Ok(rows.get(2).is_some_and(|rows| *rows > 0))
 }
 
 /// The teams of an organisation, by number.

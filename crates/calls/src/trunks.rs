@@ -26,6 +26,10 @@ kernel::statements! {
     ALL_TARGETS = "select trunk, host, port, transport from trunk_target order by trunk, position limit 50000";
     /// All trunks, for the operator.
     EVERYWHERE = "select t.id, t.name, t.state, o.slug from trunk t join org o on o.id = t.org order by o.slug, t.position limit 10000";
+    /// A trunk is given up.
+    TRUNK_DELETE = "delete from trunk where org = $1 and id = $2";
+    /// And its targets.
+    TARGETS_DELETE = "delete from trunk_target where trunk in (select id from trunk where org = $1 and id = $2)";
     /// The trunks of an organisation.
     TRUNK_LIST = "select id, name, register, state, state_at from trunk where org = $1 order by position limit 100";
 }
@@ -73,6 +77,8 @@ pub struct TrunkRecord {
 /// A trunk of any organisation and where it leads, as the operator looks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrunkEverywhere {
+    /// `trunk_...`
+    pub id: String,
     /// Short name of its organisation.
     pub org: String,
     /// Its name.
@@ -177,6 +183,7 @@ pub async fn trunks_everywhere(db: &Db) -> Result<Vec<TrunkEverywhere>, DbError>
             let id = row.text("id")?;
             let own = targets.iter().filter(|(trunk, _)| *trunk == id).map(|(_, target)| target.clone());
             Ok(TrunkEverywhere {
+                id: id.clone(),
                 org: row.text("slug")?,
                 name: row.text("name")?,
                 state: row.text("state")?,
@@ -184,6 +191,22 @@ pub async fn trunks_everywhere(db: &Db) -> Result<Vec<TrunkEverywhere>, DbError>
             })
         })
         .collect()
+}
+
+/// Gives a trunk up; false when the organisation has none such. Its calls go on; a running server notices at its next
+/// look.
+///
+/// # Errors
+/// What the store says.
+pub async fn remove_trunk(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
+    let writes = vec![
+        Write::new(TARGETS_DELETE, args![org, id]),
+        Write::new(TRUNK_DELETE, args![org, id]),
+        directory::bump(),
+    ];
+    let rows = kernel.db.writer().commit(writes).await?;
+    directory::changed(kernel);
+    Ok(rows.get(1).is_some_and(|rows| *rows > 0))
 }
 
 /// The targets of all trunks, each with its trunk's id.

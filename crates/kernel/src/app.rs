@@ -23,10 +23,12 @@ crate::statements! {
     INSERT = "insert into app (id, org, name, scopes, publishable_key, settings, created_at) \
         values ($1, $2, $3, $4, $5, $6, $7)";
     BY_ID = "select id, org, name, scopes, publishable_key, settings, version, created_at from app \
-        where org = $1 and id = $2";
+        where org = $1 and id = $2 and disabled_at is null";
     LIST = "select id, org, name, scopes, publishable_key, settings, version, created_at from app \
-        where org = $1 and id > $2 order by id limit $3";
-    OWNER = "select org from app where id = $1";
+        where org = $1 and id > $2 and disabled_at is null order by id limit $3";
+    OWNER = "select org from app where id = $1 and disabled_at is null";
+    DISABLE = "update app set disabled_at = $3, version = version + 1 \
+        where org = $1 and id = $2 and disabled_at is null";
     SET_SETTINGS = "update app set settings = $4, version = version + 1 where org = $1 and id = $2 and version = $3";
 }
 
@@ -139,6 +141,14 @@ impl Kernel {
         let row = self.db.one(OWNER, args![id]).await?;
         let row = row.ok_or_else(|| RecordError::not_found("application", id))?;
         Ok(row.text("org")?)
+    }
+
+    /// Ends an application: none of its keys is good any more, at once on this node.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] when the organisation has no such application.
+    pub async fn disable_app(&self, org: &str, id: &str) -> Result<(), RecordError> {
+        self.revoke(DISABLE, args![org, id, self.clock.now_ms()], "application", id).await
     }
 
     /// Sets settings by name; an empty value removes one.

@@ -341,6 +341,7 @@ mod tests {
             any_transport: true,
         };
         let carrier = |state: &str| TrunkEverywhere {
+            id: "trunk_1".to_owned(),
             org: "acme".to_owned(),
             name: "carrier".to_owned(),
             state: state.to_owned(),

@@ -2,15 +2,20 @@
 
 use calls::{Bound, NewTrunk};
 use clap::{Args, Subcommand};
-use kernel::{Kernel, RecordError};
+use kernel::{Kernel, Org, RecordError};
 use serde_json::json;
 
+use super::listing::{List, Remove};
 use super::{Answer, CliError};
 
 #[derive(Debug, Subcommand)]
 pub enum TrunkVerb {
     /// Add a carrier
     Add(AddTrunk),
+    /// Show the carriers, and how each fares
+    List(List),
+    /// Give a carrier up
+    Remove(Remove),
 }
 
 #[derive(Args, Debug)]
@@ -60,11 +65,45 @@ pub enum NumberVerb {
         #[arg(long, value_name = "flow:ID|person:1001|team:5263|meetings")]
         to: String,
     },
+    /// Show the public numbers, and what each reaches
+    List(List),
+    /// Give a public number up
+    Remove(Remove),
 }
 
 impl TrunkVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
-        let Self::Add(add) = self;
+        match self {
+            Self::Add(add) => add.run(kernel).await,
+            Self::List(list) => {
+                let all = calls::trunks_everywhere(&kernel.db).await.map_err(RecordError::Db)?;
+                let items = async |org: &Org| {
+                    let own = all.iter().filter(|trunk| trunk.org == org.slug);
+                    Ok(own
+                        .map(|trunk| {
+                            let hosts: Vec<&str> = trunk.targets.iter().map(|target| target.host.as_str()).collect();
+                            vec![
+                                ("id", json!(trunk.id)),
+                                ("name", json!(trunk.name)),
+                                ("state", json!(trunk.state)),
+                                ("targets", json!(hosts)),
+                            ]
+                        })
+                        .collect())
+                };
+                list.run(kernel, items).await
+            }
+            Self::Remove(remove) => {
+                let trunk = async |org: &Org, id: &str| Ok(calls::remove_trunk(kernel, &org.id, id).await.map_err(RecordError::Db)?);
+                remove.run(kernel, "trunk", trunk).await
+            }
+        }
+    }
+}
+
+impl AddTrunk {
+    async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
+        let add = self;
         let org = kernel.find_org(&add.org).await?;
         let password = if add.password_stdin { Some(super::read_password()?) } else { None };
         let text = format!("trunk {}", add.name);
@@ -87,7 +126,22 @@ impl TrunkVerb {
 
 impl NumberVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
-        let Self::Add { number, org, to } = self;
+        let (number, org, to) = match self {
+            Self::Add { number, org, to } => (number, org, to),
+            Self::List(list) => {
+                let items = async |org: &Org| {
+                    let all = calls::public_numbers(kernel, &org.id).await.map_err(RecordError::Db)?;
+                    Ok(all.into_iter().map(|bound| vec![("id", json!(bound.number)), ("to", json!(bound.to))]).collect())
+                };
+                return list.run(kernel, items).await;
+            }
+            Self::Remove(remove) => {
+                let number = async |org: &Org, number: &str| {
+                    Ok(calls::release_number(kernel, &org.id, number).await.map_err(RecordError::Db)?)
+                };
+                return remove.run(kernel, "number", number).await;
+            }
+        };
         let org = kernel.find_org(&org).await?;
         let to = Bound::parse(&to)
             .ok_or_else(|| CliError::because("--to is flow:ID, person:1001, team:5263 or meetings"))?;

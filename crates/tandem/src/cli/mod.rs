@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod flow;
 mod lines;
+mod listing;
 mod people;
 mod settings;
 mod upkeep;

@@ -1,12 +1,19 @@
 //! Verbs of organisations, applications, people and teams.
 
+use std::net::SocketAddr;
+
 use clap::{Args, Subcommand};
-use kernel::app::NewApp;
+use kernel::app::{App, NewApp};
 use kernel::org::NewOrg;
-use kernel::{Kernel, RecordError, Role, Scope};
+use kernel::person::Person;
+use kernel::{Config, Kernel, Org, RecordError, Role, Scope};
 use serde_json::{Map, Value, json};
 
+use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
+
+/// Where phones look for a server that listens nowhere in particular.
+const SIP_PORT: u16 = 5060;
 
 #[derive(Debug, Subcommand)]
 pub enum OrgVerb {
@@ -26,6 +33,8 @@ pub enum OrgVerb {
         #[arg(long)]
         host: Option<String>,
     },
+    /// Show the organisations
+    List,
     /// Change settings of an organisation, such as do_not_call=+442071838750 quiet_hours=21:00-08:00
     Set {
         /// Id or slug of the organisation
@@ -51,6 +60,10 @@ pub enum AppVerb {
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
         settings: Vec<(String, String)>,
     },
+    /// Show the applications
+    List(List),
+    /// End an application: none of its keys is good any more
+    Remove { id: String },
     /// Give an application a new key, shown once; every older one ends
     Rotate { id: String },
     /// Change settings of an application
@@ -65,6 +78,8 @@ pub enum AppVerb {
 pub enum UserVerb {
     /// Make a person, and a phone when an extension is given
     Create(NewUser),
+    /// Show the people and their phones
+    List(List),
     /// Give a person a new auth_token, shown once; every older one ends
     Rotate(OneUser),
     /// End a membership: no token, password or phone of the person works any more
@@ -120,6 +135,10 @@ pub enum TeamVerb {
         #[arg(long = "member", value_name = "EXTENSION")]
         members: Vec<String>,
     },
+    /// Show the teams
+    List(List),
+    /// Remove a team; its number becomes free
+    Remove(Remove),
 }
 
 impl OrgVerb {
@@ -131,6 +150,19 @@ impl OrgVerb {
                     text: format!("organisation {} ({}), cloud_sid {}", org.slug, org.id, org.cloud_sid),
                     json: json!({"id": org.id, "slug": org.slug, "cloud_sid": org.cloud_sid}),
                 })
+            }
+            Self::List => {
+                let item = |org: Org| {
+                    vec![
+                        ("id", json!(org.id)),
+                        ("slug", json!(org.slug)),
+                        ("name", json!(org.name)),
+                        ("cloud_sid", json!(org.cloud_sid)),
+                        ("zone", json!(org.zone)),
+                        ("sip_domain", json!(org.sip_domain)),
+                    ]
+                };
+                Ok(listing::answer(&kernel.orgs().await?.into_iter().map(item).collect::<Vec<_>>()))
             }
             Self::Set { org, settings } => {
                 let org = kernel.find_org(&org).await?;
@@ -179,6 +211,11 @@ impl AppVerb {
                     json: json!({"id": app.id, "org": org.id, "api_key": key.expose(), "publishable_key": app.publishable_key}),
                 })
             }
+            Self::List(list) => list.run(kernel, async |org: &Org| apps(kernel, org).await).await,
+            Self::Remove { id } => {
+                kernel.disable_app(&kernel.org_of_app(&id).await?, &id).await?;
+                Ok(listing::removed("application", &id))
+            }
             Self::Rotate { id } => {
                 let org = kernel.org_of_app(&id).await?;
                 let old = kernel.app_keys(&org, &id).await?;
@@ -207,6 +244,7 @@ impl UserVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         match self {
             Self::Create(new) => new.create(kernel).await,
+            Self::List(list) => list.run(kernel, async |org: &Org| people(kernel, org).await).await,
             Self::Rotate(OneUser { id, org }) => {
                 let org = kernel.find_org(&org).await?.id;
                 let old = kernel.person_tokens(&org, &id).await?;
@@ -240,12 +278,18 @@ impl NewUser {
             calls::set_voicemail(kernel, &org.id, extension, true).await.map_err(RecordError::Db)?;
         }
         let token = made.auth_token.expose();
-        let mut text = format!("person {}, auth_token (shown once) {token}", made.id);
-        let mut json = json!({"id": made.id, "auth_token": token, "extension": made.extension});
+        let role = made.role.as_str();
+        let mut text = format!("person {}, {role}, auth_token (shown once) {token}", made.id);
+        let mut json = json!({"id": made.id, "role": role, "auth_token": token, "extension": made.extension});
         if let Some(sip) = &made.sip {
             let password = sip.password.expose();
-            text += &format!("\nphone: user {}, password {password}, server {}", sip.username, sip.domain);
-            let sip = json!({"username": sip.username, "password": password, "domain": sip.domain});
+            let server = sip_server(&kernel.config, &sip.domain);
+            text += &format!(
+                "\nphone: user {}, password {password}, domain {}, server {server}",
+                sip.username, sip.domain
+            );
+            let sip =
+                json!({"username": sip.username, "password": password, "domain": sip.domain, "server": server});
             if let Some(fields) = json.as_object_mut() {
                 fields.insert("sip".to_owned(), sip);
             }
@@ -254,9 +298,71 @@ impl NewUser {
     }
 }
 
+/// Where a phone finds the server, as far as the settings say: what phones are told, else what it listens on.
+fn sip_server(config: &Config, domain: &str) -> String {
+    let listener = config.sip.first();
+    let port = listener.map_or(SIP_PORT, SocketAddr::port);
+    let own = listener.map(SocketAddr::ip).filter(|address| !address.is_unspecified());
+    match config.public_ip.or(own) {
+        Some(address) => SocketAddr::new(address, port).to_string(),
+        None => format!("{domain}:{port}"),
+    }
+}
+
+async fn apps(kernel: &Kernel, org: &Org) -> Result<Vec<Item>, CliError> {
+    let page = async |after: &str, limit| Ok(kernel.apps(&org.id, after, limit).await?);
+    let item = |app: App| {
+        let scopes: Vec<&str> = app.scopes.iter().map(|scope| scope.as_str()).collect();
+        vec![
+            ("id", json!(app.id)),
+            ("name", json!(app.name)),
+            ("scopes", json!(scopes)),
+            ("publishable_key", json!(app.publishable_key)),
+        ]
+    };
+    Ok(listing::pages(page, |app: &App| &app.id).await?.into_iter().map(item).collect())
+}
+
+async fn people(kernel: &Kernel, org: &Org) -> Result<Vec<Item>, CliError> {
+    let extensions = calls::extensions(kernel, &org.id).await.map_err(RecordError::Db)?;
+    let page = async |after: &str, limit| Ok(kernel.people(&org.id, after, limit).await?);
+    let item = |person: Person| {
+        let own = extensions.iter().filter(|extension| extension.person == person.id);
+        vec![
+            ("id", json!(person.id)),
+            ("name", json!(person.name)),
+            ("role", json!(person.role.as_str())),
+            ("email", json!(person.email)),
+            ("extensions", own.map(|extension| extension.number.as_str()).collect()),
+            ("enabled", json!(person.disabled_at.is_none())),
+        ]
+    };
+    Ok(listing::pages(page, |person: &Person| &person.id).await?.into_iter().map(item).collect())
+}
+
+async fn teams(kernel: &Kernel, org: &Org) -> Result<Vec<Item>, CliError> {
+    let all = calls::teams(kernel, &org.id).await.map_err(RecordError::Db)?;
+    let item = |team: calls::TeamRecord| {
+        vec![
+            ("id", json!(team.id)),
+            ("number", json!(team.number)),
+            ("name", json!(team.name)),
+            ("strategy", json!(team.strategy)),
+        ]
+    };
+    Ok(all.into_iter().map(item).collect())
+}
+
 impl TeamVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
-        let Self::Create { name, org, number, strategy, members } = self;
+        let (name, org, number, strategy, members) = match self {
+            Self::Create { name, org, number, strategy, members } => (name, org, number, strategy, members),
+            Self::List(list) => return list.run(kernel, async |org: &Org| teams(kernel, org).await).await,
+            Self::Remove(remove) => {
+                let team = async |org: &Org, id: &str| Ok(calls::remove_team(kernel, &org.id, id).await?);
+                return remove.run(kernel, "team", team).await;
+            }
+        };
         let org = kernel.find_org(&org).await?;
         let text = format!("team {name}, number {number}");
         let json_number = number.clone();
