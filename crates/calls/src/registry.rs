@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kernel::limit::CallPlace;
+use kernel::limit::Place;
 use tokio_util::sync::CancellationToken;
 
 /// Maps of their own, so that set-ups on many cores do not queue for one lock.
@@ -42,7 +42,7 @@ pub(crate) struct Ticket {
     registry: Arc<Registry>,
     id: Arc<str>,
     hangup: CancellationToken,
-    _place: CallPlace,
+    _place: Place,
 }
 
 impl Registry {
@@ -51,7 +51,7 @@ impl Registry {
     }
 
     /// Enters a call.
-    pub(crate) fn enter(self: &Arc<Self>, org: &Arc<str>, id: &Arc<str>, place: CallPlace) -> Ticket {
+    pub(crate) fn enter(self: &Arc<Self>, org: &Arc<str>, id: &Arc<str>, place: Place) -> Ticket {
         let hangup = CancellationToken::new();
         let entry = LiveCall { org: org.clone(), hangup: hangup.clone() };
         self.shard(id).insert(id.clone(), entry);

@@ -199,11 +199,8 @@ pub async fn trunks_everywhere(db: &Db) -> Result<Vec<TrunkEverywhere>, DbError>
 /// # Errors
 /// What the store says.
 pub async fn remove_trunk(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
-    let writes = vec![
-        Write::new(TARGETS_DELETE, args![org, id]),
-        Write::new(TRUNK_DELETE, args![org, id]),
-        directory::bump(),
-    ];
+    let writes =
+        vec![Write::new(TARGETS_DELETE, args![org, id]), Write::new(TRUNK_DELETE, args![org, id]), directory::bump()];
     let rows = kernel.db.writer().commit(writes).await?;
     directory::changed(kernel);
     Ok(rows.get(1).is_some_and(|rows| *rows > 0))

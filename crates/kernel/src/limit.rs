@@ -1,4 +1,4 @@
-//! Limits: so many requests, registrations and calls in a time, so many calls at once.
+//! Limits: so many requests, registrations and calls in a time, so many calls and taps at once.
 //!
 //! Invariant: memory is bounded whatever the number of addresses, and a decision is a pure function of one number per
 //! key (the generic cell rate algorithm): the time at which its allowance will be whole again.
@@ -135,20 +135,44 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How many calls each organisation has up.
-#[derive(Debug, Clone, Default)]
-struct CallsUp(Arc<Mutex<HashMap<String, u32>>>);
-
-/// A call's place under its organisation's concurrency limit; dropped, it is free again.
+/// How many of something each organisation has up, and may have; 0 = no limit.
 #[derive(Debug)]
-pub struct CallPlace {
-    calls_up: CallsUp,
+struct AtOnce {
+    up: Arc<Mutex<HashMap<String, u32>>>,
+    max: u32,
+}
+
+impl AtOnce {
+    fn new(max: u32) -> Self {
+        Self { up: Arc::default(), max }
+    }
+
+    fn place(&self, org: &str) -> Result<Place, RetryAfter> {
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = up.get(org).copied().unwrap_or(0);
+        if self.max > 0 && count >= self.max {
+            return Err(RetryAfter { seconds: CONCURRENCY_RETRY_S });
+        }
+        up.insert(org.to_owned(), count + 1);
+        Ok(Place { up: Arc::clone(&self.up), org: org.to_owned() })
+    }
+
+    fn count(&self) -> usize {
+        let up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        up.values().map(|count| *count as usize).sum()
+    }
+}
+
+/// The place of a call, or of a tap, among those that its organisation may have up; dropped, it is free again.
+#[derive(Debug)]
+pub struct Place {
+    up: Arc<Mutex<HashMap<String, u32>>>,
     org: String,
 }
 
-impl Drop for CallPlace {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut up = self.calls_up.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = up.get_mut(&self.org) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -171,8 +195,8 @@ struct Inner {
     sign_ins_from_everywhere: Buckets<String>,
     registrations: Buckets<IpAddr>,
     calls: Buckets<String>,
-    concurrent_calls: u32,
-    calls_up: CallsUp,
+    calls_up: AtOnce,
+    taps: AtOnce,
 }
 
 impl Limits {
@@ -186,8 +210,8 @@ impl Limits {
             sign_ins_from_everywhere: Buckets::new(SIGN_INS_FROM_EVERYWHERE),
             registrations: Buckets::new(Rate::per_minute(config.registrations_per_minute_per_ip)),
             calls: Buckets::new(Rate::per_second(config.calls_per_second)),
-            concurrent_calls: config.concurrent_calls,
-            calls_up: CallsUp::default(),
+            calls_up: AtOnce::new(config.concurrent_calls),
+            taps: AtOnce::new(config.concurrent_taps),
         }))
     }
 
@@ -241,24 +265,23 @@ impl Limits {
     ///
     /// # Errors
     /// How long to wait when it has too many up, or starts too many a second.
-    pub fn call(&self, org: &str, now_ms: i64) -> Result<CallPlace, RetryAfter> {
-        let place = self.place(org)?;
+    pub fn call(&self, org: &str, now_ms: i64) -> Result<Place, RetryAfter> {
+        let place = self.0.calls_up.place(org)?;
         self.0.calls.take(org.to_owned(), now_ms)?;
         Ok(place)
     }
 
-    fn place(&self, org: &str) -> Result<CallPlace, RetryAfter> {
-        let calls_up = self.0.calls_up.clone();
-        {
-            let mut up = calls_up.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let max = self.0.concurrent_calls;
-            let count = up.get(org).copied().unwrap_or(0);
-            if max > 0 && count >= max {
-                return Err(RetryAfter { seconds: CONCURRENCY_RETRY_S });
-            }
-            up.insert(org.to_owned(), count + 1);
-        }
-        Ok(CallPlace { calls_up, org: org.to_owned() })
+    /// One more live tap of the organisation; keep the place while it is open.
+    ///
+    /// # Errors
+    /// How long to wait when it has too many open.
+    pub fn tap(&self, org: &str) -> Result<Place, RetryAfter> {
+        self.0.taps.place(org)
+    }
+
+    /// How many taps are open, of all organisations.
+    pub fn taps(&self) -> usize {
+        self.0.taps.count()
     }
 }
 

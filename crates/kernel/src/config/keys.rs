@@ -111,6 +111,8 @@ section! {
         calls_per_second: u32 = 100;
         /// Calls of one organisation that may be up at once.
         concurrent_calls: u32 = 2_000;
+        /// Live taps (WebSocket and SSE) of one organisation that may be open at once.
+        concurrent_taps: u32 = 200;
         /// HTTP requests a minute from one address.
         requests_per_minute_per_ip: u32 = 12_000;
         /// HTTP requests a minute with one credential.

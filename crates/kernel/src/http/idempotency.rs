@@ -183,14 +183,7 @@ async fn begin(kernel: &Kernel, claim: &Claim) -> Result<bool, Problem> {
     let now_ms = claim.begun_ms;
     let mut writes = vec![Write::new(
         BEGIN,
-        args![
-            &claim.credential,
-            &claim.key,
-            &claim.route,
-            &claim.body_hash,
-            now_ms,
-            now_ms + KEPT_MS
-        ],
+        args![&claim.credential, &claim.key, &claim.route, &claim.body_hash, now_ms, now_ms + KEPT_MS],
     )];
     if kernel.ids.below(SWEEP_ONE_IN) == 0 {
         writes.push(Write::new(SWEEP, args![now_ms]));

@@ -5,9 +5,11 @@ mod check;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use kernel::time::rfc3339;
 use kernel::{Clock, Job, Kernel, Org};
 use serde_json::{Value, json};
 
+use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
 use crate::flows::lenient::{self, Reading};
 use crate::flows::{Problem, Purpose, Report, check_reading, store};
@@ -23,6 +25,10 @@ pub enum FlowVerb {
     Check(CheckFlow),
     /// Save a flow, so that a number can lead to it
     Save(SaveFlow),
+    /// Show the saved flows
+    List(List),
+    /// Remove a saved flow; runs that have begun go on
+    Remove(Remove),
     /// Run a flow on the server that is running
     Run(RunFlow),
 }
@@ -55,11 +61,36 @@ impl FlowVerb {
         match self {
             Self::Check(verb) => verb.run(kernel).await,
             Self::Save(verb) => verb.run(kernel).await,
+            Self::List(list) => list.run(kernel, async |org: &Org| saved(kernel, org).await).await,
+            Self::Remove(flow) => {
+                flow.run(kernel, "flow", async |org: &Org, id: &str| remove(kernel, org, id).await).await
+            }
             Self::Run(verb) => verb.run(kernel).await,
         }
     }
 }
 
+async fn saved(kernel: &Kernel, org: &Org) -> Result<Vec<Item>, CliError> {
+    let page =
+        async |after: &str, limit| store::list(&kernel.db, &org.id, after, limit).await.map_err(CliError::because);
+    let item = |flow: store::SavedFlow| {
+        vec![
+            ("id", json!(flow.id)),
+            ("name", json!(flow.name)),
+            ("version", json!(flow.version)),
+            ("updated_at", json!(rfc3339(flow.updated_ms))),
+        ]
+    };
+    Ok(listing::pages(page, |flow: &store::SavedFlow| &flow.id).await?.into_iter().map(item).collect())
+}
+
+async fn remove(kernel: &Kernel, org: &Org, id: &str) -> Result<bool, CliError> {
+    let numbers = store::numbers_of(&kernel.db, &org.id, id).await.map_err(CliError::because)?;
+    if !numbers.is_empty() {
+        return Err(CliError::because(format!("{} leads to it: remove or rebind first", numbers.join(", "))));
+    }
+    store::delete(kernel, &org.id, id).await.map_err(CliError::because)
+}
 impl SaveFlow {
     async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         let org: Org = kernel.find_org(&self.org).await?;

@@ -94,7 +94,9 @@ impl TrunkVerb {
                 list.run(kernel, items).await
             }
             Self::Remove(remove) => {
-                let trunk = async |org: &Org, id: &str| Ok(calls::remove_trunk(kernel, &org.id, id).await.map_err(RecordError::Db)?);
+                let trunk = async |org: &Org, id: &str| {
+                    Ok(calls::remove_trunk(kernel, &org.id, id).await.map_err(RecordError::Db)?)
+                };
                 remove.run(kernel, "trunk", trunk).await
             }
         }
@@ -131,7 +133,10 @@ impl NumberVerb {
             Self::List(list) => {
                 let items = async |org: &Org| {
                     let all = calls::public_numbers(kernel, &org.id).await.map_err(RecordError::Db)?;
-                    Ok(all.into_iter().map(|bound| vec![("id", json!(bound.number)), ("to", json!(bound.to))]).collect())
+                    Ok(all
+                        .into_iter()
+                        .map(|bound| vec![("id", json!(bound.number)), ("to", json!(bound.to))])
+                        .collect())
                 };
                 return list.run(kernel, items).await;
             }

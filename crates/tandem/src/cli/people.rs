@@ -284,12 +284,9 @@ impl NewUser {
         if let Some(sip) = &made.sip {
             let password = sip.password.expose();
             let server = sip_server(&kernel.config, &sip.domain);
-            text += &format!(
-                "\nphone: user {}, password {password}, domain {}, server {server}",
-                sip.username, sip.domain
-            );
-            let sip =
-                json!({"username": sip.username, "password": password, "domain": sip.domain, "server": server});
+            text +=
+                &format!("\nphone: user {}, password {password}, domain {}, server {server}", sip.username, sip.domain);
+            let sip = json!({"username": sip.username, "password": password, "domain": sip.domain, "server": server});
             if let Some(fields) = json.as_object_mut() {
                 fields.insert("sip".to_owned(), sip);
             }

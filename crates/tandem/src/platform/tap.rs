@@ -1,7 +1,7 @@
 //! The live tap: an organisation's events as they happen, by WebSocket or SSE, from a cursor on.
 //!
 //! Invariant: no event is left out or shown twice between two cursors; a reader that does not read
-//! is disconnected and goes on from its last cursor.
+//! is disconnected and goes on from its last cursor. An organisation has so many open, and each counts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use kernel::events::{Logged, Tap};
 use kernel::http::{PageQuery, Query, bearer_token, cursor};
+use kernel::limit::Place;
 use kernel::problem::ProblemBody;
 use kernel::{Action, Kernel, Principal, Problem, Secret};
 use tokio::time::{interval, timeout};
@@ -49,12 +50,14 @@ pub(super) async fn tap(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let org = principal.authorize(Action::ReadCalls)?;
+    let place = kernel.limits.tap(org)?;
     let from = match start(page, &headers)? {
         Some(position) => position,
         None => kernel.events.head(org).await.map_err(Problem::internal)?,
     };
     let tap = kernel.events.tap(org, from);
-    let listener = Listener { org: Arc::clone(org), token: bearer_token(&headers).map(Secret::new) };
+    let token = bearer_token(&headers).map(Secret::new);
+    let listener = Listener { org: Arc::clone(org), token, _place: place };
     Ok(match upgrade {
         Ok(upgrade) => upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME).on_upgrade(move |socket| {
             let tasks = kernel.tasks.clone();
@@ -79,6 +82,8 @@ struct Listener {
     org: Arc<str>,
     /// Absent = not by a token; such a tap ends with what it came by.
     token: Option<Secret>,
+    /// Among the taps of the organisation.
+    _place: Place,
 }
 
 impl Listener {

@@ -23,7 +23,7 @@ impl Vitals {
     }
 
     /// Name, meaning and value of each gauge.
-    fn gauges(&self) -> [(&'static str, &'static str, usize); 8] {
+    fn gauges(&self) -> [(&'static str, &'static str, usize); 9] {
         let voice = self.voice.stats();
         let runtime = tokio::runtime::Handle::current().metrics();
         [
@@ -37,6 +37,7 @@ impl Vitals {
             ("tandem_media_legs", "Parties on media threads.", voice.legs),
             ("tandem_rtp_port_pairs", "Pairs of RTP and RTCP ports in use.", voice.ports_in_use),
             ("tandem_recordings", "Recordings and messages being written.", voice.recordings),
+            ("tandem_taps", "Live taps that are open, by WebSocket and SSE.", self.kernel.limits.taps()),
             ("tandem_tasks", "Tasks that the server waits for when it stops.", self.kernel.tasks.len()),
             (
                 "tandem_runtime_tasks",

@@ -300,7 +300,10 @@ mod tests {
     #[test]
     fn calls_are_recognised_by_address_and_on_loopback_by_port_too() {
         let mut trunk = trunk();
-        assert!(!locate(&mut trunk, [&["198.51.100.1:5060"], &["127.0.0.1:5080"], &[]], 0).complete, "one was not found");
+        assert!(
+            !locate(&mut trunk, [&["198.51.100.1:5060"], &["127.0.0.1:5080"], &[]], 0).complete,
+            "one was not found"
+        );
         assert!(trunk.sends_from("198.51.100.1".parse().unwrap(), [40_000, 40_000]));
         assert!(!trunk.sends_from("198.51.100.2".parse().unwrap(), [5_060, 5_060]));
         assert!(trunk.sends_from("127.0.0.1".parse().unwrap(), [40_000, 5_080]));
@@ -315,11 +318,10 @@ mod tests {
             known.sort();
             known
         };
-        assert!(locate(
-            &mut trunk,
-            [&["192.0.2.1:5060", "192.0.2.2:5060"], &["192.0.2.9:5080"], &["192.0.2.10:5060"]],
-            0
-        ).complete);
+        assert!(
+            locate(&mut trunk, [&["192.0.2.1:5060", "192.0.2.2:5060"], &["192.0.2.9:5080"], &["192.0.2.10:5060"]], 0)
+                .complete
+        );
         assert!(!locate(&mut trunk, [&["192.0.2.3:5060"], &[], &["192.0.2.10:5060"]], 60_000).complete);
         assert_eq!(known(&trunk), ["192.0.2.1", "192.0.2.10", "192.0.2.2", "192.0.2.3", "192.0.2.9"]);
         let late = ADDRESS_LIFE_MS + 60_000;

@@ -133,12 +133,8 @@ async fn whoever_asks_is_told_where_a_target_is() {
     let names = Names::start(false).await;
     names.srv("_sip._udp.carrier.example", [10, 0, 5070], "one.example");
     names.host("one.example");
-    let target = |host: &str| TrunkTarget {
-        host: host.to_owned(),
-        port: None,
-        transport: Transport::Udp,
-        any_transport: true,
-    };
+    let target =
+        |host: &str| TrunkTarget { host: host.to_owned(), port: None, transport: Transport::Udp, any_transport: true };
     let at = async |host| voice::addresses_of(&target(host), Some(names.address)).await;
     assert_eq!(at("carrier.example").await, ["127.0.0.1:5070".parse().unwrap()]);
     assert_eq!(at("nowhere.example").await, []);

@@ -38,6 +38,14 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
 
     let eve = house.verb(&["user", "create", "Eve", "--org", "acme"]).await["id"].as_str().unwrap().to_owned();
 
+    let id = |made: Value| made["id"].as_str().unwrap().to_owned();
+    let gone = id(house.verb(&["app", "create", "gone", "--org", "acme"]).await);
+    let team = id(house.verb(&["team", "create", "G", "--org", "acme", "--number", "5999"]).await);
+    let trunk = id(house.verb(&["trunk", "add", "g", "--org", "acme", "--target", "127.0.0.1:5998"]).await);
+    house.verb(&["number", "add", "+442071838759", "--org", "acme", "--to", "team:5999"]).await;
+    let hook = id(house.verb(&["webhook", "add", "http://gone.example.org/", "--org", "acme"]).await);
+    let saved = id(house.verb(&["flow", "save", &file, "--org", "acme", "--name", "gone"]).await);
+
     let org = ["--org", "acme"];
     let with = |words: &[&str]| -> Vec<String> { words.iter().chain(&org).map(|word| (*word).to_owned()).collect() };
     let plain = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
@@ -93,6 +101,20 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
         ("flow check", plain(&[&file]), &["id", "steps"], plain(&[&bad]), "unknown_type"),
         ("flow save", with(&[&file, "--name", "f"]), &["id", "version"], with(&[&bad, "--name", "f"]), "unknown_type"),
         ("flow run", with(&[&file]), &["id"], with(&["flow_none"]), "flow_none"),
+        ("org list", plain(&[]), &["items"], plain(&["acme"]), "acme"),
+        ("app list", with(&[]), &["items"], plain(&["--org", "nobody"]), "nobody"),
+        ("user list", with(&[]), &["items"], plain(&["--org", "nobody"]), "nobody"),
+        ("team list", with(&[]), &["items"], plain(&["--org", "nobody"]), "nobody"),
+        ("trunk list", with(&[]), &["items"], plain(&["--org", "nobody"]), "nobody"),
+        ("number list", plain(&[]), &["items"], plain(&["--org", "nobody"]), "nobody"),
+        ("webhook list", with(&[]), &["items"], plain(&["--org", "nobody"]), "nobody"),
+        ("flow list", with(&[]), &["items"], plain(&["--org", "nobody"]), "nobody"),
+        ("app remove", plain(&[&gone]), &["id"], plain(&["app_none"]), "app_none"),
+        ("number remove", with(&["+442071838759"]), &["id"], with(&["+442071838758"]), "+442071838758"),
+        ("team remove", with(&[&team]), &["id"], with(&["team_none"]), "team_none"),
+        ("trunk remove", with(&[&trunk]), &["id"], with(&["trunk_none"]), "trunk_none"),
+        ("webhook remove", with(&[&hook]), &["id"], with(&["wh_none"]), "wh_none"),
+        ("flow remove", with(&[&saved]), &["id"], with(&["flow_none"]), "flow_none"),
         ("backup", plain(&[&backup]), &["id"], plain(&["/nowhere/backup"]), "/nowhere/backup"),
         ("doctor", plain(&[]), &["ok"], plain(&["--http", "192.0.2.1:1"]), ""),
     ];

@@ -23,6 +23,7 @@ async fn a_script_sets_up_an_organisation_beside_a_running_server() {
     assert_eq!(user["extension"], "1001");
     assert_eq!(user["sip"]["username"], "1001");
     assert_eq!(user["sip"]["domain"], "127.0.0.1");
+    assert_eq!((&user["role"], &user["sip"]["server"]), (&json!("owner"), &json!("127.0.0.1:5060")));
     assert!(user["sip"]["password"].as_str().unwrap().len() >= 16);
     let bob = tandem.json(&["user", "create", "Bob", "--org", text(&org, "id"), "--role", "agent"]).await;
     assert!(bob.get("sip").is_none(), "a person without an extension has no phone");
@@ -51,6 +52,70 @@ async fn a_script_sets_up_an_organisation_beside_a_running_server() {
     let hooks = owner.get("/v1/webhooks").await.expect(200);
     assert_eq!(hooks["webhooks"][0]["id"], hook["id"]);
     running.client().bearing(text(&app, "api_key")).get("/v1/events").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_is_listed_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    tandem.json(&["org", "create", "Acme", "--slug", "acme"]).await;
+    tandem.json(&["org", "create", "Other", "--slug", "other"]).await;
+    let settings = "public_ip = \"198.51.100.7\"\nsip = [\"0.0.0.0:5070\"]\n";
+    std::fs::write(folder.path().join("data/tandem.toml"), settings).unwrap();
+    let ann = tandem.json(&["user", "create", "Ann", "--org", "acme", "--extension", "1001"]).await;
+    assert_eq!(ann["sip"]["server"], "198.51.100.7:5070", "as tandem.toml says");
+    let bob = tandem.json(&["user", "create", "Bob", "--org", "other"]).await;
+    let id = |made: &serde_json::Value| text(made, "id").to_owned();
+    let list = async |words: &[&str]| tandem.json(words).await["items"].clone();
+
+    assert_eq!(list(&["org", "list"]).await.as_array().unwrap().len(), 2);
+    let people = list(&["user", "list"]).await;
+    assert_eq!((&people[0]["id"], &people[0]["org"]), (&ann["id"], &json!("acme")));
+    assert_eq!((&people[0]["role"], &people[0]["extensions"]), (&json!("owner"), &json!(["1001"])));
+    assert_eq!((&people[1]["id"], people.as_array().unwrap().len()), (&bob["id"], 2));
+    assert_eq!(list(&["user", "list", "--org", "acme"]).await.as_array().unwrap().len(), 1);
+
+    let org = ["--org", "acme"];
+    let with = |words: &[&'static str]| [words, &org[..]].concat();
+    let app = id(&tandem.json(&with(&["app", "create", "crm"])).await);
+    let team = id(&tandem.json(&with(&["team", "create", "S", "--number", "5263", "--member", "1001"])).await);
+    let trunk = id(&tandem.json(&with(&["trunk", "add", "t", "--target", "a.example", "--target", "b.example"])).await);
+    let hook = id(&tandem.json(&with(&["webhook", "add", "http://hooks.example.org/"])).await);
+    tandem.json(&with(&["number", "add", "+442071838750", "--to", "team:5263"])).await;
+    assert_eq!(list(&with(&["trunk", "list"])).await[0]["targets"], json!(["a.example", "b.example"]));
+    assert_eq!(list(&with(&["number", "list"])).await[0]["to"], "team:5263");
+
+    let said = tandem.refusal(&["team", "remove", &team, "--org", "acme"]).await;
+    assert!(said.contains("+442071838750"), "{said}");
+    for (noun, id) in [("number", "+442071838750"), ("team", &team), ("trunk", &trunk), ("webhook", &hook)] {
+        let said = tandem.refusal(&[noun, "remove", id, "--org", "other"]).await;
+        assert!(said.contains(id), "another organisation's {noun}: {said}");
+        assert_eq!(tandem.json(&[noun, "remove", id, "--org", "acme"]).await, json!({"id": id}));
+        assert_eq!(list(&[noun, "list"]).await, json!([]), "{noun}");
+    }
+    assert_eq!(tandem.json(&["app", "remove", &app]).await, json!({"id": app}));
+    assert_eq!(list(&["app", "list"]).await, json!([]));
+    assert!(tandem.refusal(&["app", "rotate", &app]).await.contains(&app), "no new key for an ended application");
+    let again = tandem.json(&with(&["team", "create", "S", "--number", "5263"])).await;
+    assert_ne!(id(&again), team, "its number was free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_application_and_a_wrong_directory_are_noticed_by_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let tandem = Tandem::on(&folder.path().join("data"));
+    let running = tandem.start("serve", &[]).await;
+    tandem.json(&["org", "create", "Acme", "--slug", "acme"]).await;
+    let app = tandem.json(&["app", "create", "crm", "--org", "acme"]).await;
+    let key = text(&app, "api_key");
+    running.client().bearing(key).get("/v1/events").await.expect(200);
+    tandem.json(&["app", "remove", text(&app, "id")]).await;
+    running.client().bearing(key).until_status("/v1/events", 401).await;
+
+    let elsewhere = Tandem::on(&folder.path().join("elsewhere"));
+    let output = elsewhere.output(&["doctor", "--json"], "").await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && said.contains("there is no store at"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::harness::server::{Server, Tenant};
+use crate::harness::server::{Plan, Server, Tenant};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -73,6 +73,45 @@ async fn a_websocket_shows_events_as_they_happen_and_goes_on_from_a_cursor() {
     assert_eq!(seqs, [1, 2, 3]);
     let rest = mine.client().get(&format!("/v1/events?cursor={}", page["cursor"].as_str().unwrap())).await.expect(200);
     assert_eq!(rest["events"][0]["seq"], 4);
+    server.stop().await;
+}
+
+/// Waits until `/metrics` counts so many taps.
+async fn until_open(server: &Server, taps: usize) {
+    let wanted = format!("\ntandem_taps {taps}\n");
+    let counted = async {
+        while !server.client().get("/metrics").await.text.contains(&wanted) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(SOON, counted).await.is_ok(), "not {taps} taps: {}", server.client().get("/metrics").await.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_has_so_many_taps_and_each_is_counted() {
+    let server = Plan::new().with(|config| config.limits.concurrent_taps = 2).start().await;
+    let (mine, other) = (server.org("mine").await, server.org("other").await);
+    let client = mine.client();
+    until_open(&server, 0).await;
+    let socket = open(&server, &mine.token, "").await;
+    let events = client.request(Method::GET, "/v1/tap").send().await.unwrap();
+    assert_eq!(events.status(), 200);
+    until_open(&server, 2).await;
+    let limited = client.get("/v1/tap").await;
+    assert_eq!((limited.status, &limited.json()["code"]), (429, &json!("rate_limited")));
+    assert!(limited.headers.contains_key("retry-after"));
+    let others = open(&server, &other.token, "").await;
+    until_open(&server, 3).await;
+
+    // A tap that is closed, of either kind, gives its place back.
+    drop(socket);
+    until_open(&server, 2).await;
+    drop(events);
+    until_open(&server, 1).await;
+    let again = open(&server, &mine.token, "").await;
+    until_open(&server, 2).await;
+    drop((again, others));
+    until_open(&server, 0).await;
     server.stop().await;
 }
 
