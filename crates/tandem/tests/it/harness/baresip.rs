@@ -106,6 +106,11 @@ impl Baresip {
         self.say("hangup", "").await;
     }
 
+    /// Where it listens for SIP over TLS, when it has a certificate.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), self.address.port() + 1)
+    }
+
     /// Presses keys one after the other, as a person would.
     pub(crate) async fn press(&mut self, keys: &str) {
         for key in keys.chars() {
@@ -193,9 +198,12 @@ fn config(account: &Account, folder: &tempfile::TempDir, port: u16, control_port
     // Without a source it sends no RTP at all, not even digits: a phone that says nothing says silence.
     let wav = account.speaks.clone().unwrap_or_else(|| silence_file(folder.path()));
     let (wav, folder) = (wav.display(), folder.path().display());
+    let certificate = account.certificate.iter().map(|file| format!("sip_certificate {}\n", file.display()));
+    let certificate: String = certificate.collect();
     format!(
         "poll_method epoll\n\
          sip_listen 127.0.0.1:{port}\n\
+         {certificate}\
          net_interface 127.0.0.1\n\
          rtp_ports 30000-39998\n\
          audio_source aufile,{wav}\n\

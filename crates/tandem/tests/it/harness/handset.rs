@@ -14,14 +14,19 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::message::{self, Dialog, FRAME, FRAME_TIME, Message, response, session_description};
 use super::phone::PATIENCE;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-/// 20 ms of G.711 (mu-law) silence.
-const SILENCE: [u8; 160] = [0xff; 160];
+/// Silence in mu-law.
+const SILENCE: [u8; FRAME] = [0xff; FRAME];
+/// The source of its RTP.
+const SOURCE: u32 = 0x1234;
+/// The tag of its side of every call.
+const TAG: &str = "handset";
 
 /// Where nobody hears audio (discard).
-const NOBODYS_PORT: u16 = 9;
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
 /// How a handset behaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,15 +139,14 @@ impl Handset {
 
     /// Calls a number of the server and never says another word: no ACK, no audio, no BYE.
     pub(crate) async fn call_and_vanish(&self, server: SocketAddr, number: &str) {
-        let own = self.address;
-        let body = sdp(NOBODYS_PORT);
-        let invite = format!(
-            "INVITE sip:{number}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKvanishing\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:+16468107000@{own}>;tag=vanishing\r\nTo: <sip:{number}@{server}>\r\n\
-             Call-ID: vanishing\r\nCSeq: 1 INVITE\r\nContact: <sip:handset@{own}>\r\n\
-             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let dialog = Dialog {
+            call_id: "vanishing".to_owned(),
+            from: format!("<sip:+16468107000@{}>;tag={TAG}", self.address),
+            to: format!("<sip:{number}@{server}>"),
+            target: format!("sip:{number}@{server}"),
+            local: self.address,
+        };
+        let invite = dialog.request("INVITE", 1, "vanishing", "application/sdp", &session_description(NOWHERE));
         self.socket.send_to(invite.as_bytes(), server).await.unwrap();
     }
 }
@@ -169,16 +173,15 @@ impl Line {
         let mut buffer = vec![0; 65_535];
         loop {
             let (length, from) = self.socket.recv_from(&mut buffer).await.unwrap();
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            if !message.starts_with("SIP/2.0 ") {
-                self.request(Request { text: message, from }, &mut audio).await;
+            if let Some(request) = Message::read(&buffer[..length]).filter(|message| message.status().is_none()) {
+                self.request(&request, from, &mut audio).await;
             }
         }
     }
 
-    async fn request(&mut self, request: Request, audio: &mut JoinSet<()>) {
+    async fn request(&mut self, request: &Message, from: SocketAddr, audio: &mut JoinSet<()>) {
         let method = request.method().to_owned();
-        let known = self.open.get(request.get("Call-ID")).copied();
+        let known = self.open.get(request.call_id()).copied();
         if let Some(call) = known {
             self.shared.note(call, |taken| taken.asked.push(method.clone()));
             if self.shared.calls.lock().unwrap()[call].gone {
@@ -189,22 +192,25 @@ impl Line {
             ("ACK", _) => {}
             // Its first INVITE again: the answer is on its way.
             ("INVITE", Some(_)) => {}
-            ("INVITE", None) => self.take(&request, audio).await,
+            ("INVITE", None) => self.take(request, from, audio).await,
             ("CANCEL" | "BYE", Some(call)) => {
                 self.shared.note(call, |taken| {
                     taken.audio.iter().for_each(AbortHandle::abort);
                     taken.ended_at = Some(Instant::now());
                 });
-                self.socket.send_to(request.answer(self.address, "200 OK", "").as_bytes(), request.from).await.unwrap();
+                self.answer(request, "200 OK", from).await;
             }
-            _ => {
-                let answer = request.answer(self.address, "200 OK", "");
-                self.socket.send_to(answer.as_bytes(), request.from).await.unwrap();
-            }
+            _ => self.answer(request, "200 OK", from).await,
         }
     }
 
-    async fn take(&mut self, request: &Request, audio: &mut JoinSet<()>) {
+    async fn answer(&self, request: &Message, status: &str, to: SocketAddr) {
+        let answer = response(request, status, TAG, self.address, "");
+        self.socket.send_to(answer.as_bytes(), to).await.unwrap();
+    }
+
+    async fn take(&mut self, request: &Message, from: SocketAddr, audio: &mut JoinSet<()>) {
+        let media = request.media().expect("an offer");
         let rtp = Arc::new(UdpSocket::bind(LOOPBACK).await.unwrap());
         let call = {
             let mut calls = self.shared.calls.lock().unwrap();
@@ -213,7 +219,7 @@ impl Line {
                 answered_at: None,
                 ended_at: None,
                 asked: vec!["INVITE".to_owned()],
-                media: request.media(),
+                media,
                 rtp: Arc::clone(&rtp),
                 audio: None,
                 gone: false,
@@ -221,12 +227,11 @@ impl Line {
             calls.len() - 1
         };
         self.shared.news.notify_waiters();
-        let ringing = request.answer(self.address, "180 Ringing", "");
-        self.socket.send_to(ringing.as_bytes(), request.from).await.unwrap();
-        let answer = request.answer(self.address, "200 OK", &sdp(rtp.local_addr().unwrap().port()));
+        self.answer(request, "180 Ringing", from).await;
+        let offered = session_description(rtp.local_addr().unwrap());
+        let answer = response(request, "200 OK", TAG, self.address, &offered);
         let manner = self.manners.get(call).or(self.manners.last()).copied().unwrap_or_default();
         let (socket, shared) = (Arc::clone(&self.socket), Arc::clone(&self.shared));
-        let (from, media) = (request.from, request.media());
         let task = audio.spawn(async move {
             tokio::time::sleep(manner.rings).await;
             socket.send_to(answer.as_bytes(), from).await.unwrap();
@@ -234,13 +239,13 @@ impl Line {
             listen(rtp, media, manner.talks, |at| shared.note(call, |taken| taken.heard.push(at))).await;
         });
         self.shared.note(call, |taken| taken.audio = Some(task));
-        self.open.insert(request.get("Call-ID").to_owned(), call);
+        self.open.insert(request.call_id().to_owned(), call);
     }
 }
 
 /// Notes each RTP packet, and sends silence when it talks.
 async fn listen(rtp: Arc<UdpSocket>, media: SocketAddr, talks: bool, heard: impl Fn(Instant)) {
-    let mut frame = tokio::time::interval(Duration::from_millis(20));
+    let mut frame = tokio::time::interval(FRAME_TIME);
     let mut buffer = [0; 2048];
     let mut sequence = 0_u16;
     loop {
@@ -251,63 +256,9 @@ async fn listen(rtp: Arc<UdpSocket>, media: SocketAddr, talks: bool, heard: impl
             }
             _ = frame.tick(), if talks => {
                 sequence = sequence.wrapping_add(1);
-                let mut packet = vec![0x80, 0];
-                packet.extend_from_slice(&sequence.to_be_bytes());
-                packet.extend_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
-                packet.extend_from_slice(&[0, 0, 0x12, 0x34]);
-                packet.extend_from_slice(&SILENCE);
+                let packet = message::rtp(sequence, SOURCE, &SILENCE);
                 rtp.send_to(&packet, media).await.unwrap();
             }
         }
-    }
-}
-
-fn sdp(port: u16) -> String {
-    format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
-    )
-}
-
-/// A request of the server's, as text.
-struct Request {
-    text: String,
-    from: SocketAddr,
-}
-
-impl Request {
-    fn method(&self) -> &str {
-        self.text.split(' ').next().unwrap_or_default()
-    }
-
-    fn all(&self, name: &str) -> Vec<&str> {
-        let field = |line: &'_ str| line.split_once(": ").is_some_and(|(key, _)| key.eq_ignore_ascii_case(name));
-        self.text.lines().take_while(|line| !line.is_empty()).filter(|line| field(line)).collect()
-    }
-
-    fn get(&self, name: &str) -> &str {
-        self.all(name).first().and_then(|line| line.split_once(": ")).map_or("", |(_, value)| value)
-    }
-
-    /// Where the server receives RTP, by its SDP.
-    fn media(&self) -> SocketAddr {
-        let after = |start: &str| self.text.lines().find_map(|line| line.strip_prefix(start)).unwrap();
-        let port = after("m=audio ").split(' ').next().unwrap();
-        format!("{}:{port}", after("c=IN IP4 ")).parse().unwrap()
-    }
-
-    fn answer(&self, own: SocketAddr, status: &str, body: &str) -> String {
-        let to = self.all("To")[0];
-        let tag = if to.contains(";tag=") { "" } else { ";tag=handset" };
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        format!(
-            "SIP/2.0 {status}\r\n{}\r\n{}\r\n{to}{tag}\r\n{}\r\n{}\r\nContact: <sip:handset@{own}>\r\n{kind}\
-             Content-Length: {}\r\n\r\n{body}",
-            self.all("Via").join("\r\n"),
-            self.all("From")[0],
-            self.all("Call-ID")[0],
-            self.all("CSeq")[0],
-            body.len()
-        )
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod ear;
 pub(crate) mod handset;
 pub(crate) mod house;
 pub(crate) mod linphone;
+mod message;
 pub(crate) mod phone;
 pub(crate) mod process;
 pub(crate) mod server;

@@ -25,6 +25,8 @@ pub(crate) struct Account {
     pub(crate) codecs: Vec<&'static str>,
     /// SDES-SRTP, and nothing else.
     pub(crate) srtp: bool,
+    /// With it, it can be called by TLS: a PEM file of certificate and key.
+    pub(crate) certificate: Option<PathBuf>,
     /// Answers by itself.
     pub(crate) answers: bool,
     /// What it says all the time: a WAV file of 8 kHz mono.
@@ -44,6 +46,7 @@ impl Account {
             transport: "udp",
             codecs: vec!["PCMU"],
             srtp: false,
+            certificate: None,
             answers: false,
             speaks: None,
             registers: true,
@@ -68,6 +71,12 @@ impl Account {
 
     pub(crate) fn srtp(mut self) -> Self {
         self.srtp = true;
+        self
+    }
+
+    /// Can be called by TLS.
+    pub(crate) fn certified(mut self, certificate: PathBuf) -> Self {
+        self.certificate = Some(certificate);
         self
     }
 

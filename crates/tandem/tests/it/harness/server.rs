@@ -148,13 +148,14 @@ async fn test_store() -> TestDb {
     TestDb::each().await.pop().unwrap()
 }
 
-/// A certificate for localhost and 127.0.0.1, made by openssl.
-async fn self_signed(folder: &std::path::Path) -> (PathBuf, PathBuf) {
+/// A certificate for localhost and 127.0.0.1, and its key, made by openssl: whoever is told to trust it does.
+pub(crate) async fn self_signed(folder: &std::path::Path) -> (PathBuf, PathBuf) {
     super::phone::need("openssl", "openssl");
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let made = tokio::process::Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
         .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .arg("-keyout")
         .arg(&key)
         .arg("-out")

@@ -15,7 +15,7 @@ const CUSTOMER_HERTZ: f64 = 440.0;
 const AGENT_HERTZ: f64 = 1_000.0;
 
 /// The only recording of a call: what the list says of it, and its channels.
-async fn recording(client: &Client, call: &str) -> (Value, Vec<Heard>) {
+pub(super) async fn recording(client: &Client, call: &str) -> (Value, Vec<Heard>) {
     let path = format!("/v1/calls/{call}/recordings");
     let ready = |page: &Value| page["recordings"][0]["state"] == "ready";
     let listed = client.until(&path, "the recording is ready", ready).await;

@@ -9,13 +9,20 @@ use tokio::time::{sleep, timeout};
 use crate::harness::baresip::Baresip;
 use crate::harness::client::Client;
 use crate::harness::handset::{Handset, Manner};
-use crate::harness::server::{Plan, Server};
+use crate::harness::server::{Plan, Server, Tenant};
 
 /// So long a server of these tests believes in a phone that says nothing, in seconds.
 const MEDIA_TIMEOUT_S: u32 = 2;
 
 async fn impatient_server() -> Server {
     Plan::new().with(|config| config.media.timeout_seconds = MEDIA_TIMEOUT_S).start().await
+}
+
+/// A customer behind a trunk, who answers and talks.
+async fn talking_customer(dev: &Tenant<'_>) -> Handset {
+    let customer = Handset::start(&[Manner { talks: true, ..Manner::default() }]).await;
+    dev.trunk("carrier", &[&customer.address.to_string()], &["+442071838750"]).await;
+    customer
 }
 
 async fn completed(client: &Client, call: &str) -> Value {
@@ -41,8 +48,7 @@ async fn nothing_is_left(server: &Server) {
 async fn a_customer_who_vanishes_ends_the_call_by_media_timeout() {
     let server = impatient_server().await;
     let dev = server.org("dev").await;
-    let phone = Handset::start(&[Manner { talks: true, ..Manner::default() }]).await;
-    dev.trunk("carrier", &[&phone.address.to_string()], &["+442071838750"]).await;
+    let phone = talking_customer(&dev).await;
     let flow = json!({"flow": [
         {"id": "call", "type": "call", "number": "+16468107000", "next_step": "record"},
         {"id": "record", "type": "record", "action": "start", "next_step": "pause"},
@@ -61,8 +67,7 @@ async fn a_customer_who_vanishes_ends_the_call_by_media_timeout() {
 async fn an_agent_who_vanishes_leaves_the_customer_to_the_flow() {
     let server = impatient_server().await;
     let dev = server.org("dev").await;
-    let customer = Handset::start(&[Manner { talks: true, ..Manner::default() }]).await;
-    dev.trunk("carrier", &[&customer.address.to_string()], &["+442071838750"]).await;
+    let _customer = talking_customer(&dev).await;
     let mut agent = Baresip::start(dev.phone("1002").await.answering()).await;
     let flow = json!({"flow": [
         {"id": "call", "type": "call", "number": "+16468107000", "next_step": "connect"},
@@ -89,8 +94,7 @@ async fn an_agent_who_vanishes_leaves_the_customer_to_the_flow() {
 async fn a_customer_who_vanishes_while_bridged_frees_the_agent() {
     let server = impatient_server().await;
     let dev = server.org("dev").await;
-    let customer = Handset::start(&[Manner { talks: true, ..Manner::default() }]).await;
-    dev.trunk("carrier", &[&customer.address.to_string()], &["+442071838750"]).await;
+    let customer = talking_customer(&dev).await;
     let mut agent = Baresip::start(dev.phone("1002").await.answering()).await;
     let flow = json!({"flow": [
         {"id": "call", "type": "call", "number": "+16468107000", "next_step": "connect"},

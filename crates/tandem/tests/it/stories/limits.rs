@@ -1,12 +1,24 @@
 //! Limits as a client meets them: 429 with Retry-After in the shape of the route, per address behind
 //! a trusted proxy, per credential, per organisation.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::client::Reply;
 use crate::harness::crowd::{Act, Crowd};
 use crate::harness::server::Plan;
+
+/// A whole body has 20 s.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+/// The pace of a client that sends a byte now and then, to keep its place.
+const BETWEEN_BYTES: Duration = Duration::from_millis(500);
 
 /// Asserts that a limit was hit and says when to come back.
 fn assert_limited(reply: &Reply) {
@@ -125,4 +137,43 @@ async fn an_organisation_has_so_many_calls_a_second_and_at_once() {
         }
         server.stop().await;
     }
+}
+
+/// Sends a request whose body never ends, and gives what is answered meanwhile.
+async fn dribble(server: SocketAddr, head: &str) -> String {
+    let (mut answers, mut body) = TcpStream::connect(server).await.unwrap().into_split();
+    body.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let dribble = async {
+        // Until nobody takes any more.
+        while body.write_all(b" ").await.is_ok() {
+            sleep(BETWEEN_BYTES).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        read = timeout(GIVEN_UP, answers.read_to_end(&mut answer)) => assert!(read.is_ok(), "the server waits: {head}"),
+        () = dribble => {}
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_dribbles_its_body_is_given_up() {
+    let server = Plan::new().start().await;
+    let token = server.org("acme").await.token;
+    // The first body is read by the layer of Idempotency-Key, the others by their routes.
+    let heads = [("/v1/webhooks", "Idempotency-Key: once\r\n"), ("/v1/webhooks", ""), ("/api/v2/call/flow", "")].map(
+        |(path, header)| {
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: tandem\r\nAuthorization: Bearer {token}\r\n{header}\
+                 Content-Type: application/json\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n{{"
+            )
+        },
+    );
+    for answer in join_all(heads.iter().map(|head| dribble(server.app.http(), head))).await {
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("the body did not end within"), "{answer}");
+    }
+    server.stop().await;
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use calls::NewUser;
 use futures_util::StreamExt;
+use kernel::app::NewApp;
 use kernel::{Event, Role, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,6 +15,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use crate::harness::server::{Plan, Server, Tenant};
 
 const SOON: Duration = Duration::from_secs(10);
+/// A tap looks at its credential again every 20 s.
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(60);
 
 /// Writes one event of a tenant, as a desk would.
 async fn tell(server: &Server, tenant: &Tenant<'_>, seq: i64) {
@@ -157,5 +161,56 @@ async fn the_tap_is_for_those_who_may_see_every_call() {
     assert_eq!(status(&mine.app_key(&[Scope::Chat]).await).await, 403);
     let wrong = mine.client().get("/v1/tap?cursor=%25%25").await;
     assert_eq!(wrong.expect(400)["code"], "invalid_cursor");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_tap_ends_with_the_credential_that_opened_it() {
+    let server = Server::start().await;
+    let mine = server.org("mine").await;
+    let app = NewApp { name: "crm".to_owned(), scopes: Vec::new(), settings: Vec::new() };
+    let (app, key) = server.app.kernel.create_app(&mine.org.id, app).await.unwrap();
+    let auditor = NewUser { name: "Auditor".to_owned(), role: Some(Role::Auditor), ..NewUser::default() };
+    let auditor = calls::create_user(&server.app.kernel, &mine.org, auditor).await.unwrap();
+
+    let mut staying = open(&server, &mine.token, "").await;
+    let mut socket = open(&server, auditor.auth_token.expose(), "").await;
+    // The client of the other tests ends every answer after a while.
+    let patient = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = patient.get(format!("http://{}/v1/tap", server.app.http())).bearer_auth(key.expose());
+    let mut sent = request.send().await.unwrap().bytes_stream();
+    tell(&server, &mine, 1).await;
+    assert_eq!(next(&mut socket).await["seq"], 1);
+    let first = timeout(SOON, sent.next()).await.expect("an event comes").unwrap().unwrap();
+    assert!(std::str::from_utf8(&first).unwrap().contains("\"seq\":1"));
+
+    let kernel = &server.app.kernel;
+    for token in kernel.person_tokens(&mine.org.id, &auditor.id).await.unwrap() {
+        kernel.revoke_person_token(&mine.org.id, &token.id).await.unwrap();
+    }
+    for key in kernel.app_keys(&mine.org.id, &app.id).await.unwrap() {
+        kernel.revoke_app_key(&mine.org.id, &key.id).await.unwrap();
+    }
+    let websocket_ends = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Ping(_))) => {}
+                other => break other,
+            }
+        }
+    };
+    let stream_ends = async {
+        while let Some(chunk) = sent.next().await {
+            chunk.expect("it ends in order");
+        }
+    };
+    let (closed, ()) =
+        timeout(LOOKED_AT_AGAIN, async { tokio::join!(websocket_ends, stream_ends) }).await.expect("both taps end");
+    assert!(matches!(closed, Some(Ok(Message::Close(_)))), "{closed:?}");
+
+    // A tap whose credential is good goes on.
+    assert_eq!(next(&mut staying).await["seq"], 1);
+    tell(&server, &mine, 2).await;
+    assert_eq!(next(&mut staying).await["seq"], 2);
     server.stop().await;
 }

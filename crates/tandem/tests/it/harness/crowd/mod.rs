@@ -2,7 +2,6 @@
 //! extensions that registered. As many calls at once as a test wants; each goes by the manner of the
 //! number that was dialled: an order of acts that reads as a story.
 
-mod message;
 mod party;
 
 use std::collections::{HashMap, HashSet};
@@ -17,17 +16,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::message::{self, Dialog, FRAME, FRAME_TIME, Message};
 use super::phone::Account;
-use message::{Dialog, Message};
 use party::Party;
 
 /// Messages that wait for one phone.
 const INBOX: usize = 64;
 /// Room for datagrams of a burst, in bytes.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// Samples and time of one RTP packet.
-const FRAME: usize = 160;
-const FRAME_TIME: Duration = Duration::from_millis(20);
 /// Mu-law of a square wave of 500 Hz: what speaking phones say.
 const HIGH: u8 = 0x90;
 const LOW: u8 = 0x10;
@@ -325,19 +321,14 @@ async fn listen(shared: Arc<Shared>, manner: Arc<Manner>) {
 /// Sends the tone of every phone that speaks.
 async fn speak(shared: Arc<Shared>) {
     let mut every = tokio::time::interval(FRAME_TIME);
-    let tone: Vec<u8> = (0..FRAME).map(|at| if at / 8 % 2 == 0 { HIGH } else { LOW }).collect();
+    let tone: [u8; FRAME] = std::array::from_fn(|at| if at / 8 % 2 == 0 { HIGH } else { LOW });
     loop {
         every.tick().await;
         let mut speaking = shared.speaking.lock().unwrap();
         for (to, sequence) in speaking.values_mut() {
             *sequence = sequence.wrapping_add(1);
-            let timestamp = u32::from(*sequence).wrapping_mul(FRAME as u32);
-            let mut packet = vec![0x80, 0];
-            packet.extend(sequence.to_be_bytes());
-            packet.extend(timestamp.to_be_bytes());
             // The port of the other side is as good as any random source.
-            packet.extend(u32::from(to.port()).to_be_bytes());
-            packet.extend(&tone);
+            let packet = message::rtp(*sequence, to.port().into(), &tone);
             let _lost = shared.voice.try_send_to(&packet, *to);
         }
     }

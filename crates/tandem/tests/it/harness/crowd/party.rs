@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::message::{Dialog, Message, response, session_description};
+use super::super::message::{Dialog, Message, response, session_description};
 use super::{Act, Shared, Took};
 
 /// RFC 3261's T1: what is not answered is sent again after it, then at twice the time.
