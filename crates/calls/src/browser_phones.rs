@@ -21,9 +21,12 @@ kernel::statements! {
     EXTENSION_OF_PERSON = "select number, name from extension where org = $1 and person = $2 order by number limit 1";
 }
 
-/// By organisation and extension, the newest phone last.
+/// An organisation and one of its extensions.
+type Place = (Arc<str>, Arc<str>);
+
+/// The phones that are online, the newest of an extension last.
 #[derive(Debug, Default)]
-pub(crate) struct BrowserPhones(Mutex<HashMap<(Arc<str>, Arc<str>), Vec<PhoneId>>>);
+pub(crate) struct BrowserPhones(Mutex<HashMap<Place, Vec<PhoneId>>>);
 
 impl BrowserPhones {
     /// The phones of an extension.
@@ -43,7 +46,7 @@ impl BrowserPhones {
         }
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<(Arc<str>, Arc<str>), Vec<PhoneId>>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<Place, Vec<PhoneId>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
