@@ -60,6 +60,8 @@ pub(super) struct PhoneCall {
     /// What a called phone was sent.
     incoming: Option<(Caller, String)>,
     rung: bool,
+    /// A calling phone has been told that there is something to hear.
+    early: bool,
     /// The phone holds the other party.
     held: bool,
     /// We hold the phone.
@@ -114,6 +116,7 @@ impl PhoneCall {
             phase,
             incoming: None,
             rung: false,
+            early: false,
             held: false,
             holding: false,
             told_held: false,
@@ -253,6 +256,11 @@ impl PhoneCall {
                     out.push(Action::Tell(Down::Ringing { id: self.name.clone() }));
                 }
             }
+            (Signal::EarlyMedia, Phase::Calling) => {
+                if !std::mem::replace(&mut self.early, true) {
+                    out.push(Action::Tell(Down::EarlyMedia { id: self.name.clone() }));
+                }
+            }
             (Signal::Answer, Phase::Calling) => self.establish(out),
             (Signal::Reject(code), Phase::Calling) => {
                 self.end(EndedBy::Local, Cause::from_sip(code), Some(code), out);
@@ -282,7 +290,7 @@ impl PhoneCall {
                     out.push(Action::Tell(fault(Fault::TransferRefused, why, &self.name, Some("to"))));
                 }
             }
-            // Media flows towards a calling phone from the start; the rest comes too late.
+            // It comes too late, or makes no sense to a phone that is called.
             (Signal::Ring | Signal::EarlyMedia | Signal::Answer | Signal::Reject(_) | Signal::Hold(_), _) => {}
         }
     }

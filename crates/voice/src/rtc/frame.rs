@@ -7,7 +7,7 @@
 //! server  {"type":"ready","phone":"...","extension":"1001","name":"Ann","ice_servers":[],"calls":[]}
 //!
 //! phone   {"type":"call","id":"c1","to":"1002","sdp":"v=0..."}         calling; ids of calls made here are the phone's own
-//! server  {"type":"answer","id":"c1","sdp":"v=0..."}                   media flows from here on: ringing tones, announcements
+//! server  {"type":"answer","id":"c1","sdp":"v=0..."}                   media may flow from here on
 //! server  {"type":"ringing","id":"c1"}
 //! server  {"type":"answered","id":"c1"}
 //! phone   {"type":"hangup","id":"c1"}
@@ -150,8 +150,14 @@ pub enum Down {
         /// The answer.
         sdp: String,
     },
-    /// The other party's phone rings. Nothing need be played: what is to be heard comes as audio.
+    /// The other party's phone rings. The phone plays a ringing tone of its own until `early_media`, `answered` or
+    /// `ended` comes.
     Ringing {
+        /// Which.
+        id: String,
+    },
+    /// What is to be heard before the answer comes as audio: a ringing tone of the other side, an announcement.
+    EarlyMedia {
         /// Which.
         id: String,
     },

@@ -166,6 +166,8 @@ async fn call_in(server: &mut Server, extension: &str) -> (Window, Browser, Leg,
     browser.accept(&sdp);
     incoming.leg.ring();
     assert_eq!(window.next().await, Down::Ringing { id: "c1".into() });
+    incoming.leg.early_media();
+    assert_eq!(window.next().await, Down::EarlyMedia { id: "c1".into() });
     incoming.leg.answer();
     assert!(matches!(events.next().await, LegEvent::Answered { codec: CodecKind::Opus }));
     assert_eq!(window.next().await, Down::Answered { id: "c1".into() });

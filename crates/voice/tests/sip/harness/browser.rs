@@ -30,7 +30,6 @@ use super::{PATIENCE, Server};
 const FRAME: Duration = Duration::from_millis(20);
 /// The browser looks at its clock at least so often.
 const TURN: Duration = Duration::from_millis(4);
-const OPUS: u8 = 111;
 const EVENTS_48000: u8 = 110;
 const EVENTS_8000: u8 = 126;
 
