@@ -1,10 +1,11 @@
 //! The registered contacts of this node: rows that survive a restart, and the same in memory so that
 //! a call asks nobody.
 //!
-//! Invariant: memory changes after the row is durable; a contact that has lapsed is never returned.
+//! Invariant: a contact is known after its row is durable; a contact that has lapsed is never returned.
 //! Source: RFC 3261, section 10.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernel::args;
@@ -23,11 +24,13 @@ kernel::statements! {
             source = excluded.source, local = excluded.local, path = excluded.path, user_agent = excluded.user_agent, srtp = excluded.srtp";
     /// A contact is gone.
     REMOVE = "delete from binding where org = $1 and extension = $2 and contact = $3";
+    /// The WebSocket of contacts has closed; one that has come back by another is not meant.
+    LOST = "delete from binding where org = $1 and extension = $2 and source = $3 and transport in ('ws', 'wss')";
     /// The contacts whose flows this node holds.
     OF_NODE = "select org, extension, contact, line, instance, call_id, cseq, q, expires_at, transport, source, local, path, user_agent, srtp
         from binding where node = $1 and expires_at > $2 order by org, extension, expires_at";
-    /// Contacts that have lapsed.
-    SWEEP = "delete from binding where node = $1 and expires_at <= $2";
+    /// Contacts that have lapsed, and WebSockets: they closed when the server stopped, and only the phone can open one.
+    SWEEP = "delete from binding where node = $1 and (expires_at <= $2 or transport in ('ws', 'wss'))";
 }
 
 type Key = (Arc<str>, Arc<str>);
@@ -89,6 +92,22 @@ impl Bindings {
         writes.extend(kept.map(|binding| save(binding, &self.node)));
         self.db.writer().commit(writes).await?;
         self.remember(org, extension, &gone, change.save);
+        Ok(())
+    }
+
+    /// Forgets the contacts of a WebSocket that has closed, in memory first: nobody can be called by it.
+    pub(crate) async fn lost_connection(&self, org: &str, extension: &str, source: SocketAddr) -> Result<(), DbError> {
+        let key: Key = (org.into(), extension.into());
+        {
+            let mut known = self.map();
+            if let Some(bindings) = known.get_mut(&key) {
+                bindings.retain(|binding| binding.source != source || !binding.transport.is_web());
+                if bindings.is_empty() {
+                    known.remove(&key);
+                }
+            }
+        }
+        self.db.run(LOST, args![org, extension, source.to_string()]).await?;
         Ok(())
     }
 

@@ -89,3 +89,25 @@ async fn devices_that_register_at_the_same_moment_are_all_kept() {
     let again = Bindings::load(test.db.clone(), "node1".into(), 0).await.unwrap();
     assert_eq!(again.of("org_a", "1001", 0).len(), 2, "as the store has it");
 }
+
+#[tokio::test]
+async fn the_contact_of_a_websocket_lasts_as_long_as_its_connection() {
+    for test in TestDb::each().await {
+        let bindings = Bindings::load(test.db.clone(), "node1".into(), 0).await.unwrap();
+        let source = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+        let web = |nth, port| Binding { transport: Transport::Wss, source: source(port), ..contact(nth, 5_000) };
+        let stream = Binding { source: source(1), ..contact(3, 5_000) };
+        bindings.change("org_a", "1001", save(vec![web(1, 1), web(2, 2), stream.clone()]), 0).await.unwrap();
+        // The first phone comes back by another connection, and only then its old one is found closed.
+        bindings.change("org_a", "1001", save(vec![web(1, 4)]), 0).await.unwrap();
+        bindings.lost_connection("org_a", "1001", source(1)).await.unwrap();
+        assert_eq!(bindings.of("org_a", "1001", 0).len(), 3);
+        bindings.lost_connection("org_b", "1001", source(2)).await.unwrap();
+        bindings.lost_connection("org_a", "1001", source(2)).await.unwrap();
+        assert_eq!(bindings.of("org_a", "1001", 0), [stream.clone(), web(1, 4)]);
+        assert_eq!(test.db.all("select contact from binding", Vec::new()).await.unwrap().len(), 2);
+
+        let again = Bindings::load(test.db.clone(), "node1".into(), 0).await.unwrap();
+        assert_eq!(again.of("org_a", "1001", 0), [stream], "no WebSocket outlives its server");
+    }
+}

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kernel::bus::Subscription;
@@ -350,6 +351,10 @@ impl Directory {
         self.bindings.change(org, extension, change, self.kernel.clock.now_ms()).await?;
         self.kernel.bus.publish(&registrations(org), extension.to_owned());
         Ok(())
+    }
+
+    pub(crate) async fn lost_connection(&self, org: &str, extension: &str, source: SocketAddr) -> Result<(), DbError> {
+        self.bindings.lost_connection(org, extension, source).await
     }
 
     /// The trunk that a call outside takes: the first in working order, else the first.

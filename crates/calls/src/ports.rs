@@ -50,6 +50,15 @@ impl Ports for Directory {
         Box::pin(async move { self.change_bindings(org, extension, change).await.map_err(port_error) })
     }
 
+    fn lost_connection<'a>(
+        &'a self,
+        org: &'a str,
+        extension: &'a str,
+        source: SocketAddr,
+    ) -> BoxFuture<'a, PortResult<()>> {
+        Box::pin(async move { self.lost_connection(org, extension, source).await.map_err(port_error) })
+    }
+
     fn trunks(&self) -> BoxFuture<'_, PortResult<Vec<TrunkConfig>>> {
         Box::pin(async move { self.read_trunks().await })
     }

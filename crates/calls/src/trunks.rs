@@ -239,6 +239,7 @@ fn parse_target(text: &str) -> Result<TrunkTarget, String> {
         let value = parameter.trim().strip_prefix("transport=");
         let named = value
             .and_then(Transport::parse)
+            .filter(|transport| !transport.is_web())
             .ok_or_else(|| format!("{parameter:?}: only transport=udp, tcp or tls may follow the address"))?;
         transport = Some(named);
     }

@@ -260,10 +260,11 @@ impl Door {
     async fn welcome(self, stream: TcpStream, peer: SocketAddr) {
         // A failure means that the peer is gone already; the next read says so.
         let _gone = stream.set_nodelay(true);
+        let port = stream.local_addr().map_or(0, |local| local.port());
         match &self.certificate {
-            None => self.converse(stream, peer).await,
+            None => self.converse(stream, peer, port).await,
             Some(certificate) => match timeout(PATIENCE, certificate.acceptor().accept(stream)).await {
-                Ok(Ok(stream)) => self.converse(stream, peer).await,
+                Ok(Ok(stream)) => self.converse(stream, peer, port).await,
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
                 Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
             },
@@ -271,9 +272,14 @@ impl Door {
     }
 
     /// One connection, from its first request to its end.
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
+    async fn converse(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        port: u16,
+    ) {
         let router = self.router.clone();
-        let peer = Peer { address: peer, tls: self.certificate.is_some() };
+        let peer = Peer { address: peer, port, tls: self.certificate.is_some() };
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             let mut router = router.clone();

@@ -12,6 +12,7 @@ pub mod speech;
 mod voice;
 
 pub use sip::addresses_of;
+pub use sip::edge::web::{WebFrame, WebSocketPlace};
 pub use voice::{
     CallerId, Incoming, Inside, MAX_FORWARDS, Originate, SipLimits, Source, Target, TlsConfig, Voice, VoiceConfig,
     VoiceError, VoiceStats,

@@ -28,6 +28,10 @@ pub enum Transport {
     Tcp,
     /// A stream under TLS.
     Tls,
+    /// A WebSocket in the clear (RFC 7118).
+    Ws,
+    /// A WebSocket under TLS.
+    Wss,
 }
 
 impl Transport {
@@ -37,12 +41,31 @@ impl Transport {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
     }
 
     /// Reads what [`Transport::as_str`] writes, in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Udp, Self::Tcp, Self::Tls].into_iter().find(|transport| transport.as_str().eq_ignore_ascii_case(text))
+        [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss]
+            .into_iter()
+            .find(|transport| transport.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// Whether it is a WebSocket: the peer opens it, and nobody can be called back by it once it is closed.
+    pub fn is_web(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    /// The `transport` parameter of a URI; both WebSockets have the same (RFC 7118 §5.2.4).
+    pub(crate) fn uri_parameter(self) -> &'static str {
+        match self {
+            Self::Udp => "",
+            Self::Tcp => ";transport=tcp",
+            Self::Tls => ";transport=tls",
+            Self::Ws | Self::Wss => ";transport=ws",
+        }
     }
 
     /// The port when none is written (RFC 3261 §19.1.2).
@@ -50,6 +73,8 @@ impl Transport {
         match self {
             Self::Udp | Self::Tcp => 5060,
             Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
         }
     }
 }
@@ -212,6 +237,15 @@ pub trait Ports: Send + Sync + 'static {
         org: &'a str,
         extension: &'a str,
         change: BindingChange,
+    ) -> BoxFuture<'a, PortResult<()>>;
+
+    /// The connection that contacts of an extension came by has ended, and only the peer can open
+    /// another (a WebSocket): those of this very source are contacts no more.
+    fn lost_connection<'a>(
+        &'a self,
+        org: &'a str,
+        extension: &'a str,
+        source: SocketAddr,
     ) -> BoxFuture<'a, PortResult<()>>;
 
     /// All trunks of all organisations. Read at start and at [`crate::Voice::reload_trunks`].

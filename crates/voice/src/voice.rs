@@ -19,6 +19,7 @@ use crate::rtc::frame::Down;
 use crate::rtc::{BrowserPhone, Exchange, PhoneAccount, PhoneRefused, Surroundings};
 use crate::runner::{MediaConfig, MediaError, MediaThreads};
 use crate::sip::Sip;
+use crate::sip::edge::web::WebSocketPlace;
 
 /// How many hops a call may take (RFC 3261 §8.1.1.6).
 pub const MAX_FORWARDS: u32 = 70;
@@ -356,6 +357,14 @@ impl Voice {
     #[must_use]
     pub fn local_tls(&self) -> Vec<SocketAddr> {
         self.sip.local_tls()
+    }
+
+    /// A place for the WebSocket of a phone in a browser (RFC 7118), which the HTTP server is about to
+    /// open: `remote` is where the phone really is, `port` our own. `None` when the address is banned or
+    /// there are too many connections.
+    #[must_use]
+    pub fn web_socket(&self, remote: SocketAddr, port: u16, secure: bool) -> Option<WebSocketPlace> {
+        self.sip.web_socket(remote, port, secure)
     }
 
     /// What is held now.

@@ -14,6 +14,8 @@ use ipnet::IpNet;
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
+    /// Our own port, which it has connected to.
+    pub port: u16,
     /// Whether the connection itself is TLS.
     pub tls: bool,
 }
@@ -90,7 +92,7 @@ mod tests {
     fn client(peer: &str, tls: bool, headers: &[(&'static str, &str)]) -> (String, bool) {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         let mut extensions = Extensions::new();
-        extensions.insert(Peer { address: peer.parse().unwrap(), tls });
+        extensions.insert(Peer { address: peer.parse().unwrap(), port: 80, tls });
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());

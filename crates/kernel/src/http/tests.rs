@@ -136,7 +136,7 @@ impl Server {
     async fn send_to(&self, router: &Router, mut request: Request<Body>) -> Answer {
         if request.extensions().get::<Peer>().is_none() {
             let address: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-            request.extensions_mut().insert(Peer { address, tls: false });
+            request.extensions_mut().insert(Peer { address, port: 80, tls: false });
         }
         let response: Response<Body> = router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -325,7 +325,7 @@ async fn addresses_credentials_and_mistakes_are_limited() {
         }
         let mut request = request.body(Body::empty()).unwrap();
         let address = "10.0.0.1:1".parse().unwrap();
-        request.extensions_mut().insert(Peer { address, tls: true });
+        request.extensions_mut().insert(Peer { address, port: 443, tls: true });
         server.send(request).await
     };
     for _ in 0..10 {

@@ -1,6 +1,7 @@
-//! Desk of browser phones: the WebSocket by which a phone in a page signals. Its frames are `voice::rtc::frame`'s; this
-//! desk only says who may have a phone, and carries the frames.
+//! Desk of browser phones: the WebSockets by which a phone in a page signals, our own by the frames of
+//! `voice::rtc::frame`, others by SIP. This desk only says who may have a phone, and carries the frames.
 
+mod sip;
 mod socket;
 
 use axum::Router;
@@ -8,7 +9,7 @@ use axum::routing::get;
 
 use crate::app::State;
 
-/// The phone's route. It is no operation of the API's document: OpenAPI has no words for a WebSocket's frames.
+/// The phones' routes. They are no operations of the API's document: OpenAPI has no words for a WebSocket's frames.
 pub(crate) fn router(state: &State) -> Router {
-    Router::new().route("/v1/rtc", get(socket::open)).with_state(state.clone())
+    Router::new().route("/v1/rtc", get(socket::open)).route("/sip", get(sip::open)).with_state(state.clone())
 }

@@ -5,7 +5,7 @@
 //! waits. Messages are sorted in [`super::traffic`], legs kept in [`super::legs`]. What a request outside any leg leads to stands in [`super::admission`], placing legs in
 //! [`super::outbound`], carriers in [`super::carriers`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use super::legs::Held;
 use super::message::Message;
 use super::nonce::Nonces;
 use super::outbound::Order;
+use super::registering::WebLine;
 use super::timers::Timers;
 use super::traffic::{ClientEntry, ServerEntry};
 use super::transaction::NEVER;
@@ -138,6 +139,8 @@ pub(crate) struct Endpoint {
     /// Requests whose flow broke while they were sent.
     pub(super) broken: VecDeque<(Owner, String)>,
     pub(crate) streams: HashMap<(Transport, SocketAddr), Flow>,
+    /// Who has registered by the WebSocket of this peer.
+    pub(super) web_lines: HashMap<SocketAddr, HashSet<WebLine>>,
     pub(crate) nonces: Nonces,
     pub(crate) domains: Domains,
     pub(crate) routes: Routes,
@@ -192,6 +195,7 @@ impl Endpoint {
             actions: Vec::new(),
             broken: VecDeque::new(),
             streams: HashMap::new(),
+            web_lines: HashMap::new(),
             domains: Domains::default(),
             routes: Routes::default(),
             resolver,
@@ -272,7 +276,10 @@ impl Endpoint {
             Input::Opened(flow) => {
                 self.streams.insert((flow.transport, flow.remote), flow);
             }
-            Input::Closed(remote) => self.streams.retain(|(_, addr), flow| *addr != remote || flow.is_open()),
+            Input::Closed(remote) => {
+                self.streams.retain(|(_, addr), flow| *addr != remote || flow.is_open());
+                self.lost_connection(remote);
+            }
             Input::Originate(order) => self.originate(*order),
             Input::ReloadTrunks => self.reload_trunks(),
         }
@@ -323,6 +330,7 @@ impl Endpoint {
         shrink(&mut self.legs);
         shrink(&mut self.servers);
         shrink(&mut self.clients);
+        shrink(&mut self.web_lines);
     }
 
     fn hang_up_all(&mut self) {

@@ -95,7 +95,7 @@ impl Flow {
     pub(crate) fn towards(&self, remote: SocketAddr) -> Self {
         match self.transport {
             Transport::Udp => Self { remote, ..self.clone() },
-            Transport::Tcp | Transport::Tls => self.clone(),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.clone(),
         }
     }
 }
@@ -121,6 +121,8 @@ impl Path {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         };
         format!("SIP/2.0/{transport} {};rport;branch={branch}", self.authority())
     }
@@ -133,11 +135,7 @@ impl Path {
     /// Our Contact value; `user` may be empty.
     pub(crate) fn contact(&self, user: &str) -> String {
         let at = if user.is_empty() { "" } else { "@" };
-        let transport = match self.flow.transport {
-            Transport::Udp => "",
-            Transport::Tcp => ";transport=tcp",
-            Transport::Tls => ";transport=tls",
-        };
+        let transport = self.flow.transport.uri_parameter();
         format!("<sip:{}{at}{}{transport}>", uri::escape_user(user), self.authority())
     }
 }

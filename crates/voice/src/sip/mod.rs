@@ -20,7 +20,7 @@ mod digest;
 mod dns;
 mod domains;
 mod draft;
-mod edge;
+pub(crate) mod edge;
 mod endpoint;
 mod flow;
 mod gate;
@@ -57,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::edge::tls::{ClientTls, ServerTls};
+use self::edge::web::WebSocketPlace;
 use self::edge::{Edge, stream, udp};
 use self::endpoint::{Endpoint, Input, Listening, Parts, Stats};
 use self::gate::Gate;
@@ -75,6 +76,7 @@ const PORT_ATTEMPTS: usize = 20;
 /// Signalling, running. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Sip {
+    edge: Edge,
     input: mpsc::Sender<Input>,
     stats: Arc<Stats>,
     local: Arc<[SocketAddr]>,
@@ -129,6 +131,7 @@ impl Sip {
             local_tls.push(listener.local_addr().unwrap_or(*addr));
             tasks.spawn(stream::accept(listener, tls.clone(), edge.clone()));
         }
+        let doors = edge.clone();
         let local: Arc<[SocketAddr]> = sockets.iter().map(|listening| listening.addr).collect();
         let stats = Arc::<Stats>::default();
         let endpoint = Endpoint::new(Parts {
@@ -145,7 +148,7 @@ impl Sip {
             stats: Arc::clone(&stats),
         });
         tasks.spawn(endpoint.run(inputs));
-        Ok(Self { input, stats, local, local_tls: local_tls.into(), tls })
+        Ok(Self { edge: doors, input, stats, local, local_tls: local_tls.into(), tls })
     }
 
     /// Places a leg; when the endpoint is swamped or gone, the leg ends at once.
@@ -156,6 +159,11 @@ impl Sip {
         {
             order.refuse(Cause::Congestion);
         }
+    }
+
+    /// A place for a phone's WebSocket.
+    pub(crate) fn web_socket(&self, remote: SocketAddr, port: u16, secure: bool) -> Option<WebSocketPlace> {
+        WebSocketPlace::take(self.edge.clone(), remote, port, secure)
     }
 
     pub(crate) fn local(&self) -> Vec<SocketAddr> {

@@ -1,13 +1,20 @@
 //! A REGISTER of a phone that has proven who it is: its bindings read, changed and stored.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+use tracing::warn;
 
 use super::admission::{Answer, Waiting};
 use super::endpoint::{Endpoint, Outcome};
+use super::flow::Flow;
 use super::message::Name;
 use super::registrar::{self, Applied, MIN_EXPIRES_S, Refusal, Registration};
 use super::uri::Uri;
-use crate::ports::{Binding, BindingChange, Credential, LineIdentity};
+use crate::ports::{Binding, BindingChange, Credential, LineIdentity, Transport};
+
+/// An extension, by organisation and number, that has registered by a WebSocket.
+pub(super) type WebLine = (Arc<str>, Arc<str>);
 
 impl Endpoint {
     /// Reads the bindings that a REGISTER would change; a line registers its own extension only.
@@ -64,6 +71,7 @@ impl Endpoint {
 
     /// The 200 of a REGISTER: all bindings that exist now.
     pub(super) fn registered_phone(&mut self, waiting: &Waiting, applied: &Applied) {
+        self.keep_web_lines(&waiting.flow, &applied.bindings);
         let now = self.now;
         let path = waiting.request.fields(Name::Path).map(str::to_owned).collect::<Vec<_>>();
         self.finish(waiting, 200, |mut draft| {
@@ -73,5 +81,39 @@ impl Endpoint {
             }
             path.iter().fold(draft, |draft, path| draft.field("Path", path))
         });
+    }
+
+    /// Remembers who has registered by a WebSocket: when it closes, those contacts are gone.
+    fn keep_web_lines(&mut self, flow: &Flow, bindings: &[Binding]) {
+        if !flow.transport.is_web() {
+            return;
+        }
+        let own = bindings.iter().filter(|binding| binding.source == flow.remote);
+        let lines: Vec<WebLine> = own.map(|binding| (binding.org.clone(), binding.extension.clone())).collect();
+        if lines.is_empty() {
+            return;
+        }
+        self.web_lines.entry(flow.remote).or_default().extend(lines);
+        if !flow.is_open() {
+            // It closed while the contact was stored.
+            self.lost_connection(flow.remote);
+        }
+    }
+
+    /// A stream has ended: contacts that only its peer could open anew are taken out.
+    pub(super) fn lost_connection(&mut self, remote: SocketAddr) {
+        let lives =
+            [Transport::Ws, Transport::Wss].into_iter().any(|transport| self.stream(transport, remote).is_some());
+        if lives {
+            return;
+        }
+        for (org, extension) in self.web_lines.remove(&remote).into_iter().flatten() {
+            let ports = Arc::clone(&self.ports);
+            self.edge.tasks.spawn(async move {
+                if let Err(error) = ports.lost_connection(&org, &extension, remote).await {
+                    warn!(%extension, %error, "the contact of a closed WebSocket could not be removed");
+                }
+            });
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::leg::{Hop, HopAddress, Login};
 use super::registration::Registration;
 use super::transaction::NEVER;
 use super::uri;
-use crate::ports::{Transport, TrunkConfig, TrunkState, TrunkTarget};
+use crate::ports::{TrunkConfig, TrunkState, TrunkTarget};
 
 /// How long a target that failed is tried last, ms.
 const DOWN_MS: i64 = 30_000;
@@ -200,11 +200,7 @@ fn authority(target: &TrunkTarget) -> String {
 /// A target as a hop to a number; an empty number addresses the target itself.
 pub(crate) fn hop(target: &TrunkTarget, number: &str) -> Hop {
     let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let transport = match target.transport {
-        Transport::Udp => "",
-        Transport::Tcp => ";transport=tcp",
-        Transport::Tls => ";transport=tls",
-    };
+    let transport = target.transport.uri_parameter();
     let at = if number.is_empty() { "" } else { "@" };
     Hop {
         uri: format!("sip:{}{at}{}{port}{transport}", uri::escape_user(number), authority(target)),
@@ -217,6 +213,7 @@ pub(crate) fn hop(target: &TrunkTarget, number: &str) -> Hop {
 mod tests {
     use super::*;
     use crate::ports::Secret;
+    use crate::ports::Transport;
 
     fn target(host: &str, port: Option<u16>) -> TrunkTarget {
         TrunkTarget { host: host.to_owned(), port, transport: Transport::Udp, any_transport: false }

@@ -83,7 +83,7 @@ impl Endpoint {
         let port = match flow.transport {
             Transport::Tls => self.tls_port.unwrap_or_else(|| flow.local.port()),
             Transport::Tcp => listening.map_or_else(|| flow.local.port(), |listening| listening.addr.port()),
-            Transport::Udp => flow.local.port(),
+            Transport::Udp | Transport::Ws | Transport::Wss => flow.local.port(),
         };
         let ip = self.own_ip(flow.local.ip(), flow.remote.ip());
         Path { flow, own: SocketAddr::new(ip, port) }
@@ -137,7 +137,7 @@ impl Endpoint {
     pub(crate) fn way_to(&self, place: Place) -> Option<Flow> {
         match place.transport {
             Transport::Udp => self.datagrams(place.address, None),
-            Transport::Tcp | Transport::Tls => self.stream(place.transport, place.address),
+            transport => self.stream(transport, place.address),
         }
     }
 
@@ -190,6 +190,10 @@ async fn first_way(
     tls: &ClientTls,
     edge: &Edge,
 ) -> Option<Flow> {
+    if transport.is_web() {
+        debug!(name, "nobody is called by WebSocket but those who have opened one");
+        return None;
+    }
     if addresses.is_empty() {
         debug!(name, "a name has no address");
     }

@@ -106,6 +106,21 @@ impl Ports for MapPorts {
         .boxed()
     }
 
+    fn lost_connection<'a>(
+        &'a self,
+        _org: &'a str,
+        extension: &'a str,
+        source: SocketAddr,
+    ) -> BoxFuture<'a, PortResult<()>> {
+        async move {
+            let mut bindings = self.bindings.lock().unwrap();
+            let mine = bindings.entry(extension.to_owned()).or_default();
+            mine.retain(|binding| binding.source != source || !binding.transport.is_web());
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn trunks(&self) -> BoxFuture<'_, PortResult<Vec<TrunkConfig>>> {
         async move {
             let mut held = self.trunks_held.subscribe();

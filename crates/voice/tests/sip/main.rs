@@ -15,3 +15,4 @@ mod sipp;
 mod strangers;
 mod streams;
 mod traps;
+mod websockets;

@@ -12,6 +12,7 @@ mod outage;
 mod recordings;
 mod retention;
 mod settings;
+mod sip_websocket;
 mod ssrf;
 mod strangers;
 mod takeover;

@@ -78,7 +78,7 @@ impl Search<'_> {
     async fn services(&mut self, target: &TrunkTarget) {
         let host = target.host.trim_end_matches('.');
         if !target.any_transport {
-            return self.service(0, target.transport, &srv_name(target.transport, host)).await;
+            return self.default_service(target.transport, host).await;
         }
         let named = self.named_services(host).await;
         if !named.is_empty() {
@@ -89,8 +89,15 @@ impl Search<'_> {
         }
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
             if self.servers.is_empty() {
-                self.service(0, transport, &srv_name(transport, host)).await;
+                self.default_service(transport, host).await;
             }
+        }
+    }
+
+    /// The hosts behind the SRV name that RFC 3263 gives a transport.
+    async fn default_service(&mut self, transport: Transport, host: &str) {
+        if let Some(name) = srv_name(transport, host) {
+            self.service(0, transport, &name).await;
         }
     }
 
@@ -153,11 +160,13 @@ impl Search<'_> {
     }
 }
 
-fn srv_name(transport: Transport, host: &str) -> String {
+/// None for a WebSocket: we open none.
+fn srv_name(transport: Transport, host: &str) -> Option<String> {
     match transport {
-        Transport::Udp => format!("_sip._udp.{host}"),
-        Transport::Tcp => format!("_sip._tcp.{host}"),
-        Transport::Tls => format!("_sips._tcp.{host}"),
+        Transport::Udp => Some(format!("_sip._udp.{host}")),
+        Transport::Tcp => Some(format!("_sip._tcp.{host}")),
+        Transport::Tls => Some(format!("_sips._tcp.{host}")),
+        Transport::Ws | Transport::Wss => None,
     }
 }
 

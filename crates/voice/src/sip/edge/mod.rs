@@ -7,6 +7,7 @@
 pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod udp;
+pub(crate) mod web;
 
 use std::sync::Arc;
 

@@ -27,17 +27,17 @@ use crate::sip::message::{Frame, Message, frame};
 /// Messages that may wait for a peer to read.
 const QUEUE: usize = 256;
 /// A peer that takes nothing for so long is cut off.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A new connection has to say something in so long, and a handshake to end.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 /// A peer who has not proven who he is, and is no trunk, may stay so long, ms.
-const PROOF_MS: u64 = 60_000;
+pub(super) const PROOF_MS: u64 = 60_000;
 /// A connection over which nothing came for so long is closed: longer than any registration lasts.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4_000);
 /// How long we try to reach a peer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// When the server stops, what the endpoint still has to say is waited for so long.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 /// Room made for one read, bytes.
@@ -123,13 +123,19 @@ pub(crate) async fn connect(
     Ok(flow)
 }
 
-fn flow(transport: Transport, local: SocketAddr, remote: SocketAddr, trusted: bool) -> (Flow, mpsc::Receiver<Bytes>) {
+/// A flow by a new connection, and what is to be written to it.
+pub(super) fn flow(
+    transport: Transport,
+    local: SocketAddr,
+    remote: SocketAddr,
+    trusted: bool,
+) -> (Flow, mpsc::Receiver<Bytes>) {
     let (sender, queue) = mpsc::channel(QUEUE);
     (Flow { transport, local, remote, link: Link::Stream(Wire::new(sender, trusted)) }, queue)
 }
 
 /// A connection as its own task knows it: the task keeps nobody's way to it open.
-struct Ends {
+pub(super) struct Ends {
     transport: Transport,
     local: SocketAddr,
     remote: SocketAddr,
@@ -137,13 +143,26 @@ struct Ends {
 }
 
 impl Ends {
+    /// Of a flow by a connection.
+    pub(super) fn of(flow: &Flow) -> Option<Self> {
+        match &flow.link {
+            Link::Stream(wire) => Some(Self {
+                transport: flow.transport,
+                local: flow.local,
+                remote: flow.remote,
+                wire: Arc::downgrade(wire),
+            }),
+            _ => None,
+        }
+    }
+
     /// The flow, while somebody holds it.
-    fn flow(&self) -> Result<Flow, &'static str> {
+    pub(super) fn flow(&self) -> Result<Flow, &'static str> {
         let wire = self.wire.upgrade().ok_or("nobody uses it")?;
         Ok(Flow { transport: self.transport, local: self.local, remote: self.remote, link: Link::Stream(wire) })
     }
 
-    fn is_trusted(&self) -> bool {
+    pub(super) fn is_trusted(&self) -> bool {
         self.wire.upgrade().is_some_and(|wire| wire.is_trusted())
     }
 }
@@ -154,11 +173,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let remote = flow.remote;
-    let wire = match &flow.link {
-        Link::Stream(wire) => Arc::downgrade(wire),
-        _ => return,
+    let Some(ends) = Ends::of(&flow) else {
+        return;
     };
-    let ends = Ends { transport: flow.transport, local: flow.local, remote, wire };
     // The endpoint keeps the flow from here on, while it or anything of its needs the connection.
     if edge.input.send(Input::Opened(flow)).await.is_err() {
         return;
