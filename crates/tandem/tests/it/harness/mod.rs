@@ -1,6 +1,7 @@
 //! What tests are made of: a server, clients, phones, ears, stubs. One file a noun.
 
 pub(crate) mod baresip;
+pub(crate) mod browser;
 pub(crate) mod chance;
 pub(crate) mod client;
 pub(crate) mod crowd;
@@ -11,6 +12,7 @@ pub(crate) mod linphone;
 mod message;
 pub(crate) mod phone;
 pub(crate) mod process;
+pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sipp;
 pub(crate) mod stub;

@@ -1,0 +1,63 @@
+//! A UDP relay that can be cut: what lies between a browser and the server when the network fails.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+
+/// Largest datagram.
+const DATAGRAM: usize = 2_048;
+
+/// A relay to one server; each client has a socket of its own behind it.
+pub(crate) struct Relay {
+    pub(crate) port: u16,
+    cut: Arc<AtomicBool>,
+    _work: JoinSet<()>,
+}
+
+impl Relay {
+    /// Starts one to a server.
+    pub(crate) async fn to(server: SocketAddr) -> Self {
+        let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let port = front.local_addr().unwrap().port();
+        let cut = Arc::<AtomicBool>::default();
+        let mut work = JoinSet::new();
+        work.spawn(forward(front, server, Arc::clone(&cut)));
+        Self { port, cut, _work: work }
+    }
+
+    /// Loses every datagram from now on, or none again.
+    pub(crate) fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+}
+
+async fn forward(front: Arc<UdpSocket>, server: SocketAddr, cut: Arc<AtomicBool>) {
+    let mut behind: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+    let mut returning = JoinSet::new();
+    let mut buffer = [0; DATAGRAM];
+    loop {
+        let Ok((length, client)) = front.recv_from(&mut buffer).await else { continue };
+        if cut.load(Ordering::Relaxed) {
+            continue;
+        }
+        if !behind.contains_key(&client) {
+            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            returning.spawn(give_back(Arc::clone(&socket), Arc::clone(&front), client, Arc::clone(&cut)));
+            behind.insert(client, socket);
+        }
+        let _gone = behind[&client].send_to(&buffer[..length], server).await;
+    }
+}
+
+async fn give_back(socket: Arc<UdpSocket>, front: Arc<UdpSocket>, client: SocketAddr, cut: Arc<AtomicBool>) {
+    let mut buffer = [0; DATAGRAM];
+    while let Ok(length) = socket.recv(&mut buffer).await {
+        if !cut.load(Ordering::Relaxed) {
+            let _gone = front.send_to(&buffer[..length], client).await;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+// @ts-check
+/**
+ * What every browser script is made of: Chromium with a fresh profile, and a talk with the test that started it.
+ *
+ * The test gives a task as the first argument, JSON. The script tells what happens as lines of JSON on stdout, each with
+ * an `event`; commands come as lines of JSON on stdin, each with `id` and `do`, and are answered by `done` or `failed`.
+ * When the test is gone, stdin ends and so does the browser.
+ */
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+/** What the test wants. @type {any} */
+export const task = JSON.parse(process.argv[2] ?? "{}");
+
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--autoplay-policy=no-user-gesture-required",
+];
+
+/**
+ * Tells the test.
+ * @param {string} event
+ * @param {object} [more]
+ */
+export function tell(event, more = {}) {
+  process.stdout.write(`${JSON.stringify({ event, ...more })}\n`);
+}
+
+/**
+ * The flags for a microphone.
+ * @param {string} kind `none`, `refused`, `fake`, or a WAV file that it speaks again and again
+ */
+function microphoneFlags(kind) {
+  const agree = "--use-fake-ui-for-media-stream";
+  const fake = "--use-fake-device-for-media-stream";
+  switch (kind) {
+    case "none":
+      return [agree];
+    case "refused":
+      return [fake];
+    case "fake":
+      return [agree, fake];
+    default:
+      return [agree, fake, `--use-file-for-fake-audio-capture=${kind}`];
+  }
+}
+
+/**
+ * Opens a browser with one page. What goes wrong in the page is told as `console` (with its text).
+ * @param {{ microphone?: string, flags?: string[], context?: import("playwright-core").BrowserContextOptions }} [options]
+ */
+export async function open({ microphone = "fake", flags = [], context: options = {} } = {}) {
+  const executablePath = process.env.TANDEM_TEST_CHROMIUM ?? "/usr/bin/chromium";
+  const args = [...FLAGS, ...microphoneFlags(microphone), ...flags];
+  const browser = await chromium.launch({ executablePath, args });
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    // A browser asks every site for this one by itself.
+    if (message.location().url.endsWith("/favicon.ico")) return;
+    if (["error", "warning"].includes(message.type())) tell("console", { text: message.text() });
+  });
+  page.on("pageerror", (error) => tell("console", { text: String(error) }));
+  return { browser, context, page };
+}
+
+/**
+ * Carries out the test's commands until it is gone.
+ * @param {import("playwright-core").Browser} browser
+ * @param {Record<string, (command: any) => unknown>} commands
+ */
+export async function serve(browser, commands) {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const command = JSON.parse(line);
+    try {
+      const carryOut = commands[command.do];
+      if (!carryOut) throw new Error(`no command ${command.do}`);
+      tell("done", { id: command.id, value: (await carryOut(command)) ?? null });
+    } catch (error) {
+      tell("failed", { id: command.id, message: String(error) });
+    }
+  }
+  await browser.close();
+}
