@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::extract::Path;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::extract::{Path, Query};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kernel::{Problem, secret};
@@ -23,6 +24,8 @@ struct Asset {
     kind: &'static str,
     text: &'static str,
     url: String,
+    /// The hash of its text.
+    hash: String,
 }
 
 /// One line an asset: its name, its type, its text.
@@ -38,10 +41,16 @@ static ASSETS: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
         "favicon.svg" SVG,
         "console.js" SCRIPT,
         "htmx.min.js" SCRIPT,
+        "phone.js" SCRIPT,
+        "phone-call.js" SCRIPT,
+        "phone-line.js" SCRIPT,
+        "phone-sound.js" SCRIPT,
+        "phone-view.js" SCRIPT,
+        "phone.css" CSS,
     ];
     let with_address = |(name, kind, text): (&'static str, &'static str, &'static str)| {
         let hash: String = secret::token_hash(text).chars().take(HASH_LENGTH).collect();
-        (name, Asset { kind, text, url: format!("/assets/{name}?v={hash}") })
+        (name, Asset { kind, text, url: format!("/assets/{name}?v={hash}"), hash })
     };
     files.into_iter().map(with_address).collect()
 });
@@ -56,18 +65,26 @@ pub(super) fn router() -> Router {
     Router::new().route("/assets/{name}", get(serve))
 }
 
-async fn serve(Path(name): Path<String>) -> Response {
-    match ASSETS.get(name.as_str()) {
-        None => Problem::not_found().into_response(),
-        Some(asset) => {
-            let headers = [
-                (CONTENT_TYPE, asset.kind),
-                (CACHE_CONTROL, "public, max-age=31536000, immutable"),
-                (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            ];
-            (headers, asset.text).into_response()
-        }
+/// Which version of an asset is asked for.
+#[derive(serde::Deserialize)]
+struct Version {
+    v: Option<String>,
+}
+
+/// For ever by the hash; a module that another one imports has no hash in its address, and is asked for anew each time.
+async fn serve(Path(name): Path<String>, Query(version): Query<Version>, headers: HeaderMap) -> Response {
+    let Some(asset) = ASSETS.get(name.as_str()) else {
+        return Problem::not_found().into_response();
+    };
+    let is_named = version.v.as_ref() == Some(&asset.hash);
+    let keep = if is_named { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let tag = format!("\"{}\"", asset.hash);
+    let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let headers = [(CACHE_CONTROL, keep.to_owned()), (ETAG, tag)];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
+    (headers, [(CONTENT_TYPE, asset.kind), (X_CONTENT_TYPE_OPTIONS, "nosniff")], asset.text).into_response()
 }
 
 #[cfg(test)]
@@ -80,5 +97,23 @@ mod tests {
         assert_eq!(addresses.len(), ASSETS.len());
         assert!(url("app.css").starts_with("/assets/app.css?v="));
         assert_eq!(url("nothing.css"), "/assets/missing");
+    }
+
+    #[tokio::test]
+    async fn only_an_address_with_the_right_hash_is_kept_for_ever() {
+        let ask = async |version: Option<&str>, known: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, known.parse().unwrap());
+            let version = Query(Version { v: version.map(str::to_owned) });
+            let answer = serve(Path("phone-line.js".to_owned()), version, headers).await;
+            let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
+            (answer.status().as_u16(), header(CACHE_CONTROL), header(ETAG))
+        };
+        let (status, keep, tag) = ask(None, "").await;
+        assert_eq!((status, &*keep), (200, "no-cache"));
+        assert_eq!(ask(None, &tag).await.0, 304);
+        assert_eq!(ask(Some("old"), "").await.1, "no-cache");
+        let (_, keep, _) = ask(Some(tag.trim_matches('"')), "").await;
+        assert!(keep.contains("immutable"), "{keep}");
     }
 }

@@ -1,0 +1,414 @@
+// @ts-check
+/**
+ * `<tandem-phone>`: a phone in the page.
+ *
+ *     <script type="module" src="/assets/phone.js"></script>
+ *     <tandem-phone></tandem-phone>
+ *
+ * It opens `/v1/rtc` of the server that the page came from, by the session's cookie; the attribute `socket` names
+ * another address, the property `token` a person's token. `call(number)`, `answer()`, `hangUp()` and `press(keys)` do
+ * what its buttons do. Every change is told by the event `phonechange`, whose detail is what {@link TandemPhone.view}
+ * gives. Colours and measures are custom properties, listed in phone.css.
+ */
+
+import { causeText, PhoneCall } from "./phone-call.js";
+import { PhoneLine } from "./phone-line.js";
+import { Bell, Level, listDevices, openMicrophone, SoundError } from "./phone-sound.js";
+import { CallItem, KEYS, make, Shell } from "./phone-view.js";
+
+/** How long a call that has ended is shown, ms. */
+const EPILOGUE = 30_000;
+/** Where the chosen devices are kept. */
+const DEVICES = "tandem-phone-devices";
+
+const LOST = "The connection to the server is lost. Trying again …";
+
+export class TandemPhone extends HTMLElement {
+  /** A person's token; null where the session's cookie speaks for them. @type {string | null} */
+  token = null;
+
+  #shell = new Shell();
+  #bell = new Bell();
+  /** @type {Map<string, { call: PhoneCall, item: CallItem }>} */
+  #calls = new Map();
+  /** @type {PhoneLine | null} */
+  #line = null;
+  /** @type {import("./phone-line.js").Ready | null} */
+  #ready = null;
+  /** @type {MediaStream | null} */
+  #microphone = null;
+  /** @type {Level | null} */
+  #voice = null;
+  /** @type {Level | null} */
+  #far = null;
+  /** The call that is heard. @type {string | null} */
+  #heard = null;
+  /** @type {number | undefined} */
+  #clock;
+  /** @type {{ microphone: string, speaker: string }} */
+  #chosen = { microphone: "", speaker: "" };
+
+  constructor() {
+    super();
+    const style = make("link", { rel: "stylesheet", href: new URL("phone.css", import.meta.url).href });
+    this.attachShadow({ mode: "open" }).append(style, this.#shell.root);
+    this.#listen();
+  }
+
+  connectedCallback() {
+    this.#chosen = { ...this.#chosen, ...JSON.parse(localStorage.getItem(DEVICES) ?? "{}") };
+    const url = new URL(this.getAttribute("socket") ?? "/v1/rtc", location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    const line = new PhoneLine(url.href, this.token);
+    line.addEventListener("ready", (event) => this.#began(detail(event)));
+    line.addEventListener("frame", (event) => this.#take(detail(event)));
+    line.addEventListener("offline", () => this.#say(LOST));
+    line.addEventListener("refused", (event) => this.#refused(detail(event)));
+    this.#line = line;
+    this.#say("Connecting …");
+    line.open();
+    this.#clock = setInterval(() => this.#tick(), 1_000);
+    navigator.mediaDevices?.addEventListener("devicechange", this.#showDevices);
+    addEventListener("online", this.#lookForWays);
+    void this.#showDevices();
+  }
+
+  disconnectedCallback() {
+    for (const { call } of this.#calls.values()) if (!call.ended) call.hangUp();
+    this.#line?.close();
+    this.#line = null;
+    clearInterval(this.#clock);
+    navigator.mediaDevices?.removeEventListener("devicechange", this.#showDevices);
+    removeEventListener("online", this.#lookForWays);
+    this.#update();
+  }
+
+  /** What the phone is doing: whether it is online, and its calls. */
+  get view() {
+    const calls = [...this.#calls.values()].map(({ call }) => ({
+      id: call.id,
+      number: call.party.number,
+      state: call.state,
+      sound: call.sound,
+      muted: call.muted,
+      held: call.held,
+      holdsUs: call.holdsUs,
+      reason: call.reason,
+    }));
+    return { online: this.#line?.online ?? false, extension: this.#ready?.extension ?? "", calls };
+  }
+
+  /**
+   * Calls a number.
+   * @param {string} number
+   */
+  async call(number) {
+    if (!this.#line?.online || !this.#ready) return this.#shell.complain("The phone is not connected to the server yet.");
+    const microphone = await this.#open();
+    if (!microphone || !this.#line || !this.#ready) return;
+    this.#holdOthers(null);
+    const call = this.#add(crypto.randomUUID(), { number }, "calling");
+    await call.place(microphone);
+  }
+
+  /** Answers the call with this id, or the one that rings. @param {string} [id] */
+  async answer(id) {
+    const call = this.#find(id, (call) => call.state === "incoming");
+    if (!call) return;
+    const microphone = await this.#open();
+    // The caller may have given up while the browser asked for the microphone.
+    if (!microphone || call.state !== "incoming") return;
+    this.#holdOthers(call);
+    await call.answer(microphone);
+  }
+
+  /** Hangs up the call with this id, or the one that is up. @param {string} [id] */
+  hangUp(id) {
+    this.#find(id, (call) => !call.ended)?.hangUp();
+  }
+
+  /** Sends keys into the call that is heard. @param {string} keys */
+  press(keys) {
+    const entry = this.#heard ? this.#calls.get(this.#heard) : undefined;
+    if (entry?.call.press(keys)) entry.item.pressed(keys);
+  }
+
+  // --- what the server says
+
+  /** @param {import("./phone-line.js").Ready} ready */
+  #began(ready) {
+    this.#ready = ready;
+    this.#shell.owner.textContent = `${ready.name} · ${ready.extension}`;
+    this.#say("Ready");
+    const alive = new Map(ready.calls.map((call) => [call.id, call]));
+    for (const { call } of this.#calls.values()) {
+      if (call.ended) continue;
+      if (alive.has(call.id)) void call.restart(true);
+      else call.end("The call ended while the server could not be reached.");
+    }
+    for (const call of ready.calls) if (!this.#calls.has(call.id)) void this.#resume(call);
+    this.#update();
+  }
+
+  /** A call that outlived the page it was made on. @param {{ id: string, state: string }} known */
+  async #resume({ id, state }) {
+    // One that rings is announced by `incoming`.
+    if (state === "ringing") return;
+    const microphone = state === "up" ? await this.#open() : null;
+    if (!microphone) return void this.#line?.send({ type: "hangup", id });
+    const call = this.#add(id, { number: "", name: "The call from before" }, "up");
+    call.since = Date.now();
+    await call.resume(microphone);
+  }
+
+  /** @param {import("./phone-line.js").Frame} frame */
+  #take(frame) {
+    if (frame.type === "incoming") return void this.#incoming(frame);
+    const call = this.#calls.get(frame.id)?.call;
+    if (frame.type === "error") return this.#fault(frame, call);
+    call?.take(frame);
+  }
+
+  /** @param {import("./phone-line.js").Frame} frame */
+  async #incoming({ id, from, sdp }) {
+    if (this.#calls.has(id)) return;
+    const call = this.#add(id, from, "incoming");
+    this.#line?.send({ type: "ringing", id });
+    try {
+      await call.receive(sdp);
+    } catch {
+      call.reject();
+    }
+  }
+
+  /**
+   * @param {import("./phone-line.js").Frame} frame
+   * @param {PhoneCall | undefined} call
+   */
+  #fault(frame, call) {
+    if (frame.code === "transfer_refused") return this.#shell.complain("The transfer was refused: the call goes on.");
+    if (call && ["unknown_call", "bad_sdp", "too_many_calls", "call_exists"].includes(frame.code)) {
+      return call.end(frame.code === "too_many_calls" ? "This phone has too many calls." : causeText("normal"));
+    }
+    this.#shell.complain(frame.message);
+  }
+
+  /** @param {import("./phone-line.js").Frame} frame */
+  #refused(frame) {
+    this.#say("Not connected");
+    this.#shell.complain(
+      frame.code === "no_extension"
+        ? "You have no extension, so there is nothing to ring. Ask an administrator for one."
+        : "The server does not know you. Sign in again, then reload this page.",
+    );
+  }
+
+  // --- calls
+
+  /**
+   * @param {string} id
+   * @param {{ number: string, name?: string }} party
+   * @param {import("./phone-call.js").State} state
+   */
+  #add(id, party, state) {
+    if (!this.#line) throw new Error("the phone is not in a page");
+    const call = new PhoneCall(this.#line, id, party, state, this.#ready?.ice_servers ?? []);
+    const item = new CallItem(call);
+    this.#calls.set(id, { call, item });
+    this.#shell.calls.append(item.element);
+    call.addEventListener("change", () => {
+      item.show(call);
+      if (call.ended) setTimeout(() => this.#forget(id), EPILOGUE);
+      this.#update();
+    });
+    this.#update();
+    return call;
+  }
+
+  /** @param {string} id */
+  #forget(id) {
+    const entry = this.#calls.get(id);
+    if (!entry?.call.ended) return;
+    entry.item.element.remove();
+    this.#calls.delete(id);
+    this.#update();
+  }
+
+  /**
+   * @param {string | undefined} id
+   * @param {(call: PhoneCall) => boolean} fits
+   */
+  #find(id, fits) {
+    const all = [...this.#calls.values()].map(({ call }) => call);
+    return all.find((call) => (id === undefined || call.id === id) && fits(call));
+  }
+
+  /** One call is heard at a time. @param {PhoneCall | null} but */
+  #holdOthers(but) {
+    for (const { call } of this.#calls.values()) {
+      if (call !== but && call.state === "up" && !call.held) call.hold(true);
+    }
+  }
+
+  /** @param {PhoneCall} call @param {string} action */
+  #act(call, action) {
+    this.#shell.complain("");
+    switch (action) {
+      case "answer":
+        return void this.answer(call.id);
+      case "reject":
+        return call.reject();
+      case "mute":
+        return call.mute(!call.muted);
+      case "hold":
+        if (call.held) this.#holdOthers(call);
+        return call.hold(!call.held);
+      case "transfer":
+        return this.#calls.get(call.id)?.item.askWhereTo();
+      case "hangup":
+        return call.hangUp();
+      case "dismiss":
+        return this.#forget(call.id);
+    }
+  }
+
+  // --- sound
+
+  /** The microphone, or null after the reason is said. */
+  async #open() {
+    try {
+      this.#microphone ??= await openMicrophone(this.#chosen.microphone);
+    } catch (error) {
+      this.#shell.complain(error instanceof SoundError ? error.message : String(error));
+      return null;
+    }
+    this.#shell.complain("");
+    this.#voice ??= new Level(this.#microphone, (level) => (this.#shell.voice.value = level));
+    // Only now the browser tells their names.
+    void this.#showDevices();
+    return this.#microphone;
+  }
+
+  #close() {
+    this.#voice?.stop();
+    this.#voice = null;
+    this.#shell.voice.value = 0;
+    for (const track of this.#microphone?.getTracks() ?? []) track.stop();
+    this.#microphone = null;
+  }
+
+  /** Lets one call be heard: the first that is not on hold. */
+  #hear() {
+    const call = this.#find(undefined, (call) => !call.ended && call.state !== "incoming" && !call.held);
+    const tracks = call?.remote.getTracks().length ?? 0;
+    const heard = call && tracks > 0 ? call.id : null;
+    if (heard === this.#heard) return;
+    this.#heard = heard;
+    this.#far?.stop();
+    this.#far = null;
+    this.#shell.far.value = 0;
+    this.#shell.audio.srcObject = call && heard ? call.remote : null;
+    if (call && heard) this.#far = new Level(call.remote, (level) => (this.#shell.far.value = level));
+  }
+
+  #showDevices = async () => {
+    const { microphones, speakers } = await listDevices();
+    this.#shell.offer(this.#shell.microphones, microphones, this.#chosen.microphone);
+    this.#shell.offer(this.#shell.speakers, speakers, this.#chosen.speaker);
+    await this.#shell.audio.setSinkId?.(this.#shell.speakers.value);
+  };
+
+  async #choose() {
+    const microphone = this.#shell.microphones.value;
+    const speaker = this.#shell.speakers.value;
+    const other = microphone !== this.#chosen.microphone;
+    this.#chosen = { microphone, speaker };
+    localStorage.setItem(DEVICES, JSON.stringify(this.#chosen));
+    await this.#shell.audio.setSinkId?.(speaker);
+    if (!other || !this.#microphone) return;
+    this.#close();
+    const fresh = await this.#open();
+    if (!fresh) return;
+    for (const { call } of this.#calls.values()) if (!call.ended) await call.speakBy(fresh);
+  }
+
+  // --- the page
+
+  #listen() {
+    const { form, number, pad, calls, microphones, speakers } = this.#shell;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#shell.complain("");
+      void this.call(number.value.trim());
+    });
+    pad.addEventListener("click", (event) => this.#key(buttonOf(event)?.value ?? ""));
+    calls.addEventListener("click", (event) => {
+      const button = buttonOf(event);
+      const call = this.#callOf(button);
+      if (button && call && button.type === "button") this.#act(call, button.value);
+    });
+    calls.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (!(event.target instanceof HTMLFormElement)) return;
+      this.#callOf(event.target)?.transfer(String(new FormData(event.target).get("to")).trim());
+    });
+    for (const select of [microphones, speakers]) select.addEventListener("change", () => void this.#choose());
+    this.shadowRoot?.addEventListener("keydown", (event) => {
+      const typed = event.target instanceof HTMLInputElement;
+      if (event instanceof KeyboardEvent && !typed && KEYS.includes(event.key)) this.#key(event.key);
+    });
+  }
+
+  /** A key of the pad: into the call that is heard, else into the number. @param {string} key */
+  #key(key) {
+    if (this.#heard) this.press(key);
+    else this.#shell.number.value += key;
+  }
+
+  /** @param {Element | null | undefined} element */
+  #callOf(element) {
+    const item = element?.closest("li");
+    return this.#calls.get(item?.dataset.call ?? "")?.call;
+  }
+
+  #lookForWays = () => {
+    for (const { call } of this.#calls.values()) void call.restart();
+  };
+
+  #tick() {
+    for (const { call, item } of this.#calls.values()) item.tick(call);
+  }
+
+  /** @param {string} status */
+  #say(status) {
+    this.#shell.status.textContent = status;
+    this.#shell.dial.disabled = !this.#line?.online;
+    this.#tell();
+  }
+
+  #update() {
+    const living = [...this.#calls.values()].map(({ call }) => call).filter((call) => !call.ended);
+    const talks = living.some((call) => call.state !== "incoming");
+    if (living.some((call) => call.state === "incoming") && !talks) this.#bell.ring();
+    else this.#bell.stop();
+    this.#hear();
+    if (living.length === 0 && this.#microphone) this.#close();
+    this.#tell();
+  }
+
+  #tell() {
+    this.dispatchEvent(new CustomEvent("phonechange", { detail: this.view, bubbles: true, composed: true }));
+  }
+}
+
+/** @param {Event} event */
+function detail(event) {
+  return event instanceof CustomEvent ? event.detail : undefined;
+}
+
+/** @param {Event} event */
+function buttonOf(event) {
+  return event.target instanceof Element ? event.target.closest("button") : null;
+}
+
+customElements.define("tandem-phone", TandemPhone);
