@@ -274,6 +274,14 @@ impl Calls {
         store::calls(&self.0.kernel.db, org, &filter, limit.clamp(1, MAX_PAGE)).await
     }
 
+    /// The calls of an organisation that are up, newest first, [`MAX_PAGE`] at most.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn live_of(&self, org: &str) -> Result<Vec<CallView>, DbError> {
+        store::live(&self.0.kernel.db, &self.0.kernel.node, org, MAX_PAGE).await
+    }
+
     /// Whether an extension's phones can be reached.
     pub fn presence(&self, org: &str, extension: &str) -> Presence {
         Presence {

@@ -35,6 +35,9 @@ kernel::statements! {
           and (c.from_number = $5 or $5 is null) and (c.to_number = $6 or $6 is null)
           and (c.from_number = $7 or c.to_number = $7 or $7 is null)
         order by p.call desc limit $8";
+    /// Calls of an organisation that are up on a node, newest first.
+    CALL_LIVE = "select id, direction, from_number, to_number, state, cause, ended_by, run, legs, started_at, answered_at, ended_at
+        from call where node = $1 and org = $2 and ended_at is null order by id desc limit $3";
     /// Who took part.
     PARTY_INSERT = "insert into call_party (org, extension, call) values ($1, $2, $3) on conflict (org, extension, call) do nothing";
     /// Whether an extension took part.
@@ -213,6 +216,11 @@ pub(crate) async fn calls(db: &Db, org: &str, filter: &CallFilter, limit: u32) -
     calls.truncate(limit as usize);
     let cursor = calls.last().filter(|_| more).map(|call| call.id.clone());
     Ok(CallPage { calls, cursor })
+}
+
+/// Calls of an organisation that are up on `node`, newest first.
+pub(crate) async fn live(db: &Db, node: &str, org: &str, limit: u32) -> Result<Vec<CallView>, DbError> {
+    db.all(CALL_LIVE, args![node, org, i64::from(limit)]).await?.iter().map(call_view).collect()
 }
 
 /// Calls of `node` from before `until_ms` that nobody has ended.

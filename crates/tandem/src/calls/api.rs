@@ -38,7 +38,7 @@ where
 }
 
 /// Who may hear recordings: all of them, or those of own calls.
-pub(super) const RECORDINGS: (Action, Action) = (Action::ReadRecordings, Action::ReadOwnRecordings);
+pub(crate) const RECORDINGS: (Action, Action) = (Action::ReadRecordings, Action::ReadOwnRecordings);
 
 /// A call's id.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,30 +51,30 @@ pub(super) struct CallPath {
 /// Which calls.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct CallQuery {
+pub(crate) struct CallQuery {
     /// `initiated`, `ringing`, `answered` or `completed`.
-    state: Option<String>,
+    pub(crate) state: Option<String>,
     /// `inbound` or `outbound`.
-    direction: Option<String>,
+    pub(crate) direction: Option<String>,
     /// Only calls from this number.
-    from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Only calls to this number.
-    to: Option<String>,
+    pub(crate) to: Option<String>,
     /// Only calls from or to this number.
-    number: Option<String>,
+    pub(crate) number: Option<String>,
     /// Where the last page ended.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// 1 to 500; 50 when absent.
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
 }
 
 /// A page of calls.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CallList {
+pub(crate) struct CallList {
     /// Newest first.
-    calls: Vec<CallView>,
+    pub(crate) calls: Vec<CallView>,
     /// Ask with it for the next page.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 /// A page of events.
@@ -84,7 +84,7 @@ pub(super) struct EventList {
     #[schema(value_type = Vec<Object>)]
     events: Vec<Box<RawValue>>,
     /// Ask with it for the next page.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 /// The recordings of a call.
@@ -103,7 +103,7 @@ pub(super) struct RecordingList {
     responses((status = 200, description = "A page of calls", body = CallList)),
     security(("bearer" = []))
 )]
-pub(super) async fn list(
+pub(crate) async fn list(
     State(calls): State<Calls>,
     State(kernel): State<Kernel>,
     principal: Principal,
@@ -206,7 +206,7 @@ pub(super) async fn recordings(
 }
 
 /// A call that the principal may see, all of them by the first action, its own by the second; 404 for any other.
-pub(super) async fn seen(
+pub(crate) async fn seen(
     calls: &Calls,
     kernel: &Kernel,
     principal: &Principal,

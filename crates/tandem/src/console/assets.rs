@@ -40,6 +40,7 @@ static ASSETS: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
         "app.css" CSS,
         "favicon.svg" SVG,
         "console.js" SCRIPT,
+        "editor.js" SCRIPT,
         "htmx.min.js" SCRIPT,
         "phone.js" SCRIPT,
         "phone-call.js" SCRIPT,

@@ -241,6 +241,8 @@ pub(super) struct Form {
     pub(super) fields: Vec<Field>,
     /// What is wrong with none of the fields alone.
     pub(super) problem: Option<String>,
+    /// Sent by GET, in one row: it narrows a list down.
+    pub(super) is_search: bool,
 }
 
 /// Every value in it is escaped by its own template.
@@ -249,7 +251,12 @@ impl askama::filters::HtmlSafe for Form {}
 impl Form {
     /// A form that posts to `action`.
     pub(super) fn new(action: impl Into<String>, submit: &'static str) -> Self {
-        Self { action: action.into(), submit, fields: Vec::new(), problem: None }
+        Self { action: action.into(), submit, fields: Vec::new(), problem: None, is_search: false }
+    }
+
+    /// A form that narrows a list down.
+    pub(super) fn search(action: impl Into<String>, submit: &'static str) -> Self {
+        Self { is_search: true, ..Self::new(action, submit) }
     }
 
     /// Adds a field.
@@ -304,11 +311,6 @@ impl Form {
             RecordError::NotFound { .. } => Ok(self.wrong(named_by, error.to_string())),
             error => self.refused(error),
         }
-    }
-
-    /// The errors, for a summary and for tests.
-    pub(super) fn is_wrong(&self) -> bool {
-        self.problem.is_some() || self.fields.iter().any(|field| field.error.is_some())
     }
 }
 

@@ -23,8 +23,11 @@
 
 mod account;
 pub mod assets;
+mod calls;
 mod door;
+mod flows;
 mod form;
+mod graph;
 mod home;
 mod icon;
 mod list;
@@ -33,10 +36,13 @@ mod organisations;
 mod page;
 mod people;
 mod refusal;
+mod runs;
+mod samples;
 mod session;
 mod shown_once;
 mod sign_in;
 mod site;
+mod story;
 mod table;
 mod visitor;
 
@@ -56,6 +62,9 @@ fn doors() -> Doors {
     let doors = account::doors(doors);
     let doors = organisations::doors(doors);
     let doors = home::doors(doors);
+    let doors = calls::doors(doors);
+    let doors = runs::doors(doors);
+    let doors = flows::doors(doors);
     people::doors(doors)
 }
 

@@ -14,6 +14,20 @@ type Line = (&'static str, &'static str, &'static str, Needs);
 /// Every place, in groups.
 pub(super) const TABLE: &[(&str, &[Line])] = &[
     ("", &[("/console", "Overview", "home", SignIn)]),
+    (
+        "Calls",
+        &[
+            ("/console/live", "Live calls", "live", May(Action::ReadCalls)),
+            ("/console/calls", "Calls", "calls", SignIn),
+        ],
+    ),
+    (
+        "Flows",
+        &[
+            ("/console/flows", "Flows", "flow", May(Action::ReadFlows)),
+            ("/console/runs", "Runs", "run", May(Action::ReadFlows)),
+        ],
+    ),
     ("Organisation", &[("/console/people", "People", "people", May(Action::ReadPeople))]),
 ];
 

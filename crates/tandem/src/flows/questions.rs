@@ -33,7 +33,7 @@ pub fn check_reading(reading: &Reading, purpose: Purpose, now_ms: i64) -> Checke
 
 impl Flows {
     /// As [`Judge::judge`].
-    pub(super) async fn judge(
+    pub(crate) async fn judge(
         &self,
         org: &str,
         reading: &Reading,

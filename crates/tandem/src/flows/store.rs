@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::{due::State, machine::Booking};
 
+/// Sorts after every id.
+const AFTER_ALL: &str = "~";
 /// Saved flows of one organisation, at most.
 pub const MAX_FLOWS: i64 = 10_000;
 
@@ -27,6 +29,13 @@ kernel::statements! {
     FLOW_NUMBERS = "select e164 from number where org = $1 and kind = 'flow' and target = $2 order by e164 limit 20";
     RUN_INSERT = "insert into flow_run (id, org, call, flow, version, body, started_at) values ($1, $2, $3, $4, $5, $6, $7)";
     RUN_REFUSED = "insert into flow_run (id, org, call, flow, version, body, error, started_at) values ($1, $2, '', $3, $4, $5, $6, $7)";
+    RUN_LIST = "select r.id, r.call, r.flow, r.version, r.error, r.started_at, f.name, c.state, c.cause, c.direction, \
+        c.from_number, c.to_number from flow_run r \
+        left join flow f on f.org = r.org and f.id = r.flow \
+        left join call c on c.org = r.org and c.id = r.call \
+        where r.org = $1 and r.id < $2 and (r.flow = $3 or $3 is null) order by r.id desc limit $4";
+    VERSION_LIST = "select version, created_at from flow_version where org = $1 and flow = $2 \
+        order by version desc limit $3";
     RUN_VARIABLES = "update flow_run set variables = $3 where org = $1 and id = $2";
     RUN_ONE = "select id, call, flow, version, body, variables, error, started_at from flow_run where org = $1 and id = $2";
     CALLBACK_INSERT = "insert into callback (id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, \
@@ -333,6 +342,71 @@ pub async fn run(db: &Db, org: &str, id: &str) -> Result<Option<Run>, DbError> {
         error: Some(row.text("error")?).filter(|error| !error.is_empty()),
         started_ms: row.int("started_at")?,
     }))
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunLine {
+    /// `run_...`
+    pub id: String,
+    /// Its call; empty when it never began.
+    pub call: String,
+    /// Of a saved flow: its id, version and name.
+    pub flow: Option<(String, i64, String)>,
+    /// `running`, else how its call ended.
+    pub cause: Option<String>,
+    /// Whether its call is up.
+    pub is_running: bool,
+    /// The other party's number.
+    pub customer: String,
+    /// Why it never began.
+    pub error: Option<String>,
+    /// UTC, milliseconds.
+    pub started_ms: i64,
+}
+
+/// Runs of an organisation, or of one of its flows, newest first, from before an id.
+///
+/// # Errors
+/// What the store says.
+pub async fn runs(
+    db: &Db,
+    org: &str,
+    before: Option<&str>,
+    flow: Option<&str>,
+    limit: i64,
+) -> Result<Vec<RunLine>, DbError> {
+    let rows = db.all(RUN_LIST, args![org, before.unwrap_or(AFTER_ALL), flow, limit]).await?;
+    rows.iter()
+        .map(|row| {
+            let (flow, error) = (row.text("flow")?, row.text("error")?);
+            let number =
+                if row.opt_text("direction")?.as_deref() == Some("inbound") { "from_number" } else { "to_number" };
+            Ok(RunLine {
+                id: row.text("id")?,
+                call: row.text("call")?,
+                flow: if flow.is_empty() {
+                    None
+                } else {
+                    Some((flow, row.int("version")?, row.opt_text("name")?.unwrap_or_default()))
+                },
+                cause: row.opt_text("cause")?,
+                is_running: row.opt_text("state")?.is_some_and(|state| state != "completed"),
+                customer: row.opt_text(number)?.unwrap_or_default(),
+                error: Some(error).filter(|error| !error.is_empty()),
+                started_ms: row.int("started_at")?,
+            })
+        })
+        .collect()
+}
+
+/// The versions of a flow, newest first: number, and when it was saved in UTC milliseconds.
+///
+/// # Errors
+/// What the store says.
+pub async fn versions(db: &Db, org: &str, flow: &str, limit: i64) -> Result<Vec<(i64, i64)>, DbError> {
+    let rows = db.all(VERSION_LIST, args![org, flow, limit]).await?;
+    rows.iter().map(|row| Ok((row.int("version")?, row.int("created_at")?))).collect()
 }
 
 /// A booked callback.

@@ -8,6 +8,11 @@ function showTimes(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const at = new Date(element.getAttribute("datetime") ?? "");
     if (Number.isNaN(at.getTime())) continue;
+    if (element.hasAttribute("data-exact")) {
+      element.textContent = at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 1 });
+      element.setAttribute("title", at.toISOString());
+      continue;
+    }
     const today = at.toDateString() === now.toDateString();
     element.textContent = at.toLocaleString(undefined, today
       ? { hour: "2-digit", minute: "2-digit", second: "2-digit" }
@@ -90,8 +95,35 @@ function noticeSignOut() {
   document.body.addEventListener("htmx:afterSwap", (event) => showTimes(/** @type {HTMLElement} */ (event.target)));
 }
 
+/** Lights the drawn flow of a live call, step by step. */
+function lightGraph() {
+  const graph = document.querySelector("svg[data-call]");
+  if (!graph) return;
+  const find = (/** @type {string} */ name, /** @type {string} */ id) =>
+    [...graph.querySelectorAll(`[data-${name}]`)].filter((element) => element.getAttribute(`data-${name}`) === id);
+  document.addEventListener("tandem:event", (message) => {
+    const event = /** @type {CustomEvent} */ (message).detail;
+    if (event.call?.id !== graph.getAttribute("data-call")) return;
+    const id = event.step?.id;
+    if (event.type === "step.started") {
+      for (const here of graph.querySelectorAll(".here")) here.classList.replace("here", "was");
+      for (const step of find("step", id)) {
+        step.classList.add("here");
+        step.scrollIntoView({ block: "nearest", inline: "nearest" });
+      }
+    } else if (event.type === "step.completed" || event.type === "step.failed") {
+      const arrows = find("from", id).filter((arrow) => arrow.getAttribute("data-to") === event.data.next);
+      const named = arrows.filter((arrow) => arrow.getAttribute("data-outcome") === event.data.outcome);
+      for (const arrow of named.length > 0 ? named : arrows) arrow.classList.add("was");
+    } else if (event.type === "call.completed") {
+      for (const here of graph.querySelectorAll(".here")) here.classList.replace("here", "was");
+    }
+  });
+}
+
 showTimes(document);
 openMenu();
+lightGraph();
 closeSheets();
 askFirst();
 goToError();

@@ -26,11 +26,9 @@ use voice::cause::Cause;
 use super::{credentials, written::FlowRequest};
 use crate::flows::{
     Flows, LaunchError, Order, Purpose, Report, lenient,
+    path::{Visit, events_of, visited},
     store::{self, Origin},
 };
-
-/// Events read at once when a run's path is put together.
-const EVENTS_PAGE: u32 = 500;
 
 pub(super) fn routes<S>() -> OpenApiRouter<S>
 where
@@ -129,24 +127,6 @@ struct RunView {
     /// The author's variables without the sensitive ones.
     #[schema(value_type = Object)]
     variables: Value,
-}
-
-/// One step that was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-struct Visit {
-    /// From 1.
-    seq: usize,
-    /// Canonical id.
-    step_id: String,
-    /// Canonical type.
-    #[serde(rename = "type")]
-    kind: String,
-    /// When it began; RFC 3339, UTC.
-    at: String,
-    /// How it ended; none while it runs.
-    outcome: Option<String>,
-    /// The step that followed.
-    next: Option<String>,
 }
 
 /// `?dry_run=1`
@@ -265,7 +245,7 @@ async fn get_run(
         store::run(&kernel.db, org, &path.run_id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let call = flows.calls().get(org, &run.call).await.map_err(Problem::internal)?;
     let ended = run.error.is_some() || call.as_ref().is_some_and(|call| call.state == CallState::Completed);
-    let visited = visited(&events_of(kernel, org, &run.call).await?, ended);
+    let visited = visited(&events_of(kernel, org, &run.call, "step.").await.map_err(Problem::internal)?, ended);
     let (cause, ended_at) = match call {
         Some(call) => (call.cause, call.ended_at),
         None if ended => (Some(Cause::FlowError.as_str().to_owned()), Some(kernel::time::rfc3339(run.started_ms))),
@@ -388,70 +368,5 @@ pub(super) fn problem_of(error: LaunchError) -> Problem {
             Some((code, message)) => Problem::new(codes::INVALID_FIELD).and("/to", code, message),
             None => Problem::internal(other),
         },
-    }
-}
-
-async fn events_of(kernel: &Kernel, org: &str, call: &str) -> Result<Vec<Value>, Problem> {
-    let mut events = Vec::new();
-    let mut after = 0;
-    loop {
-        let page = kernel.events.of_key(org, call, after, EVENTS_PAGE).await.map_err(Problem::internal)?;
-        let Some(last) = page.last() else {
-            return Ok(events);
-        };
-        after = last.seq;
-        let of_steps = page.iter().filter(|event| event.kind.starts_with("step."));
-        events.extend(of_steps.filter_map(|event| serde_json::from_str(&event.envelope).ok()));
-    }
-}
-
-/// The path that a run took, from its step.* events.
-fn visited(events: &[Value], ended: bool) -> Vec<Visit> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let mut visits: Vec<Visit> = Vec::new();
-    for event in events {
-        let (step, data) = (&event["step"], &event["data"]);
-        if event["type"] == "step.started" {
-            visits.push(Visit {
-                seq: visits.len() + 1,
-                step_id: text(&step["id"]).unwrap_or_default(),
-                kind: text(&step["type"]).unwrap_or_default(),
-                at: text(&event["time"]).unwrap_or_default(),
-                outcome: None,
-                next: None,
-            });
-        } else if let (Some(visit), Some(outcome)) = (visits.last_mut(), text(&data["outcome"])) {
-            visit.outcome = Some(outcome);
-            visit.next = text(&data["next"]);
-        }
-    }
-    if let Some(last) = visits.last_mut().filter(|last| ended && last.outcome.is_none()) {
-        last.outcome = Some("hangup".to_owned());
-    }
-    visits
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn event(kind: &str, id: &str, data: Value) -> Value {
-        json!({"type": kind, "time": "t", "step": {"id": id, "type": "play"}, "data": data})
-    }
-
-    #[test]
-    fn the_path_is_read_from_the_events() {
-        let events = [
-            event("step.started", "1", json!({})),
-            event("step.completed", "1", json!({"outcome": "completed", "next": "2"})),
-            event("step.started", "2", json!({})),
-            event("step.failed", "2", json!({"error": "prompt: gone"})),
-        ];
-        let path = visited(&events, false);
-        assert_eq!(path[0].next.as_deref(), Some("2"));
-        assert_eq!((path[1].seq, path[1].outcome.clone()), (2, None));
-        assert_eq!(visited(&events, true)[1].outcome.as_deref(), Some("hangup"));
     }
 }

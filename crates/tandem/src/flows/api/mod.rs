@@ -3,7 +3,7 @@
 
 mod credentials;
 mod documented;
-mod saved;
+pub(crate) mod saved;
 mod written;
 
 use axum::{extract::FromRef, response::Response};

@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{documented::problem_of, written::FlowDraft};
 use crate::flows::{
-    Flows, Order, Purpose, Report, lenient,
+    Flows, Launched, Order, Purpose, Report, lenient,
     model::{Flow, whole_number},
     store::{self, Origin, SaveError, SavedFlow},
 };
@@ -36,6 +36,9 @@ pub mod codes {
             "Delete flows that nobody uses, then save again.";
     }
 }
+
+/// An error or a warning of a flow.
+pub(crate) type Finding = crate::flows::Problem;
 
 /// Longest name, in characters.
 const MAX_NAME: usize = 200;
@@ -59,11 +62,11 @@ pub(super) struct FlowView {
     body: Map<String, Value>,
     /// What may not be as meant; when it is saved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    warnings: Option<Vec<crate::flows::Problem>>,
+    warnings: Option<Vec<Finding>>,
 }
 
 impl FlowView {
-    fn of(saved: SavedFlow, warnings: Option<Vec<crate::flows::Problem>>) -> Self {
+    fn of(saved: SavedFlow, warnings: Option<Vec<Finding>>) -> Self {
         let body = match saved.body.map(store::without_secrets) {
             Some(Value::Object(body)) => body,
             _ => Map::new(),
@@ -134,11 +137,20 @@ pub(super) struct RunStarted {
 )]
 pub(super) async fn create(State(flows): State<Flows>, principal: Principal, body: Body) -> Result<Response, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
-    let draft = Draft::read(&flows, org, body).await?;
+    let (saved, warnings) = save_new(&flows, org, &read_body(body, lenient::MAX_BODY).await?).await?;
+    Ok((StatusCode::CREATED, Json(FlowView::of(saved, Some(warnings)))).into_response())
+}
+
+/// Saves a new flow, whose name is in the body.
+///
+/// # Errors
+/// What is wrong with it, all at once.
+pub(crate) async fn save_new(flows: &Flows, org: &str, body: &[u8]) -> Result<(SavedFlow, Vec<Finding>), Problem> {
+    let draft = Draft::read(flows, org, body).await?;
     let name =
         draft.name.ok_or_else(|| Problem::new(codes::INVALID_FLOW).and("", "missing_field", "name is missing"))?;
     let saved = store::create(flows.kernel(), org, &name, &draft.body).await.map_err(not_saved)?;
-    Ok((StatusCode::CREATED, Json(FlowView::of(saved, Some(draft.report.warnings)))).into_response())
+    Ok((saved, draft.report.warnings))
 }
 
 /// List saved flows
@@ -207,13 +219,26 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Json<FlowView>, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
+    let (saved, warnings) = save_version(&flows, org, &path.id, &read_body(body, lenient::MAX_BODY).await?).await?;
+    Ok(Json(FlowView::of(saved, Some(warnings))))
+}
+
+/// Saves a new version of a flow; a name in the body renames it.
+///
+/// # Errors
+/// 404, or what is wrong with the body, all at once.
+pub(crate) async fn save_version(
+    flows: &Flows,
+    org: &str,
+    id: &str,
+    body: &[u8],
+) -> Result<(SavedFlow, Vec<Finding>), Problem> {
     // What is not there is not judged.
-    store::one(&flows.kernel().db, org, &path.id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
-    let draft = Draft::read(&flows, org, body).await?;
-    let saved =
-        store::update(flows.kernel(), org, &path.id, draft.name.as_deref(), &draft.body).await.map_err(not_saved)?;
+    store::one(&flows.kernel().db, org, id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
+    let draft = Draft::read(flows, org, body).await?;
+    let saved = store::update(flows.kernel(), org, id, draft.name.as_deref(), &draft.body).await.map_err(not_saved)?;
     flows.shelf().clear();
-    Ok(Json(FlowView::of(saved.ok_or_else(Problem::not_found)?, Some(draft.report.warnings))))
+    Ok((saved.ok_or_else(Problem::not_found)?, draft.report.warnings))
 }
 
 /// Delete a flow; runs of it stay readable
@@ -231,13 +256,21 @@ pub(super) async fn delete(
     Path(path): Path<FlowPath>,
 ) -> Result<StatusCode, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
-    let numbers = store::numbers_of(&flows.kernel().db, org, &path.id).await.map_err(Problem::internal)?;
+    remove(&flows, org, &path.id).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Deletes a flow that no number leads to.
+///
+/// # Errors
+/// 404, or 409 with the numbers.
+pub(crate) async fn remove(flows: &Flows, org: &str, id: &str) -> Result<(), Problem> {
+    let numbers = store::numbers_of(&flows.kernel().db, org, id).await.map_err(Problem::internal)?;
     if !numbers.is_empty() {
         return Err(Problem::new(codes::FLOW_IN_USE).detail(numbers.join(", ")));
     }
-    if store::delete(flows.kernel(), org, &path.id).await.map_err(Problem::internal)? {
+    if store::delete(flows.kernel(), org, id).await.map_err(Problem::internal)? {
         flows.shelf().clear();
-        Ok(StatusCode::NO_CONTENT)
+        Ok(())
     } else {
         Err(Problem::not_found())
     }
@@ -260,16 +293,22 @@ pub(super) async fn run(
     body: Body,
 ) -> Result<Response, Problem> {
     let org = principal.authorize(Action::RunFlow)?;
+    let launched = run_saved(&flows, org, &path.id, read_to(body).await?).await?;
+    Ok((StatusCode::CREATED, Json(RunStarted { call_id: launched.call, flow_run_id: launched.run })).into_response())
+}
+
+/// Places a call and runs a saved flow on it.
+///
+/// # Errors
+/// 404, or why it does not run.
+pub(crate) async fn run_saved(flows: &Flows, org: &str, id: &str, to: Option<String>) -> Result<Launched, Problem> {
     let kernel = flows.kernel();
-    let to = read_to(body).await?;
-    let saved =
-        store::one(&kernel.db, org, &path.id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
+    let saved = store::one(&kernel.db, org, id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let body = store::with_secrets(kernel, saved.body.unwrap_or_default()).map_err(Problem::internal)?;
-    let flow = judge_saved(&flows, org, body).await?;
+    let flow = judge_saved(flows, org, body).await?;
     let org = kernel.org_by_id(org).await?.ok_or_else(Problem::not_found)?;
     let origin = Origin::Saved { flow: saved.id, version: saved.version };
-    let launched = flows.launch(&org, Arc::new(flow), Order { to, ..Order::of(origin) }).await.map_err(problem_of)?;
-    Ok((StatusCode::CREATED, Json(RunStarted { call_id: launched.call, flow_run_id: launched.run })).into_response())
+    flows.launch(&org, Arc::new(flow), Order { to, ..Order::of(origin) }).await.map_err(problem_of)
 }
 
 /// The world may have changed since it was saved: numbers, people, the egress list.
@@ -307,9 +346,8 @@ struct Draft {
 }
 
 impl Draft {
-    async fn read(flows: &Flows, org: &str, body: Body) -> Result<Self, Problem> {
-        let bytes = read_body(body, lenient::MAX_BODY).await?;
-        let mut reading = lenient::read(&bytes).map_err(|error| unreadable(&error))?;
+    async fn read(flows: &Flows, org: &str, body: &[u8]) -> Result<Self, Problem> {
+        let mut reading = lenient::read(body).map_err(|error| unreadable(&error))?;
         super::credentials::take(&mut reading.value);
         let (flow, mut report) = flows.judge(org, &reading, Purpose::Save).await.map_err(Problem::internal)?;
         let name = take_name(&mut reading.value, &mut report);

@@ -8,7 +8,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use serde_json::{Map, Number, Value};
 
@@ -49,6 +49,22 @@ pub fn read(body: &[u8]) -> Result<Reading, ReadError> {
     }
 }
 
+/// The line of each value of a body, by JSON pointer, as far as the body can be read: where a person finds what a
+/// pointer means. Lines count from 1.
+#[must_use]
+pub fn lines(text: &str) -> HashMap<String, usize> {
+    let found = |lenient| {
+        let mut reader = Reader { lines: Some(HashMap::new()), ..Reader::new(text, lenient) };
+        reader.skip_blank();
+        let whole = reader.value().is_ok();
+        (whole, reader.lines.unwrap_or_default())
+    };
+    match found(false) {
+        (true, lines) => lines,
+        (false, _) => found(true).1,
+    }
+}
+
 /// A recursive-descent reader; recursion is bounded by [`MAX_DEPTH`].
 struct Reader<'a> {
     text: &'a str,
@@ -57,6 +73,8 @@ struct Reader<'a> {
     lenient: bool,
     /// Keys and indices down to the value being read.
     path: Vec<Segment>,
+    /// Where values begin, when somebody wants to know.
+    lines: Option<HashMap<String, usize>>,
 }
 
 enum Segment {
@@ -66,7 +84,7 @@ enum Segment {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str, lenient: bool) -> Self {
-        Self { text, at: 0, lenient, path: Vec::new() }
+        Self { text, at: 0, lenient, path: Vec::new(), lines: None }
     }
 
     fn document(mut self) -> Result<Value, ReadError> {
@@ -87,6 +105,10 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self) -> Result<Value, ReadError> {
+        if self.lines.is_some() {
+            let (pointer, line) = (self.pointer(), self.place(self.at).0);
+            self.lines.get_or_insert_default().insert(pointer, line);
+        }
         match self.peek() {
             Some('{') => self.nested(Self::object),
             Some('[') => self.nested(Self::array),

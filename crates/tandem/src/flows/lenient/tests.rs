@@ -115,3 +115,13 @@ fn broken_text_never_panics_and_never_passes() {
         assert!(matches!(error(text), ReadError::Syntax { .. }), "{text}");
     }
 }
+
+#[test]
+fn a_pointer_leads_to_its_line() {
+    let text = "{\n  // the steps\n  flow: [\n    {\"id\": 1,\n     \"a/b\": true},\n  ]\n}";
+    let lines = lines(text);
+    let at = |pointer: &str| lines.get(pointer).copied();
+    assert_eq!([at(""), at("/flow"), at("/flow/0"), at("/flow/0/id")], [Some(1), Some(3), Some(4), Some(4)]);
+    assert_eq!(at("/flow/0/a~1b"), Some(5));
+    assert_eq!(super::lines("{\n \"a\": 1,\n oops").get("/a"), Some(&2), "as far as it can be read");
+}
