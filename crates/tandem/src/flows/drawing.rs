@@ -94,7 +94,8 @@ pub fn draw(flow: &Flow, body: &Value) -> Drawing {
     let arrows = arrows(flow, &places, MARGIN + inner, &mut lanes);
     Drawing {
         width: MARGIN + inner + MARGIN + lanes * LANE,
-        height: MARGIN + px(rows.len()) * (BOX.1 + GAP.1) - GAP.1 + MARGIN,
+        // Arrows that lead back from the last row turn below it.
+        height: MARGIN + px(rows.len()) * (BOX.1 + GAP.1) - if lanes > 0 { GAP.1 / 3 } else { GAP.1 - MARGIN },
         boxes,
         arrows,
     }
@@ -161,13 +162,15 @@ fn arrows(flow: &Flow, places: &[(i32, i32)], right: i32, lanes: &mut i32) -> Ve
             // The arrows of a step leave side by side.
             let share = BOX.0 * (px(nth) + 1) / (px(edges.len()) + 1);
             let start = (from.0 + share, from.1 + BOX.1);
-            let (path, label) = if to.1 > from.1 {
-                (down(start, (to.0 + BOX.0 / 2, to.1)), (start.0 + 5, start.1 + 15))
+            let path = if to.1 > from.1 {
+                down(start, (to.0 + BOX.0 / 2, to.1))
             } else {
                 *lanes += 1;
                 let lane = right + *lanes * LANE;
-                (back(start, lane, (to.0 + BOX.0, to.1 + BOX.1 / 2)), (start.0 + 5, start.1 + 15))
+                back(start, lane, (to.0 + BOX.0, to.1 + BOX.1 / 2))
             };
+            // Labels of neighbours stand in two rows, so that they do not cover each other.
+            let label = (start.0 + 5, start.1 + 13 + px(nth % 2) * 13);
             arrows.push(Arrow {
                 from: step.id.to_string(),
                 to: goal.id.to_string(),

@@ -121,7 +121,18 @@ function lightGraph() {
   });
 }
 
+/** A drawing that is wider than its place begins at the entry, or where the call is. */
+function centreGraphs() {
+  for (const graph of document.querySelectorAll(".graph")) {
+    const step = graph.querySelector(".here") ?? graph.querySelector(".step");
+    if (!step) continue;
+    const [outer, inner] = [graph.getBoundingClientRect(), step.getBoundingClientRect()];
+    graph.scrollLeft += inner.left + inner.width / 2 - outer.left - outer.width / 2;
+  }
+}
+
 showTimes(document);
+centreGraphs();
 openMenu();
 lightGraph();
 closeSheets();
