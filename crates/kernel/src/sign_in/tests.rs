@@ -61,6 +61,7 @@ async fn a_password_tells_the_organisations_of_one_mail_address_apart() {
     for kernel in testing::each().await {
         let (a, b) = (org(&kernel, "a").await, org(&kernel, "b").await);
         let in_a = ann(&kernel, &a, "correct horse").await;
+        kernel.hand.advance(1);
         let in_b = ann(&kernel, &b, "battery staple").await;
         let ask = async |org: &str, password: &str| {
             kernel.sign_in_by_password(org, " Ann@example.org", &password.into(), HOME).await.unwrap()

@@ -3,5 +3,6 @@
 
 mod authorisation;
 mod bad_input;
+mod console;
 mod operations;
 mod verbs;

@@ -115,6 +115,7 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
         ("trunk remove", with(&[&trunk]), &["id"], with(&["trunk_none"]), "trunk_none"),
         ("webhook remove", with(&[&hook]), &["id"], with(&["wh_none"]), "wh_none"),
         ("flow remove", with(&[&saved]), &["id"], with(&["flow_none"]), "flow_none"),
+        ("admin link", plain(&["--email", "root@example.org"]), &["id", "url"], plain(&["--email", "nobody"]), "email"),
         ("backup", plain(&[&backup]), &["id"], plain(&["/nowhere/backup"]), "/nowhere/backup"),
         ("doctor", plain(&[]), &["ok"], plain(&["--http", "192.0.2.1:1"]), ""),
     ];

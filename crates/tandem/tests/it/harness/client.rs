@@ -1,6 +1,7 @@
 //! An HTTP client for tests: a base address, a credential, and answers that are easy to look at.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -14,7 +15,15 @@ use super::ear::Heard;
 pub(crate) struct Client {
     base: String,
     token: Option<String>,
+    /// Of a session: `name=value`, empty without one.
+    cookie: Arc<Mutex<String>>,
     http: reqwest::Client,
+}
+
+/// A request with the fields of a form.
+pub(crate) fn form(request: reqwest::RequestBuilder, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    request.header("content-type", "application/x-www-form-urlencoded").body(body)
 }
 
 /// What came back.
@@ -40,7 +49,20 @@ impl Reply {
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Self { base: format!("http://{address}"), token: None, http }
+        Self { base: format!("http://{address}"), token: None, cookie: Arc::default(), http }
+    }
+
+    /// The same as a browser: it keeps its session's cookie and is not led on by itself.
+    pub(crate) fn as_browser(mut self) -> Self {
+        let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20));
+        self.http = builder.redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        self.cookie = Arc::default();
+        self
+    }
+
+    /// A form that a page of the server itself sends.
+    pub(crate) fn post_page(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
+        form(self.request(Method::POST, path).header("sec-fetch-site", "same-origin"), fields)
     }
 
     /// The same with a credential.
@@ -57,6 +79,8 @@ impl Client {
     /// A request that is not sent yet, for headers of its own.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
+        let cookie = self.cookie.lock().unwrap();
+        let request = if cookie.is_empty() { request } else { request.header("cookie", cookie.as_str()) };
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -68,6 +92,11 @@ impl Client {
         let begun = std::time::Instant::now();
         let response = request.send().await.unwrap_or_else(|error| panic!("after {:?}: {error:?}", begun.elapsed()));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        for line in headers.get_all("set-cookie").iter().filter_map(|line| line.to_str().ok()) {
+            if let Some(pair) = line.split(';').next().filter(|pair| pair.starts_with("tandem_session=")) {
+                *self.cookie.lock().unwrap() = pair.to_owned();
+            }
+        }
         Reply { status, headers, text: response.text().await.unwrap() }
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Tandem {
 pub(crate) struct Running {
     pub(crate) http: SocketAddr,
     pub(crate) sip: SocketAddr,
-    log: PathBuf,
+    pub(crate) log: PathBuf,
     child: Child,
 }
 

@@ -16,6 +16,7 @@ use kernel::config::PortRange;
 use kernel::db::testing::TestDb;
 use kernel::egress::Resolve;
 use kernel::org::NewOrg;
+use kernel::sign_in::Identity;
 use kernel::{Clock, ClockHand, Config, Egress, Ids, Kernel, Org, Role, Scope, telemetry};
 use tandem::app::App;
 
@@ -188,6 +189,20 @@ impl Server {
         Client::new(self.app.http())
     }
 
+    /// A browser that has not signed in.
+    pub(crate) fn browser(&self) -> Client {
+        self.client().as_browser()
+    }
+
+    /// A browser that somebody signed in, by a link.
+    pub(crate) async fn signed_in(&self, whose: &Identity) -> Client {
+        let link = self.app.kernel.create_link(whose).await.unwrap();
+        let browser = self.browser();
+        let reply = browser.send(browser.post_page(&format!("/console/link/{}", link.expose()), &[])).await;
+        assert_eq!(reply.status, 303, "{}", reply.text);
+        browser
+    }
+
     /// The hand that turns the clock.
     pub(crate) fn clock(&self) -> &ClockHand {
         self.hand.as_ref().expect("started with Plan::at")
@@ -221,6 +236,12 @@ impl Tenant<'_> {
     /// A client with the owner's token.
     pub(crate) fn client(&self) -> Client {
         self.server.client().bearing(&self.token)
+    }
+
+    /// The id of one of its people, who is not the owner.
+    pub(crate) async fn people(&self) -> String {
+        let people = self.server.app.kernel.people(&self.org.id, "", 10).await.unwrap();
+        people.into_iter().next_back().unwrap().id
     }
 
     /// Makes a person of a role and gives its token.

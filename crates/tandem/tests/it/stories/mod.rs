@@ -1,6 +1,7 @@
 //! Stories: what somebody wants to do, from the beginning to the end, without a real phone.
 
 mod command_line;
+mod console;
 mod crash;
 mod crash_callbacks;
 mod hangups;

@@ -1,0 +1,264 @@
+//! Every route of the console with every role, without a session, with another organisation's. Who may come in stands
+//! here once more, by route: the doors in the code are compared with it.
+
+use kernel::sign_in::Identity;
+use kernel::{Role, role};
+use reqwest::Method;
+
+use crate::harness::client::{Client, Reply, form};
+use crate::harness::server::{Server, Tenant};
+
+/// The lowest role that may come in.
+#[derive(Clone, Copy, Debug)]
+enum May {
+    /// Anybody.
+    Anybody,
+    /// Every role.
+    SignedIn,
+    /// A role and those above, and the auditor, who reads.
+    Read(Role),
+    /// A role and those above.
+    Change(Role),
+    /// Administrators of the installation.
+    Administrator,
+}
+
+use May::{Administrator, Anybody, Change, Read, SignedIn};
+use Role::{Admin, Agent, Supervisor};
+
+const TABLE: &[(&str, May)] = &[
+    ("GET /console/sign-in", Anybody),
+    ("POST /console/sign-in", Anybody),
+    ("GET /console/sign-in/link", Anybody),
+    ("POST /console/sign-in/link", Anybody),
+    ("GET /console/link/{link}", Anybody),
+    ("POST /console/link/{link}", Anybody),
+    ("POST /console/theme", Anybody),
+    ("POST /console/sign-out", SignedIn),
+    ("GET /console", SignedIn),
+    ("GET /console/account", SignedIn),
+    ("POST /console/account/password", SignedIn),
+    ("POST /console/account/sessions/{id}/end", SignedIn),
+    ("GET /console/organisations", Administrator),
+    ("POST /console/organisations", Administrator),
+    ("POST /console/organisations/{id}/open", Administrator),
+    ("GET /console/people", Read(Supervisor)),
+    ("GET /console/people/new", Change(Admin)),
+    ("POST /console/people/new", Change(Admin)),
+    ("GET /console/people/{id}", Read(Supervisor)),
+    ("POST /console/people/{id}/role", Change(Admin)),
+    ("POST /console/people/{id}/link", Change(Admin)),
+    ("POST /console/people/{id}/voicemail", Change(Admin)),
+    ("POST /console/people/{id}/disable", Change(Admin)),
+    ("GET /console/live", Read(Supervisor)),
+    ("GET /console/live/table", Read(Supervisor)),
+    ("GET /console/calls", SignedIn),
+    ("GET /console/calls/{id}", SignedIn),
+    ("GET /console/calls/{id}/story", SignedIn),
+    ("POST /console/calls/{id}/hangup", Change(Supervisor)),
+    ("GET /console/runs", Read(Supervisor)),
+    ("GET /console/runs/{id}", Read(Supervisor)),
+    ("GET /console/flows", Read(Supervisor)),
+    ("GET /console/flows/new", Change(Admin)),
+    ("POST /console/flows/new", Change(Admin)),
+    ("POST /console/flows/check", Change(Admin)),
+    ("GET /console/flows/{id}", Read(Supervisor)),
+    ("GET /console/flows/{id}/edit", Change(Admin)),
+    ("POST /console/flows/{id}/edit", Change(Admin)),
+    ("POST /console/flows/{id}/run", Change(Agent)),
+    ("POST /console/flows/{id}/delete", Change(Admin)),
+];
+
+/// Rank on the ladder; the auditor stands beside it.
+fn rank(role: Role) -> usize {
+    role::ROLES.iter().position(|known| *known == role).unwrap()
+}
+
+fn allowed(may: May, role: Role) -> bool {
+    let reaches = |lowest: Role| role != Role::Auditor && rank(role) <= rank(lowest);
+    match may {
+        Anybody | SignedIn => true,
+        Read(lowest) => role == Role::Auditor || reaches(lowest),
+        Change(lowest) => reaches(lowest),
+        Administrator => false,
+    }
+}
+
+/// A route of the console.
+struct Route {
+    name: String,
+    method: Method,
+    path: String,
+}
+
+/// Every route of the console, with something that is not there for each parameter.
+fn routes() -> Vec<Route> {
+    let doors = tandem::console::plan();
+    let route = |door: tandem::console::Door| {
+        let parts = door.path.split('/').map(|part| if part.starts_with('{') { "none_1" } else { part });
+        Route {
+            name: format!("{} {}", door.method, door.path),
+            method: door.method.as_str().parse().unwrap(),
+            path: parts.collect::<Vec<_>>().join("/"),
+        }
+    };
+    doors.into_iter().map(route).collect()
+}
+
+fn may(route: &Route) -> May {
+    TABLE.iter().find(|(name, _)| *name == route.name).unwrap().1
+}
+
+/// Asks as a page of the server itself would.
+async fn ask(client: &Client, route: &Route) -> Reply {
+    let request = client.request(route.method.clone(), &route.path).header("sec-fetch-site", "same-origin");
+    let request = if route.method == Method::POST { form(request, &[("none", "")]) } else { request };
+    client.send(request).await
+}
+
+/// Whether an answer sends to the sign-in.
+fn wants_sign_in(reply: &Reply) -> bool {
+    let to = reply.headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
+    reply.status == 303 && to.starts_with("/console/sign-in")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_listed_here() {
+    let mut there: Vec<String> = routes().into_iter().map(|route| route.name).collect();
+    let mut listed: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
+    there.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(there, listed, "the table and the doors name the same routes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_not_signed_in_is_asked_to_and_keys_of_applications_open_no_page() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let key = server.browser().bearing(&acme.app_key(&[]).await);
+    for route in routes() {
+        for client in [&server.browser(), &key] {
+            let reply = ask(client, &route).await;
+            let open = matches!(may(&route), Anybody);
+            assert_eq!(wants_sign_in(&reply), !open, "{}: {} {}", route.name, reply.status, reply.text);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_comes_in_where_its_table_says_and_nowhere_else() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    for role in role::ROLES {
+        // A token each, so that signing out or a new password takes nothing away.
+        let client = server.browser().bearing(&acme.person(role).await);
+        for route in routes() {
+            let reply = ask(&client, &route).await;
+            assert!(reply.status < 500, "{} as {role}: {} {}", route.name, reply.status, reply.text);
+            assert_eq!(reply.status != 403, allowed(may(&route), role), "{} as {role}: {}", route.name, reply.status);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_chooses_first_and_then_comes_in_everywhere() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let id = server.app.kernel.find_administrator(None).await.unwrap().id;
+    let client = server.signed_in(&Identity::Administrator(id)).await;
+    for route in routes().iter().filter(|route| !matches!(may(route), Anybody | SignedIn | Administrator)) {
+        let reply = ask(&client, route).await;
+        assert_eq!((reply.status, &reply.headers["location"]), (303, &"/console/organisations".parse().unwrap()));
+    }
+    let open = format!("/console/organisations/{}/open", acme.org.id);
+    assert_eq!(client.send(client.post_page(&open, &[])).await.status, 303);
+    let leaves = ["POST /console/sign-out"];
+    for route in routes().iter().filter(|route| !leaves.contains(&route.name.as_str())) {
+        let reply = ask(&client, route).await;
+        assert!(reply.status != 403 && !wants_sign_in(&reply), "{}: {} {}", route.name, reply.status, reply.text);
+    }
+    server.stop().await;
+}
+
+/// One of everything that a page of the console names by an id.
+async fn things(tenant: &Tenant<'_>) -> Vec<(&'static str, String)> {
+    let client = tenant.client();
+    let flow = serde_json::json!([{"id": 1, "type": "hangup"}]);
+    let saved = client.post("/v1/flows", &serde_json::json!({"name": "Secret flow", "flow": flow})).await.expect(201);
+    let id = saved["id"].as_str().unwrap().to_owned();
+    tenant.phone("1001").await;
+    let ran = client.post(&format!("/v1/flows/{id}/run"), &serde_json::json!({"to": "1001"})).await.expect(201);
+    let people = tenant.people().await;
+    vec![
+        ("/console/people/{id}", people),
+        ("/console/calls/{id}", ran["call_id"].as_str().unwrap().to_owned()),
+        ("/console/runs/{id}", ran["flow_run_id"].as_str().unwrap().to_owned()),
+        ("/console/flows/{id}", id),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_organisation_has_is_not_found_and_not_shown() {
+    let server = Server::start().await;
+    let (mine, other) = (server.org("mine").await, server.org("other").await);
+    let things = things(&mine).await;
+    let (owner, stranger) = (server.browser().bearing(&mine.token), server.browser().bearing(&other.token));
+    let mut walked = 0;
+    for door in tandem::console::plan() {
+        let Some((beginning, id)) = things.iter().find(|(beginning, _)| door.path.starts_with(beginning)) else {
+            continue;
+        };
+        let path = door.path.replace("{id}", id);
+        let method: Method = door.method.as_str().parse().unwrap();
+        if method == Method::GET {
+            assert_eq!(owner.get(&path).await.status, 200, "{path} by its own");
+            assert_eq!(stranger.get(&path).await.status, 404, "{path}");
+        } else {
+            let reply = stranger.send(stranger.post_page(&path, &[("text", "{}"), ("number", "1001")])).await;
+            assert_eq!(reply.status, 404, "{path}: {}", reply.text);
+        }
+        assert!(!beginning.is_empty());
+        walked += 1;
+    }
+    assert!(walked >= 12, "{walked}");
+    for route in routes().iter().filter(|route| route.method == Method::GET && !route.name.contains('{')) {
+        let shown = ask(&stranger, route).await.text;
+        for (_, id) in &things {
+            assert!(!shown.contains(id.as_str()), "{} shows {id}", route.name);
+        }
+        assert!(!shown.contains("Secret flow"), "{}", route.name);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_forbids_what_comes_from_elsewhere_and_is_kept_by_nobody() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let client = server.browser().bearing(&acme.token);
+    for route in routes().iter().filter(|route| route.method == Method::GET) {
+        let reply = ask(&client, route).await;
+        let header = |name: &str| reply.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        assert!(
+            header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"),
+            "{}",
+            route.name
+        );
+        assert_eq!(header("cache-control"), "no-store", "{}", route.name);
+        for inline in ["<script>", " style=\"", " onclick=", "https://", "http://"] {
+            assert!(!reply.text.contains(inline), "{} holds {inline}", route.name);
+        }
+    }
+    let page = client.get("/console").await.text;
+    let mut assets = 0;
+    for part in page.split('"').filter(|part| part.starts_with("/assets/")) {
+        let reply = server.browser().get(part).await;
+        assert_eq!(reply.status, 200, "{part}");
+        assert!(reply.headers["cache-control"].to_str().unwrap().contains("immutable"), "{part}");
+        assets += 1;
+    }
+    assert!(assets >= 4);
+    server.stop().await;
+}
