@@ -10,6 +10,7 @@ pub use futures_util::future::BoxFuture;
 pub use kernel::secret::Secret;
 
 use crate::leg::PhoneId;
+use crate::sip::uri::Uri;
 
 /// A port's failure as voice sees it: the peer gets a 500 and may try again, the reason is logged.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,14 @@ pub struct Binding {
     pub user_agent: String,
     /// Offer SDES-SRTP to it.
     pub srtp: bool,
+}
+
+impl Binding {
+    /// Whether the phone is a page's: it came by WebSocket (RFC 7118 §5.2.4), and its media is a browser's.
+    pub(crate) fn is_in_browser(&self) -> bool {
+        let transport = Uri::parse(&self.contact).and_then(|uri| uri.param("transport"));
+        transport.is_some_and(|transport| ["ws", "wss"].iter().any(|web| transport.eq_ignore_ascii_case(web)))
+    }
 }
 
 /// What a REGISTER changes: saved and removed in one commit.

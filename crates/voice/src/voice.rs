@@ -319,8 +319,10 @@ impl Voice {
             return self.phones.originate(order, events);
         }
         let outlet = LegEvents::new(order.leg.clone(), Some(events));
-        let near = order.near.as_ref().map(Leg::media);
-        let media = self.media.leg(outlet.clone(), near);
+        let media = match &order.target {
+            Target::Binding(binding) if binding.is_in_browser() => self.media.browser_leg(outlet.clone(), &binding.org),
+            _ => self.media.leg(outlet.clone(), order.near.as_ref().map(Leg::media)),
+        };
         let (leg, signals) = Leg::new(media.clone(), outlet.clone());
         self.sip.originate(order, signals, media, outlet);
         leg

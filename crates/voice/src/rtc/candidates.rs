@@ -9,7 +9,7 @@ const WORLD: [IpAddr; 2] =
 /// The candidates for a browser at `peer`, the likeliest first: the local address of the way to it, the public address
 /// that is configured, the local address of the way to the world. `bound` is what the sockets are bound to; `route` asks
 /// for the local address of a way.
-pub(super) fn candidates(
+pub(crate) fn candidates(
     bound: &[SocketAddr],
     public_ip: Option<IpAddr>,
     peer: IpAddr,

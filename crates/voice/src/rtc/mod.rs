@@ -10,7 +10,7 @@
 //! | `candidates` | where a browser finds the media thread's port |
 
 mod call;
-mod candidates;
+pub(crate) mod candidates;
 mod desk;
 mod exchange;
 pub mod frame;
@@ -19,3 +19,4 @@ mod phone;
 pub(crate) use desk::Surroundings;
 pub(crate) use exchange::Exchange;
 pub use exchange::{BrowserPhone, PhoneAccount, PhoneRefused};
+pub(crate) use phone::CODECS;

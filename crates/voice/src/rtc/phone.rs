@@ -26,7 +26,7 @@ const MAX_NAME: usize = 64;
 /// Characters of a number that is dialled.
 const MAX_NUMBER: usize = 256;
 /// What browsers are offered, and answered; all of them speak these.
-const CODECS: [CodecKind; 3] = [CodecKind::Opus, CodecKind::Pcmu, CodecKind::Pcma];
+pub(crate) const CODECS: [CodecKind; 3] = [CodecKind::Opus, CodecKind::Pcmu, CodecKind::Pcma];
 /// Refuses a call without saying why (RFC 3261 §21.6.2).
 const DECLINE: u16 = 603;
 

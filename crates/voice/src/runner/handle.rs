@@ -143,6 +143,12 @@ impl MediaLeg {
         Ok(local)
     }
 
+    /// Whether it is a browser's.
+    #[must_use]
+    pub fn is_browsers(&self) -> bool {
+        self.0.is_pinned
+    }
+
     /// Where RTP is received, once open.
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {

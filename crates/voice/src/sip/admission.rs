@@ -19,11 +19,13 @@ use super::legs::{Held, Ties};
 use super::message::{Message, Method, Name};
 use super::proof::claim;
 use super::registrar::Applied;
-use super::sdp::{Protection, Session};
+use super::sdp::{self, IceSide, Protection, Session};
 use super::session_timer::MIN_INTERVAL_S;
 use super::uri::{NameAddr, Uri};
 use crate::leg::{Leg, LegEvents, LegId};
 use crate::ports::{Credential, PortResult, Ports, TrunkId};
+use crate::rtc::CODECS;
+use crate::rtc::candidates::candidates;
 use crate::voice::{CallerId, Incoming, MAX_FORWARDS, Source};
 use media::codec::CodecKind;
 
@@ -282,25 +284,39 @@ impl Endpoint {
         let Waiting { request, tx, flow } = &waiting;
         let id: LegId = self.ids.new("leg", self.now).into();
         let events = LegEvents::new(id, None);
-        let media = self.threads.leg(events.clone(), None);
+        // A phone in a page that speaks SIP by WebSocket has a browser's media.
+        let browsers = match &source {
+            Source::Line(line) if request.body_is(SDP) && sdp::is_browsers(&request.body) => Some(line.org.clone()),
+            _ => None,
+        };
+        let browsers = browsers.filter(|org| !self.threads.browsers_call_at(org).is_empty());
+        let media = match &browsers {
+            Some(org) => self.threads.browser_leg(events.clone(), org),
+            None => self.threads.leg(events.clone(), None),
+        };
         let path = match source {
             Source::Inside(_) => Path { flow: flow.clone(), own: flow.remote },
             _ => self.path(flow.clone()),
-        };
-        let local = match media.open(super::ways::any_address(path.own.ip())) {
-            Ok(local) => std::net::SocketAddr::new(path.own.ip(), local.port()),
-            Err(error) => {
-                warn!(%error, "an incoming call finds no media port");
-                media.close();
-                return self.fail(&waiting, 503);
-            }
         };
         let key = self.next_key;
         self.next_key += 1;
         let tag = tag_of_leg(key, u64::from_le_bytes(self.ids.bytes()));
         let pinned = matches!(source, Source::Line(_));
+        let session = match &browsers {
+            Some(org) => self.browser_session(org, flow.remote.ip(), CODECS.to_vec()),
+            None => match media.open(super::ways::any_address(path.own.ip())) {
+                Ok(local) => {
+                    let local = std::net::SocketAddr::new(path.own.ip(), local.port());
+                    self.session(local, CodecKind::ALL.to_vec(), protection)
+                }
+                Err(error) => {
+                    warn!(%error, "an incoming call finds no media port");
+                    media.close();
+                    return self.fail(&waiting, 503);
+                }
+            },
+        };
         let dialog = Dialog::answering(request, path, tag, pinned);
-        let session = self.session(local, CodecKind::ALL.to_vec(), protection);
         let way = super::traffic::way_back(request, flow);
         let leg = match SipLeg::called(request.clone(), tx.clone(), way, dialog, session, self.now) {
             Ok(leg) => leg,
@@ -350,6 +366,15 @@ impl Endpoint {
                 .map_or(MAX_FORWARDS, |left| left.min(MAX_FORWARDS))
                 .saturating_sub(1),
         }
+    }
+
+    /// The same with a browser at `peer`, which finds us where its organisation's browsers do.
+    pub(crate) fn browser_session(&self, org: &str, peer: std::net::IpAddr, codecs: Vec<CodecKind>) -> Session {
+        let bound = self.threads.browsers_call_at(org);
+        let found = candidates(bound, self.config.public_ip, peer, super::ways::route_to);
+        let ice = IceSide::new(found, self.threads.fingerprint().clone(), &self.ids);
+        let id = u64::from_le_bytes(self.ids.bytes()) >> 2;
+        Session::with_browser(ice, id, codecs, self.ids.clone())
     }
 
     /// A new side of offer and answer.

@@ -40,7 +40,7 @@ mod timers;
 mod traffic;
 mod transaction;
 mod trunk;
-mod uri;
+pub(crate) mod uri;
 pub(crate) mod ways;
 
 pub use dns::addresses_of;

@@ -18,6 +18,7 @@ use super::ways::any_address;
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEnd, LegEvent, LegEvents, Signals};
 use crate::ports::{Binding, LineIdentity, Transport, TrunkId};
+use crate::rtc::CODECS;
 use crate::runner::MediaLeg;
 use crate::voice::{CallerId, Inside, Originate, Target};
 
@@ -108,7 +109,13 @@ impl Endpoint {
         if let Some(prefer) = order.prefer {
             codecs.sort_by_key(|codec| *codec != prefer);
         }
-        let session = self.session(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), codecs, plan.protection);
+        let session = match &order.target {
+            Target::Binding(binding) if binding.is_in_browser() => {
+                codecs.retain(|codec| CODECS.contains(codec));
+                self.browser_session(&binding.org, binding.source.ip(), codecs)
+            }
+            _ => self.session(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), codecs, plan.protection),
+        };
         let ring_until = self.now + i64::from(order.ring_timeout_ms);
         let caller = Caller::new(plan.hops, fields, ring_until);
         let leg = SipLeg::calling(dialog, session, caller, plan.login);
@@ -292,6 +299,10 @@ impl Endpoint {
     /// Where a leg receives media when its peer knows us by `own`.
     fn open_media(&mut self, key: LegKey, own: IpAddr) -> Option<SocketAddr> {
         let held = self.legs.get(&key)?;
+        if held.media.is_browsers() {
+            // Its description names the port that browsers share.
+            return Some(SocketAddr::new(own, 0));
+        }
         let local = match held.media.local() {
             Some(local) => local,
             None => match held.media.open(any_address(own)) {

@@ -47,6 +47,12 @@ pub(crate) enum Protection {
     Required,
 }
 
+/// Whether an offer comes of a browser: its audio has keys of a handshake.
+pub(crate) fn is_browsers(offer: &[u8]) -> bool {
+    let is_dtls = |media: &Media| media.media == "audio" && Profile::read(&media.proto) == Some(Profile::Dtls);
+    Description::parse(offer).is_ok_and(|description| description.medias.iter().any(is_dtls))
+}
+
 /// An offer of ours: what its answers are judged by. Several may come, from several phones (RFC 3261 §13.2.2.4).
 #[derive(Clone, Debug)]
 struct Offer {

@@ -97,6 +97,11 @@ impl<'a> Uri<'a> {
         }
     }
 
+    /// A parameter; `Some("")` when it has no value.
+    pub(crate) fn param(&self, name: &str) -> Option<&'a str> {
+        param(self.params, name)
+    }
+
     /// The host as an address, when it is one.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()

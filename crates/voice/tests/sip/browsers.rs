@@ -475,3 +475,51 @@ async fn calls_that_do_not_come_about_end_once_and_for_the_right_cause() {
     drop(window);
     is_left_empty(&server).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_speaks_sip_has_a_browsers_media() {
+    let mut server = Server::with(two_threads(), MapPorts::default()).await;
+    let mut page = server.phone("1002").await;
+    let contact = format!("<sip:1002@{};transport=ws>", page.addr);
+    assert_eq!(page.register(&contact, "").await.code(), 200);
+    let binding = server.ports.bindings.lock().unwrap()["1002"][0].clone();
+    let desk = Desk::answering(&server, CodecKind::Pcma, None).await;
+
+    // It is called.
+    let (sink, mut events) = Events::new();
+    let leg = server.voice.originate(order(&server, Target::Binding(binding)), sink);
+    let invite = page.expect_method("INVITE").await;
+    assert!(invite.body().contains("UDP/TLS/RTP/SAVPF 96 102"), "{}", invite.text);
+    let browser = Browser::new().await;
+    page.send(&page.respond(&invite, "200 OK", "", &browser.answer(invite.body()))).await;
+    page.expect_method("ACK").await;
+    assert!(matches!(events.next().await, LegEvent::Answered { codec: CodecKind::Opus }));
+    leg.bridge(&desk.leg);
+    both_hear(&browser, &desk).await;
+    let bye = page.inside_called("BYE", &invite, 9, "", "");
+    page.send(&bye).await;
+    page.expect(200).await;
+    assert_eq!(events.end().await.by, EndedBy::Remote);
+
+    // It calls.
+    let browser = Browser::new().await;
+    page.authorised("INVITE", "sip:1001@127.0.0.1", "", &browser.offer()).await;
+    let (incoming, mut events) = server.next_call().await;
+    incoming.leg.answer();
+    let answer = page.expect(200).await;
+    browser.accept(answer.body());
+    let seq = page.seq;
+    let ack = page.inside("ACK", &answer, seq, "", "");
+    page.send(&ack).await;
+    assert!(matches!(events.next().await, LegEvent::Answered { codec: CodecKind::Opus }));
+    incoming.leg.bridge(&desk.leg);
+    both_hear(&browser, &desk).await;
+    let restart = page.inside("INVITE", &answer, seq + 1, "", &browser.restart());
+    page.send(&restart).await;
+    let again = page.expect(200).await;
+    browser.accept(again.body());
+    let ack = page.inside("ACK", &again, seq + 1, "", "");
+    page.send(&ack).await;
+    both_hear(&browser, &desk).await;
+    assert_eq!(server.voice.stats().ports_in_use, 1, "the desk's");
+}

@@ -23,7 +23,7 @@ pub(super) enum Profile {
 }
 
 impl Profile {
-    fn read(proto: &str) -> Option<Self> {
+    pub(super) fn read(proto: &str) -> Option<Self> {
         match proto {
             "RTP/AVP" | "RTP/AVPF" => Some(Self::Plain),
             "RTP/SAVP" | "RTP/SAVPF" => Some(Self::Keyed),
