@@ -146,10 +146,11 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Whether the phone is a page's: it came by WebSocket (RFC 7118 §5.2.4), and its media is a browser's.
+    /// Whether the phone is a page's, so that its media is a browser's: it came by WebSocket, here or, as its Contact says
+    /// (RFC 7118 §5.2.4), at a proxy in front of us.
     pub(crate) fn is_in_browser(&self) -> bool {
-        let transport = Uri::parse(&self.contact).and_then(|uri| uri.param("transport"));
-        transport.is_some_and(|transport| ["ws", "wss"].iter().any(|web| transport.eq_ignore_ascii_case(web)))
+        let named = Uri::parse(&self.contact).and_then(|uri| uri.param("transport")).and_then(Transport::parse);
+        self.transport.is_web() || named.is_some_and(Transport::is_web)
     }
 }
 
