@@ -13,9 +13,10 @@ use serde_json::Value;
 use voice::cause::Cause;
 use voice::leg::{PlayId, Playable};
 
-use crate::driver::{CallEvent, Connect, LeaveVoicemail, RecordAction, Whisper};
+use crate::driver::{CallEvent, Connect, LeaveVoicemail, Queueing, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, CallModel, EndedBy};
+use crate::queue::Left;
 
 /// A live call. Owned by one driver; not shared.
 pub struct Call {
@@ -113,6 +114,16 @@ impl Call {
     /// Connects the customer for good: the call ends when that is over.
     pub fn transfer(&mut self, connect: Connect) {
         self.live().transfer(connect);
+    }
+
+    /// Waits in a team's queue from now on, hearing what plays; news come as [`CallEvent::Queue`].
+    pub fn queue(&mut self, queueing: Queueing) {
+        self.live().queue(queueing);
+    }
+
+    /// Leaves the queue, unless an agent has taken the call.
+    pub fn leave_queue(&mut self, why: Left) {
+        self.live().give_seat_up(why);
     }
 
     /// Somebody is being looked up, rung or talked to.

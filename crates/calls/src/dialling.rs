@@ -13,7 +13,9 @@ use crate::driver::{CallEvent, Connect, ConnectEvent, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, Change, EndedBy, LegRole};
 use crate::party::Party;
+use crate::queue::Left;
 use crate::routes::{Route, Routed};
+use crate::waiting::Errand;
 
 /// Voice gives a leg up this much later than the machine would, in milliseconds: only when the
 /// machine's own timer has failed.
@@ -27,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) then_end: bool,
     /// It hands the customer on, which has events of its own.
     pub(crate) transfer: bool,
+    /// It rings agents for a call that waits, by this offer.
+    pub(crate) offer: Option<u64>,
 }
 
 /// What is being dialled for.
@@ -82,6 +86,11 @@ impl Live {
     pub(crate) async fn look_up_wanted(&mut self) {
         let Some(wanted) = self.wanted.clone() else { return };
         let Connect { targets, caller_id, .. } = &wanted.connect;
+        if wanted.offer.is_none() && self.calls.directory().has_queue(&self.model.org, targets).await {
+            self.wanted = None;
+            self.errand = Some(Errand::Connect(wanted));
+            return;
+        }
         // Of a masked customer the other side sees neither number nor name.
         let asking = crate::routes::Asking {
             caller_id: caller_id.as_deref(),
@@ -109,7 +118,8 @@ impl Live {
             whisper: connect.whisper.briefing(),
             accept_key: connect.accept_key,
         };
-        if self.standing().is_some_and(|party| party.answered) {
+        // Who waits in a queue goes on hearing what he hears there.
+        if wanted.offer.is_none() && self.standing().is_some_and(|party| party.answered) {
             let sound = connect.hold_music.clone().unwrap_or(Playable::Ringback);
             self.play(sound, PlayMode::FOREVER.loops);
         }
@@ -162,6 +172,15 @@ impl Live {
     /// The call ends with the connect that is under way.
     pub(crate) fn dialling_ends_call(&self) -> bool {
         matches!(&self.dialling, Some(Dialling { purpose: Purpose::Target(Wanted { then_end: true, .. }), .. }))
+            || self.waiting_ends_call()
+    }
+
+    /// The offer whose agents are rung or talked to.
+    pub(crate) fn dialling_offer(&self) -> Option<u64> {
+        match &self.dialling.as_ref()?.purpose {
+            Purpose::Target(wanted) => wanted.offer,
+            Purpose::First => None,
+        }
     }
 
     /// Tells the machine something and carries out what it decides.
@@ -227,7 +246,9 @@ impl Live {
                 let target = dialling.number(target);
                 self.emit("connect.ringing", None, json!({"target": self.model.shown(&target)}));
                 self.ring();
-                self.tell(CallEvent::Connect(ConnectEvent::Ringing { target }));
+                if self.dialling_offer().is_none() {
+                    self.tell(CallEvent::Connect(ConnectEvent::Ringing { target }));
+                }
             }
         }
     }
@@ -241,7 +262,8 @@ impl Live {
             self.emit("call.early_media", Some(id), json!({}));
             return self.tell(CallEvent::EarlyMedia);
         }
-        let alone = dialling.targets.len() == 1
+        let alone = self.dialling_offer().is_none()
+            && dialling.targets.len() == 1
             && self.parties.len() == 2
             && dialling.connect().is_some_and(|connect| matches!(connect.whisper, Whisper::None));
         if let (true, Some(caller), Some(target)) = (alone, self.standing(), self.party(id))
@@ -274,6 +296,12 @@ impl Live {
 
     /// The driver knows now what the whisper is that it announced.
     pub(crate) fn whisper_is(&mut self, whisper: Whisper) {
+        // Whoever is rung later hears it too.
+        if let Some(connect) = self.waiting_connect()
+            && matches!(connect.whisper, Whisper::Coming)
+        {
+            connect.whisper = whisper.clone();
+        }
         let wanted = self.wanted.as_mut().or_else(|| match &mut self.dialling.as_mut()?.purpose {
             Purpose::Target(wanted) => Some(wanted),
             Purpose::First => None,
@@ -291,7 +319,12 @@ impl Live {
 
     /// What the customer hears from now on, if he still waits to be connected.
     pub(crate) fn hold_music(&mut self, what: Playable) {
-        if let Some(wanted) = &mut self.wanted {
+        if let Some(connect) = self.waiting_connect() {
+            connect.hold_music = Some(what.clone());
+            if self.standing().is_some_and(|party| party.answered) {
+                self.play(what, PlayMode::FOREVER.loops);
+            }
+        } else if let Some(wanted) = &mut self.wanted {
             wanted.connect.hold_music = Some(what);
         } else if self.dialling.as_ref().is_some_and(|dialling| dialling.connect().is_some())
             && self.bridged_device().is_none()
@@ -316,7 +349,8 @@ impl Live {
                 self.standing = Some(id.clone());
                 self.call_answered(&id);
             }
-            Purpose::Target(Wanted { connect, transfer, .. }) => {
+            Purpose::Target(Wanted { connect, transfer, offer, .. }) => {
+                let offer = *offer;
                 let (record, transfer) = (connect.record && !self.keeping.is_recording(), *transfer);
                 dialling.records = record;
                 let target = dialling.number(device.target);
@@ -331,7 +365,10 @@ impl Live {
                 if transfer {
                     self.emit("transfer.completed", Some(&id), json!({"to": self.model.shown(&target)}));
                 }
-                self.tell(CallEvent::Connect(ConnectEvent::Answered { target }));
+                match offer {
+                    Some(offer) => self.offer_answered(offer, &target),
+                    None => self.tell(CallEvent::Connect(ConnectEvent::Answered { target })),
+                }
                 if record {
                     self.record(RecordAction::Start);
                 }
@@ -349,7 +386,8 @@ impl Live {
         let Some(dialling) = self.dialling.take() else { return };
         match dialling.purpose {
             Purpose::First => self.first_failed(cause, dialling.role, dialling.last_end),
-            Purpose::Target(Wanted { then_end, transfer, .. }) => {
+            Purpose::Target(Wanted { then_end, transfer, offer, .. }) => {
+                let talked = dialling.bridged_at_ms.is_some();
                 let talk_ms = dialling.bridged_at_ms.map_or(0, |at| self.now_ms() - at);
                 let data = json!({
                     "status": status.as_str(),
@@ -357,16 +395,24 @@ impl Live {
                     "talk_s": talk_ms as f64 / 1000.0,
                 });
                 self.emit("connect.ended", None, data);
-                if transfer && dialling.bridged_at_ms.is_none() {
+                if transfer && !talked {
                     let data = json!({"status": status.as_str(), "cause": cause.as_str()});
                     self.emit("transfer.failed", None, data);
                 }
                 if dialling.records {
                     self.record(RecordAction::Stop);
                 }
-                if let Some(customer) = self.standing() {
+                // Who was offered in vain goes on hearing what he hears in the queue.
+                if let Some(customer) = self.standing().filter(|_| talked || offer.is_none()) {
                     customer.leg.unbridge();
                     customer.leg.stop_play();
+                }
+                if offer.is_some() {
+                    return match talked {
+                        _ if !tell || self.is_ending() => self.leave_queue(Left::Hangup),
+                        true => self.offer_talked(cause),
+                        false => self.offer_ended(),
+                    };
                 }
                 if then_end && !self.is_ending() {
                     let talked = status == ConnectStatus::Completed;

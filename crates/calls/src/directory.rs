@@ -19,6 +19,7 @@ use crate::Dialer;
 use crate::bindings::Bindings;
 use crate::browser_phones::BrowserPhones;
 use crate::numbers::{self, CallerIdFacts, ChosenCallerId, DialPlan, Dialled, NumberError};
+use crate::queue::TeamStrategy;
 
 /// Answers from memory are trusted for so long without a look at the store, in milliseconds.
 const FRESH_MS: i64 = 250;
@@ -42,7 +43,7 @@ kernel::statements! {
     /// The public number that rings a person.
     NUMBER_OF_PERSON = "select e164 from number where org = $1 and kind = 'person' and target = $2 order by created_at limit 1";
     /// A team by its id.
-    TEAM = "select number, name, strategy from team where org = $1 and id = $2";
+    TEAM = "select number, name, strategy, wrap_up_s, ring_s from team where org = $1 and id = $2";
     /// Its members.
     TEAM_MEMBERS = "select extension from team_member where org = $1 and team = $2 order by position limit 500";
     /// What a public number reaches.
@@ -88,12 +89,27 @@ pub struct PersonEntry {
 /// A team.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TeamEntry {
+    /// `team_...`
+    pub id: Arc<str>,
     /// The team's number.
     pub number: Arc<str>,
     /// Its name.
     pub name: String,
+    /// In what order its members are offered calls.
+    pub strategy: TeamStrategy,
+    /// How long a member writes up a call, in milliseconds.
+    pub wrap_up_ms: i64,
+    /// How long a member's phones ring for one offer, in milliseconds.
+    pub ring_ms: i64,
     /// Extensions.
     pub members: Vec<Arc<str>>,
+}
+
+impl TeamEntry {
+    /// Whoever calls it waits in its queue, instead of ringing all phones of its members.
+    pub fn queues(&self) -> bool {
+        self.strategy != TeamStrategy::RingAll
+    }
 }
 
 /// What a dialled text leads to.
@@ -158,6 +174,8 @@ struct Known {
     orgs: HashMap<String, (i64, Arc<OrgPlan>)>,
     inside: HashMap<(String, String), Option<Destination>>,
     numbers: HashMap<(String, String), Option<Bound>>,
+    /// By id.
+    teams: HashMap<(String, String), Option<TeamEntry>>,
     credentials: HashMap<(String, String), Credential>,
 }
 
@@ -311,6 +329,27 @@ impl Directory {
         })
     }
 
+    /// Whether these are one team that lets its callers wait.
+    pub(crate) async fn has_queue(&self, org: &str, numbers: &[String]) -> bool {
+        let [number] = numbers else { return false };
+        matches!(self.resolve(org, number).await, Ok(Destination::Team(team)) if team.queues())
+    }
+
+    /// A team by its id; none when it is gone.
+    pub(crate) async fn team(&self, org: &str, id: &str) -> Result<Option<TeamEntry>, DbError> {
+        let key = (org.to_owned(), id.to_owned());
+        if let Some(known) = self.known().teams.get(&key) {
+            return Ok(known.clone());
+        }
+        let generation = self.known().generation;
+        let team = match self.read_team(org, id).await? {
+            Some(Destination::Team(team)) => Some(team),
+            _ => None,
+        };
+        self.known().keep(generation, |known| &mut known.teams, key, team.clone());
+        Ok(team)
+    }
+
     /// The digest credential of a user name in a domain.
     pub(crate) async fn credential(&self, domain: &str, username: &str) -> Result<Option<Credential>, DbError> {
         self.refresh().await?;
@@ -435,7 +474,15 @@ impl Directory {
         let Some(row) = self.kernel.db.one(TEAM, args![org, id]).await? else { return Ok(None) };
         let members = self.kernel.db.all(TEAM_MEMBERS, args![org, id]).await?;
         let members = members.iter().map(|row| row.text("extension").map(Arc::from)).collect::<Result<_, _>>()?;
-        Ok(Some(Destination::Team(TeamEntry { number: row.text("number")?.into(), name: row.text("name")?, members })))
+        Ok(Some(Destination::Team(TeamEntry {
+            id: id.into(),
+            number: row.text("number")?.into(),
+            name: row.text("name")?,
+            strategy: TeamStrategy::parse(&row.text("strategy")?).unwrap_or_default(),
+            wrap_up_ms: row.int("wrap_up_s")? * 1000,
+            ring_ms: row.int("ring_s")? * 1000,
+            members,
+        })))
     }
 
     pub(crate) async fn plan(&self, org: &str) -> Result<Arc<OrgPlan>, ResolveError> {

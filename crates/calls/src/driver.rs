@@ -14,6 +14,7 @@ use voice::leg::{PlayId, Playable};
 
 use crate::connect::{Briefing, ConnectStatus, Strategy};
 use crate::model::{EndedBy, LegRole};
+use crate::queue::Left;
 
 /// Ring time of `call` when nobody says otherwise, in milliseconds.
 pub const RING_MS: i64 = 60_000;
@@ -168,6 +169,50 @@ pub struct LeaveVoicemail {
     pub beep: bool,
 }
 
+/// Wait in the queue of a team.
+#[derive(Clone, Debug)]
+pub struct Queueing {
+    /// The team's number.
+    pub team: String,
+    /// Longest wait in milliseconds.
+    pub timeout_ms: i64,
+    /// So many may wait, the newcomer among them.
+    pub max_waiting: usize,
+    /// Since when the caller has waited, in UTC milliseconds; absent = he comes now.
+    pub joined_ms: Option<i64>,
+}
+
+/// How a wait goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueEvent {
+    /// The customer waits, for the first time or again because the agent's phone was lost.
+    Joined {
+        /// 1 is next.
+        position: usize,
+        /// How long it is likely to take, in milliseconds.
+        expected_ms: Option<i64>,
+    },
+    /// Others have left the queue before him.
+    Moved {
+        /// 1 is next.
+        position: usize,
+        /// How long it is likely to take, in milliseconds.
+        expected_ms: Option<i64>,
+    },
+    /// An agent talks to him.
+    Bridged {
+        /// The agent's extension.
+        agent: String,
+    },
+    /// They have talked and the customer is still there.
+    Ended,
+    /// He waits no more, and nobody has talked to him.
+    Left {
+        /// Why.
+        why: Left,
+    },
+}
+
 /// How a message came out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VoicemailEvent {
@@ -263,6 +308,8 @@ pub enum CallEvent {
     Silence,
     /// Progress of the connect.
     Connect(ConnectEvent),
+    /// How the wait in a queue goes on.
+    Queue(QueueEvent),
     /// Fate of a recording.
     Recording(RecordingEvent),
     /// How a message came out.

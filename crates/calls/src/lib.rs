@@ -40,12 +40,14 @@ mod teams;
 mod transfer;
 mod trunks;
 mod verbs;
+mod waiting;
 
 pub use call::Call;
 pub use connect::{ConnectStatus, Strategy};
 pub use directory::{Bound, Destination, Directory, ResolveError};
 pub use driver::{
-    CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, RecordAction, RecordingEvent, VoicemailEvent, Whisper,
+    CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, QueueEvent, Queueing, RecordAction, RecordingEvent,
+    VoicemailEvent, Whisper,
 };
 pub use lines::{
     CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, disable_user, extensions, renew_password,
@@ -54,11 +56,12 @@ pub use lines::{
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
 pub use numbers::NumberError;
 pub use public_numbers::{NumberView, bind_number, public_number, public_numbers, release_number};
+pub use queue::{AgentState, AgentView, Availability, Left, OwnState, QueueView, TeamStrategy, Turn};
 pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
 pub use sweep::{ShelfSweep, sweeps};
-pub use teams::{NewTeam, TeamRecord, create_team, remove_team, teams};
+pub use teams::{NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, teams};
 pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, remove_trunk, trunks, trunks_everywhere};
 
 #[cfg(test)]

@@ -21,8 +21,10 @@ use crate::journal::{Journal, Step};
 use crate::keeping::Keeping;
 use crate::model::{CallEnd, CallModel, Change, EndedBy, LegRecord, LegState};
 use crate::party::Party;
+use crate::queue::Left;
 use crate::registry::{EndWanted, Ticket};
 use crate::store;
+use crate::waiting::{Errand, Waiting, seat_changed};
 
 /// Events of a call's legs that may wait for its driver.
 pub(crate) const LEG_EVENTS: usize = 256;
@@ -53,6 +55,10 @@ pub(crate) struct Live {
     pub(crate) dialling: Option<Dialling>,
     /// A connect that is still to be looked up.
     pub(crate) wanted: Option<Wanted>,
+    /// A queue that is still to be joined.
+    pub(crate) errand: Option<Errand>,
+    /// The queue that it waits in, or whose agent it talks to.
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) keeping: Keeping,
     ready: VecDeque<CallEvent>,
     pub(crate) ending: Option<Ending>,
@@ -96,6 +102,8 @@ impl Live {
             standing: None,
             dialling: None,
             wanted: None,
+            errand: None,
+            waiting: None,
             keeping: Keeping::default(),
             ready: VecDeque::new(),
             ending: None,
@@ -132,6 +140,11 @@ impl Live {
     pub(crate) async fn next(&mut self) -> CallEvent {
         loop {
             self.look_up_wanted().await;
+            // Boxed: few calls wait, and each would carry the room for it.
+            if self.errand.is_some() {
+                Box::pin(self.take_seat()).await;
+                continue;
+            }
             self.flush().await;
             if let Some(event) = self.ready.pop_front() {
                 return event;
@@ -158,6 +171,7 @@ impl Live {
                     self.leg_event(&leg, event);
                 }
             }
+            () = seat_changed(self.waiting.as_mut()), if self.waiting.is_some() => self.seat_news(),
             () = clock.sleep_until(deadline_ms.unwrap_or(i64::MAX)), if deadline_ms.is_some() => self.tick(),
         }
     }
@@ -277,6 +291,7 @@ impl Live {
         let by_ms = self.now_ms() + ENDING_MS;
         self.ending = Some(Ending { end: CallEnd::local(cause, by), by_ms });
         self.wanted = None;
+        self.leave_queue(Left::Hangup);
         self.dial_step(Input::Cancel);
         for party in &self.parties {
             party.leg.hangup(cause);
@@ -295,6 +310,9 @@ impl Live {
 
     /// The one place where a call becomes completed.
     pub(crate) fn complete(&mut self, end: CallEnd) {
+        if self.model.end.is_none() {
+            self.leave_queue(Left::Hangup);
+        }
         if !self.change(Change::Completed(end.clone())) {
             return;
         }

@@ -120,7 +120,10 @@ impl Live {
         if self.standing.as_ref() == Some(id) {
             return self.standing_ended(party.role, end);
         }
-        if let Some(device) = party.device {
+        let device = party.device;
+        // Its extension is free again before anybody asks.
+        drop(party);
+        if let Some(device) = device {
             if let Some(dialling) = &mut self.dialling {
                 dialling.last_end = Some(end.clone());
             }

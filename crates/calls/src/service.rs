@@ -21,14 +21,17 @@ use voice::{Incoming, Originate, Voice};
 use crate::call::Call;
 use crate::directory::{Bound, Directory, ResolveError};
 use crate::driver::NewCall;
+use crate::lines::extensions;
 use crate::live::Live;
 use crate::model::{CallModel, CallState, CallView, Direction};
 use crate::numbers::{self, NumberError};
 use crate::presence::{BusyExtensions, Presence};
+use crate::queue::{Availability, Floors, OwnState, QueueView};
 use crate::registry::Registry;
 use crate::router;
 use crate::routes::Asking;
 use crate::store::{self, CallFilter, CallPage};
+use crate::teams::{team, teams};
 
 /// How often a server with calls gives a sign of life: so exactly the end of those that a crash cuts is known.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
@@ -124,6 +127,7 @@ struct Inner {
     speech: Speech,
     registry: Arc<Registry>,
     busy: BusyExtensions,
+    floors: Floors,
     flows: OnceLock<Arc<dyn InboundHandler>>,
     meetings: OnceLock<Arc<dyn InboundHandler>>,
     draining: AtomicBool,
@@ -143,12 +147,14 @@ impl Calls {
         incoming: mpsc::Receiver<Incoming>,
     ) -> Self {
         directory.attach(dialer.clone());
+        let busy = BusyExtensions::default();
         let calls = Self(Arc::new(Inner {
             directory: directory.clone(),
             dialer,
             speech,
             registry: Registry::new(),
-            busy: BusyExtensions::default(),
+            floors: Floors::new(kernel.clone(), directory.clone(), busy.clone()),
+            busy,
             flows: OnceLock::new(),
             meetings: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -290,6 +296,47 @@ impl Calls {
         }
     }
 
+    /// The queues of an organisation as they are now, by the teams' numbers.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn queues(&self, org: &Arc<str>) -> Result<Vec<QueueView>, DbError> {
+        let teams = teams(&self.0.kernel, org).await?;
+        self.0.floors.views(org, &teams).await
+    }
+
+    /// The queue of one team; none when there is no such team.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn queue(&self, org: &Arc<str>, id: &str) -> Result<Option<QueueView>, DbError> {
+        let Some(team) = team(&self.0.kernel, org, id).await? else { return Ok(None) };
+        Ok(self.0.floors.views(org, &[team]).await?.pop())
+    }
+
+    /// What a person is doing.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn own_state(&self, org: &Arc<str>, person: &Arc<str>) -> Result<OwnState, DbError> {
+        let own = self.own_extensions(org, person).await?;
+        self.0.floors.own_state(org, person, &own).await
+    }
+
+    /// A person says whether it takes calls of its teams. Durable when this returns.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn say(&self, org: &Arc<str>, person: &Arc<str>, said: Availability) -> Result<OwnState, DbError> {
+        let own = self.own_extensions(org, person).await?;
+        self.0.floors.say(org, person, &own, said).await
+    }
+
+    async fn own_extensions(&self, org: &str, person: &str) -> Result<Vec<String>, DbError> {
+        let all = extensions(&self.0.kernel, org).await?;
+        Ok(all.into_iter().filter(|entry| entry.person == person).map(|entry| entry.number).collect())
+    }
+
     /// How many calls are up on this node.
     pub fn live(&self) -> usize {
         self.0.registry.len()
@@ -325,6 +372,10 @@ impl Calls {
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.0.registry
+    }
+
+    pub(crate) fn floors(&self) -> &Floors {
+        &self.0.floors
     }
 
     pub(crate) fn busy(&self) -> &BusyExtensions {

@@ -6,6 +6,7 @@ mod inbound;
 mod joined;
 mod kept;
 mod outbound;
+mod queueing;
 mod recovery;
 mod stage;
 mod stores;

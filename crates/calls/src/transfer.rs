@@ -11,6 +11,7 @@ use crate::connect::Device;
 use crate::dialling::Wanted;
 use crate::driver::Connect;
 use crate::live::Live;
+use crate::queue::Left;
 
 impl Live {
     /// A party asks to be replaced by `to`, a SIP URI.
@@ -30,8 +31,9 @@ impl Live {
         }
         let then_end = self.dialling_ends_call() || by_customer;
         self.give_up_dialling();
+        self.leave_queue(Left::Hangup);
         asking.hangup(Cause::Normal);
-        self.wanted = Some(Wanted { connect: Connect::to(number), then_end, transfer: true });
+        self.wanted = Some(Wanted { connect: Connect::to(number), then_end, transfer: true, offer: None });
     }
 
     /// The customer's phone hands the other party on: the call stands on that one from now on.

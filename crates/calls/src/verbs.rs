@@ -5,14 +5,16 @@
 use kernel::db::Write;
 use kernel::outbox::Target;
 use serde_json::{Value, json};
+use voice::cause::Cause;
 use voice::leg::{PlayId, PlayMode, Playable};
 
-use crate::connect::Input;
+use crate::connect::{ConnectStatus, Input};
 use crate::dialling::Wanted;
-use crate::driver::Connect;
+use crate::driver::{CallEvent, Connect, ConnectEvent};
 use crate::journal::Step;
 use crate::live::{AtEnd, Live};
 use crate::model::Change;
+use crate::queue::Left;
 
 impl Live {
     pub(crate) fn ring(&mut self) {
@@ -65,11 +67,11 @@ impl Live {
     }
 
     pub(crate) fn connect(&mut self, connect: Connect) {
-        self.want(Wanted { connect, then_end: false, transfer: false });
+        self.want(Wanted { connect, then_end: false, transfer: false, offer: None });
     }
 
     pub(crate) fn transfer(&mut self, connect: Connect) {
-        self.want(Wanted { connect, then_end: true, transfer: true });
+        self.want(Wanted { connect, then_end: true, transfer: true, offer: None });
     }
 
     fn want(&mut self, wanted: Wanted) {
@@ -77,14 +79,20 @@ impl Live {
             return;
         }
         self.give_up_dialling();
+        self.leave_queue(Left::Hangup);
         self.wanted = Some(wanted);
     }
 
     pub(crate) fn is_connecting(&self) -> bool {
-        self.wanted.is_some() || self.dialling.is_some()
+        self.wanted.is_some() || self.dialling.is_some() || self.waits_to_connect()
     }
 
     pub(crate) fn cancel_connect(&mut self) {
+        if self.waits_to_connect() && self.bridged_device().is_none() {
+            self.leave_queue(Left::Hangup);
+            let (status, cause) = (ConnectStatus::Canceled, Cause::Canceled);
+            return self.tell(CallEvent::Connect(ConnectEvent::Ended { status, cause }));
+        }
         self.wanted = None;
         self.dial_step(Input::Cancel);
     }

@@ -276,9 +276,28 @@ impl Floor {
         Some((before + 1, expected))
     }
 
+    /// Where everybody who waits stands among those who wait for the same team.
+    pub fn positions(&self) -> Vec<(Place, usize, Option<i64>)> {
+        let mut before: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+        let waiting = self.callers.iter().filter(|(_, caller)| caller.waits());
+        waiting
+            .map(|(place, caller)| {
+                let position = before.entry(&caller.team).or_default();
+                *position += 1;
+                let team = self.teams.get(&caller.team);
+                (*place, *position, team.and_then(|team| team.expected_ms(*position, &self.agents)))
+            })
+            .collect()
+    }
+
     /// Those who wait for a team, in their order, and since when each does.
     pub fn waiting<'a>(&'a self, team: &'a str) -> impl Iterator<Item = Place> + 'a {
         self.callers.iter().filter(move |(_, caller)| caller.waits() && &*caller.team == team).map(|(place, _)| *place)
+    }
+
+    /// How long whoever joins a team now is likely to wait, in milliseconds.
+    pub fn expected_ms(&self, team: &str) -> Option<i64> {
+        self.teams.get(team)?.expected_ms(self.waiting(team).count() + 1, &self.agents)
     }
 
     /// What an agent is doing; none = it is not on the floor.
@@ -306,7 +325,7 @@ impl Floor {
         teams
     }
 
-    /// Nobody waits or talks: there is nothing to remember but what stands in rows.
+    /// Nobody waits or talks.
     pub fn is_empty(&self) -> bool {
         self.callers.is_empty()
     }

@@ -173,22 +173,38 @@ async fn a_person_gets_a_line_whose_domain_is_free() {
 }
 
 #[tokio::test]
-async fn teams_take_members_that_exist_and_the_one_strategy() {
+async fn teams_take_members_that_exist_and_a_known_strategy() {
     let stage = Stage::new().await;
     stage.person("1001", 0).await;
-    let team = NewTeam { name: "Help".into(), number: "5263".into(), ..NewTeam::default() };
+    let draft = NewTeam { name: "Help".into(), number: "5263".into(), ..NewTeam::default() };
     let make = async |team: NewTeam| create_team(&stage.kernel, &stage.org.id, team).await;
-    let other = NewTeam { strategy: Some("round_robin".into()), ..team.clone() };
+    let other = NewTeam { strategy: Some("by_height".into()), ..draft.clone() };
     let refused = make(other).await.unwrap_err().to_string();
-    assert!(refused.contains("ring_all") && refused.contains("round_robin"), "{refused}");
-    let nobody = NewTeam { members: vec!["1009".into()], ..team.clone() };
+    assert!(refused.contains("ring_all") && refused.contains("by_height"), "{refused}");
+    let slow = NewTeam { wrap_up_s: Some(-1), ..draft.clone() };
+    assert!(matches!(make(slow).await, Err(RecordError::Invalid { field: "wrap_up_s", .. })));
+    let nobody = NewTeam { members: vec!["1009".into()], ..draft.clone() };
     assert!(matches!(make(nobody).await, Err(RecordError::NotFound { what: "extension", .. })));
-    let taken = NewTeam { number: "1001".into(), ..team.clone() };
+    let taken = NewTeam { number: "1001".into(), ..draft.clone() };
     assert!(matches!(make(taken).await, Err(RecordError::Taken { field: "number", .. })));
-    make(NewTeam { members: vec!["1001".into()], ..team }).await.unwrap();
+    make(NewTeam { members: vec!["1001".into()], ..draft }).await.unwrap();
     let new = NewUser { name: "Ann".into(), extension: Some("5263".into()), ..NewUser::default() };
     assert!(create_user(&stage.kernel, &stage.org, new).await.is_err(), "one number space");
-    assert_eq!(teams(&stage.kernel, &stage.org.id).await.unwrap()[0].strategy, "ring_all");
+    let made = teams(&stage.kernel, &stage.org.id).await.unwrap().remove(0);
+    assert_eq!(
+        (made.strategy, made.wrap_up_s, made.members.clone()),
+        (TeamStrategy::RingAll, 0, vec!["1001".to_owned()])
+    );
+    let change = TeamChange {
+        strategy: Some("longest_idle".into()),
+        wrap_up_s: Some(30),
+        members: Some(Vec::new()),
+        ..TeamChange::default()
+    };
+    let changed = change_team(&stage.kernel, &stage.org.id, &made.id, change).await.unwrap();
+    assert_eq!(team(&stage.kernel, &stage.org.id, &made.id).await.unwrap(), Some(changed.clone()));
+    let expected = TeamRecord { strategy: TeamStrategy::LongestIdle, wrap_up_s: 30, members: Vec::new(), ..made };
+    assert_eq!(changed, expected);
 }
 
 #[tokio::test]

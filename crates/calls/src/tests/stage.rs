@@ -61,6 +61,7 @@ pub(super) struct Stage {
     pub(super) org: Org,
     pub(super) speech: Speech,
     script: Script,
+    voice: FakeVoice,
     dialled: mpsc::Receiver<Dialled>,
     incoming: mpsc::Sender<Incoming>,
     reloads: Arc<Mutex<usize>>,
@@ -105,12 +106,19 @@ impl Stage {
         let voice = FakeVoice { script: script.clone(), dialled: sender, reloads: Arc::clone(&reloads) };
         let (incoming, receiver) = mpsc::channel(16);
         let speech = Speech::new(&kernel.config.speech, data.clone());
-        let calls = Calls::start(&kernel, directory.clone(), Arc::new(voice), speech.clone(), receiver);
+        let calls = Calls::start(&kernel, directory.clone(), Arc::new(voice.clone()), speech.clone(), receiver);
         let org = match kernel.org_by_slug("acme").await.unwrap() {
             Some(org) => org,
             None => kernel.create_org(NewOrg { name: "Acme".into(), ..NewOrg::default() }).await.unwrap(),
         };
-        Self { kernel, calls, directory, hand, org, speech, script, dialled, incoming, reloads, data, _db: db }
+        Self { kernel, calls, directory, hand, org, speech, script, voice, dialled, incoming, reloads, data, _db: db }
+    }
+
+    /// Calls anew on the same store, which remember nothing else.
+    pub(super) fn restarted(&self) -> Calls {
+        let (_nobody, incoming) = mpsc::channel(1);
+        let voice = Arc::new(self.voice.clone());
+        Calls::start(&self.kernel, self.directory.clone(), voice, self.speech.clone(), incoming)
     }
 
     pub(super) fn org(&self) -> Arc<str> {

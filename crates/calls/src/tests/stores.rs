@@ -2,7 +2,7 @@
 
 use kernel::db::testing::TestDb;
 
-use crate::{bindings, browser_phones, directory, lines, ports, public_numbers, store, sweep, teams, trunks};
+use crate::{bindings, browser_phones, directory, lines, ports, public_numbers, queue, store, sweep, teams, trunks};
 
 #[tokio::test]
 async fn every_statement_prepares_on_both_engines() {
@@ -16,6 +16,7 @@ async fn every_statement_prepares_on_both_engines() {
         store::ALL,
         sweep::ALL,
         teams::ALL,
+        queue::STATEMENTS,
         trunks::ALL,
     ];
     for test in TestDb::each().await {
