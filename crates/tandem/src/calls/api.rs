@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{audio, extensions, numbers, sight::Sight, voicemail};
+use super::{audio, extensions, numbers, queues, sight::Sight, teams, voicemail};
 
 /// All routes of the desk.
 pub fn routes<S>() -> OpenApiRouter<S>
@@ -35,6 +35,11 @@ where
         .routes(routes!(extensions::change))
         .routes(routes!(numbers::list))
         .routes(routes!(numbers::read, numbers::bind, numbers::release))
+        .routes(routes!(teams::list, teams::create))
+        .routes(routes!(teams::read, teams::change))
+        .routes(routes!(teams::agents))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::own, queues::say))
 }
 
 /// Who may hear recordings: all of them, or those of own calls.

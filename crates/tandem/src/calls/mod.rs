@@ -5,8 +5,10 @@ pub mod api;
 mod audio;
 mod extensions;
 mod numbers;
+mod queues;
 mod sight;
 mod store;
+mod teams;
 mod voicemail;
 
 pub use api::routes;

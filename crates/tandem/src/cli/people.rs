@@ -128,9 +128,15 @@ pub enum TeamVerb {
         /// Its number inside the organisation
         #[arg(long)]
         number: String,
-        /// How its members ring: ring_all
+        /// How its members ring: all at once, or one for each caller who waits (ring_all, longest_idle, round_robin)
         #[arg(long, default_value = "ring_all")]
         strategy: String,
+        /// How long a member writes up a call before the next one
+        #[arg(long, value_name = "SECONDS")]
+        wrap_up: Option<i64>,
+        /// How long a member's phones ring for a caller who waits
+        #[arg(long, value_name = "SECONDS")]
+        ring: Option<i64>,
         /// Extension of a member; may be repeated
         #[arg(long = "member", value_name = "EXTENSION")]
         members: Vec<String>,
@@ -352,8 +358,11 @@ async fn teams(kernel: &Kernel, org: &Org) -> Result<Vec<Item>, CliError> {
 
 impl TeamVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
-        let (name, org, number, strategy, members) = match self {
-            Self::Create { name, org, number, strategy, members } => (name, org, number, strategy, members),
+        let (org, new) = match self {
+            Self::Create { name, org, number, strategy, wrap_up, ring, members } => {
+                let strategy = Some(strategy);
+                (org, calls::NewTeam { name, number, strategy, wrap_up_s: wrap_up, ring_s: ring, members })
+            }
             Self::List(list) => return list.run(kernel, async |org: &Org| teams(kernel, org).await).await,
             Self::Remove(remove) => {
                 let team = async |org: &Org, id: &str| Ok(calls::remove_team(kernel, &org.id, id).await?);
@@ -361,11 +370,8 @@ impl TeamVerb {
             }
         };
         let org = kernel.find_org(&org).await?;
-        let text = format!("team {name}, number {number}");
-        let json_number = number.clone();
-        let new = calls::NewTeam { name, number, strategy: Some(strategy), members };
-        let id = calls::create_team(kernel, &org.id, new).await?;
-        Ok(Answer { text: format!("{text} ({id})"), json: json!({"id": id, "number": json_number}) })
+        let calls::TeamRecord { id, name, number, .. } = calls::create_team(kernel, &org.id, new).await?;
+        Ok(Answer { text: format!("team {name}, number {number} ({id})"), json: json!({"id": id, "number": number}) })
     }
 }
 

@@ -2,7 +2,7 @@
 //! second (contracts/flows.md "callback"). Invariant: however the attempt ends, the callback is over, or due again, or
 //! left as a crash would leave it, so that its job finds it.
 
-use calls::{Call, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, Sentence, Whisper};
+use calls::{Call, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, Sentence, Turn, Whisper};
 use kernel::Job;
 use media::play::Sound;
 use serde_json::json;
@@ -14,6 +14,7 @@ use voice::{
 use super::{
     callbacks::{CallbackError, Callbacks, Driven, JOB_KIND},
     due::{self, State},
+    steps::callback::when,
     store::Callback,
 };
 
@@ -39,6 +40,13 @@ impl Callback {
 
     fn second_party(&self) -> &str {
         if self.entity_first() { &self.customer } else { &self.entity }
+    }
+
+    /// As of when it has its place in a queue, in UTC milliseconds: its wall time, which of one that was booked in a
+    /// queue is when the customer joined.
+    pub(super) fn place_ms(&self) -> i64 {
+        let (date, time, zone) = &self.wall;
+        when(date, time, zone).map_or(self.due_ms, |due| due.at_ms)
     }
 
     fn is_last_attempt(&self) -> bool {
@@ -106,14 +114,22 @@ pub(super) struct Attempt {
     stage: Stage,
     /// The sentence that plays ends by then.
     until_ms: Option<i64>,
+    /// The place in the queue of the team that is rung.
+    turn: Option<Turn>,
     _driven: Driven,
 }
 
 impl Attempt {
     /// The attempt on a call that rings the first party; the callback's row counts it already.
-    pub(super) fn new(callbacks: Callbacks, callback: Callback, call: Call, driven: Driven) -> Self {
+    pub(super) fn new(
+        callbacks: Callbacks,
+        callback: Callback,
+        call: Call,
+        driven: Driven,
+        turn: Option<Turn>,
+    ) -> Self {
         let sentences = Sentences::of(callbacks.flows().calls(), &callback);
-        Self { callbacks, callback, call, sentences, stage: Stage::Ringing, until_ms: None, _driven: driven }
+        Self { callbacks, callback, call, sentences, stage: Stage::Ringing, until_ms: None, turn, _driven: driven }
     }
 
     /// Carries it through and writes down what came of it.
@@ -145,6 +161,7 @@ impl Attempt {
     fn take(&mut self, event: CallEvent) {
         match event {
             CallEvent::Answered => {
+                self.turn.iter_mut().for_each(Turn::answered);
                 self.note(State::Connecting);
                 match self.say(self.sentences.greeting.sound()) {
                     Some(play) => self.stage = Stage::Greeting(play),
@@ -220,6 +237,9 @@ impl Attempt {
 
     async fn settle(&mut self, end: End) -> Result<(), CallbackError> {
         let kernel = self.callbacks.flows().kernel().clone();
+        // An agent who did not answer is left alone for a while; the next one is rung at once.
+        self.turn.iter_mut().for_each(Turn::passed);
+        let in_turn = self.turn.take().is_some();
         // Behind the rows that the call has queued, so that the newest state of the callback is the last one written.
         let writes = match end {
             // The next start takes it up as after a crash.
@@ -232,6 +252,7 @@ impl Attempt {
             End::Unreached(reason) => {
                 match due::retry_ms(self.callback.attempt, self.callback.attempts, kernel.clock.now_ms()) {
                     Some(at_ms) => {
+                        let at_ms = if in_turn { kernel.clock.now_ms() } else { at_ms };
                         let job = Job::new(&self.callback.org, JOB_KIND, &self.callback.id, at_ms, json!({}));
                         vec![self.callback.moved_write(at_ms, true), job.schedule_write()]
                     }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use calls::{CallError, Calls, NewCall, ResolveError};
+use calls::{CallError, Calls, NewCall, ResolveError, Turn};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kernel::{
     DbError, Event, Job, JobHandler, JobOutcome, Org, Outbox, RecordError, Target, Write, events::NEXT_SEQ, jobs,
@@ -27,6 +27,10 @@ use super::{
 pub(super) const JOB_KIND: &str = "callback";
 /// How often the job looks whether its driver is alive, in milliseconds.
 const WATCH_MS: i64 = 15_000;
+/// How long a callback waits for an agent of a team, in milliseconds.
+const TURN_MS: i64 = 12 * 3_600_000;
+/// How often it is noted that one waits, in milliseconds: far less than what makes a callback late.
+const NOTE_MS: u64 = 300_000;
 /// Callbacks looked at in one go at a start.
 const PAGE: i64 = 500;
 /// Pause before an attempt that a limit refused is made again, in milliseconds.
@@ -162,14 +166,62 @@ impl Callbacks {
         }
     }
 
-    /// The first party is rung; everything else is the driver's.
+    /// Rings the first party, a team with a queue when it is the callback's turn.
     async fn dial(&self, callback: Callback, driven: Driven) -> Result<JobOutcome, CallbackError> {
-        let now_ms = self.flows.kernel().clock.now_ms();
         if !entity_exists(self.flows.calls(), &callback.org, &callback.entity).await? {
             return self.end(&callback, State::Missed, "unknown_entity").await;
         }
+        let turn = if callback.entity_first() {
+            let (org, joined_ms) = (callback.org.as_str().into(), callback.place_ms());
+            self.flows.calls().turn(&org, &callback.entity, joined_ms, TURN_MS).await?
+        } else {
+            None
+        };
+        let Some(turn) = turn else {
+            let (number, _) = callback.first_party();
+            let number = number.to_owned();
+            return self.ring(callback, driven, number, None).await;
+        };
+        self.flows.kernel().tasks.spawn(self.clone().ring_in_turn(callback, driven, turn));
+        Ok(JobOutcome::Again { at_ms: self.flows.kernel().clock.now_ms() + WATCH_MS })
+    }
+
+    /// Waits for an agent of the team and rings it. What goes wrong is found by the job, which looks again.
+    async fn ring_in_turn(self, mut callback: Callback, driven: Driven, mut turn: Turn) {
+        let kernel = self.flows.kernel().clone();
+        let rung = loop {
+            tokio::select! {
+                () = kernel.stop.cancelled() => return,
+                agent = turn.agent() => break match agent {
+                    Some(agent) => self.ring(callback, driven, agent.to_string(), Some(turn)).await,
+                    None => self.end(&callback, State::Missed, "no_answer").await,
+                },
+                () = kernel.clock.sleep(NOTE_MS) => {
+                    // Whoever waits is not late.
+                    callback.due_ms = kernel.clock.now_ms();
+                    let note = callback.moved_write(callback.due_ms, true);
+                    if let Err(error) = kernel.db.writer().commit(vec![note]).await {
+                        tracing::warn!(callback = %callback.id, %error, "the wait of a callback could not be noted");
+                    }
+                }
+            }
+        };
+        if let Err(error) = rung {
+            tracing::error!(%error, "a callback could not be made in its turn");
+        }
+    }
+
+    /// The first party is rung; everything else is the driver's.
+    async fn ring(
+        &self,
+        callback: Callback,
+        driven: Driven,
+        number: String,
+        turn: Option<Turn>,
+    ) -> Result<JobOutcome, CallbackError> {
+        let now_ms = self.flows.kernel().clock.now_ms();
         let attempt = due::this_attempt(callback.state, callback.attempt);
-        let (number, role) = callback.first_party();
+        let (_, role) = callback.first_party();
         let call_id = self.flows.calls().new_call_id();
         let started = json!({ "attempt": attempt, "call_id": call_id, "entity": callback.entity });
         let mut writes = self.event_writes(&callback, "callback.started", started).await?;
@@ -188,7 +240,7 @@ impl Callbacks {
             Err(CallError::Lost(error)) => return Ok(JobOutcome::Failed(error.to_string())),
             Err(CallError::NotFound) => return Ok(JobOutcome::Done),
         };
-        let attempt = Attempt::new(self.clone(), Callback { attempt, ..callback }, call, driven);
+        let attempt = Attempt::new(self.clone(), Callback { attempt, ..callback }, call, driven, turn);
         self.flows.kernel().tasks.spawn(attempt.drive());
         Ok(JobOutcome::Again { at_ms: now_ms + WATCH_MS })
     }

@@ -56,6 +56,8 @@ pub enum Input {
     Booked(Booked),
     /// A message for a box was left, or not.
     Message(Message),
+    /// How the wait in a queue goes on.
+    Queue(QueueNews),
     /// [`super::machine::Machine::deadline`] has come.
     Tick,
     /// The call is over, whoever ended it.
@@ -155,6 +157,33 @@ pub enum Message {
     Empty,
 }
 
+/// How a wait in a queue goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueNews {
+    /// The customer waits, or waits again because the agent's phone was lost.
+    Joined {
+        /// 1 is next.
+        position: usize,
+        /// How long it is likely to take, in milliseconds.
+        expected_ms: Option<i64>,
+    },
+    /// Others have left the queue before him.
+    Moved {
+        /// 1 is next.
+        position: usize,
+        /// How long it is likely to take, in milliseconds.
+        expected_ms: Option<i64>,
+    },
+    /// An agent talks to him.
+    Bridged,
+    /// They have talked.
+    Ended,
+    /// He has waited long enough.
+    Timeout,
+    /// Too many wait already.
+    Full,
+}
+
 /// Something that shall be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -164,6 +193,11 @@ pub enum Effect {
         sound: u64,
         /// Where it comes from.
         source: Source,
+    },
+    /// A sound is not played again in this step.
+    Release {
+        /// Its token.
+        sound: u64,
     },
     /// Play to the customer, instead of what plays: [`Input::PlayEnded`] follows unless it is stopped.
     Play {
@@ -195,6 +229,10 @@ pub enum Effect {
     Whisper(Vec<u64>),
     /// What the customer hears from now on until he is joined.
     HoldMusic(Sounding),
+    /// Wait for a team: [`Input::Queue`] tells how it goes.
+    Queue(QueueOrder),
+    /// Wait no more: the customer is called back. Nothing happens once an agent has the call.
+    LeaveQueue,
     /// Change the recording.
     Record(RecordAction),
     /// Book a callback: [`Input::Booked`] follows.
@@ -326,6 +364,19 @@ pub struct Connection {
     pub hold_music: Option<Sounding>,
     /// Whether the conversation is recorded.
     pub record: bool,
+}
+
+/// A wait for a team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueOrder {
+    /// The team's number.
+    pub team: String,
+    /// Longest wait, in milliseconds.
+    pub timeout_ms: u32,
+    /// So many may wait, the newcomer among them.
+    pub max_waiting: u32,
+    /// Since when he has waited; none = he comes now.
+    pub joined_ms: Option<i64>,
 }
 
 /// In what order several numbers are rung.

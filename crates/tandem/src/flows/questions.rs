@@ -80,6 +80,11 @@ impl Judge<'_> {
                         report.error("unknown_entity", path, format!("no person and no team has the number {number}"));
                     }
                 }
+                Ask::Team(number) => {
+                    if !matches!(self.resolve(org, number).await?, Ok(Destination::Team(_))) {
+                        report.error("unknown_entity", path, format!("no team has the number {number}"));
+                    }
+                }
                 Ask::Mailbox(number) => {
                     if !matches!(self.resolve(org, number).await?, Ok(Destination::Person(_))) {
                         report.error("unknown_entity", path, format!("no person has the number {number}"));

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use calls::{Call, CallEvent, Connect, ConnectEvent, EndedBy, LeaveVoicemail, VoicemailEvent, Whisper};
+use calls::{
+    Call, CallEvent, Connect, ConnectEvent, EndedBy, LeaveVoicemail, Left, QueueEvent, Queueing, VoicemailEvent,
+    Whisper,
+};
 use futures_util::{
     FutureExt as _, StreamExt as _,
     future::{AbortHandle, Abortable, BoxFuture},
@@ -25,7 +28,7 @@ use super::{
     callbacks::{JOB_KIND, entity_exists},
     machine::{
         Answer, Booked, Booking, ConnectStatus, Connection, Effect, HttpFailure, HttpRequest, Input, Machine, Message,
-        RecordAction, Sounding, Source, Strategy,
+        QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy,
     },
     step_sounds::StepSounds,
     store::{self, Booker},
@@ -145,6 +148,7 @@ impl Run {
             }
             CallEvent::Voicemail(VoicemailEvent::Left { .. }) => Input::Message(Message::Left),
             CallEvent::Voicemail(VoicemailEvent::Nothing) => Input::Message(Message::Empty),
+            CallEvent::Queue(event) => Input::Queue(queue_news(&event)?),
             CallEvent::Ended { .. } => Input::Ended,
             CallEvent::Ringing
             | CallEvent::EarlyMedia
@@ -210,6 +214,7 @@ impl Run {
                 self.call.with_writes(vec![write]);
             }
             Effect::Prepare { sound, source } => self.prepare(sound, source),
+            Effect::Release { sound } => self.sounds.release(sound),
             Effect::Play { play, what, loops } => {
                 let what = self.playable(what);
                 self.playing = Some((self.call.play(what, loops), play));
@@ -231,6 +236,13 @@ impl Run {
                 self.call.whisper(sounds);
             }
             Effect::HoldMusic(what) => self.call.hold_music(self.playable(what)),
+            Effect::Queue(QueueOrder { team, timeout_ms, max_waiting, joined_ms }) => self.call.queue(Queueing {
+                team,
+                timeout_ms: timeout_ms.into(),
+                max_waiting: usize::try_from(max_waiting).unwrap_or(usize::MAX),
+                joined_ms,
+            }),
+            Effect::LeaveQueue => self.call.leave_queue(Left::Callback),
             Effect::Record(action) => self.call.record(record_action(action)),
             Effect::Book(booking) => self.check(booking),
             Effect::Voicemail { mailbox, max_ms, silence_ms, beep } => {
@@ -345,6 +357,19 @@ fn connect_status(status: calls::ConnectStatus) -> ConnectStatus {
         calls::ConnectStatus::Failed => ConnectStatus::Failed,
         calls::ConnectStatus::Canceled => ConnectStatus::Canceled,
     }
+}
+
+fn queue_news(event: &QueueEvent) -> Option<QueueNews> {
+    Some(match *event {
+        QueueEvent::Joined { position, expected_ms } => QueueNews::Joined { position, expected_ms },
+        QueueEvent::Moved { position, expected_ms } => QueueNews::Moved { position, expected_ms },
+        QueueEvent::Bridged { .. } => QueueNews::Bridged,
+        QueueEvent::Ended => QueueNews::Ended,
+        QueueEvent::Left { why: Left::Timeout } => QueueNews::Timeout,
+        QueueEvent::Left { why: Left::Full } => QueueNews::Full,
+        // Said by whoever asked for it.
+        QueueEvent::Left { why: Left::Bridged | Left::Callback | Left::Hangup } => return None,
+    })
 }
 
 fn record_action(action: RecordAction) -> calls::RecordAction {

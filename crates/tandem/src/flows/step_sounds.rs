@@ -25,6 +25,11 @@ impl StepSounds {
         self.0.get_mut(&token).map(|place| *place = Some(sound)).is_some()
     }
 
+    /// A sound has done its service.
+    pub(super) fn release(&mut self, token: u64) {
+        self.0.remove(&token);
+    }
+
     pub(super) fn get(&self, token: u64) -> Option<Sound> {
         self.0.get(&token).cloned().flatten()
     }

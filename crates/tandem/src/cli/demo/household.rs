@@ -73,7 +73,7 @@ async fn furnish(kernel: &Kernel, org: &Org, endpoint: SocketAddr) -> Result<Kep
     let teams = calls::teams(kernel, &org.id).await.map_err(RecordError::Db)?;
     if !teams.iter().any(|team| team.number == TEAM) {
         let members = vec![AGENT.to_owned()];
-        let team = NewTeam { name: "Service".to_owned(), number: TEAM.to_owned(), strategy: None, members };
+        let team = NewTeam { name: "Service".to_owned(), number: TEAM.to_owned(), members, ..NewTeam::default() };
         calls::create_team(kernel, &org.id, team).await?;
     }
     calls::bind_number(kernel, &org.id, NUMBER, &Bound::Person(CUSTOMER.to_owned())).await?;

@@ -72,6 +72,8 @@ pub enum Ask {
     Number(String),
     /// Is this the number of a person or a team (`unknown_entity`)?
     Entity(String),
+    /// Is this the number of a team (`unknown_entity`)?
+    Team(String),
     /// Is this the number of a person, who has a box (`unknown_entity`)?
     Mailbox(String),
     /// May this caller id be shown to that callee (`caller_id_replaced`)? The callee is none when a template gives it.

@@ -67,7 +67,7 @@ impl Connect {
             ),
             whisper: Prompt::read_field(fields, "whisper"),
             accept_key: fields.key("accept_key"),
-            hold_music: Music::read(fields),
+            hold_music: Music::read(fields, "hold_music"),
             record: fields.flag("record", false),
             targets,
         }

@@ -82,7 +82,7 @@ impl Http {
             timeout_ms: fields.seconds("timeout", 1.0..=30.0, 10.0),
             retries: fields.integer("retries", 0..=3, 0),
             save: read_save(fields),
-            hold_music: Music::read(fields),
+            hold_music: Music::read(fields, "hold_music"),
         }
     }
 

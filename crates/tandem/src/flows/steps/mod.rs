@@ -14,6 +14,7 @@ pub mod menu;
 pub mod pause;
 pub mod play;
 pub mod prompt;
+pub mod queue;
 pub mod record;
 pub mod send_dtmf;
 pub mod set;
@@ -52,6 +53,7 @@ pub enum Kind {
     Voicemail(Arc<voicemail::Voicemail>),
     Transfer(Arc<transfer::Transfer>),
     SendDtmf(Arc<send_dtmf::SendDtmf>),
+    Queue(Arc<queue::Queue>),
 }
 
 /// Every type, by its canonical name.
@@ -92,6 +94,7 @@ impl Kind {
             "voicemail" => Self::Voicemail(Arc::new(voicemail::Voicemail::read(fields))),
             "transfer" => Self::Transfer(Arc::new(transfer::Transfer::read(fields))),
             "send_dtmf" => Self::SendDtmf(Arc::new(send_dtmf::SendDtmf::read(fields))),
+            "queue" => Self::Queue(Arc::new(queue::Queue::read(fields))),
             _ => return None,
         })
     }
@@ -115,6 +118,7 @@ impl Kind {
             Self::Voicemail(_) => "voicemail",
             Self::Transfer(_) => "transfer",
             Self::SendDtmf(_) => "send_dtmf",
+            Self::Queue(_) => "queue",
         }
     }
 
@@ -128,6 +132,7 @@ impl Kind {
             Self::Connect(_) => connect::EDGES.contains(&name),
             Self::Callback(_) => callback::EDGES.contains(&name),
             Self::Branch(_) => branch::EDGES.contains(&name),
+            Self::Queue(_) => queue::EDGES.contains(&name),
             Self::Hangup
             | Self::Pause(_)
             | Self::Set(_)
@@ -158,7 +163,8 @@ impl Kind {
             | Self::Record(_)
             | Self::Voicemail(_)
             | Self::Transfer(_)
-            | Self::SendDtmf(_) => true,
+            | Self::SendDtmf(_)
+            | Self::Queue(_) => true,
             Self::Call(_)
             | Self::Http(_)
             | Self::Callback(_)
@@ -190,6 +196,7 @@ impl Kind {
             Self::Voicemail(voicemail) => voicemail.start(context),
             Self::Transfer(transfer) => transfer.start(context),
             Self::SendDtmf(send_dtmf) => send_dtmf.start(context),
+            Self::Queue(queue) => queue::start(queue, context),
         }
     }
 }

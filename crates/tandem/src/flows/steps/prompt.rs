@@ -169,15 +169,15 @@ pub enum Music {
 }
 
 impl Music {
-    /// Reads `hold_music`: `music`, `ringback`, `silence`, a URL, or an object with `url` or `text`.
-    pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let value = fields.value("hold_music")?;
+    /// Reads a field: `music`, `ringback`, `silence`, a URL, or an object with `url` or `text`.
+    pub(super) fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+        let value = fields.value(name)?;
         Some(match value.as_str() {
             Some("music") => Self::BuiltIn,
             Some("ringback") => Self::Ringback,
             Some("silence") => Self::Silence,
-            Some(_) => Self::Prompt(Prompt { url: fields.url("hold_music"), ..Prompt::default() }),
-            None => Self::Prompt(Prompt::read_field(fields, "hold_music")?),
+            Some(_) => Self::Prompt(Prompt { url: fields.url(name), ..Prompt::default() }),
+            None => Self::Prompt(Prompt::read_field(fields, name)?),
         })
     }
 }

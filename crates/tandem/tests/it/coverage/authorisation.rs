@@ -59,6 +59,14 @@ const TABLE: &[(&str, May)] = &[
     ("DELETE /v1/numbers/{e164}", Change(Admin)),
     ("GET /v1/extensions", Read(Supervisor)),
     ("PATCH /v1/extensions/{number}", Change(Admin)),
+    ("GET /v1/teams", Read(Supervisor)),
+    ("POST /v1/teams", Change(Admin)),
+    ("GET /v1/teams/{id}", Read(Supervisor)),
+    ("PATCH /v1/teams/{id}", Change(Admin)),
+    ("GET /v1/teams/{id}/agents", ReadOrRun),
+    ("GET /v1/queues", ReadOrRun),
+    ("GET /v1/me/state", Change(Agent)),
+    ("PUT /v1/me/state", Change(Agent)),
     ("GET /v1/org/settings", Read(Admin)),
     ("PATCH /v1/org/settings", Change(Admin)),
     ("GET /v1/webhooks", Read(Admin)),
@@ -92,7 +100,9 @@ fn allowed(may: May, role: Role) -> bool {
 
 /// Whether a key that may do flows, and nothing else, may call it.
 fn is_of_flows(name: &str) -> bool {
-    ["/flow", "/call", "/recordings", "/voicemail", "/events", "/tap"].iter().any(|part| name.contains(part))
+    ["/flow", "/call", "/recordings", "/voicemail", "/events", "/tap", "/queues", "/agents"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 async fn ask(client: &Client, operation: &Operation) -> u16 {
@@ -194,6 +204,8 @@ fn good_body(operation: &Operation) -> Value {
         "/v1/flows/{id}" => json!({"name": "f", "flow": flow}),
         "/v1/webhooks" => json!({"url": "http://hooks.example.org/"}),
         "/v1/extensions/{number}" => json!({"voicemail": true}),
+        "/v1/teams" => json!({"name": "Help", "number": "5263"}),
+        "/v1/me/state" => json!({"state": "away"}),
         _ => json!({}),
     }
 }
@@ -222,6 +234,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let recordings = client.until(&format!("/v1/calls/{call}/recordings"), "the recording", ready).await;
     let messages = client.until("/v1/voicemail?box=1001", "a message", |list| list["messages"][0].is_object()).await;
     let hook_id = text(&hook["id"]);
+    let team = client.post("/v1/teams", &json!({"name": "Help", "number": "5263"})).await.expect(201);
     let things = Things(vec![
         ("/call/flow/", text(&run["flow_run_id"])),
         ("/call/", call.clone()),
@@ -232,6 +245,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/voicemail/", text(&messages["messages"][0]["id"])),
         ("/numbers/", "+442071838999".to_owned()),
         ("/extensions/", "1001".to_owned()),
+        ("/teams/", text(&team["id"])),
     ]);
 
     let stranger = other.client();

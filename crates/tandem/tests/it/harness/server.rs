@@ -281,7 +281,8 @@ impl Tenant<'_> {
     /// Makes a team that rings all its members.
     pub(crate) async fn team(&self, number: &str, members: &[&str]) {
         let members = members.iter().map(|member| (*member).to_owned()).collect();
-        let new = NewTeam { name: format!("Team {number}"), number: number.to_owned(), strategy: None, members };
+        let (name, number) = (format!("Team {number}"), number.to_owned());
+        let new = NewTeam { name, number, members, ..NewTeam::default() };
         calls::create_team(&self.server.app.kernel, &self.org.id, new).await.unwrap();
     }
 

@@ -17,6 +17,7 @@ fn source(kind: &str) -> &'static str {
         "http" => include_str!("http.rs"),
         "connect" => include_str!("connect.rs"),
         "callback" => include_str!("callback.rs"),
+        "queue" => include_str!("queue.rs"),
         _ => include_str!("small.rs"),
     }
 }
@@ -159,7 +160,7 @@ fn every_field_and_edge_of_the_contract_has_a_test() {
     assert!(missing.is_empty(), "nothing asserted for {missing:?}");
     assert!(wanted.len() >= 65, "the table was not read: {wanted:?}");
     let kinds: BTreeSet<&str> = wanted.iter().map(|(kind, _)| kind.as_str()).collect();
-    assert_eq!(kinds.len(), 15, "{kinds:?}");
+    assert_eq!(kinds.len(), 16, "{kinds:?}");
 }
 
 #[test]

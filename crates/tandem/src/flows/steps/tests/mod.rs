@@ -10,6 +10,7 @@ mod hangups;
 mod http;
 mod limits;
 mod play;
+mod queue;
 mod small;
 
 use std::sync::Arc;
