@@ -144,7 +144,7 @@ impl Floors {
             for extension in &team.members {
                 if let Some(person) = self.house.directory.person(org, extension).await? {
                     let state = floor.agent_state(extension);
-                    let registered = !self.house.directory.bindings(org, extension).is_empty();
+                    let registered = self.house.directory.has_phone(org, extension);
                     let (extension, person, name) = (extension.clone(), person.person.to_string(), person.name);
                     agents.push(AgentView { extension, person, name, state, registered });
                 }
@@ -291,7 +291,7 @@ impl OrgFloor {
                 self.note(Input::Agent { agent: agent.clone(), person: entry.person, said });
             }
             let phone = Phone {
-                reachable: !self.house.directory.bindings(&self.org, &agent).is_empty(),
+                reachable: self.house.directory.has_phone(&self.org, &agent),
                 engaged: self.house.busy.is_busy(&self.org, &agent),
             };
             self.note(Input::Phone { agent, phone });
