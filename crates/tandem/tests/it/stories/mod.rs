@@ -10,6 +10,7 @@ mod leaks;
 mod life;
 mod limits;
 mod outage;
+mod queues;
 mod recordings;
 mod retention;
 mod settings;
