@@ -155,11 +155,11 @@ async fn thirty_callers_are_served_in_order_by_three_agents_one_of_whom_crashes(
 /// Waits until so many have joined a queue.
 async fn wait_for_joined(client: &Client, count: usize) {
     let waited = tokio::time::timeout(OVER, async {
-        while of(&events(server).await, "queue.joined").len() < count {
+        while of(&events(client).await, "queue.joined").len() < count {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    assert!(waited.await.is_ok(), "nobody joins: {:?}", events(server).await);
+    assert!(waited.await.is_ok(), "nobody joins: {:?}", events(client).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +167,7 @@ async fn a_key_turns_the_wait_into_a_callback_that_is_made_in_its_turn() {
     let busy = Arc::new(AtomicUsize::new(0));
     let counted = busy.clone();
     let step = json!({
-        "id": 1, "type": "queue", "team": TEAM, "callback_key": "1", "announce_position": false, "flow": {"callback": 2},
+        "id": 1, "type": "queue", "team": TEAM, "callback_key": "1", "announce_position": false,
     });
     let (server, crowd, client) = scene("round_robin", step, move |number| match number {
         agent if AGENTS.contains(&agent) => {
