@@ -1,4 +1,5 @@
 //! Browser phones: calls both ways, audio against SIP phones, keys, hold, lost networks and lost sockets.
+#![expect(clippy::disallowed_methods, reason = "a test's phone is a task of its own")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
 //! Phones in browsers: SIP over WebSocket (RFC 7118), from the frames up.
+#![expect(clippy::disallowed_methods, reason = "a test's phone is a task of its own")]
 
 use std::net::SocketAddr;
 use std::pin::Pin;

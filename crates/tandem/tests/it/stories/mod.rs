@@ -1,5 +1,6 @@
 //! Stories: what somebody wants to do, from the beginning to the end, without a real phone.
 
+mod browser_phone;
 mod command_line;
 mod console;
 mod crash;
