@@ -7,12 +7,43 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use voice::Target;
 use voice::cause::Cause;
-use voice::leg::{LegEvent, Playable, RecordCommand, Signal};
-use voice::ports::BoxFuture;
+use voice::leg::{LegEvent, PhoneId, Playable, RecordCommand, Signal};
+use voice::ports::{BoxFuture, Ports};
 use voice::runner::script::Asked;
 
 use super::stage::*;
 use crate::*;
+
+#[tokio::test]
+async fn a_browser_phone_rings_beside_the_registered_one_while_it_is_online() {
+    let mut stage = Stage::new().await;
+    stage.person("1001", 1).await;
+    stage.person("1002", 1).await;
+    stage.person("1003", 0).await;
+    let owner = stage.directory.person(&stage.org.id, "1002").await.unwrap().unwrap();
+    let (line, name) = stage.directory.browser_line(&stage.org(), &owner.person).await.unwrap().unwrap();
+    assert_eq!((&*line.extension, name.as_str()), ("1002", "Person 1002"));
+    let phone = PhoneId::from("phone_1");
+    Ports::browser_phone(&*stage.directory, &line, &phone, true);
+
+    let caller = stage.phone_calls("1001", "1002").await;
+    let targets = [stage.dialled().await.order.target, stage.dialled().await.order.target];
+    assert!(matches!(&targets[0], Target::Binding(binding) if &*binding.extension == "1002"), "{targets:?}");
+    assert!(matches!(&targets[1], Target::Browser { phone: rung } if *rung == phone), "{targets:?}");
+    assert!(stage.calls.presence(&stage.org.id, "1002").busy);
+    caller.tell(remote_end(Cause::Canceled, Some(487)));
+
+    // A phone in a page is presence enough.
+    let owner = stage.directory.person(&stage.org.id, "1003").await.unwrap().unwrap();
+    let (line, _) = stage.directory.browser_line(&stage.org(), &owner.person).await.unwrap().unwrap();
+    assert!(!stage.calls.presence(&stage.org.id, "1003").registered);
+    Ports::browser_phone(&*stage.directory, &line, &phone, true);
+    assert!(stage.calls.presence(&stage.org.id, "1003").registered);
+    Ports::browser_phone(&*stage.directory, &line, &phone, false);
+    assert!(!stage.calls.presence(&stage.org.id, "1003").registered);
+    let nobody = stage.directory.browser_line(&stage.org(), &"per_unknown".into()).await.unwrap();
+    assert_eq!(nobody, None);
+}
 
 #[tokio::test]
 async fn a_phone_calls_a_phone_and_they_talk() {

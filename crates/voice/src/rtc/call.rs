@@ -130,6 +130,11 @@ impl PhoneCall {
         self.phase == Phase::Over
     }
 
+    /// Whether the phone is called and has not answered.
+    pub(super) fn is_ringing(&self) -> bool {
+        self.phase == Phase::Ringing
+    }
+
     /// When [`PhoneCall::due`] is to be called.
     pub(super) fn next(&self) -> i64 {
         if self.phase == Phase::Ringing { self.ring_until } else { NEVER }

@@ -24,8 +24,8 @@
 //! changes nothing. Descriptions are whole: our side is ICE-lite with fixed candidates, and needs none of the phone's
 //! (it learns the address from the phone's checks), so that a phone sends its offer without waiting for candidates.
 //!
-//! After a lost socket the phone comes back with `{"type":"hello","phone":"..."}` within 30 s: its calls live on, and
-//! `ready` names them. After a change of network it sends `offer` with an ICE restart for each; after a reload of the
+//! After a lost socket the phone comes back with `{"type":"hello","phone":"..."}` within 30 s (5 s where a call rings):
+//! its calls live on, and `ready` names them. After a change of network it sends `offer` with an ICE restart for each; after a reload of the
 //! page, which has lost its connections, a fresh offer for each that it wants to keep, and `hangup` for the others.
 
 use serde::{Deserialize, Serialize};
@@ -298,12 +298,17 @@ impl Up {
     /// # Errors
     /// The `error` frame that answers it.
     pub fn read(text: &str) -> Result<Self, Down> {
-        serde_json::from_str(text).map_err(|error| Down::Error {
+        let refuse = |why: &dyn std::fmt::Display| Down::Error {
             code: Fault::InvalidFrame,
-            message: format!("not a frame: {error}"),
+            message: format!("not a frame: {why}"),
             id: None,
             field: None,
-        })
+        };
+        // A list of the members' values would be read too.
+        if !text.trim_start().starts_with('{') {
+            return Err(refuse(&"a JSON object is expected"));
+        }
+        serde_json::from_str(text).map_err(|error| refuse(&error))
     }
 }
 
@@ -338,6 +343,7 @@ mod tests {
         for text in [
             "",
             "[]",
+            r#"["ping"]"#,
             "{}",
             r#"{"type":"dance"}"#,
             r#"{"type":"call","id":"c1"}"#,

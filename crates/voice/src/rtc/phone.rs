@@ -1,7 +1,7 @@
 //! A browser phone and its calls, without sockets, clocks or tasks.
 //!
-//! Invariant: a call's name leads to one call; a phone whose socket is lost keeps its calls for [`GRACE_MS`], and ends
-//! those that are left then.
+//! Invariant: a call's name leads to one call; a phone whose socket is lost keeps its calls for [`GRACE_MS`], those that
+//! ring for [`RING_GRACE_MS`], and those that are left then end.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,9 @@ use crate::sip::sdp::{IceSide, Session};
 use crate::voice::CallerId;
 
 /// How long a phone without a socket keeps its calls, ms.
-pub(super) const GRACE_MS: i64 = 30_000;
+const GRACE_MS: i64 = 30_000;
+/// And how long those that ring there: enough for a page to be loaded anew, ms.
+const RING_GRACE_MS: i64 = 5_000;
 /// Calls that a phone may have at once.
 const MAX_CALLS: usize = 8;
 /// Characters of a call's name.
@@ -61,29 +63,36 @@ pub(super) struct Phone {
     /// Where its browser finds us.
     candidates: Vec<SocketAddr>,
     calls: Vec<PhoneCall>,
-    /// When a lost phone's calls end.
-    gone_at: i64,
+    /// Since when its socket is lost.
+    lost_at: Option<i64>,
 }
 
 impl Phone {
     /// A phone that is not here yet.
     pub(super) fn new(id: PhoneId, account: PhoneAccount, fingerprint: Fingerprint, ids: Ids) -> Self {
-        Self { id, account, ids, fingerprint, candidates: Vec::new(), calls: Vec::new(), gone_at: NEVER }
+        Self { id, account, ids, fingerprint, candidates: Vec::new(), calls: Vec::new(), lost_at: None }
     }
 
     /// Whether nothing is left of it: it is lost, and so are its calls.
     pub(super) fn is_gone(&self) -> bool {
-        self.gone_at != NEVER && self.calls.is_empty()
+        self.lost_at.is_some() && self.calls.is_empty()
     }
 
     /// When [`Phone::due`] is to be called.
     pub(super) fn next(&self) -> i64 {
-        self.calls.iter().map(PhoneCall::next).fold(self.gone_at, i64::min)
+        let next = |call: &PhoneCall| call.next().min(self.end_of_grace(call));
+        self.calls.iter().map(next).min().unwrap_or(NEVER)
+    }
+
+    /// When a call ends because the phone does not come back.
+    fn end_of_grace(&self, call: &PhoneCall) -> i64 {
+        let grace = if call.is_ringing() { RING_GRACE_MS } else { GRACE_MS };
+        self.lost_at.map_or(NEVER, |lost_at| lost_at.saturating_add(grace))
     }
 
     /// The phone is here, or here again; from now on its browser finds us at `candidates`.
     pub(super) fn attach(&mut self, candidates: Vec<SocketAddr>, out: &mut Vec<Order>) {
-        self.gone_at = NEVER;
+        self.lost_at = None;
         self.candidates = candidates;
         let PhoneAccount { line, name, ice_servers } = &self.account;
         out.push(Order::Tell(Down::Ready {
@@ -102,9 +111,7 @@ impl Phone {
 
     /// Its socket is lost.
     pub(super) fn detach(&mut self, now: i64) {
-        if self.gone_at == NEVER {
-            self.gone_at = now.saturating_add(GRACE_MS);
-        }
+        self.lost_at.get_or_insert(now);
     }
 
     /// The phone says something.
@@ -144,8 +151,8 @@ impl Phone {
         let mut actions = Vec::new();
         let session = self.session(codecs);
         let mut call = PhoneCall::called(ring.leg, session, from, ring.ring_until, &mut actions);
-        if self.calls.len() >= MAX_CALLS || self.gone_at != NEVER {
-            let cause = if self.gone_at == NEVER { Cause::Busy } else { Cause::Unreachable };
+        if self.calls.len() >= MAX_CALLS || self.lost_at.is_some() {
+            let cause = if self.lost_at.is_none() { Cause::Busy } else { Cause::Unreachable };
             actions.clear();
             call.refused(cause, &mut actions);
             actions.retain(|action| !matches!(action, Action::Tell(_)));
@@ -165,11 +172,11 @@ impl Phone {
 
     /// Fires what is due.
     pub(super) fn due(&mut self, now: i64, out: &mut Vec<Order>) {
-        let lost = now >= self.gone_at;
-        for call in &mut self.calls {
+        let ends: Vec<i64> = self.calls.iter().map(|call| self.end_of_grace(call)).collect();
+        for (call, end_of_grace) in self.calls.iter_mut().zip(ends) {
             let mut actions = Vec::new();
             call.due(now, &mut actions);
-            if lost {
+            if now >= end_of_grace {
                 call.lost(&mut actions);
             }
             out.extend(actions.into_iter().map(|action| Order::Leg(call.leg.clone(), action)));

@@ -183,7 +183,7 @@ impl Peer {
     /// Sends an RTP packet, which is in the clear; before the handshake is through it is lost.
     pub(super) fn send(&mut self, now_us: u64, packet: &[u8], wire: &mut impl Wire) {
         let Ok(packet) = Packet::parse(packet) else { return };
-        if !self.connected {
+        if !self.connected || !self.rtc.is_alive() {
             return;
         }
         let sequence = extended(self.sequence, packet.sequence);
@@ -236,6 +236,8 @@ impl Peer {
                 }
                 Ok(Output::Event(Event::RtpPacket(received))) => packet(&received),
                 Ok(Output::Event(Event::Connected)) => self.connected = true,
+                // The browser has closed it: what were written now would only pile up.
+                Ok(Output::Event(Event::Closed)) => self.connected = false,
                 Ok(Output::Event(_)) => {}
                 Err(error) => tracing::debug!(%error, "a browser's packet"),
             }

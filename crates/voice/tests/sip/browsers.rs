@@ -361,6 +361,22 @@ async fn a_lost_socket_comes_back_to_its_calls_or_they_end() {
     hand.advance(31_000);
     let end = events.end().await;
     assert_eq!((end.cause, end.by), (Cause::Unreachable, EndedBy::Remote));
+    // One that rings waits only for a page to be loaded anew.
+    let (mut window, _) = Window::open(&server, "1001", None).await;
+    let ringing = window.phone.id().clone();
+    let (sink, mut events) = Events::new();
+    let _leg = server.voice.originate(order(&server, Target::Browser { phone: ringing.clone() }), sink);
+    let Down::Incoming { id, .. } = window.next().await else { panic!("it does not ring") };
+    drop(window);
+    wait_until_offline(&server, &ringing).await;
+    hand.advance(4_000);
+    let (mut window, calls) = Window::open(&server, "1001", Some(&ringing)).await;
+    assert_eq!(calls.iter().map(|call| call.state).collect::<Vec<_>>(), [CallState::Ringing]);
+    assert!(matches!(window.next().await, Down::Incoming { id: again, .. } if again == id));
+    drop(window);
+    wait_until_offline(&server, &ringing).await;
+    hand.advance(5_000);
+    assert_eq!(events.end().await.cause, Cause::Unreachable);
     // Nobody is there any more.
     let (sink, mut events) = Events::new();
     let _leg = server.voice.originate(order(&server, Target::Browser { phone }), sink);

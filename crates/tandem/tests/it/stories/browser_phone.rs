@@ -129,8 +129,8 @@ async fn a_page_of_another_site_gets_nothing_by_the_cookie() {
     let token = person(&server, &acme, "1001", Role::Member).await;
     let known = server.app.kernel.authenticate(&token).await.unwrap().unwrap();
     let whose = kernel::sign_in::Identity::Person {
-        org: acme.org.id.as_str().into(),
-        person: known.principal.person().unwrap().clone(),
+        org: acme.org.id.clone(),
+        person: known.principal.person().unwrap().to_string(),
     };
     let link = server.app.kernel.create_link(&whose).await.unwrap();
     let browser = server.browser();
