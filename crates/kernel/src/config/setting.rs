@@ -123,6 +123,10 @@ impl Setting for Secret {
     fn toml(&self) -> Option<String> {
         None
     }
+    /// What was given is not repeated: it may be the secret, without its quotation marks.
+    fn check(value: Value) -> Result<(), String> {
+        Self::deserialize(value).map(drop).map_err(|_| "this is not a text in quotation marks".to_owned())
+    }
 }
 
 impl Setting for u32 {
@@ -146,6 +150,9 @@ impl<T: Setting> Setting for Option<T> {
     const WANTED: Option<&str> = T::WANTED;
     fn toml(&self) -> Option<String> {
         self.as_ref()?.toml()
+    }
+    fn check(value: Value) -> Result<(), String> {
+        T::check(value)
     }
 }
 

@@ -152,12 +152,17 @@ impl Running {
 
     /// Waits until it has written a text to stderr.
     pub(crate) async fn until_it_says(&self, text: &str) {
+        self.until_it_has_said(text, 1).await;
+    }
+
+    /// Waits until a text stands in the log so many times, those of an earlier start at the same address included.
+    pub(crate) async fn until_it_has_said(&self, text: &str, times: usize) {
         let said = timeout(START, async {
-            while !self.log().contains(text) {
+            while self.log().matches(text).count() < times {
                 sleep(Duration::from_millis(20)).await;
             }
         });
-        assert!(said.await.is_ok(), "it never said {text:?}: {}", self.log());
+        assert!(said.await.is_ok(), "it did not say {text:?} {times} times: {}", self.log());
     }
 
     /// The last of it, without what is usual: for the message of a test that fails.

@@ -68,6 +68,7 @@ async fn the_printed_curl_line_rings_the_printed_phone_and_leads_through_the_flo
     let (http, sip) = (running.http, running.sip);
     running.kill().await;
     let again = tandem.start_at("demo", http, sip, &[]).await;
+    again.until_it_has_said("Ctrl-C ends the demo", 2).await;
     assert_eq!(again.log().matches(&password_of(&tour, "1001")).count(), 2);
     // All but the endpoint's port, which another process may have taken in between.
     let (ours, _endpoint) = curl.split_once("\"url\":").unwrap();

@@ -4,7 +4,7 @@ use kernel::{Event, Outbox};
 use serde_json::json;
 
 use crate::harness::server::{Plan, Server, Tenant};
-use crate::harness::stub::Stub;
+use crate::harness::stub::{Asked, Stub};
 
 /// Writes one event with its deliveries, as a desk would.
 async fn tell(server: &Server, tenant: &Tenant<'_>, kind: &str, seq: i64) {
@@ -41,6 +41,7 @@ async fn a_webhook_is_signed_as_the_standard_says_and_can_be_replayed() {
     let library = standardwebhooks::Webhook::new(secret).unwrap();
     library.verify(&asked[0].body, &asked[0].headers).unwrap();
     assert_eq!(asked[0].headers["webhook-id"], asked[0].json()["id"].as_str().unwrap());
+    let first = asked[0].headers["webhook-id"].clone();
 
     let path = format!("/v1/webhooks/{id}/deliveries");
     let listed = client.until(&path, "the delivery is done", |list| list["deliveries"][0]["state"] == "done").await;
@@ -49,15 +50,18 @@ async fn a_webhook_is_signed_as_the_standard_says_and_can_be_replayed() {
     let replay = format!("{path}/{}/replay", delivery["id"].as_str().unwrap());
     assert_eq!(client.post(&replay, &json!({})).await.status, 202);
     let within = std::time::Duration::from_secs(10);
-    let asked = receiver.until("the replay", within, |asked| asked.len() == 2).await;
+    let asked = receiver.until("the replay", within, |asked| asked.len() >= 2).await;
     assert_eq!(asked[0].headers["webhook-id"], asked[1].headers["webhook-id"], "the id is stable");
 
     // After a rotation both secrets are good.
     let rotated = client.post(&format!("/v1/webhooks/{id}/rotate"), &json!({})).await.expect(200);
     tell(&server, &mine, "call.completed", 3).await;
-    let asked = receiver.until("the third", within, |asked| asked.len() == 3).await;
+    // Whatever is sent once more of the first one, by a machine that was slow to take the answer, is signed as of then.
+    let is_new = |asked: &&Asked| asked.headers["webhook-id"] != first;
+    let asked = receiver.until("the next", within, |asked| asked.iter().any(|asked| is_new(&asked))).await;
+    let next = asked.iter().find(is_new).unwrap();
     for secret in [secret, rotated["secret"].as_str().unwrap()] {
-        standardwebhooks::Webhook::new(secret).unwrap().verify(&asked[2].body, &asked[2].headers).unwrap();
+        standardwebhooks::Webhook::new(secret).unwrap().verify(&next.body, &next.headers).unwrap();
     }
     server.stop().await;
 }

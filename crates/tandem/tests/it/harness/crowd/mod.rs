@@ -253,7 +253,7 @@ impl Crowd {
         let mut authorization = String::new();
         for cseq in 1..=2 {
             let text = dialog.request("REGISTER", cseq, &self.shared.word("b"), "", "");
-            let ours = format!("Contact: <sip:crowd@{}>\r\n", self.address);
+            let ours = format!("Contact: <sip:phone@{}>\r\n", self.address);
             self.shared.send(&text.replace(&ours, &format!("{contact}{authorization}")));
             let answer = timeout(Duration::from_secs(10), inbox.recv()).await.expect("an answer to REGISTER").unwrap();
             match answer.status() {
