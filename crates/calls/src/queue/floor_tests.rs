@@ -1,3 +1,5 @@
+//! The floor of a queue under any order of events: who is offered whom, and what nobody may see happen.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
