@@ -64,6 +64,8 @@ export async function open({ microphone = "fake", flags = [], context: options =
   page.on("console", (message) => {
     // A browser asks every site for this one by itself.
     if (message.location().url.endsWith("/favicon.ico")) return;
+    // Our own ear is of the old kind.
+    if (message.text().startsWith("The ScriptProcessorNode is deprecated")) return;
     if (["error", "warning"].includes(message.type())) tell("console", { text: message.text() });
   });
   page.on("pageerror", (error) => tell("console", { text: String(error) }));

@@ -103,6 +103,18 @@ pub(crate) fn tone_file(folder: &Path, hertz: f64) -> PathBuf {
     path
 }
 
+/// A minute of a tone that comes and goes, as speech does: what a browser takes for noise it takes away. At 48 kHz, as
+/// browsers want it.
+pub(crate) fn pulses_file(folder: &Path, hertz: f64) -> PathBuf {
+    let path = folder.join(format!("pulses-{hertz}.wav"));
+    let sample = |index: i32| {
+        let loud = index / 14_400 % 2 == 0;
+        if loud { (8000.0 * (TAU * hertz * f64::from(index) / 48_000.0).sin()) as i16 } else { 0 }
+    };
+    write_wav(&path, 48_000, &(0..60 * 48_000).map(sample).collect::<Vec<i16>>());
+    path
+}
+
 /// Five minutes of silence at 8 kHz in a file of its own.
 pub(crate) fn silence_file(folder: &Path) -> PathBuf {
     let path = folder.join("silence.wav");

@@ -16,3 +16,4 @@ pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sipp;
 pub(crate) mod stub;
+pub(crate) mod web_phone;

@@ -270,6 +270,17 @@ impl Tenant<'_> {
         Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain)
     }
 
+    /// Makes a person with an extension and gives its token: for a phone in a browser.
+    pub(crate) async fn caller(&self, extension: &str) -> String {
+        let new = NewUser {
+            name: format!("Person {extension}"),
+            extension: Some(extension.to_owned()),
+            ..NewUser::default()
+        };
+        let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
+        made.auth_token.expose().to_owned()
+    }
+
     /// From its next registration on, this extension's phones are offered SDES-SRTP and nothing else.
     pub(crate) async fn require_srtp(&self, extension: &str) {
         let set = "update sip_credential set srtp = $3 \
