@@ -35,6 +35,7 @@ mod nav;
 mod organisations;
 mod page;
 mod people;
+mod phone;
 mod refusal;
 mod runs;
 mod samples;
@@ -65,6 +66,7 @@ fn doors() -> Doors {
     let doors = calls::doors(doors);
     let doors = runs::doors(doors);
     let doors = flows::doors(doors);
+    let doors = phone::doors(doors);
     people::doors(doors)
 }
 

@@ -24,7 +24,7 @@ enum May {
 }
 
 use May::{Administrator, Anybody, Change, Read, SignedIn};
-use Role::{Admin, Agent, Supervisor};
+use Role::{Admin, Agent, Member, Supervisor};
 
 const TABLE: &[(&str, May)] = &[
     ("GET /console/sign-in", Anybody),
@@ -50,6 +50,7 @@ const TABLE: &[(&str, May)] = &[
     ("POST /console/people/{id}/link", Change(Admin)),
     ("POST /console/people/{id}/voicemail", Change(Admin)),
     ("POST /console/people/{id}/disable", Change(Admin)),
+    ("GET /phone", Change(Member)),
     ("GET /console/live", Read(Supervisor)),
     ("GET /console/live/table", Read(Supervisor)),
     ("GET /console/calls", SignedIn),

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use kernel::sign_in::Identity;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::steps::{Run, of};
 use crate::harness::baresip::Baresip;
+use crate::harness::browser::Browser;
 use crate::harness::client::Client;
 use crate::harness::ear::{pulses_file, tone_file, words_understood};
 use crate::harness::phone::free_ports;
@@ -205,5 +207,29 @@ async fn who_has_no_microphone_is_told_why() {
         assert!(problem.as_str().unwrap().starts_with(said), "{problem}");
         phone.finish(&[]).await;
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_page_connects_by_the_session_and_is_fit_for_everybody() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let token = acme.caller("1001").await;
+    let credential = server.app.kernel.authenticate(&token).await.unwrap().unwrap();
+    let person = credential.principal.person().unwrap().to_string();
+    let whose = Identity::Person { org: acme.org.id.clone(), person };
+    let link = server.app.kernel.create_link(&whose).await.unwrap();
+    let task = json!({
+        "url": format!("http://{}", server.app.http()),
+        "link": format!("/console/link/{}", link.expose()),
+    });
+    let mut page = Browser::start("phone_page", &task);
+    let walked = page.expect("the walk", |event| event["event"] == "walked").await;
+    assert!(walked["text"].as_str().unwrap().contains("1001"), "{walked}");
+    for seen in walked["seen"].as_array().unwrap() {
+        assert_eq!((&seen["over"], &seen["found"]), (&json!(0), &json!([])), "at {} px", seen["width"]);
+    }
+    page.expect_no_complaints(&[]);
+    page.finish().await;
     server.stop().await;
 }
