@@ -15,6 +15,8 @@ mod desk;
 mod exchange;
 pub mod frame;
 mod phone;
+#[cfg(test)]
+mod phone_tests;
 
 pub(crate) use desk::Surroundings;
 pub(crate) use exchange::Exchange;

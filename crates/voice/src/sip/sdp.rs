@@ -522,6 +522,6 @@ fn direction_text(direction: Direction) -> &'static str {
 }
 
 #[cfg(test)]
-mod browser_tests;
+pub(crate) mod browser_tests;
 #[cfg(test)]
 mod tests;
