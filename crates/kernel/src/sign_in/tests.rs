@@ -1,3 +1,5 @@
+//! Links that work once, passwords, and the limits on guessing either.
+
 use super::*;
 use crate::kernel::testing::{self, TestKernel};
 use crate::org::NewOrg;

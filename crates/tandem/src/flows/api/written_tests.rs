@@ -29,10 +29,13 @@ const LEAST: [(&str, &str); 15] = [
     ("send_dtmf", r#"{"digits": "1"}"#),
 ];
 
-/// Of the document as it is written down; that it is fresh is another test's matter.
+/// The document as it is written down; that it is fresh is another test's matter.
+fn document() -> Value {
+    serde_json::from_str(include_str!("../../../../../openapi.json")).unwrap()
+}
+
 fn schemas() -> Value {
-    let document: Value = serde_json::from_str(include_str!("../../../../../openapi.json")).unwrap();
-    document["components"]["schemas"].clone()
+    document()["components"]["schemas"].clone()
 }
 
 /// The properties of a schema with those of what it is put together from; none of what every step has.
@@ -153,7 +156,7 @@ fn the_ranges_of_the_document_are_those_of_the_check() {
 fn the_sample_of_the_document_runs() {
     let checked = check(&without_credentials(sample()), Purpose::Run, NOW);
     assert!(checked.report.errors.is_empty(), "{:?}", checked.report.errors);
-    let document = serde_json::to_value(crate::openapi::document()).unwrap();
+    let document = document();
     for path in ["/api/v2/call/flow", "/api/public/v1/call/flow"] {
         let body = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];
         assert_eq!(body["example"], sample());
