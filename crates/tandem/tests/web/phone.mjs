@@ -58,6 +58,8 @@ await serve(browser, {
   answer: () => call("answer"),
   click: ({ name }) => button(name).click(),
   fill: ({ label, text }) => page.getByLabel(label, { exact: true }).fill(text),
+  /** Presses Enter in a field. */
+  submit: ({ label }) => page.getByLabel(label, { exact: true }).press("Enter"),
   /** Presses keys of the pad. */
   press: async ({ keys }) => {
     for (const key of keys) await button(key === "*" ? "star" : key === "#" ? "hash" : key).click();

@@ -1,6 +1,7 @@
 //! Stories with real clients: baresip, linphonec, sipp, pocketsphinx. `./test --quick` leaves them out.
 
 mod audio;
+mod browser_calls;
 mod browser_phone;
 mod browser_sip;
 mod demo;

@@ -1,0 +1,133 @@
+//! What happens to calls of the browser phone: a page that is loaded anew, a server out of reach, a transfer, a refusal.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::harness::baresip::Baresip;
+use crate::harness::ear::tone_file;
+use crate::harness::relay::Wire;
+use crate::harness::server::{Server, Tenant};
+use crate::harness::web_phone::WebPhone;
+
+/// What phones say.
+const FIRST_HERTZ: f64 = 1_300.0;
+const SECOND_HERTZ: f64 = 1_000.0;
+
+/// A phone that answers and says a tone.
+async fn speaker(acme: &Tenant<'_>, extension: &str, folder: &Path, hertz: f64) -> Baresip {
+    Baresip::start(acme.phone(extension).await.answering().speaking(tone_file(folder, hertz))).await
+}
+
+/// The phone hears a tone for some seconds.
+async fn hears(phone: &mut WebPhone, hertz: f64) {
+    phone.listen().await;
+    sleep(Duration::from_secs(3)).await;
+    let heard = phone.heard().await;
+    assert!(heard.seconds_of(hertz) > 1.5, "{} s of {}", heard.seconds_of(hertz), heard.seconds());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_outlives_its_page() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = speaker(&acme, "1002", folder.path(), SECOND_HERTZ).await;
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, json!({})).await;
+    phone.call("1002").await;
+    phone.until_it_is_heard().await;
+    phone.ask("reload", json!({})).await;
+    phone.until("offline, for it is a new page", |view| view["online"] == false).await;
+    phone.until_it_is_heard().await;
+    hears(&mut phone, SECOND_HERTZ).await;
+    phone.click("Hang up").await;
+    other.expect("CALL_CLOSED").await;
+    let calls = acme.client().get("/v1/calls").await.expect(200);
+    assert_eq!(calls["calls"].as_array().unwrap().len(), 1, "one call all the time: {calls}");
+    phone.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_server_cannot_be_told_anything_the_call_goes_on() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = speaker(&acme, "1002", folder.path(), SECOND_HERTZ).await;
+    let wire = Wire::to(server.app.http()).await;
+    let behind = json!({"url": format!("http://{}", wire.address)});
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, behind).await;
+    phone.call("1002").await;
+    phone.until_it_is_heard().await;
+    wire.cut(true);
+    phone.until("offline", |view| view["online"] == false).await;
+    assert!(phone.text().await.contains("The connection to the server is lost. Trying again"));
+    hears(&mut phone, SECOND_HERTZ).await;
+    wire.cut(false);
+    let view = phone.until("online again", |view| view["online"] == true).await;
+    assert_eq!(view["calls"][0]["state"], "up");
+    hears(&mut phone, SECOND_HERTZ).await;
+    phone.click("Hang up").await;
+    other.expect("CALL_CLOSED").await;
+    phone.finish(&["WebSocket connection to"]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_transfers_its_caller() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut caller = speaker(&acme, "1002", folder.path(), FIRST_HERTZ).await;
+    let mut third = speaker(&acme, "1003", folder.path(), SECOND_HERTZ).await;
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, json!({})).await;
+    caller.dial("1001").await;
+    phone.take_call().await;
+    hears(&mut phone, FIRST_HERTZ).await;
+    phone.click("Transfer").await;
+    phone.ask("fill", json!({"label": "Transfer to", "text": "1003"})).await;
+    phone.ask("submit", json!({"label": "Transfer to"})).await;
+    third.expect("CALL_ESTABLISHED").await;
+    phone.until_call("ended").await;
+    sleep(Duration::from_secs(3)).await;
+    caller.hang_up().await;
+    third.expect("CALL_CLOSED").await;
+    sleep(Duration::from_millis(300)).await;
+    assert!(third.heard().seconds_of(FIRST_HERTZ) > 1.5, "{} s", third.heard().seconds_of(FIRST_HERTZ));
+    phone.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_declines_and_is_told_why_others_do_not_answer() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let mut caller = Baresip::start(acme.phone("1002").await).await;
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, json!({})).await;
+    caller.dial("1001").await;
+    phone.until_call("incoming").await;
+    phone.click("Decline").await;
+    assert_eq!(phone.until_call("ended").await["reason"], "You declined the call.");
+    caller.expect("CALL_CLOSED").await;
+    phone.click("Dismiss").await;
+    phone.until("no call", |view| view["calls"] == json!([])).await;
+
+    phone.call("1002").await;
+    caller.expect("CALL_INCOMING").await;
+    phone.until_call("ringing").await;
+    caller.hang_up().await;
+    let reason = phone.until_call("ended").await["reason"].clone();
+    assert!(
+        ["The call was declined.", "The other phone is busy."].map(|text| json!(text)).contains(&reason),
+        "{reason}"
+    );
+    phone.click("Dismiss").await;
+    phone.until("no call", |view| view["calls"] == json!([])).await;
+    phone.call("7777").await;
+    let reason = phone.until_call("ended").await["reason"].clone();
+    assert!(reason.as_str().unwrap().len() > 10, "{reason}");
+    phone.finish(&[]).await;
+    server.stop().await;
+}
