@@ -38,3 +38,7 @@ create table sign_in_link (
 );
 create index sign_in_link_by_expiry on sign_in_link (expires_at);
 create index person_by_email on person (email) where email is not null;
+
+-- What the console lists by organisation: recordings, and calls by the hour in which they began.
+create index recording_by_org on recording (org, id);
+create index call_by_start on call (org, started_at);

@@ -14,6 +14,7 @@ pub mod connect;
 mod dialling;
 pub mod directory;
 pub mod driver;
+pub mod erasure;
 pub mod gather;
 mod journal;
 mod keeping;
@@ -34,6 +35,7 @@ mod router;
 mod routes;
 mod sentence;
 mod service;
+pub mod statistics;
 mod store;
 mod sweep;
 mod teams;
@@ -61,7 +63,9 @@ pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
 pub use sweep::{ShelfSweep, sweeps};
-pub use teams::{NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, teams};
+pub use teams::{
+    NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, team_members, teams,
+};
 pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, remove_trunk, trunks, trunks_everywhere};
 
 #[cfg(test)]

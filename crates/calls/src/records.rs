@@ -131,6 +131,20 @@ pub async fn recordings_of_call(kernel: &Kernel, org: &str, call: &str) -> Resul
     rows.iter().map(|row| recording_view(kernel, row)).collect()
 }
 
+/// The recordings of an organisation, newest first, from before an id.
+///
+/// # Errors
+/// What the store says.
+pub async fn recordings(
+    kernel: &Kernel,
+    org: &str,
+    before: Option<&str>,
+    limit: u32,
+) -> Result<Vec<RecordingView>, DbError> {
+    let wanted = args![org, before.unwrap_or(AFTER_ALL), i64::from(limit.min(MAX_MESSAGES))];
+    kernel.db.all(store::RECORDING_LIST, wanted).await?.iter().map(|row| recording_view(kernel, row)).collect()
+}
+
 /// One recording of an organisation.
 ///
 /// # Errors

@@ -61,6 +61,9 @@ kernel::statements! {
     /// The recordings of a call.
     RECORDINGS_OF_CALL = "select id, call, state, path, seconds, channels, sha256, started_at, ready_at
         from recording where org = $1 and call = $2 order by id limit 100";
+    /// The recordings of an organisation, newest first.
+    RECORDING_LIST = "select id, call, state, path, seconds, channels, sha256, started_at, ready_at
+        from recording where org = $1 and id < $2 order by id desc limit $3";
     /// One recording.
     RECORDING_BY_ID = "select id, call, state, path, seconds, channels, sha256, started_at, ready_at
         from recording where org = $1 and id = $2";

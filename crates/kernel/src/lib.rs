@@ -7,6 +7,7 @@
 
 pub mod administrator;
 pub mod app;
+pub mod audit;
 pub mod backup;
 pub mod bus;
 pub mod config;

@@ -20,7 +20,7 @@ const MAX_RETENTION_DAYS: u32 = 3_650;
 /// What `retention_days` may name.
 pub const RETENTION_KINDS: [&str; 4] = ["calls", "events", "recordings", "voicemail"];
 /// Every setting, as the API calls it.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "caller_ids",
     "dial_allow",
     "dial_only",
@@ -29,6 +29,7 @@ const NAMES: [&str; 8] = [
     "quiet_hours",
     "recording_announcement",
     "retention_days",
+    "tariff",
 ];
 /// How often a change is tried again when somebody else changed the settings in the same moment.
 const MAX_TRIES: usize = 5;
@@ -57,6 +58,9 @@ pub struct OrgSettings {
     pub recording_announcement: Option<String>,
     /// Days that things are kept, by kind (calls, events, recordings, voicemail); absent = for ever.
     pub retention_days: BTreeMap<String, u32>,
+    /// What an outgoing minute costs, for reports: a price and a currency, such as `0.012 EUR`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tariff: Option<String>,
 }
 
 /// From one time of day to another, over midnight when `to` is earlier.
@@ -123,6 +127,11 @@ impl OrgSettings {
         {
             return Err(refused("recording_announcement", format!("1 to {MAX_ANNOUNCEMENT} characters, or null")));
         }
+        if let Some(text) = &self.tariff
+            && !is_price(text)
+        {
+            return Err(refused("tariff", "a price and a currency, such as 0.012 EUR"));
+        }
         for (kind, days) in &self.retention_days {
             if !RETENTION_KINDS.contains(&kind.as_str()) {
                 return Err(refused(
@@ -136,6 +145,15 @@ impl OrgSettings {
         }
         Ok(())
     }
+}
+
+/// `0.012 EUR`: a number that is not negative, a blank, three capitals.
+fn is_price(text: &str) -> bool {
+    text.split_once(' ').is_some_and(|(price, currency)| {
+        let plain = price.len() <= 12 && price.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let named = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
+        plain && price.parse::<f64>().is_ok() && named
+    })
 }
 
 impl Kernel {

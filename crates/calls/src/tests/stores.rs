@@ -2,7 +2,10 @@
 
 use kernel::db::testing::TestDb;
 
-use crate::{bindings, browser_phones, directory, lines, ports, public_numbers, queue, store, sweep, teams, trunks};
+use crate::{
+    bindings, browser_phones, directory, erasure, lines, ports, public_numbers, queue, statistics, store, sweep, teams,
+    trunks,
+};
 
 #[tokio::test]
 async fn every_statement_prepares_on_both_engines() {
@@ -10,9 +13,11 @@ async fn every_statement_prepares_on_both_engines() {
         bindings::ALL,
         browser_phones::ALL,
         directory::ALL,
+        erasure::ALL,
         lines::ALL,
         ports::ALL,
         public_numbers::ALL,
+        statistics::ALL,
         store::ALL,
         sweep::ALL,
         teams::ALL,

@@ -4,9 +4,9 @@
 pub mod api;
 mod audio;
 mod extensions;
-mod numbers;
+pub(crate) mod numbers;
 mod queues;
-mod sight;
+pub(crate) mod sight;
 mod store;
 mod teams;
 mod voicemail;

@@ -16,17 +16,17 @@ use super::store;
 /// A public number.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct NumberPath {
+pub(crate) struct NumberPath {
     /// With or without `+`.
-    e164: String,
+    pub(crate) e164: String,
 }
 
 /// What a number shall lead to.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BindRequest {
+pub(crate) struct BindRequest {
     /// `flow:ID`, `person:1001`, `team:5263` or `meetings`.
-    to: String,
+    pub(crate) to: String,
 }
 
 /// The public numbers of an organisation.
@@ -79,7 +79,7 @@ pub(super) async fn read(
     responses((status = 200, description = "Bound", body = NumberView), (status = 422, description = "It cannot lead there")),
     security(("bearer" = []))
 )]
-pub(super) async fn bind(
+pub(crate) async fn bind(
     State(kernel): State<Kernel>,
     principal: Principal,
     Path(path): Path<NumberPath>,

@@ -7,7 +7,7 @@ use calls::Calls;
 use kernel::{Action, DbError, Kernel, Principal, Problem};
 
 /// What somebody sees.
-pub(super) enum Sight {
+pub(crate) enum Sight {
     /// Everything of the organisation.
     All,
     /// What concerns these extensions.
@@ -16,7 +16,7 @@ pub(super) enum Sight {
 
 impl Sight {
     /// The organisation, and how much of it the principal sees: all by the first action, its own by the second.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         kernel: &Kernel,
         principal: &Principal,
         all: Action,
@@ -33,7 +33,7 @@ impl Sight {
     }
 
     /// Whether an extension's things are seen.
-    pub(super) fn covers(&self, extension: &str) -> bool {
+    pub(crate) fn covers(&self, extension: &str) -> bool {
         match self {
             Self::All => true,
             Self::Own(own) => own.iter().any(|number| number == extension),
@@ -41,7 +41,7 @@ impl Sight {
     }
 
     /// Whether a call is seen.
-    pub(super) async fn covers_call(&self, calls: &Calls, org: &str, call: &str) -> Result<bool, DbError> {
+    pub(crate) async fn covers_call(&self, calls: &Calls, org: &str, call: &str) -> Result<bool, DbError> {
         let own = match self {
             Self::All => return Ok(true),
             Self::Own(own) => own,

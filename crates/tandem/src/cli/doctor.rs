@@ -56,6 +56,21 @@ impl Finding {
         Self { what, state, says: says.into() }
     }
 
+    /// What was looked at.
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// What it is like, and what to do.
+    pub(crate) fn says(&self) -> &str {
+        &self.says
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_good(&self) -> bool {
+        self.state == State::Good
+    }
+
     /// Whether the server can run with it.
     pub(crate) fn works(&self) -> bool {
         self.state != State::Broken

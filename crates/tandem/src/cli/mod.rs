@@ -23,6 +23,7 @@ use serde_json::Value;
 
 pub use admin::first_link;
 pub use demo::{Demo, Endpoint};
+pub(crate) use doctor::{Finding, examine};
 pub use settings::{Place, ServeFlags};
 
 /// Self-hosted communications server.

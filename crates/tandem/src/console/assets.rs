@@ -41,6 +41,7 @@ static ASSETS: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
         "favicon.svg" SVG,
         "console.js" SCRIPT,
         "editor.js" SCRIPT,
+        "wave.js" SCRIPT,
         "htmx.min.js" SCRIPT,
         "phone.js" SCRIPT,
         "phone-call.js" SCRIPT,

@@ -64,7 +64,10 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
-fn row(call: &CallView) -> Vec<Cell> {
+pub(super) const COLUMNS: [&str; 6] = ["Started", "Call", "Direction", "State", "Talk", "Flow"];
+
+/// The rows of a list of calls.
+pub(super) fn row(call: &CallView) -> Vec<Cell> {
     vec![
         Cell::Time(call.started_at.clone()),
         Cell::link(format!("{} → {}", number(&call.from), number(&call.to)), format!("{PATH}/{}", call.id)),
@@ -153,8 +156,7 @@ async fn list(
     let narrowed =
         [("number", query.number.clone()), ("direction", query.direction.clone()), ("state", query.state.clone())];
     let found = api::list(Given(calls), Given(kernel), visitor.principal().clone(), Query(query)).await?.0;
-    let columns = ["Started", "Call", "Direction", "State", "Talk", "Flow"];
-    let table = Table::new("Calls", &columns).with(found.calls.iter().map(row));
+    let table = Table::new("Calls", &COLUMNS).with(found.calls.iter().map(row));
     let empty = "No call yet. Run a flow, or register a phone and dial; the calls of the last days stand here.";
     let mut page = ListPage::new(visitor.page("Calls", PATH), "Who called whom, and how it ended.", table, empty);
     page.filter = Some(form);

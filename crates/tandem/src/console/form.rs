@@ -90,8 +90,6 @@ pub(super) enum Kind {
     Tick,
     /// A text of so many rows.
     Text(u8),
-    /// JSON of so many rows.
-    Code(u8),
     /// Not seen.
     Hidden,
 }
@@ -142,11 +140,6 @@ impl Field {
     /// A text of so many rows.
     pub(super) fn text(name: &'static str, label: &'static str, rows: u8) -> Self {
         Self::new(name, label, Kind::Text(rows))
-    }
-
-    /// JSON of so many rows.
-    pub(super) fn code(name: &'static str, label: &'static str, rows: u8) -> Self {
-        Self::new(name, label, Kind::Code(rows))
     }
 
     /// A value that travels with the form.

@@ -3,13 +3,21 @@
 use askama::Template;
 use axum::extract::State as Given;
 use axum::response::Response;
-use calls::{CallFilter, CallState, Calls};
-use kernel::{Action, Problem};
+use calls::{Calls, statistics};
+use kernel::http::Query;
+use kernel::{Action, Kernel, Problem};
 
 use super::door::Doors;
 use super::door::Needs::SignIn;
 use super::page::{Page, go, show};
+use super::table::Table;
 use super::visitor::Visitor;
+use crate::calls::api;
+use crate::flows::store;
+
+/// Calls on the page.
+const SHOWN: u32 = 8;
+const DAY_MS: i64 = 24 * 3_600_000;
 
 pub(super) fn doors(doors: Doors) -> Doors {
     doors.get("/console", SignIn, overview)
@@ -22,20 +30,90 @@ struct Figure {
     path: &'static str,
 }
 
+/// A first step that has not been taken: what, why, and where.
+struct Next {
+    what: &'static str,
+    why: &'static str,
+    path: &'static str,
+}
+
 #[derive(Template)]
 #[template(path = "console/home.html")]
 struct HomePage {
     page: Page,
     figures: Vec<Figure>,
+    next: Vec<Next>,
+    /// The last calls that the visitor may see.
+    calls: Table,
+    failed: usize,
 }
 
-async fn overview(Given(calls): Given<Calls>, visitor: Visitor) -> Result<Response, Problem> {
-    let Some(org) = &visitor.org else { return Ok(go("/console/organisations")) };
+async fn overview(
+    Given(kernel): Given<Kernel>,
+    Given(calls): Given<Calls>,
+    visitor: Visitor,
+) -> Result<Response, Problem> {
+    let Some(org) = visitor.org.clone() else { return Ok(go("/console/organisations")) };
+    let last = Query(api::CallQuery { limit: Some(SHOWN), ..api::CallQuery::default() });
+    let last = api::list(Given(calls.clone()), Given(kernel.clone()), visitor.principal().clone(), last).await?.0.calls;
+    let failed = last.iter().filter(|call| call.cause.as_deref().is_some_and(|cause| cause != "normal")).count();
+    let table = Table::new("Last calls", &super::calls::COLUMNS).with(last.iter().map(super::calls::row));
+    show(&HomePage {
+        page: visitor.page("Overview", "/console"),
+        figures: figures(&kernel, &calls, &visitor, &org.id).await?,
+        next: next(&kernel, &calls, &visitor, &org.id).await?,
+        calls: table,
+        failed,
+    })
+}
+
+async fn figures(kernel: &Kernel, calls: &Calls, visitor: &Visitor, org: &str) -> Result<Vec<Figure>, Problem> {
     let mut figures = Vec::new();
     if visitor.may(Action::ReadCalls) {
-        let live = CallFilter { state: Some(CallState::Answered), ..CallFilter::default() };
-        let live = calls.list(&org.id, live, calls::MAX_PAGE).await.map_err(Problem::internal)?.calls.len();
-        figures.push(Figure { label: "Calls up now", value: live.to_string(), path: "/console" });
+        let live = calls.live_of(org).await.map_err(Problem::internal)?.len();
+        figures.push(Figure { label: "calls up now", value: live.to_string(), path: "/console/live" });
     }
-    show(&HomePage { page: visitor.page("Overview", "/console"), figures })
+    if visitor.may(Action::ReadReports) {
+        let now_ms = kernel.clock.now_ms();
+        let day = statistics::by_hour(&kernel.db, org, now_ms - DAY_MS, now_ms).await.map_err(Problem::internal)?;
+        let (all, answered) =
+            day.iter().fold((0, 0), |(all, answered), hour| (all + hour.calls, answered + hour.answered));
+        figures.push(Figure { label: "calls in 24 hours", value: all.to_string(), path: "/console/reports" });
+        if all > 0 {
+            let rate = format!("{} %", answered * 100 / all);
+            figures.push(Figure { label: "of them answered", value: rate, path: "/console/reports" });
+        }
+    }
+    if visitor.may(Action::ReadPeople) {
+        let extensions = calls::extensions(kernel, org).await.map_err(Problem::internal)?;
+        let online = extensions.iter().filter(|entry| calls.presence(org, &entry.number).registered).count();
+        let value = format!("{online} of {}", extensions.len());
+        figures.push(Figure { label: "phones online", value, path: "/console/people" });
+    }
+    Ok(figures)
+}
+
+/// What somebody who begins has still to do.
+async fn next(kernel: &Kernel, calls: &Calls, visitor: &Visitor, org: &str) -> Result<Vec<Next>, Problem> {
+    let mut next = Vec::new();
+    if visitor.may(Action::ManagePeople) {
+        let extensions = calls::extensions(kernel, org).await.map_err(Problem::internal)?;
+        if !extensions.iter().any(|entry| calls.presence(org, &entry.number).registered) {
+            let why = "No phone is online. Give somebody an extension and register a phone with it.";
+            next.push(Next { what: "Bring a phone online", why, path: "/console/people" });
+        }
+    }
+    if visitor.may(Action::ManageFlows)
+        && store::list(&kernel.db, org, "", 1).await.map_err(Problem::internal)?.is_empty()
+    {
+        let why = "What happens on a call stands in a flow. Start from a template.";
+        next.push(Next { what: "Write a flow", why, path: "/console/flows/new" });
+    }
+    if visitor.may(Action::ManageNumbers)
+        && calls::public_numbers(kernel, org).await.map_err(Problem::internal)?.is_empty()
+    {
+        let why = "A number from outside leads to a person, a team or a flow.";
+        next.push(Next { what: "Bind a number", why, path: "/console/numbers/new" });
+    }
+    Ok(next)
 }

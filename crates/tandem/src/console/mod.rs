@@ -22,30 +22,42 @@
 //! loaded from elsewhere and nothing may stand inline (scripts, `style`): the pages' Content-Security-Policy forbids it.
 
 mod account;
+mod applications;
 pub mod assets;
+mod audit;
 mod calls;
 mod door;
 mod flows;
 mod form;
 mod graph;
+mod health;
 mod home;
 mod icon;
 mod list;
 mod nav;
+mod numbers;
 mod organisations;
+mod outbox;
 mod page;
 mod people;
 mod phone;
+mod privacy;
+mod recordings;
 mod refusal;
+mod reports;
 mod runs;
 mod samples;
 mod session;
+mod settings;
 mod shown_once;
 mod sign_in;
 mod site;
 mod story;
 mod table;
+mod teams;
+mod trunks;
 mod visitor;
+mod webhooks;
 
 use axum::Router;
 
@@ -67,6 +79,18 @@ fn doors() -> Doors {
     let doors = runs::doors(doors);
     let doors = flows::doors(doors);
     let doors = phone::doors(doors);
+    let doors = recordings::doors(doors);
+    let doors = teams::doors(doors);
+    let doors = numbers::doors(doors);
+    let doors = trunks::doors(doors);
+    let doors = applications::doors(doors);
+    let doors = webhooks::doors(doors);
+    let doors = outbox::doors(doors);
+    let doors = settings::doors(doors);
+    let doors = audit::doors(doors);
+    let doors = privacy::doors(doors);
+    let doors = reports::doors(doors);
+    let doors = health::doors(doors);
     people::doors(doors)
 }
 

@@ -6,7 +6,7 @@ use kernel::Action;
 
 use super::door::Needs;
 use super::visitor::Visitor;
-use Needs::{May, SignIn};
+use Needs::{Administrator, May, MayEither, SignIn};
 
 /// A line of the table: path, label, icon, and what the page needs.
 type Line = (&'static str, &'static str, &'static str, Needs);
@@ -20,6 +20,14 @@ pub(super) const TABLE: &[(&str, &[Line])] = &[
             ("/console/live", "Live calls", "live", May(Action::ReadCalls)),
             ("/console/calls", "Calls", "calls", SignIn),
             ("/phone", "Phone", "phone", May(Action::UseOwnPhone)),
+            (
+                "/console/recordings",
+                "Recordings",
+                "recording",
+                MayEither(Action::ReadRecordings, Action::ReadOwnRecordings),
+            ),
+            ("/console/voicemail", "Voicemail", "voicemail", SignIn),
+            ("/console/reports", "Reports", "report", May(Action::ReadReports)),
         ],
     ),
     (
@@ -29,7 +37,32 @@ pub(super) const TABLE: &[(&str, &[Line])] = &[
             ("/console/runs", "Runs", "run", May(Action::ReadFlows)),
         ],
     ),
-    ("Organisation", &[("/console/people", "People", "people", May(Action::ReadPeople))]),
+    (
+        "Who and where",
+        &[
+            ("/console/people", "People", "people", May(Action::ReadPeople)),
+            ("/console/teams", "Teams", "team", May(Action::ReadNumbers)),
+            ("/console/numbers", "Numbers", "number", May(Action::ReadNumbers)),
+            ("/console/trunks", "Trunks", "trunk", May(Action::ReadNumbers)),
+        ],
+    ),
+    (
+        "Programs",
+        &[
+            ("/console/applications", "Applications", "key", May(Action::ReadKeys)),
+            ("/console/webhooks", "Webhooks", "webhook", May(Action::ReadKeys)),
+        ],
+    ),
+    (
+        "Organisation",
+        &[
+            ("/console/settings", "Settings", "settings", May(Action::ReadSettings)),
+            ("/console/outbox", "Outbox", "outbox", May(Action::ManagePeople)),
+            ("/console/privacy", "Export and erase", "download", May(Action::ManageSettings)),
+            ("/console/audit", "Audit", "audit", May(Action::ReadSettings)),
+        ],
+    ),
+    ("Installation", &[("/console/health", "Health", "health", Administrator)]),
 ];
 
 /// A group of lines that a visitor sees.

@@ -36,6 +36,8 @@ kernel::statements! {
         where r.org = $1 and r.id < $2 and (r.flow = $3 or $3 is null) order by r.id desc limit $4";
     VERSION_LIST = "select version, created_at from flow_version where org = $1 and flow = $2 \
         order by version desc limit $3";
+    ERASE_RUN = "delete from flow_run where org = $1 and call = $2 and not exists \
+        (select 1 from callback b where b.org = flow_run.org and b.run = flow_run.id and b.ended_at is null)";
     RUN_VARIABLES = "update flow_run set variables = $3 where org = $1 and id = $2";
     RUN_ONE = "select id, call, flow, version, body, variables, error, started_at from flow_run where org = $1 and id = $2";
     CALLBACK_INSERT = "insert into callback (id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, \
@@ -342,6 +344,12 @@ pub async fn run(db: &Db, org: &str, id: &str) -> Result<Option<Run>, DbError> {
         error: Some(row.text("error")?).filter(|error| !error.is_empty()),
         started_ms: row.int("started_at")?,
     }))
+}
+
+/// Erases the run of a call, which holds what its flow knew; one with an open callback stays.
+#[must_use]
+pub fn erase_run_write(org: &str, call: &str) -> Write {
+    Write::new(ERASE_RUN, args![org, call])
 }
 
 /// A run in a list.

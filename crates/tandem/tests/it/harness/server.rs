@@ -244,6 +244,15 @@ impl Tenant<'_> {
         people.into_iter().next_back().unwrap().id
     }
 
+    /// The ids of an application that is made, and of its first team and trunk.
+    pub(crate) async fn more(&self) -> (String, String, String) {
+        let kernel = &self.server.app.kernel;
+        let new = NewApp { name: "app".to_owned(), ..NewApp::default() };
+        let app = kernel.create_app(&self.org.id, new).await.unwrap().0.id;
+        let team = calls::teams(kernel, &self.org.id).await.unwrap().remove(0).id;
+        (app, team, calls::trunks(kernel, &self.org.id).await.unwrap().remove(0).id)
+    }
+
     /// Makes a person of a role and gives its token.
     pub(crate) async fn person(&self, role: Role) -> String {
         let new = NewUser { name: role.to_string(), role: Some(role), ..NewUser::default() };
