@@ -63,9 +63,7 @@ pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
 pub use sweep::{ShelfSweep, sweeps};
-pub use teams::{
-    NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, team_members, teams,
-};
+pub use teams::{NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, teams};
 pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, remove_trunk, trunks, trunks_everywhere};
 
 #[cfg(test)]

@@ -40,8 +40,6 @@ kernel::statements! {
     MEMBERS_DELETE = "delete from team_member where org = $1 and team = $2";
     NUMBER_DELETE = "delete from voice_number where org = $1 and kind = 'team' and target = $2";
     TEAM_DELETE = "delete from team where org = $1 and id = $2";
-    /// The extensions of a team's members.
-    MEMBERS = "select extension from team_member where org = $1 and team = $2 order by position limit 500";
     /// The teams of an organisation.
     TEAMS = "select id, number, name, strategy, wrap_up_s, ring_s from team where org = $1 order by number limit 1000";
     /// One team.
@@ -269,12 +267,4 @@ pub async fn team(kernel: &Kernel, org: &str, id: &str) -> Result<Option<TeamRec
     let members = kernel.db.all(MEMBERS, args![org, id]).await?;
     let members = members.iter().map(|row| row.text("extension")).collect::<Result<_, _>>()?;
     Ok(Some(TeamRecord::read(&row, members)?))
-}
-
-/// The extensions of a team's members, in their order.
-///
-/// # Errors
-/// What the store says.
-pub async fn team_members(kernel: &Kernel, org: &str, team: &str) -> Result<Vec<String>, DbError> {
-    kernel.db.all(MEMBERS, args![org, team]).await?.iter().map(|row| row.text("extension")).collect()
 }
