@@ -116,8 +116,15 @@ export class PhoneCall extends EventTarget {
    * @param {MediaStream} microphone
    */
   async answer(microphone) {
+    if (this.#sender) return;
     this.#attach(microphone);
     await this.#peer.setLocalDescription();
+    this.repeatAnswer();
+  }
+
+  /** Sends the answer, if it has been given: the one before may have been lost with the socket. */
+  repeatAnswer() {
+    if (this.#peer.localDescription?.type !== "answer") return;
     this.#line.send({ type: "answer", id: this.id, sdp: this.#description() });
   }
 
@@ -164,7 +171,8 @@ export class PhoneCall extends EventTarget {
   /** Sends keys, behind those that still sound. @param {string} keys of 0-9, *, #, A-D */
   press(keys) {
     const dtmf = this.#sender?.dtmf;
-    if (!dtmf?.canInsertDTMF) return false;
+    // A connection that knows no events has them sent by word.
+    if (!dtmf?.canInsertDTMF) return this.#line.send({ type: "dtmf", id: this.id, digits: keys });
     dtmf.insertDTMF(dtmf.toneBuffer + keys, TONE, GAP);
     return true;
   }

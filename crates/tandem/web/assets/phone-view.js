@@ -31,6 +31,7 @@ export function make(tag, attributes = {}, ...children) {
 export class Shell {
   owner = make("span", { class: "owner" }, "Phone");
   status = make("span", { class: "status", role: "status" }, "Connecting …");
+  news = make("p", { class: "unseen", role: "status", "aria-live": "assertive" });
   problem = make("p", { class: "problem", role: "alert", hidden: "" });
   calls = make("ul", { class: "calls", "aria-label": "Calls" });
   number = make("input", { type: "tel", id: "number", autocomplete: "off", spellcheck: "false", required: "" });
@@ -61,6 +62,7 @@ export class Shell {
       "section",
       { "aria-label": "Phone", part: "phone" },
       head,
+      this.news,
       this.problem,
       this.calls,
       this.form,
@@ -69,6 +71,11 @@ export class Shell {
       sound,
       this.audio,
     );
+  }
+
+  /** Says something to those who do not see the page. @param {string} text */
+  announce(text) {
+    this.news.textContent = text;
   }
 
   /** Says what is wrong, or with "" that nothing is. @param {string} text */
@@ -128,8 +135,7 @@ export class CallItem {
 
   /** Draws what the call is now. @param {PhoneCall} call */
   show(call) {
-    const { number, name } = call.party;
-    this.#name.textContent = name ? `${name} (${number})` : number || "Number withheld";
+    this.#name.textContent = nameOf(call.party);
     const text = stateText(call);
     // A live region that is written again speaks again.
     if (this.#state.textContent !== text) this.#state.textContent = text;
@@ -179,6 +185,12 @@ export class CallItem {
     button.textContent = text;
     if (pressed !== undefined) button.dataset.on = String(pressed);
   }
+}
+
+/** Who it is, as far as is known. @param {{ number: string, name?: string }} party */
+export function nameOf({ number, name }) {
+  if (name) return number ? `${name} (${number})` : name;
+  return number || "Number withheld";
 }
 
 /** @param {PhoneCall} call */

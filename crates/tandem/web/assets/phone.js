@@ -14,7 +14,7 @@
 import { causeText, PhoneCall } from "./phone-call.js";
 import { PhoneLine } from "./phone-line.js";
 import { Bell, Level, listDevices, openMicrophone, SoundError } from "./phone-sound.js";
-import { CallItem, KEYS, make, Shell } from "./phone-view.js";
+import { CallItem, KEYS, make, nameOf, Shell } from "./phone-view.js";
 
 /** How long a call that has ended is shown, ms. */
 const EPILOGUE = 30_000;
@@ -43,6 +43,8 @@ export class TandemPhone extends HTMLElement {
   #far = null;
   /** The call that is heard. @type {string | null} */
   #heard = null;
+  /** A call is about to be placed. */
+  #dialling = false;
   /** @type {number | undefined} */
   #clock;
   /** @type {{ microphone: string, speaker: string }} */
@@ -103,12 +105,19 @@ export class TandemPhone extends HTMLElement {
    * @param {string} number
    */
   async call(number) {
-    if (!this.#line?.online || !this.#ready) return this.#shell.complain("The phone is not connected to the server yet.");
+    if (!this.#line?.online) return this.#shell.complain("The phone is not connected to the server yet.");
+    // A second click means the same call.
+    if (this.#dialling) return;
+    this.#dialling = true;
+    this.#update();
     const microphone = await this.#open();
-    if (!microphone || !this.#line || !this.#ready) return;
-    this.#holdOthers(null);
-    const call = this.#add(crypto.randomUUID(), { number }, "calling");
-    await call.place(microphone);
+    if (microphone && this.#line) {
+      this.#holdOthers(null);
+      const call = this.#add(crypto.randomUUID(), { number }, "calling");
+      await call.place(microphone);
+    }
+    this.#dialling = false;
+    this.#update();
   }
 
   /** Answers the call with this id, or the one that rings. @param {string} [id] */
@@ -140,11 +149,12 @@ export class TandemPhone extends HTMLElement {
     this.#ready = ready;
     this.#shell.owner.textContent = `${ready.name} · ${ready.extension}`;
     this.#say("Ready");
-    const alive = new Map(ready.calls.map((call) => [call.id, call]));
+    const alive = new Set(ready.calls.map(({ id }) => id));
     for (const { call } of this.#calls.values()) {
-      if (call.ended) continue;
-      if (alive.has(call.id)) void call.restart(true);
-      else call.end("The call ended while the server could not be reached.");
+      if (!alive.has(call.id)) call.end("The call ended while the server could not be reached.");
+      // What was said while nobody could hear it.
+      else if (call.ended) this.#line?.send({ type: "hangup", id: call.id });
+      else void call.restart(true);
     }
     for (const call of ready.calls) if (!this.#calls.has(call.id)) void this.#resume(call);
     this.#update();
@@ -171,8 +181,10 @@ export class TandemPhone extends HTMLElement {
 
   /** @param {import("./phone-line.js").Frame} frame */
   async #incoming({ id, from, sdp }) {
-    if (this.#calls.has(id)) return;
+    const known = this.#calls.get(id)?.call;
+    if (known) return known.repeatAnswer();
     const call = this.#add(id, from, "incoming");
+    this.#shell.announce(`${nameOf(call.party)} calls you.`);
     this.#line?.send({ type: "ringing", id });
     try {
       await call.receive(sdp);
@@ -382,8 +394,7 @@ export class TandemPhone extends HTMLElement {
   /** @param {string} status */
   #say(status) {
     this.#shell.status.textContent = status;
-    this.#shell.dial.disabled = !this.#line?.online;
-    this.#tell();
+    this.#update();
   }
 
   #update() {
@@ -392,7 +403,8 @@ export class TandemPhone extends HTMLElement {
     if (living.some((call) => call.state === "incoming") && !talks) this.#bell.ring();
     else this.#bell.stop();
     this.#hear();
-    if (living.length === 0 && this.#microphone) this.#close();
+    if (living.length === 0 && this.#microphone && !this.#dialling) this.#close();
+    this.#shell.dial.disabled = !this.#line?.online || this.#dialling;
     this.#tell();
   }
 

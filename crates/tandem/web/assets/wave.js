@@ -8,9 +8,7 @@ function peaks(samples) {
   const size = Math.max(1, Math.floor(samples.length / BARS));
   return Array.from({ length: BARS }, (_, bar) => {
     let peak = 0;
-    for (let at = bar * size; at < Math.min(samples.length, (bar + 1) * size); at += 1) {
-      peak = Math.max(peak, Math.abs(samples[at]));
-    }
+    for (const sample of samples.subarray(bar * size, (bar + 1) * size)) peak = Math.max(peak, Math.abs(sample));
     return peak;
   });
 }
@@ -25,10 +23,11 @@ function draw(canvas, channels, played) {
   const style = getComputedStyle(canvas);
   const [done, rest] = [style.getPropertyValue("--accent"), style.getPropertyValue("--line-strong")];
   const middle = height / 2;
+  const [above = [], below = above] = channels;
   for (let bar = 0; bar < BARS; bar += 1) {
     pen.fillStyle = bar / BARS < played ? done : rest;
-    const up = Math.max(1, channels[0][bar] * middle);
-    const down = Math.max(1, (channels[1] ?? channels[0])[bar] * middle);
+    const up = Math.max(1, (above[bar] ?? 0) * middle);
+    const down = Math.max(1, (below[bar] ?? 0) * middle);
     pen.fillRect((bar * width) / BARS, middle - up, Math.max(1, width / BARS - 1), up + down);
   }
 }
