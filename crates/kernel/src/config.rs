@@ -139,6 +139,13 @@ impl Config {
         if !self.sip_tls.is_empty() && self.tls_cert.is_none() {
             return refuse("sip_tls needs a certificate: give --tls-cert and --tls-key");
         }
+        let known = |url: &&String| ["stun:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
+        if !self.media.ice_servers.iter().all(|url| known(&url)) {
+            return refuse("media.ice_servers: a URL begins with stun:, turn: or turns:");
+        }
+        if self.media.turn_secret.is_none() && self.media.ice_servers.iter().any(|url| url.starts_with("turn")) {
+            return refuse("media.ice_servers: a turn server needs media.turn_secret");
+        }
         if self.rtp_ports.count() < MIN_RTP_PORTS {
             return refuse("rtp_ports: at least two ports are needed");
         }

@@ -139,6 +139,10 @@ section! {
         threads: u32 = 0;
         /// Seconds without RTP and RTCP after which an answered leg that is not on hold counts as lost.
         timeout_seconds: u32 = 30;
+        /// What browsers may ask for their own addresses (stun:) and for a way round firewalls (turn:, turns:), as URLs. Most need none: the server's address is in every description.
+        ice_servers: Vec<String> = Vec::new(), e.g. "[\"turns:turn.example.org:443?transport=tcp\"]";
+        /// The secret shared with those turn servers (coturn: static-auth-secret), of which credentials for a day are made.
+        turn_secret: Option<Secret> = None;
         /// Also hear digits in the audio itself, for phones that send no RFC 4733 events.
         inband_dtmf: bool = false;
     }

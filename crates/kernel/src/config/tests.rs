@@ -85,6 +85,8 @@ fn settings_that_do_not_go_together_are_refused_in_a_sentence() {
     assert!(refusal("", &[], &[("database", "mysql://x")]).contains("sqlite://"));
     assert!(refusal("", &[], &[("egress.allow", "10.0.0.0/99")]).contains("egress.allow"));
     assert!(refusal("", &[], &[("rtp_ports", "9-9")]).contains("two ports"));
+    assert!(refusal("", &[], &[("media.ice_servers", "turn.example.org")]).contains("stun:"));
+    assert!(refusal("", &[], &[("media.ice_servers", "turn:turn.example.org")]).contains("turn_secret"));
 }
 
 #[test]

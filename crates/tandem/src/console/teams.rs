@@ -38,7 +38,11 @@ async fn list(Given(kernel): Given<Kernel>, visitor: Visitor) -> Result<Response
             Cell::text(team.name),
             Cell::Code(team.number),
             Cell::text(team.strategy.as_str().replace('_', " ")),
-            if team.members.is_empty() { Cell::Quiet("nobody".to_owned()) } else { Cell::Code(team.members.join(", ")) },
+            if team.members.is_empty() {
+                Cell::Quiet("nobody".to_owned())
+            } else {
+                Cell::Code(team.members.join(", "))
+            },
             if manages { Cell::Button("Remove", format!("{PATH}/{}/remove", team.id), sure) } else { Cell::Empty },
         ]);
     }

@@ -20,7 +20,7 @@ use voice::Voice;
 use voice::leg::PhoneId;
 use voice::ports::LineIdentity;
 use voice::rtc::frame::{Down, Fault, MAX_FRAME_BYTES, Up};
-use voice::rtc::{BrowserPhone, PhoneAccount, PhoneRefused};
+use voice::rtc::{BrowserPhone, PhoneAccount, PhoneRefused, ice_servers};
 
 /// Bytes of an idle WebSocket's read buffer (axum's default costs 133 kB a connection).
 const READ_BUFFER: usize = 4_096;
@@ -175,7 +175,9 @@ async fn account(parties: &Parties, principal: &Principal) -> Result<Option<Phon
     let org = principal.authorize(Action::UseOwnPhone).map_err(|_| Refusal::Forbidden)?;
     let Some(person) = principal.person() else { return Ok(None) };
     let found = parties.calls.directory().browser_line(org, person).await.map_err(Refusal::Store)?;
-    Ok(found.map(|(line, name)| PhoneAccount { line, name, ice_servers: Vec::new() }))
+    let (media, now_ms) = (&parties.kernel.config.media, parties.kernel.clock.now_ms());
+    let ice_servers = ice_servers(&media.ice_servers, media.turn_secret.as_ref(), person, now_ms);
+    Ok(found.map(|(line, name)| PhoneAccount { line, name, ice_servers }))
 }
 
 /// Carries frames both ways until one side ends.

@@ -7,6 +7,7 @@
 //! | `phone` | a phone and its calls: frames, commands and time in, actions out, pure |
 //! | `desk` | the task that owns a phone: carries its actions out |
 //! | `exchange` | all phones that are online, and those whose socket was lost a moment ago |
+//! | `turn` | credentials for relays that browsers may need |
 //! | `candidates` | where a browser finds the media thread's port |
 
 mod call;
@@ -17,8 +18,10 @@ pub mod frame;
 mod phone;
 #[cfg(test)]
 mod phone_tests;
+mod turn;
 
 pub(crate) use desk::Surroundings;
 pub(crate) use exchange::Exchange;
 pub use exchange::{BrowserPhone, PhoneAccount, PhoneRefused};
 pub(crate) use phone::CODECS;
+pub use turn::ice_servers;

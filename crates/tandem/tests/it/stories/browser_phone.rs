@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::harness::server::{Server, Tenant};
+use crate::harness::server::{Plan, Server, Tenant};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,7 +93,11 @@ async fn online(server: &Server, token: &str, extension: &str) -> Phone {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_with_an_extension_has_a_phone_and_nobody_else() {
-    let server = Server::start().await;
+    let plan = Plan::new().with(|config| {
+        config.media.ice_servers = vec!["turn:turn.example.org".to_owned()];
+        config.media.turn_secret = Some("north".into());
+    });
+    let server = plan.start().await;
     let acme = server.org("acme").await;
     let member = person(&server, &acme, "1001", Role::Member).await;
     let auditor = person(&server, &acme, "1002", Role::Auditor).await;
@@ -119,6 +123,9 @@ async fn a_person_with_an_extension_has_a_phone_and_nobody_else() {
     let ready = phone.next().await.unwrap();
     assert_eq!(ready["name"], "Person 1001", "{ready}");
     assert_eq!(ready["calls"], json!([]));
+    let relay = &ready["ice_servers"][0];
+    assert_eq!(relay["urls"], json!(["turn:turn.example.org"]));
+    assert!(relay["username"].as_str().unwrap().contains(":per_") && relay["credential"].is_string(), "{relay}");
     server.stop().await;
 }
 
