@@ -11,12 +11,13 @@ use kernel::outbox::Target;
 use media::play::Sound;
 use serde_json::Value;
 use voice::cause::Cause;
-use voice::leg::{PlayId, Playable};
+use voice::leg::{PlayId, Playable, TapTrack};
 
 use crate::driver::{CallEvent, Connect, LeaveVoicemail, Queueing, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, CallModel, EndedBy};
 use crate::queue::Left;
+use crate::tap::Tap;
 
 /// A live call. Owned by one driver; not shared.
 pub struct Call {
@@ -131,6 +132,11 @@ impl Call {
         self.live_ref().is_connecting()
     }
 
+    /// Copies the customer's audio to a program, and lets him hear it, as `track` says; none when he is not on the line.
+    pub fn tap(&self, track: TapTrack) -> Option<Tap> {
+        self.live_ref().tap(track)
+    }
+
     // ---------------------------------------------------------------- what is kept
 
     /// Starts, pauses, resumes or ends the recording of the call.
@@ -159,6 +165,11 @@ impl Call {
     /// Adds an event to the call's log and to its webhooks, in order.
     pub fn emit(&mut self, kind: &'static str, step: Option<(&str, &str)>, data: Value) {
         self.live().emit_step(kind, step, data);
+    }
+
+    /// What the call is to tell, in the step that it is in, before it is completed: what only its end ends.
+    pub fn last_words(&mut self, event: Option<(&'static str, Value)>) {
+        self.live().last_words = event;
     }
 
     /// The driver's own rows, committed in order with the call's events.

@@ -38,6 +38,7 @@ mod service;
 pub mod statistics;
 mod store;
 mod sweep;
+mod tap;
 mod teams;
 mod transfer;
 mod trunks;
@@ -63,6 +64,7 @@ pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
 pub use sweep::{ShelfSweep, sweeps};
+pub use tap::Tap;
 pub use teams::{NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, teams};
 pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, remove_trunk, trunks, trunks_everywhere};
 

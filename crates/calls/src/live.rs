@@ -59,6 +59,8 @@ pub(crate) struct Live {
     pub(crate) errand: Option<Errand>,
     /// The queue that it waits in, or whose agent it talks to.
     pub(crate) waiting: Option<Waiting>,
+    /// What is told before call.completed.
+    pub(crate) last_words: Option<(&'static str, Value)>,
     pub(crate) keeping: Keeping,
     ready: VecDeque<CallEvent>,
     pub(crate) ending: Option<Ending>,
@@ -104,6 +106,7 @@ impl Live {
             wanted: None,
             errand: None,
             waiting: None,
+            last_words: None,
             keeping: Keeping::default(),
             ready: VecDeque::new(),
             ending: None,
@@ -312,6 +315,9 @@ impl Live {
     pub(crate) fn complete(&mut self, end: CallEnd) {
         if self.model.end.is_none() {
             self.leave_queue(Left::Hangup);
+            if let Some((kind, data)) = self.last_words.take() {
+                self.emit(kind, None, data);
+            }
         }
         if !self.change(Change::Completed(end.clone())) {
             return;

@@ -7,6 +7,7 @@ mod address;
 mod allow;
 mod message;
 mod pool;
+mod stream;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use allow::{AllowList, BadEntry};
 use message::explain;
 pub use message::{EgressError, EgressRequest, EgressResponse};
 use pool::{Destination, Pool};
+pub use stream::Channel;
 
 use crate::config::EgressConfig;
 
@@ -37,6 +39,9 @@ const MAX_DRAINED: usize = 16 * 1024;
 const MAX_DRAINING: Duration = Duration::from_millis(100);
 /// Addresses of one name that are tried in turn.
 const MAX_ADDRESSES: usize = 4;
+/// The schemes of requests, and those of streams.
+const HTTP: [&str; 2] = ["http", "https"];
+const WEB_SOCKET: [&str; 2] = ["ws", "wss"];
 /// Headers that belong to the connection, not to the user; in lower case.
 pub const FORBIDDEN_HEADERS: [&str; 10] = [
     "connection",
@@ -129,7 +134,19 @@ impl Egress {
     /// # Errors
     /// [`EgressError::Url`] or [`EgressError::Blocked`].
     pub fn judge_literal(&self, url: &Url) -> Result<(), EgressError> {
-        let (host, port) = check_form(url)?;
+        self.judge_form(url, &HTTP)
+    }
+
+    /// The same of a stream's URL.
+    ///
+    /// # Errors
+    /// As [`Self::judge_literal`].
+    pub fn judge_stream(&self, url: &Url) -> Result<(), EgressError> {
+        self.judge_form(url, &WEB_SOCKET)
+    }
+
+    fn judge_form(&self, url: &Url, schemes: &[&str]) -> Result<(), EgressError> {
+        let (host, port) = check_form(url, schemes)?;
         match literal(&host) {
             Some(address) => self.judge(url, port, &[address]),
             None => Ok(()),
@@ -170,12 +187,8 @@ impl Egress {
     /// One request to one checked address; the next address of the name only when there is no connection.
     async fn hop(&self, request: &EgressRequest, headers: &HeaderMap) -> Result<Response, EgressError> {
         let url = &request.url;
-        let (host, port) = check_form(url)?;
-        let addresses = match literal(&host) {
-            Some(address) => vec![address],
-            None => self.resolve(&host.to_string()).await?,
-        };
-        self.judge(url, port, &addresses)?;
+        let (host, port) = check_form(url, &HTTP)?;
+        let addresses = self.addresses(url, &host, port).await?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let mut last = EgressError::Resolve { host: host.clone() };
         for address in addresses.into_iter().take(MAX_ADDRESSES) {
@@ -193,6 +206,16 @@ impl Egress {
             }
         }
         Err(last)
+    }
+
+    /// The addresses of a URL's host, every one of them good.
+    async fn addresses(&self, url: &Url, host: &Host<&str>, port: u16) -> Result<Vec<IpAddr>, EgressError> {
+        let addresses = match literal(host) {
+            Some(address) => vec![address],
+            None => self.resolve(&host.to_string()).await?,
+        };
+        self.judge(url, port, &addresses)?;
+        Ok(addresses)
     }
 
     async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, EgressError> {
@@ -213,9 +236,9 @@ impl Egress {
 }
 
 /// Scheme, user name, host and port. The url crate has already read decimal, octal and hexadecimal addresses.
-fn check_form(url: &Url) -> Result<(Host<&str>, u16), EgressError> {
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(EgressError::Url("only http and https"));
+fn check_form<'u>(url: &'u Url, schemes: &[&str]) -> Result<(Host<&'u str>, u16), EgressError> {
+    if !schemes.contains(&url.scheme()) {
+        return Err(EgressError::Url("only http and https; ws and wss for a stream"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(EgressError::Url("no user name or password"));

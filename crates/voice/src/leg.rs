@@ -19,7 +19,7 @@ mod outlet;
 pub(crate) use outlet::Backlog;
 pub use outlet::LegEvents;
 
-pub use crate::runner::{Part, Room};
+pub use crate::runner::{Part, Room, TAP_FRAME_BYTES, TapEvent, TapFrame, TapTrack};
 
 /// Signalling commands that may wait for a leg's task.
 const SIGNAL_QUEUE: usize = 64;
@@ -329,6 +329,33 @@ impl Leg {
     /// Looks for keys in the audio too, for phones that cannot send them otherwise.
     pub fn inband_dtmf(&self, on: bool) {
         self.0.media.inband_dtmf(on);
+    }
+
+    /// Copies the leg's audio as mu-law to a program, and lets the party hear that program instead of a peer, as `track`
+    /// says; replaces the tap before it. Ends when the leg does: then nothing more comes.
+    #[must_use]
+    pub fn tap(&self, track: TapTrack) -> mpsc::Receiver<TapEvent> {
+        self.0.media.tap(track)
+    }
+
+    /// What the tap's program says, mu-law at 8000 Hz: heard after what it said before. Keys and what is played come first.
+    pub fn tap_say(&self, speech: Box<[u8]>) {
+        self.0.media.tap_say(speech);
+    }
+
+    /// Asks for [`TapEvent::Mark`] when everything so far was heard.
+    pub fn tap_mark(&self, mark: u32) {
+        self.0.media.tap_mark(mark);
+    }
+
+    /// Forgets what the program said and is still to be heard.
+    pub fn tap_clear(&self) {
+        self.0.media.tap_clear();
+    }
+
+    /// Closes the tap.
+    pub fn close_tap(&self) {
+        self.0.media.close_tap();
     }
 
     /// Where its audio is received, once a socket is open.

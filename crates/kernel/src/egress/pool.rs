@@ -90,7 +90,7 @@ impl Pool {
     }
 
     /// The authorities are read at the first https: a server that calls nobody need not hold a hundred certificates.
-    fn tls_config(&self, tls: bool) -> ClientConfig {
+    pub(super) fn tls_config(&self, tls: bool) -> ClientConfig {
         if !tls {
             return trusting(RootCertStore::empty());
         }

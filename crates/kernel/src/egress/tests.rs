@@ -468,3 +468,20 @@ fn other_protocols_are_held_to_the_same_addresses() {
         assert!(!permits(address), "{address}");
     }
 }
+
+#[tokio::test]
+async fn a_stream_goes_where_a_request_may_go() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = |text: String| Url::parse(&text).unwrap();
+    let closed = Egress::new(&EgressConfig::default()).unwrap();
+    let error = closed.open(&url(format!("ws://{address}/bot"))).await.err().unwrap();
+    assert!(matches!(error, EgressError::Blocked { .. }), "{error}");
+    assert!(matches!(closed.judge_stream(&url("wss://169.254.169.254/".into())), Err(EgressError::Blocked { .. })));
+    let config = EgressConfig { allow: vec![address.to_string()], ..EgressConfig::default() };
+    let open = Egress::new(&config).unwrap();
+    open.open(&url(format!("ws://{address}/bot"))).await.unwrap();
+    listener.accept().await.unwrap();
+    let http = open.open(&url(format!("http://{address}/"))).await.err().unwrap();
+    assert!(matches!(http, EgressError::Url(_)), "{http}");
+}

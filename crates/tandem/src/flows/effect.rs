@@ -58,6 +58,8 @@ pub enum Input {
     Message(Message),
     /// How the wait in a queue goes on.
     Queue(QueueNews),
+    /// What became of the stream.
+    Stream(StreamNews),
     /// [`super::machine::Machine::deadline`] has come.
     Tick,
     /// The call is over, whoever ended it.
@@ -184,6 +186,20 @@ pub enum QueueNews {
     Full,
 }
 
+/// What became of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamNews {
+    /// The other side has taken it.
+    Started {
+        /// Its id.
+        stream: String,
+    },
+    /// The other side has closed it.
+    Closed,
+    /// It was refused or lost.
+    Failed(String),
+}
+
 /// Something that shall be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -233,6 +249,10 @@ pub enum Effect {
     Queue(QueueOrder),
     /// Wait no more: the customer is called back. Nothing happens once an agent has the call.
     LeaveQueue,
+    /// Stream the customer's audio: [`Input::Stream`] tells how it goes.
+    Stream(StreamOrder),
+    /// End the stream: nothing more comes of it.
+    StopStream,
     /// Change the recording.
     Record(RecordAction),
     /// Book a callback: [`Input::Booked`] follows.
@@ -377,6 +397,34 @@ pub struct QueueOrder {
     pub max_waiting: u32,
     /// Since when he has waited; none = he comes now.
     pub joined_ms: Option<i64>,
+}
+
+/// A stream to open.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamOrder {
+    /// ws or wss.
+    pub url: String,
+    /// What is copied.
+    pub track: StreamTrack,
+    /// Told to the other side.
+    pub params: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for StreamOrder {
+    /// Values of variables may be secret: only the track is shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamOrder").field("track", &self.track).finish_non_exhaustive()
+    }
+}
+
+/// Which audio a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the contract's words")]
+pub enum StreamTrack {
+    Bidirectional,
+    Inbound,
+    Outbound,
+    Both,
 }
 
 /// In what order several numbers are rung.

@@ -24,6 +24,7 @@ pub mod sounds;
 mod step_sounds;
 pub mod steps;
 pub mod store;
+mod stream;
 pub mod template;
 pub mod zones;
 

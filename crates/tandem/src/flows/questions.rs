@@ -137,7 +137,11 @@ impl Judge<'_> {
     }
 
     fn answer_url(&self, url: &str, path: &str, report: &mut Report) {
-        let judged = Url::parse(url).map(|url| self.kernel.egress.judge_literal(&url));
+        let egress = &self.kernel.egress;
+        let judged = Url::parse(url).map(|url| match url.scheme() {
+            "ws" | "wss" => egress.judge_stream(&url),
+            _ => egress.judge_literal(&url),
+        });
         match judged {
             Ok(Ok(())) => {}
             Ok(Err(error)) => report.error("url_blocked", path, error.to_string()),

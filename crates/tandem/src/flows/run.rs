@@ -20,23 +20,31 @@ use kernel::{EgressError, EgressRequest, EgressResponse, Job};
 use media::play::Sound;
 use reqwest::Method;
 use serde_json::json;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use url::Url;
-use voice::leg::{PlayId, Playable};
+use voice::leg::{PlayId, Playable, TapTrack};
 
 use super::{
     Flows,
     callbacks::{JOB_KIND, entity_exists},
     machine::{
         Answer, Booked, Booking, ConnectStatus, Connection, Effect, HttpFailure, HttpRequest, Input, Machine, Message,
-        QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy,
+        QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy, StreamNews, StreamOrder, StreamTrack,
     },
     step_sounds::StepSounds,
     store::{self, Booker},
+    stream::{self, Hello},
 };
 
 /// Sample rate at which files are decoded for a G.711 party, and for all others.
 const NARROW_BAND: u32 = 8_000;
 const WIDE_BAND: u32 = 16_000;
+
+/// Keys that may wait for the other side of a stream.
+const STREAM_KEYS: usize = 64;
 
 /// A run at work.
 pub(super) struct Run {
@@ -50,6 +58,8 @@ pub(super) struct Run {
     playing: Option<(PlayId, u64)>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     requests: HashMap<u64, AbortHandle>,
+    /// The caller's keys, for the stream that runs.
+    stream_keys: Option<mpsc::Sender<char>>,
     /// Steps that have booked a callback.
     booked: HashSet<String>,
 }
@@ -59,6 +69,8 @@ enum Done {
     Sound { sound: u64, result: Result<Sound, String> },
     Http { request: u64, answer: Answer },
     Checked { booking: Box<Booking>, refused: Option<&'static str> },
+    StreamOpened { started: Option<String>, carried: JoinHandle<stream::Ended> },
+    Stream(StreamNews),
     Nothing,
 }
 
@@ -75,6 +87,7 @@ impl Run {
             playing: None,
             work: FuturesUnordered::new(),
             requests: HashMap::new(),
+            stream_keys: None,
             booked: HashSet::new(),
         })
     }
@@ -138,7 +151,13 @@ impl Run {
         Some(match event {
             CallEvent::Answered => Input::Answered,
             CallEvent::NotAnswered { cause } => Input::NotAnswered { cause },
-            CallEvent::Dtmf { symbol, duration_ms } => Input::Dtmf { symbol, duration_ms },
+            CallEvent::Dtmf { symbol, duration_ms } => {
+                if let Some(keys) = &self.stream_keys {
+                    // Whoever reads nothing loses keys as it loses audio.
+                    let _lost = keys.try_send(symbol);
+                }
+                Input::Dtmf { symbol, duration_ms }
+            }
             CallEvent::PlayEnded { play } => {
                 let (_, token) = self.playing.take_if(|(playing, _)| *playing == play)?;
                 Input::PlayEnded { play: token }
@@ -175,6 +194,19 @@ impl Run {
                 Some(reason) => Booked::Refused(reason),
                 None => self.book(&booking),
             })),
+            Done::StreamOpened { started, carried } => {
+                self.stream_opened(carried);
+                if let Some(stream) = &started {
+                    let over = json!({ "stream_sid": stream, "reason": "hangup" });
+                    self.call.last_words(Some(("stream.stopped", over)));
+                }
+                started.map(|stream| Input::Stream(StreamNews::Started { stream }))
+            }
+            Done::Stream(news) => {
+                self.stream_keys = None;
+                self.call.last_words(None);
+                Some(Input::Stream(news))
+            }
             Done::Nothing => None,
         }
     }
@@ -242,6 +274,8 @@ impl Run {
                 max_waiting: usize::try_from(max_waiting).unwrap_or(usize::MAX),
                 joined_ms,
             }),
+            Effect::Stream(order) => self.stream(order),
+            Effect::StopStream => self.stream_keys = None,
             Effect::LeaveQueue => self.call.leave_queue(Left::Callback),
             Effect::Record(action) => self.call.record(record_action(action)),
             Effect::Book(booking) => self.check(booking),
@@ -325,6 +359,51 @@ impl Run {
             hold_music: hold_music.map(|what| self.playable(what)),
             record,
         });
+    }
+
+    /// Opens a stream on a task of its own: it says goodbye to the other side even when the call is over.
+    fn stream(&mut self, order: StreamOrder) {
+        let StreamOrder { url, track, params } = order;
+        let track = match track {
+            StreamTrack::Bidirectional => TapTrack::Bidirectional,
+            StreamTrack::Inbound => TapTrack::Inbound,
+            StreamTrack::Outbound => TapTrack::Outbound,
+            StreamTrack::Both => TapTrack::Both,
+        };
+        let Some(tap) = self.call.tap(track) else {
+            let news = StreamNews::Failed("the customer is not on the line".to_owned());
+            return self.work.push(async move { Done::Stream(news) }.boxed());
+        };
+        let kernel = self.flows.kernel().clone();
+        let stream = kernel.ids.new("stream", self.now_ms());
+        let (keys, pressed) = mpsc::channel(STREAM_KEYS);
+        let (opened, is_open) = oneshot::channel();
+        let (org, call) = (self.org.to_string(), self.call.id.to_string());
+        let hello = Hello { stream: stream.clone(), account: String::new(), call, track, params };
+        let plan = stream::Plan { org, url, hello, tap, keys: pressed, opened };
+        self.stream_keys = Some(keys);
+        let carried = kernel.tasks.spawn(stream::carry(kernel.clone(), plan));
+        self.work.push(
+            async move {
+                let started = is_open.await.is_ok().then_some(stream);
+                Done::StreamOpened { started, carried }
+            }
+            .boxed(),
+        );
+    }
+
+    /// Waits for the end of a stream that has begun, or never will.
+    fn stream_opened(&mut self, carried: JoinHandle<stream::Ended>) {
+        self.work.push(
+            async move {
+                Done::Stream(match carried.await {
+                    Ok(stream::Ended::Closed) => StreamNews::Closed,
+                    Ok(stream::Ended::Failed(error)) => StreamNews::Failed(error),
+                    Err(error) => StreamNews::Failed(error.to_string()),
+                })
+            }
+            .boxed(),
+        );
     }
 
     /// Looks whether the callback's entity is there before it is booked.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kernel::ids::Ids;
+use tokio::sync::mpsc;
 
 use super::identity::Identity;
 use super::mailbox::{Mailbox, Notice, Order};
@@ -15,6 +16,7 @@ use super::remote::{Fingerprint, Remote};
 use super::room::Part;
 use super::room_handle::Room;
 use super::socket::LegSockets;
+use super::tap::{self, TapEvent, TapOrder, TapTrack};
 use super::thread::Threads;
 use super::{MediaConfig, MediaError, MediaStats};
 use crate::leg::{LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand};
@@ -226,6 +228,33 @@ impl MediaLeg {
     /// See [`crate::leg::Leg::inband_dtmf`].
     pub fn inband_dtmf(&self, on: bool) {
         self.0.order(Order::InbandDtmf(on));
+    }
+
+    /// See [`crate::leg::Leg::tap`].
+    pub fn tap(&self, track: TapTrack) -> mpsc::Receiver<TapEvent> {
+        let (sender, receiver) = tap::channel();
+        self.0.order(Order::Tap(TapOrder::Open(track, sender)));
+        receiver
+    }
+
+    /// See [`crate::leg::Leg::tap_say`].
+    pub fn tap_say(&self, speech: Box<[u8]>) {
+        self.0.order(Order::Tap(TapOrder::Say(speech)));
+    }
+
+    /// See [`crate::leg::Leg::tap_mark`].
+    pub fn tap_mark(&self, mark: u32) {
+        self.0.order(Order::Tap(TapOrder::Mark(mark)));
+    }
+
+    /// See [`crate::leg::Leg::tap_clear`].
+    pub fn tap_clear(&self) {
+        self.0.order(Order::Tap(TapOrder::Clear));
+    }
+
+    /// See [`crate::leg::Leg::close_tap`].
+    pub fn close_tap(&self) {
+        self.0.order(Order::Tap(TapOrder::Close));
     }
 
     /// Ends the leg's media: the recording is completed, the bridge dissolved, the ports freed.

@@ -27,6 +27,7 @@ use super::recording::Recording;
 use super::remote::{Direction, Remote};
 use super::room::RoomKey;
 use super::silence::{Change, SilenceWatch};
+use super::tap::{Tap, TapOrder};
 use super::tune::Tune;
 use crate::leg::{LegEvent, LegEvents, PlayId, PlayMode, Playable, RecordCommand};
 
@@ -77,6 +78,7 @@ pub(super) struct LegMedia {
     detects_inband: bool,
     detector: Option<Box<Detector>>,
     recording: Option<Box<Recording>>,
+    tap: Option<Box<Tap>>,
     /// The last key that was told: its way, itself, and when.
     last_key: Option<(KeyWay, char, u64)>,
     established: Option<Established>,
@@ -122,6 +124,7 @@ impl LegMedia {
             detects_inband: false,
             detector: None,
             recording: None,
+            tap: None,
             last_key: None,
             established: None,
             next_report_us: 0,
@@ -284,6 +287,18 @@ impl LegMedia {
         }
     }
 
+    /// Opens the tap, closes it, or passes on what its program says.
+    pub(super) fn tap(&mut self, order: TapOrder) {
+        match (order, &mut self.tap) {
+            (TapOrder::Open(track, events), tap) => *tap = Some(Box::new(Tap::new(track, events))),
+            (TapOrder::Close, tap) => *tap = None,
+            (TapOrder::Say(speech), Some(tap)) => tap.say(&speech),
+            (TapOrder::Mark(mark), Some(tap)) => tap.mark(mark),
+            (TapOrder::Clear, Some(tap)) => tap.clear(),
+            (TapOrder::Say(_) | TapOrder::Mark(_) | TapOrder::Clear, None) => {}
+        }
+    }
+
     /// Says goodbye: the recording ends, the other side is told (RFC 3550, section 6.6).
     pub(super) fn close<W: Wire>(&mut self, ntp: u64, bench: &mut Bench<'_, W>) {
         self.end_recording(bench.recorder);
@@ -342,7 +357,12 @@ impl LegMedia {
         let transcodes = bridged.is_some_and(|(peer, codec)| peer.codec != codec);
 
         let mixed = self.room.is_some();
-        let hears = transcodes || mixed || self.watch.is_some() || self.detects_inband || self.recording.is_some();
+        let hears = transcodes
+            || mixed
+            || self.watch.is_some()
+            || self.detects_inband
+            || self.recording.is_some()
+            || self.tap.is_some();
         self.ear = match codec.filter(|_| hears) {
             None => None,
             Some(codec) => match self.ear.take() {
@@ -365,7 +385,14 @@ impl LegMedia {
             }
             (true, Some(_)) => {}
         }
-        if !transcodes && !mixed && self.playing.is_none() && self.hold_music.is_none() && self.keys.is_none() {
+        let tapped = self.tap.is_some();
+        if !transcodes
+            && !mixed
+            && !tapped
+            && self.playing.is_none()
+            && self.hold_music.is_none()
+            && self.keys.is_none()
+        {
             self.mouth = None;
         }
         self.needs_ticks(transcodes)
@@ -374,7 +401,7 @@ impl LegMedia {
     fn needs_ticks(&self, transcodes: bool) -> bool {
         let says = self.playing.is_some() || self.hold_music.is_some() || self.keys.is_some();
         let is_pressed = self.line.as_ref().is_some_and(|line| line.is_pressed());
-        transcodes || says || is_pressed || self.ear.is_some() || self.recording.is_some()
+        transcodes || says || is_pressed || self.ear.is_some() || self.recording.is_some() || self.tap.is_some()
     }
 
     /// How soon its packets should be read: at once where somebody waits for them. An ear learns its delay from the times of arrival.

@@ -14,6 +14,7 @@ use super::remote::Remote;
 use super::room::{Part, RoomKey};
 use super::room_handle::RoomHandle;
 use super::socket::LegSockets;
+use super::tap::TapOrder;
 use super::thread::Arrival;
 use crate::leg::{LegEvents, PlayId, PlayMode, Playable, RecordCommand};
 
@@ -69,6 +70,8 @@ pub(super) enum Order {
         part: Part,
     },
     LeaveRoom,
+    /// About its tap.
+    Tap(TapOrder),
     /// Move to the thread of the other mailbox, for what is to be done there.
     Depart {
         this: Arc<Handle>,

@@ -34,6 +34,7 @@ mod silence;
 mod socket;
 #[cfg(test)]
 mod stage;
+mod tap;
 mod thread;
 #[cfg(test)]
 mod threads_tests;
@@ -48,6 +49,7 @@ pub use handle::{LegKey, MediaLeg, MediaThreads};
 pub use remote::{Direction, Fingerprint, Handshake, IceCredentials, Protection, Remote, SrtpKeys, TelephoneEvents};
 pub use room::Part;
 pub use room_handle::Room;
+pub use tap::{TAP_FRAME_BYTES, TapEvent, TapFrame, TapTrack};
 
 /// What the media threads are started with.
 #[derive(Clone, Debug)]

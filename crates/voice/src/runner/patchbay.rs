@@ -211,6 +211,7 @@ impl Patchbay {
             Order::Record(command) => leg.record(command, &mut self.recorder),
             Order::ListenSilence(after_ms) => leg.listen_silence(after_ms),
             Order::InbandDtmf(on) => leg.inband_dtmf(on),
+            Order::Tap(order) => leg.tap(order),
             Order::Digit(symbol, duration_ms) => {
                 self.pressed(now_us, slot, KeyWay::Signalling, Some(Digit { symbol, duration_ms }));
             }

@@ -141,6 +141,7 @@ impl State {
             Order::ListenSilence(after_ms) => Asked::ListenSilence(after_ms),
             Order::InbandDtmf(on) => Asked::InbandDtmf(on),
             Order::Add(..)
+            | Order::Tap(_)
             | Order::Open(_)
             | Order::Remote(_)
             | Order::Established

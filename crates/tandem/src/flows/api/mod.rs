@@ -3,6 +3,7 @@
 
 mod credentials;
 mod documented;
+mod facade;
 pub(crate) mod saved;
 mod written;
 
@@ -29,7 +30,8 @@ where
     let mut router = OpenApiRouter::new()
         .routes(routes!(saved::create, saved::list))
         .routes(routes!(saved::read, saved::update, saved::delete))
-        .routes(routes!(saved::run));
+        .routes(routes!(saved::run))
+        .routes(routes!(facade::hangup));
     for base in BASES {
         router = router.nest(base, documented::routes());
         // A base written with a slash at its end, as many clients do, makes two.

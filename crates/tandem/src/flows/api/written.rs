@@ -104,6 +104,8 @@ pub(super) enum Step {
     Voicemail(VoicemailStep),
     Transfer(TransferStep),
     SendDtmf(SendDtmfStep),
+    Queue(QueueStep),
+    Stream(StreamStep),
 }
 
 /// A step's id, or a telephone number: a text or a whole number (1 is "1").
@@ -452,6 +454,47 @@ pub(super) struct SendDtmfStep {
     /// 1 to 32 of 0-9, A-D, * and #; `w` waits half a second, `W` a whole one.
     #[schema(max_length = 32, example = "1w23#")]
     digits: String,
+}
+
+/// Waits for somebody of a team. Edges: `bridged`, `timeout`, `full`, `callback`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct QueueStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// The number of a team.
+    #[schema(value_type = TextOrInteger, example = "5263")]
+    team: TextOrInteger,
+    /// Longest wait, in seconds.
+    #[schema(required = false, default = 300, minimum = 1, maximum = 14_400, example = 120)]
+    timeout: f64,
+    /// So many may wait, the newcomer among them.
+    #[schema(required = false, default = 100, minimum = 1, maximum = 1_000, example = 20)]
+    max_waiting: u32,
+    /// What is heard meanwhile; the built-in music when absent.
+    #[schema(required = false, example = "ringback")]
+    music: Music,
+    /// Tell him where he stands, and how long it may take.
+    #[schema(required = false, default = true, example = false)]
+    announce_position: bool,
+    /// The key by which he asks to be called back and keeps his place: one of 0-9, A-D, * and #.
+    #[schema(required = false, example = "1")]
+    callback_key: String,
+}
+
+/// Streams the audio to a program at the other end of a WebSocket. Edges: `closed`, `failed`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct StreamStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// ws or wss; variables only behind its host.
+    #[schema(example = "wss://bot.example.com/media")]
+    url: String,
+    /// bidirectional, or a copy that says nothing: inbound, outbound or both_tracks.
+    #[schema(required = false, default = "bidirectional", example = "inbound")]
+    track: String,
+    /// Told to the program when the stream starts.
+    #[schema(required = false, value_type = BTreeMap<String, String>, example = json!({"lane": "sales"}))]
+    params: BTreeMap<String, String>,
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::flows::{
 /// 2026-11-21T00:00:00Z
 const NOW: i64 = 1_795_219_200_000;
 /// Each type with the fields that it must have.
-const LEAST: [(&str, &str); 15] = [
+const LEAST: [(&str, &str); 17] = [
     ("call", r#"{"number": "1001"}"#),
     ("play", r#"{"text": "x"}"#),
     ("digits", r#"{"count": 64}"#),
@@ -27,6 +27,8 @@ const LEAST: [(&str, &str); 15] = [
     ("voicemail", r#"{"box": "1001"}"#),
     ("transfer", r#"{"to": "1002"}"#),
     ("send_dtmf", r#"{"digits": "1"}"#),
+    ("queue", r#"{"team": "5263"}"#),
+    ("stream", r#"{"url": "wss://bot.example.com/media"}"#),
 ];
 
 /// The document as it is written down; that it is fresh is another test's matter.

@@ -344,6 +344,15 @@ impl<'a> Fields<'a> {
 
     /// An http or https URL; holes only behind its authority.
     pub(crate) fn url(&mut self, name: &'static str) -> Option<Template> {
+        self.url_of(name, HTTP)
+    }
+
+    /// A ws or wss URL; holes only behind its authority.
+    pub(crate) fn stream_url(&mut self, name: &'static str) -> Option<Template> {
+        self.url_of(name, WEB_SOCKET)
+    }
+
+    fn url_of(&mut self, name: &'static str, schemes: Schemes) -> Option<Template> {
         let text = self.text(name)?;
         let path = self.path(name);
         let template = self.parse(text.trim(), path.clone())?;
@@ -355,7 +364,7 @@ impl<'a> Fields<'a> {
             );
             return None;
         }
-        if let Err(why) = judge_url(&template.sample("x")) {
+        if let Err(why) = judge_url_of(&template.sample("x"), schemes) {
             self.found.report.error("invalid_url", path, format!("{name} {why}"));
             return None;
         }
@@ -458,8 +467,22 @@ pub(crate) fn is_key(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, 'A'..='D' | '*' | '#')
 }
 
-/// Judges the parts of a URL that need no name service.
+/// The schemes of a URL, and what is said of another one.
+#[derive(Clone, Copy)]
+struct Schemes {
+    names: [&'static str; 2],
+    refusal: &'static str,
+}
+
+const HTTP: Schemes = Schemes { names: ["http", "https"], refusal: "must begin with http:// or https://" };
+const WEB_SOCKET: Schemes = Schemes { names: ["ws", "wss"], refusal: "must begin with ws:// or wss://" };
+
+/// Judges the parts of an http or https URL that need no name service.
 pub(crate) fn judge_url(text: &str) -> Result<(), &'static str> {
+    judge_url_of(text, HTTP)
+}
+
+fn judge_url_of(text: &str, schemes: Schemes) -> Result<(), &'static str> {
     if text.chars().count() > MAX_URL {
         return Err("is too long a URL");
     }
@@ -467,8 +490,8 @@ pub(crate) fn judge_url(text: &str) -> Result<(), &'static str> {
         return Err("holds a blank or a control character");
     }
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        return Err("must begin with http:// or https://");
+    if !scheme.is_some_and(|scheme| schemes.names.contains(&scheme.as_str())) {
+        return Err(schemes.refusal);
     }
     let url = url::Url::parse(text).map_err(|_| "is not a URL")?;
     if !url.username().is_empty() || url.password().is_some() {

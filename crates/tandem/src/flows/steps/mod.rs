@@ -18,6 +18,7 @@ pub mod queue;
 pub mod record;
 pub mod send_dtmf;
 pub mod set;
+pub mod stream;
 pub mod transfer;
 pub mod voicemail;
 
@@ -54,6 +55,7 @@ pub enum Kind {
     Transfer(Arc<transfer::Transfer>),
     SendDtmf(Arc<send_dtmf::SendDtmf>),
     Queue(Arc<queue::Queue>),
+    Stream(Arc<stream::Stream>),
 }
 
 /// Every type, by its canonical name.
@@ -95,6 +97,7 @@ impl Kind {
             "transfer" => Self::Transfer(Arc::new(transfer::Transfer::read(fields))),
             "send_dtmf" => Self::SendDtmf(Arc::new(send_dtmf::SendDtmf::read(fields))),
             "queue" => Self::Queue(Arc::new(queue::Queue::read(fields))),
+            "stream" => Self::Stream(Arc::new(stream::Stream::read(fields))),
             _ => return None,
         })
     }
@@ -119,6 +122,7 @@ impl Kind {
             Self::Transfer(_) => "transfer",
             Self::SendDtmf(_) => "send_dtmf",
             Self::Queue(_) => "queue",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -133,6 +137,7 @@ impl Kind {
             Self::Callback(_) => callback::EDGES.contains(&name),
             Self::Branch(_) => branch::EDGES.contains(&name),
             Self::Queue(_) => queue::EDGES.contains(&name),
+            Self::Stream(_) => stream::EDGES.contains(&name),
             Self::Hangup
             | Self::Pause(_)
             | Self::Set(_)
@@ -164,7 +169,8 @@ impl Kind {
             | Self::Voicemail(_)
             | Self::Transfer(_)
             | Self::SendDtmf(_)
-            | Self::Queue(_) => true,
+            | Self::Queue(_)
+            | Self::Stream(_) => true,
             Self::Call(_)
             | Self::Http(_)
             | Self::Callback(_)
@@ -197,6 +203,7 @@ impl Kind {
             Self::Transfer(transfer) => transfer.start(context),
             Self::SendDtmf(send_dtmf) => send_dtmf.start(context),
             Self::Queue(queue) => queue::start(queue, context),
+            Self::Stream(stream) => stream::start(stream, context),
         }
     }
 }

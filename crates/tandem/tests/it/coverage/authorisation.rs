@@ -35,6 +35,7 @@ const TABLE: &[(&str, May)] = &[
     ("POST /api/public/v1/call/flow", Change(Agent)),
     ("GET /api/public/v1/call/flow/{run_id}", ReadOrRun),
     ("POST /api/public/v1/call/{call_id}/hangup", Change(Supervisor)),
+    ("POST /2010-04-01/Accounts/{account}/Calls/{call}", Change(Supervisor)),
     ("GET /v1/calls", Own),
     ("GET /v1/calls/{id}", Own),
     ("GET /v1/calls/{id}/events", Own),
@@ -100,7 +101,7 @@ fn allowed(may: May, role: Role) -> bool {
 
 /// Whether a key that may do flows, and nothing else, may call it.
 fn is_of_flows(name: &str) -> bool {
-    ["/flow", "/call", "/recordings", "/voicemail", "/events", "/tap", "/queues", "/agents"]
+    ["/flow", "/call", "/recordings", "/voicemail", "/events", "/tap", "/queues", "/agents", "/Accounts/"]
         .iter()
         .any(|part| name.contains(part))
 }
@@ -238,6 +239,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let things = Things(vec![
         ("/call/flow/", text(&run["flow_run_id"])),
         ("/call/", call.clone()),
+        ("/Accounts/", call.clone()),
         ("/calls/", call),
         ("/flows/", text(&saved["id"])),
         ("/webhooks/", hook_id),

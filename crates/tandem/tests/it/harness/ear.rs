@@ -72,7 +72,7 @@ impl Heard {
 
     /// The words in it, in lower case, as pocketsphinx understands them.
     pub(crate) async fn words(&self) -> Vec<String> {
-        let python = std::env::var("TANDEM_TEST_PYTHON").map_or_else(|_| default_python(), PathBuf::from);
+        let python = python();
         assert!(python.is_file(), "{} is missing: ./test installs pocketsphinx there", python.display());
         let folder = tempfile::tempdir().unwrap();
         let wav = folder.path().join("heard.wav");
@@ -141,8 +141,10 @@ pub(crate) fn words_understood(spoken: &str, heard: &[String]) -> f64 {
     *row.last().unwrap() as f64 / spoken.len().max(1) as f64
 }
 
-fn default_python() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python")
+/// The Python that has what the tests need.
+pub(crate) fn python() -> PathBuf {
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
+    std::env::var("TANDEM_TEST_PYTHON").map_or_else(|_| own(), PathBuf::from)
 }
 
 /// Brings the sound to the model's 16 kHz and prints the words.

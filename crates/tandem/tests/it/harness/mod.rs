@@ -1,6 +1,7 @@
 //! What tests are made of: a server, clients, phones, ears, stubs. One file a noun.
 
 pub(crate) mod baresip;
+pub(crate) mod bot;
 pub(crate) mod browser;
 pub(crate) mod chance;
 pub(crate) mod client;

@@ -15,5 +15,6 @@ mod sample;
 mod speech;
 mod srtp;
 mod steps;
+mod streams;
 mod trunk;
 mod vanished;

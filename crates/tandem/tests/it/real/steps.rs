@@ -40,6 +40,11 @@ impl Run {
         Self { client: client.clone(), call: text("call_id"), run: text("flow_run_id") }
     }
 
+    /// The call's id.
+    pub(super) fn call(&self) -> &str {
+        &self.call
+    }
+
     /// Waits until it stands at a step.
     pub(super) async fn reaches(&self, id: &str) {
         let path = format!("/api/v2/call/flow/{}", self.run);

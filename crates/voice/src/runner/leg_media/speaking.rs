@@ -40,6 +40,9 @@ impl LegMedia {
         if let Some(recording) = &mut self.recording {
             recording.sent(now_us, line.remote().codec, packet);
         }
+        if let Some(tap) = &mut self.tap {
+            tap.sent(now_us, line.remote().codec, packet);
+        }
         line.send(now_us, slot, buffer, len, wire);
     }
 
@@ -87,16 +90,22 @@ impl LegMedia {
             let rate = music.rate();
             let (pcm, _) = music.next_frame(&mut frame);
             self.send_pcm(rate, pcm, bench);
+        } else if let Some((rate, pcm)) = self.tap.as_mut().and_then(|tap| tap.speech(&mut frame)) {
+            self.send_pcm(rate, pcm, bench);
         } else if let Some((rate, pcm)) = peer {
             self.send_pcm(rate, pcm, bench);
         }
     }
 
-    /// The last part of a tick: adds it to the recording.
+    /// The last part of a tick: adds it to the recording, and hands it to the tap.
     pub(in crate::runner) fn record_tick<W: Wire>(&mut self, bench: &mut Bench<'_, W>) {
         if let Some(recording) = &mut self.recording {
             let incoming = self.ear.as_ref().map(|ear| (ear.kind().sample_rate(), ear.frame()));
             recording.tick(bench.now_us, incoming, bench.recorder);
+        }
+        if let Some(tap) = &mut self.tap {
+            let said = self.ear.as_ref().map(|ear| (ear.kind().sample_rate(), ear.frame()));
+            tap.tick(bench.now_us, said);
         }
     }
 
@@ -121,9 +130,12 @@ impl LegMedia {
         let Some(len) = line.frame(bench.now_us, buffer, payload_len) else {
             return;
         };
+        let packet = buffer.get(..len).unwrap_or_default();
         if let Some(recording) = &mut self.recording {
-            let packet = buffer.get(..len).unwrap_or_default();
             recording.sent(bench.now_us, line.remote().codec, packet);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.sent(bench.now_us, line.remote().codec, packet);
         }
         line.send(bench.now_us, bench.slot, buffer, len, bench.wire);
     }

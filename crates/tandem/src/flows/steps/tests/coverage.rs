@@ -18,6 +18,7 @@ fn source(kind: &str) -> &'static str {
         "connect" => include_str!("connect.rs"),
         "callback" => include_str!("callback.rs"),
         "queue" => include_str!("queue.rs"),
+        "stream" => include_str!("stream.rs"),
         _ => include_str!("small.rs"),
     }
 }
@@ -160,7 +161,7 @@ fn every_field_and_edge_of_the_contract_has_a_test() {
     assert!(missing.is_empty(), "nothing asserted for {missing:?}");
     assert!(wanted.len() >= 65, "the table was not read: {wanted:?}");
     let kinds: BTreeSet<&str> = wanted.iter().map(|(kind, _)| kind.as_str()).collect();
-    assert_eq!(kinds.len(), 16, "{kinds:?}");
+    assert_eq!(kinds.len(), 17, "{kinds:?}");
 }
 
 #[test]

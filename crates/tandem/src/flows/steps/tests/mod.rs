@@ -12,6 +12,7 @@ mod limits;
 mod play;
 mod queue;
 mod small;
+mod stream;
 
 use std::sync::Arc;
 

@@ -1,0 +1,8 @@
+//! A call's audio on a WebSocket that we open, by Twilio's media-stream protocol (contracts/flows.md "stream"): `wire`
+//! knows the frames, `socket` carries them.
+
+mod socket;
+mod wire;
+
+pub(super) use socket::{Ended, Plan, carry};
+pub(super) use wire::Hello;

@@ -1,0 +1,173 @@
+//! Carries a stream: opens the WebSocket by the guarded client, sends what the tap hears, and has the caller hear what
+//! the other side says. One task a stream. Invariant: a side that does not read costs frames of audio and nothing else.
+
+use std::time::Duration;
+
+use calls::Tap;
+use futures_util::{SinkExt as _, StreamExt as _};
+use kernel::{Kernel, egress::Channel};
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
+use url::Url;
+use voice::leg::TapEvent;
+
+use super::wire::{Hello, Way, Wire, Wish};
+
+/// For the connection, TLS and the upgrade together.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// A frame that is not taken within this time means that the other side is lost.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Largest message of the other side, in bytes: a minute of audio in base64.
+const MAX_MESSAGE: usize = 1 << 20;
+/// Events of the tap that may wait when the other side reads again, oldest dropped: half a second of both tracks.
+const MAX_LATE: usize = 50;
+
+/// How a stream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By the other side, or because the call is over.
+    Closed,
+    /// It was refused or lost.
+    Failed(String),
+}
+
+/// What a stream needs.
+pub(crate) struct Plan {
+    pub(crate) org: String,
+    pub(crate) url: String,
+    pub(crate) hello: Hello,
+    pub(crate) tap: Tap,
+    /// The caller's keys; closed when the call needs the stream no more.
+    pub(crate) keys: mpsc::Receiver<char>,
+    /// Told when the other side has taken the stream.
+    pub(crate) opened: oneshot::Sender<()>,
+}
+
+type Socket = WebSocketStream<Box<dyn Channel>>;
+
+/// Carries a stream from its opening to its end.
+pub(crate) async fn carry(kernel: Kernel, plan: Plan) -> Ended {
+    let Plan { org, url, mut hello, tap, keys, opened } = plan;
+    match kernel.org_by_id(&org).await {
+        Ok(Some(org)) => hello.account = org.cloud_sid,
+        Ok(None) => return Ended::Failed("the organisation is gone".to_owned()),
+        Err(error) => return Ended::Failed(error.to_string()),
+    }
+    let mut wire = Wire::new(hello);
+    let socket = match tokio::time::timeout(OPEN_TIMEOUT, Box::pin(open(&kernel, &url, &mut wire))).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return Ended::Failed(error),
+        Err(_) => return Ended::Failed("no stream in time".to_owned()),
+    };
+    // Nobody listens any more when the call is over.
+    let _gone = opened.send(());
+    let mut stream = Stream { socket, wire, tap, keys };
+    match stream.run().await {
+        Ok(()) => Ended::Closed,
+        Err(error) => Ended::Failed(error),
+    }
+}
+
+async fn open(kernel: &Kernel, url: &str, wire: &mut Wire) -> Result<Socket, String> {
+    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+    let channel = kernel.egress.open(&parsed).await.map_err(|error| error.to_string())?;
+    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+    let opened = client_async_with_config(parsed.as_str(), channel, Some(config)).await;
+    let (mut socket, _response) = opened.map_err(|error| error.to_string())?;
+    for frame in wire.opening() {
+        socket.send(Message::text(frame)).await.map_err(|error| error.to_string())?;
+    }
+    Ok(socket)
+}
+
+struct Stream {
+    socket: Socket,
+    wire: Wire,
+    tap: Tap,
+    keys: mpsc::Receiver<char>,
+}
+
+impl Stream {
+    /// Until either side has enough.
+    async fn run(&mut self) -> Result<(), String> {
+        loop {
+            tokio::select! {
+                key = self.keys.recv() => match key {
+                    Some(symbol) => {
+                        let frame = self.wire.dtmf(symbol);
+                        self.send(frame).await?;
+                    }
+                    None => return Ok(self.say_goodbye().await),
+                },
+                event = self.tap.next() => match event {
+                    Some(event) => {
+                        self.skip_what_is_late();
+                        self.tell(event).await?;
+                    }
+                    None => return Ok(self.say_goodbye().await),
+                },
+                message = self.socket.next() => match message {
+                    Some(Ok(Message::Text(text))) => self.heed(&text),
+                    Some(Ok(Message::Close(_))) | None => return Ok(()),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error.to_string()),
+                },
+            }
+        }
+    }
+
+    async fn tell(&mut self, event: TapEvent) -> Result<(), String> {
+        let frame = match event {
+            TapEvent::Inbound(audio) => self.wire.media(Way::Inbound, &audio),
+            TapEvent::Outbound(audio) => self.wire.media(Way::Outbound, &audio),
+            TapEvent::Mark(mark) => match self.wire.mark(mark) {
+                Some(frame) => frame,
+                None => return Ok(()),
+            },
+        };
+        self.send(frame).await
+    }
+
+    /// After a pause of the other side the newest audio matters; marks are told all the same.
+    fn skip_what_is_late(&mut self) {
+        let late = self.tap.waiting().saturating_sub(MAX_LATE);
+        if late > 0 {
+            self.tap.skip(late);
+            tracing::debug!(late, "the other side of a stream reads too slowly");
+        }
+    }
+
+    fn heed(&mut self, text: &str) {
+        match self.wire.read(text) {
+            Some(Wish::Say(speech)) => self.tap.say(speech.into()),
+            Some(Wish::Mark(mark)) => self.tap.mark(mark),
+            Some(Wish::Clear) => self.tap.clear(),
+            None => tracing::debug!("a frame of a stream says nothing to us"),
+        }
+    }
+
+    async fn send(&mut self, frame: String) -> Result<(), String> {
+        match tokio::time::timeout(SEND_TIMEOUT, self.socket.send(Message::text(frame))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the other side takes nothing any more".to_owned()),
+        }
+    }
+
+    /// The call is over, or needs the stream no more.
+    async fn say_goodbye(&mut self) {
+        let stop = self.wire.stop();
+        let goodbye = async {
+            // Whether it is heard or not: the stream is over.
+            if self.socket.send(Message::text(stop)).await.is_ok() {
+                let _closed = self.socket.close(None).await;
+            }
+        };
+        let _late = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+}
