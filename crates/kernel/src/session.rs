@@ -82,6 +82,17 @@ impl Kernel {
         }
     }
 
+    /// Recognises again, for what lasts longer than a request, what [`crate::http::presented_token`] gave.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn recognise(&self, token: &str) -> Result<Option<Credential>, RecordError> {
+        match self.authenticate(token).await? {
+            Some(credential) => Ok(Some(credential)),
+            None => self.authenticate_session(token).await,
+        }
+    }
+
     /// Signs a person's browser in: the cookie's value, shown once.
     ///
     /// # Errors

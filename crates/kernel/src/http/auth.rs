@@ -60,6 +60,11 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     Some(value.unwrap_or(rest).trim_matches('"'))
 }
 
+/// What a request is recognised by: its token, else the cookie of its session.
+pub fn presented_token(headers: &HeaderMap) -> Option<&str> {
+    bearer_token(headers).or_else(|| Cookies(headers).get(SESSION_COOKIE))
+}
+
 /// The cookies of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Cookies<'a>(pub &'a HeaderMap);

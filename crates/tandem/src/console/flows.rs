@@ -289,10 +289,20 @@ struct FlowPage {
     manages: bool,
 }
 
-fn run_form(id: &str) -> Form {
-    Form::new(format!("{PATH}/{id}/run"), "Call").with(
+/// The visitor's own extension, if it has one: with it, the form says "call me".
+async fn own_extension(flows: &Flows, visitor: &Visitor) -> Result<String, Problem> {
+    let extensions = calls::extensions(flows.kernel(), visitor.org_id()).await.map_err(Problem::internal)?;
+    let own =
+        extensions.into_iter().find(|entry| visitor.principal().person().is_some_and(|own| **own == *entry.person));
+    Ok(own.map(|entry| entry.number).unwrap_or_default())
+}
+
+fn run_form(id: &str, to: &str) -> Form {
+    let submit = if to.is_empty() { "Call" } else { "Call me" };
+    Form::new(format!("{PATH}/{id}/run"), submit).with(
         Field::line("to", "Call this number with it")
             .optional()
+            .value(to)
             .hint("An extension such as your own, or a public number; empty calls the number of its first step."),
     )
 }
@@ -330,7 +340,8 @@ async fn show_flow(
     Path(path): Path<FlowPath>,
     Query(query): Query<VersionQuery>,
 ) -> Result<Response, Problem> {
-    show(&flow_page(&flows, &visitor, &path.id, query.version, run_form(&path.id)).await?)
+    let form = run_form(&path.id, &own_extension(&flows, &visitor).await?);
+    show(&flow_page(&flows, &visitor, &path.id, query.version, form).await?)
 }
 
 async fn edit(
@@ -381,7 +392,7 @@ async fn run(
         Err(problem) if problem.code == codes::NOT_FOUND || problem.status().is_server_error() => Err(problem),
         Err(problem) if !visitor.may(Action::ReadFlows) => Err(problem),
         Err(problem) => {
-            let form = run_form(&path.id).filled(&posted).refused(problem)?;
+            let form = run_form(&path.id, "").filled(&posted).refused(problem)?;
             show_refused(&flow_page(&flows, &visitor, &path.id, None, form).await?)
         }
     }

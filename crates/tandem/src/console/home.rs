@@ -99,8 +99,8 @@ async fn next(kernel: &Kernel, calls: &Calls, visitor: &Visitor, org: &str) -> R
     if visitor.may(Action::ManagePeople) {
         let extensions = calls::extensions(kernel, org).await.map_err(Problem::internal)?;
         if !extensions.iter().any(|entry| calls.presence(org, &entry.number).registered) {
-            let why = "No phone is online. Give somebody an extension and register a phone with it.";
-            next.push(Next { what: "Bring a phone online", why, path: "/console/people" });
+            let why = "No phone is online. Open the one in this browser, or register a softphone with an extension.";
+            next.push(Next { what: "Bring a phone online", why, path: "/phone" });
         }
     }
     if visitor.may(Action::ManageFlows)

@@ -42,6 +42,7 @@ mod page;
 mod people;
 mod phone;
 mod privacy;
+mod queues;
 mod recordings;
 mod refusal;
 mod reports;
@@ -80,6 +81,7 @@ fn doors() -> Doors {
     let doors = flows::doors(doors);
     let doors = phone::doors(doors);
     let doors = recordings::doors(doors);
+    let doors = queues::doors(doors);
     let doors = teams::doors(doors);
     let doors = numbers::doors(doors);
     let doors = trunks::doors(doors);

@@ -34,7 +34,7 @@ pub(super) fn row(run: RunLine) -> Vec<Cell> {
         (None, false, cause) => state_of(CallState::Completed, cause),
     };
     vec![
-        Cell::link(rfc3339(run.started_ms), format!("{PATH}/{}", run.id)),
+        Cell::TimeLink(rfc3339(run.started_ms), format!("{PATH}/{}", run.id)),
         match run.flow {
             Some((id, version, name)) => {
                 Cell::link(format!("{name}, version {version}"), format!("/console/flows/{id}"))

@@ -70,7 +70,7 @@ fn form(settings: &OrgSettings) -> Form {
         )
         .with(Field::typed("quiet_from", "Callbacks wait from", "time").optional().value(quiet(|hours| &hours.from)))
         .with(
-            Field::typed("quiet_hours", "until", "time")
+            Field::typed("quiet_hours", "Callbacks wait until", "time")
                 .optional()
                 .hint("In the organisation's zone; over midnight when it is earlier.")
                 .value(quiet(|hours| &hours.to)),
@@ -83,7 +83,8 @@ fn form(settings: &OrgSettings) -> Form {
         );
     for (kind, (name, label)) in RETENTION_KINDS.iter().zip(DAYS) {
         let days = settings.retention_days.get(*kind).map(u32::to_string).unwrap_or_default();
-        form = form.with(Field::typed(name, label, "number").optional().hint("Days; empty: for ever.").value(days));
+        form = form
+            .with(Field::typed(name, label, "number").optional().hint("So many days; empty: for ever.").value(days));
     }
     form.with(
         Field::line("tariff", "Price of a minute")

@@ -17,6 +17,8 @@ pub(super) enum Cell {
     State(String, &'static str),
     /// A moment, RFC 3339, shown in the visitor's own zone.
     Time(String),
+    /// The same, leading somewhere: moment and path.
+    TimeLink(String, String),
     /// A button that posts to a path: label, path, whether it must be confirmed.
     Button(&'static str, String, Option<&'static str>),
     /// Nothing.

@@ -16,7 +16,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use kernel::events::{Logged, Tap};
-use kernel::http::{PageQuery, Query, bearer_token, cursor};
+use kernel::http::{PageQuery, Query, cursor, presented_token};
 use kernel::limit::Place;
 use kernel::problem::ProblemBody;
 use kernel::{Action, Kernel, Principal, Problem, Secret};
@@ -56,7 +56,7 @@ pub(super) async fn tap(
         None => kernel.events.head(org).await.map_err(Problem::internal)?,
     };
     let tap = kernel.events.tap(org, from);
-    let token = bearer_token(&headers).map(Secret::new);
+    let token = presented_token(&headers).map(Secret::new);
     let listener = Listener { org: Arc::clone(org), token, _place: place };
     Ok(match upgrade {
         Ok(upgrade) => upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME).on_upgrade(move |socket| {
@@ -80,7 +80,7 @@ fn start(mut page: PageQuery, headers: &HeaderMap) -> Result<Option<i64>, Proble
 /// Who listens. A tap is open for days: what it was opened with is looked at again and again.
 struct Listener {
     org: Arc<str>,
-    /// Absent = not by a token; such a tap ends with what it came by.
+    /// What it came by: a token, or the cookie of a session.
     token: Option<Secret>,
     /// Among the taps of the organisation.
     _place: Place,
@@ -90,7 +90,7 @@ impl Listener {
     /// Whether the credential still opens this tap.
     async fn may_stay(&self, kernel: &Kernel) -> bool {
         let Some(token) = &self.token else { return true };
-        match kernel.authenticate(token.expose()).await {
+        match kernel.recognise(token.expose()).await {
             Ok(Some(credential)) => credential.principal.authorize(Action::ReadCalls).is_ok_and(|org| *org == self.org),
             Ok(None) => false,
             // The store cannot say: what held a moment ago holds until it can.

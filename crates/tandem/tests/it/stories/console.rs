@@ -265,3 +265,139 @@ async fn a_flow_is_written_corrected_saved_and_called() {
     assert!(!owner.get("/console/calls?number=1002").await.text.contains(id));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_refuses_beside_the_field_and_takes_what_is_good() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    acme.phone("1001").await;
+    let owner = server.browser().bearing(&acme.token);
+    // Path, bad fields, the field that is named, good fields, what the answer or the list then shows.
+    type Case = (
+        &'static str,
+        Vec<(&'static str, &'static str)>,
+        &'static str,
+        Vec<(&'static str, &'static str)>,
+        &'static str,
+    );
+    let cases: Vec<Case> = vec![
+        (
+            "/console/people/new",
+            vec![("name", "Bo"), ("role", "member"), ("extension", "1")],
+            "extension",
+            vec![("name", "Bo"), ("role", "member")],
+            "Link to sign in",
+        ),
+        (
+            "/console/teams/new",
+            vec![("name", "T"), ("number", "112"), ("strategy", "ring_all")],
+            "number",
+            vec![("name", "Service"), ("number", "5263"), ("strategy", "ring_all"), ("member", "1001")],
+            "5263",
+        ),
+        (
+            "/console/numbers/new",
+            vec![("e164", "12"), ("to", "person:1001")],
+            "e164",
+            vec![("e164", "+442071838750"), ("to", "team:5263")],
+            "team:5263",
+        ),
+        (
+            "/console/trunks/new",
+            vec![("name", "c"), ("target", "h;transport=pigeon")],
+            "target",
+            vec![("name", "carrier"), ("target", "192.0.2.1:5060")],
+            "carrier",
+        ),
+        ("/console/applications/new", vec![("name", "")], "name", vec![("name", "crm"), ("scope", "flows")], "ak_"),
+        (
+            "/console/webhooks/new",
+            vec![("url", "ftp://example.org/")],
+            "url",
+            vec![("url", "http://hooks.example.org/")],
+            "whsec_",
+        ),
+        (
+            "/console/settings",
+            vec![("do_not_call", "banana")],
+            "do_not_call",
+            vec![("tariff", "0.02 EUR"), ("days_calls", "90")],
+            "0.02 EUR",
+        ),
+        ("/console/settings", vec![("days_events", "0")], "days_events", vec![("tariff", "0.02 EUR")], "0.02 EUR"),
+        ("/console/settings", vec![("tariff", "cheap")], "tariff", vec![("tariff", "0.03 EUR")], "0.03 EUR"),
+        ("/console/privacy", vec![("number", "")], "number", vec![("number", "+442071838103")], "Nothing."),
+        (
+            "/console/account/password",
+            vec![("password", "short")],
+            "password",
+            vec![("password", "correct horse")],
+            "Sessions",
+        ),
+    ];
+    for (path, bad, field, good, shown) in cases {
+        let refused = owner.send(owner.post_page(path, &bad)).await;
+        assert_eq!(refused.status, 422, "{path} {bad:?}: {}", refused.text);
+        assert!(refused.text.contains(&format!("id=\"{field}-error\"")), "{path} {bad:?}: {}", refused.text);
+        let taken = owner.send(owner.post_page(path, &good)).await;
+        let text = match taken.status {
+            303 => owner.get(location(&taken)).await.text,
+            200 => taken.text,
+            other => panic!("{path} {good:?}: {other} {}", taken.text),
+        };
+        assert!(text.contains(shown), "{path} {good:?}: {text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_a_number_is_exported_and_erased_and_both_are_audited() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    acme.phone("1001").await;
+    let owner = server.browser().bearing(&acme.token);
+    let flow = json!([{"id": 1, "type": "call", "number": "1001", "next_step": 2}, {"id": 2, "type": "hangup"}]);
+    let ran = owner.post("/api/v2/call/flow", &json!({"flow": flow})).await.expect(201);
+    let (call, run) = (ran["call_id"].as_str().unwrap(), ran["flow_run_id"].as_str().unwrap());
+    owner.until(&format!("/v1/calls/{call}"), "its end", |call| call["state"] == "completed").await;
+
+    let report = owner.get("/console/reports").await.text;
+    assert!(report.contains("By day"), "{report}");
+    let csv = owner.get("/console/reports/csv").await;
+    assert!(csv.text.contains(",outbound,1,0,0.0,0.0\r\n"), "{}", csv.text);
+    assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
+
+    let kept = owner.send(owner.post_page("/console/privacy", &[("number", "1001")])).await;
+    assert!(kept.text.contains("1 calls"), "{}", kept.text);
+    let exported = owner.send(owner.post_page("/console/privacy/export", &[("number", "1001")])).await.expect(200);
+    assert_eq!(exported["calls"][0]["call"]["id"], call);
+    let events = exported["calls"][0]["events"].as_array().unwrap();
+    assert_eq!(events.last().unwrap()["type"], "call.completed");
+    let erased = owner.send(owner.post_page("/console/privacy/erase", &[("number", "1001")])).await;
+    assert!(erased.text.contains("Erased: 1 calls"), "{}", erased.text);
+    for gone in [format!("/v1/calls/{call}"), format!("/v1/calls/{call}/events"), format!("/api/v2/call/flow/{run}")] {
+        assert_eq!(owner.get(&gone).await.status, 404, "{gone}");
+    }
+    let events = owner.get("/v1/events").await.text;
+    assert!(!events.contains(call), "{events}");
+    let audit = owner.get("/console/audit").await.text;
+    assert!(audit.contains("person export") && audit.contains("person erase") && audit.contains("Owner"), "{audit}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_shows_an_admin_no_link_of_an_owner() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let admin = server.browser().bearing(&acme.person(kernel::Role::Admin).await);
+    let owner = server.browser().bearing(&acme.token);
+    for (name, email, role) in [("Eve", "eve@example.org", "owner"), ("Bo", "bo@example.org", "agent")] {
+        let form = [("name", name), ("email", email), ("role", role)];
+        assert_eq!(owner.send(owner.post_page("/console/people/new", &form)).await.status, 200);
+    }
+    let count = |text: &str| text.matches("/console/link/sl_").count();
+    assert_eq!(count(&owner.get("/console/outbox").await.text), 2);
+    let seen = admin.get("/console/outbox").await.text;
+    assert!(count(&seen) == 1 && seen.contains("shown to owners only"), "{seen}");
+    server.stop().await;
+}
