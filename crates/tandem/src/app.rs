@@ -17,6 +17,7 @@ use kernel::retention::Retention;
 use kernel::{Config, DbError, Kernel, telemetry};
 use tokio::time::{sleep, timeout};
 use utoipa_axum::router::OpenApiRouter;
+use voice::runner::MediaError;
 use voice::speech::Speech;
 use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 
@@ -118,6 +119,7 @@ fn voice_flag(error: &VoiceError) -> &'static str {
         VoiceError::Listen { transport: "TLS", .. } => "--sip-tls names another address",
         VoiceError::Listen { .. } | VoiceError::NoAddress => "--sip names another address",
         VoiceError::Certificate { .. } => CERTIFICATE_FLAGS,
+        VoiceError::Media(MediaError::Shared(..)) => "--rtc names another address",
         VoiceError::Media(_) => "--rtp-ports names other ports",
     }
 }

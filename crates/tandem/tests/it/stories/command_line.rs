@@ -267,22 +267,19 @@ async fn what_keeps_a_server_from_starting_names_the_flag_that_changes_it() {
     let tandem = Tandem::on(&folder.path().join("data"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
+    let browsers = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let browsers = browsers.local_addr().unwrap().to_string();
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "nothing").unwrap();
     let empty = empty.display().to_string();
     let certificate = ["--tls-cert", &empty, "--tls-key", &empty];
+    let elsewhere = ["--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--rtc", "127.0.0.1:0"];
     for (words, named) in [
-        (vec!["--http", &taken, "--sip", "127.0.0.1:0"], [&*taken, "--http"]),
-        (vec!["--http", "127.0.0.1:0", "--sip", &taken], [&taken, "--sip"]),
-        (
-            [vec!["--http", "127.0.0.1:0", "--sip", "127.0.0.1:0"], certificate.to_vec()].concat(),
-            [&empty, "--tls-cert"],
-        ),
-        (
-            [vec!["--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--https", "127.0.0.1:0"], certificate.to_vec()]
-                .concat(),
-            [&empty, "--tls-cert"],
-        ),
+        (vec!["--http", &taken, "--sip", "127.0.0.1:0", "--rtc", "127.0.0.1:0"], [&*taken, "--http"]),
+        (vec!["--http", "127.0.0.1:0", "--sip", &taken, "--rtc", "127.0.0.1:0"], [&taken, "--sip"]),
+        (vec!["--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--rtc", &browsers], [&browsers, "--rtc"]),
+        ([elsewhere.to_vec(), certificate.to_vec()].concat(), [&empty, "--tls-cert"]),
+        ([&elsewhere[..], &["--https", "127.0.0.1:0"], &certificate[..]].concat(), [&empty, "--tls-cert"]),
     ] {
         let said = tandem.refusal(&[&["serve"], &words[..]].concat()).await;
         assert!(named.iter().all(|name| said.contains(name)), "{words:?} said {said}");
