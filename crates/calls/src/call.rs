@@ -13,7 +13,8 @@ use serde_json::Value;
 use voice::cause::Cause;
 use voice::leg::{PlayId, Playable, TapTrack};
 
-use crate::driver::{CallEvent, Connect, LeaveVoicemail, Queueing, RecordAction, Whisper};
+use crate::conferring::Leaving;
+use crate::driver::{CallEvent, Connect, JoinConference, LeaveVoicemail, Queueing, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, CallModel, EndedBy};
 use crate::queue::Left;
@@ -125,6 +126,17 @@ impl Call {
     /// Leaves the queue, unless an agent has taken the call.
     pub fn leave_queue(&mut self, why: Left) {
         self.live().give_seat_up(why);
+    }
+
+    /// Brings the customer into a conference; how it goes comes as [`CallEvent::Conference`]. A connect that is under
+    /// way is given up first.
+    pub fn join_conference(&mut self, conference: JoinConference) {
+        self.live().join_conference(conference);
+    }
+
+    /// Takes the customer out of the conference.
+    pub fn leave_conference(&mut self) {
+        self.live().leave_conference(Leaving::Left);
     }
 
     /// Somebody is being looked up, rung or talked to.

@@ -382,7 +382,15 @@ impl Live {
         }
     }
 
+    /// What was being dialled or bridged is another's business from now on.
+    pub(crate) fn forget_dialling(&mut self) {
+        self.dialling = None;
+        self.wanted = None;
+        self.parties.iter_mut().for_each(|party| party.device = None);
+    }
+
     fn dialling_ended(&mut self, status: ConnectStatus, cause: Cause, tell: bool) {
+        self.end_supervision();
         let Some(dialling) = self.dialling.take() else { return };
         match dialling.purpose {
             Purpose::First => self.first_failed(cause, dialling.role, dialling.last_end),

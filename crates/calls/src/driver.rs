@@ -213,6 +213,32 @@ pub enum QueueEvent {
     },
 }
 
+/// Bring the customer into a conference.
+#[derive(Clone, Debug)]
+pub struct JoinConference {
+    /// The room's name, inside the organisation.
+    pub room: String,
+    /// Most members, this one included.
+    pub max: u32,
+    /// Hears, and is not heard until somebody unmutes it.
+    pub muted: bool,
+    /// Record the conference as long as this member, or another who wants it, is there.
+    pub record: bool,
+}
+
+/// How it goes with a conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConferenceEvent {
+    /// The customer is in it.
+    Joined,
+    /// It has as many members as were allowed.
+    Full,
+    /// There is nobody to bring into it.
+    Failed,
+    /// The customer is out of it again, and still there.
+    Ended,
+}
+
 /// How a message came out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VoicemailEvent {
@@ -310,6 +336,8 @@ pub enum CallEvent {
     Connect(ConnectEvent),
     /// How the wait in a queue goes on.
     Queue(QueueEvent),
+    /// How it goes with the conference.
+    Conference(ConferenceEvent),
     /// Fate of a recording.
     Recording(RecordingEvent),
     /// How a message came out.

@@ -84,6 +84,11 @@ impl Keeping {
         [message, completing].into_iter().flatten().min()
     }
 
+    /// A recording has ended, and its file is being completed.
+    pub(crate) fn complete(&mut self, recording: RecordingId) {
+        self.completing.push(recording);
+    }
+
     /// The caller speaks.
     pub(crate) fn heard_voice(&mut self) {
         if let Some(Message { stage: Stage::Taking { spoken, .. }, .. }) = &mut self.message {
@@ -155,12 +160,7 @@ impl Live {
             return;
         }
         let Some(id) = self.begin_file("rec", Shelf::Recordings) else { return };
-        self.journal.row(Write::new(
-            store::RECORDING_INSERT,
-            args![&*id, &self.model.org, &self.model.id, &self.model.node, records::file_name(&id), self.now_ms()],
-        ));
-        self.emit("recording.started", None, json!({"id": &*id}));
-        self.tell(CallEvent::Recording(RecordingEvent::Started { id: id.to_string() }));
+        self.recording_begins(&id);
         self.keeping.recording = Some(Recording { id, paused: false, paused_for_secret: false });
         if self.keeping.sensitive {
             self.pause_recording(true, true);

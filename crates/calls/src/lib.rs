@@ -10,7 +10,11 @@
 mod bindings;
 mod browser_phones;
 mod call;
+pub mod conference;
+mod conferences;
+mod conferring;
 pub mod connect;
+mod consultation;
 mod dialling;
 pub mod directory;
 pub mod driver;
@@ -31,12 +35,14 @@ pub mod records;
 mod recovery;
 mod registry;
 mod reports;
+mod requests;
 mod router;
 mod routes;
 mod sentence;
 mod service;
 pub mod statistics;
 mod store;
+mod supervision;
 mod sweep;
 mod tap;
 mod teams;
@@ -46,11 +52,12 @@ mod verbs;
 mod waiting;
 
 pub use call::Call;
+pub use conferences::{ConferenceView, MemberView};
 pub use connect::{ConnectStatus, Strategy};
 pub use directory::{Bound, Destination, Directory, ResolveError};
 pub use driver::{
-    CallEvent, Connect, ConnectEvent, LeaveVoicemail, NewCall, QueueEvent, Queueing, RecordAction, RecordingEvent,
-    VoicemailEvent, Whisper,
+    CallEvent, ConferenceEvent, Connect, ConnectEvent, JoinConference, LeaveVoicemail, NewCall, QueueEvent, Queueing,
+    RecordAction, RecordingEvent, VoicemailEvent, Whisper,
 };
 pub use lines::{
     CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, disable_user, extensions, renew_password,
@@ -63,6 +70,7 @@ pub use queue::{AgentState, AgentView, Availability, Left, OwnState, QueueView, 
 pub use sentence::Sentence;
 pub use service::{CallError, Calls, Dialer, InboundHandler, InboundKind, InboundNumber, MAX_PAGE};
 pub use store::{CallFilter, CallPage};
+pub use supervision::{SuperviseError, SuperviseMode, Supervised};
 pub use sweep::{ShelfSweep, sweeps};
 pub use tap::Tap;
 pub use teams::{NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, teams};

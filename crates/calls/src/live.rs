@@ -14,7 +14,9 @@ use voice::cause::Cause;
 use voice::leg::{LegEvent, LegId, LegSink, PlayId};
 
 use crate::Calls;
+use crate::conferring::{Conferring, Leaving};
 use crate::connect::Input;
+use crate::consultation::{self, Consultation};
 use crate::dialling::{Dialling, Wanted};
 use crate::driver::CallEvent;
 use crate::journal::{Journal, Step};
@@ -23,7 +25,9 @@ use crate::model::{CallEnd, CallModel, Change, EndedBy, LegRecord, LegState};
 use crate::party::Party;
 use crate::queue::Left;
 use crate::registry::{EndWanted, Ticket};
+use crate::requests::Request;
 use crate::store;
+use crate::supervision::Supervision;
 use crate::waiting::{Errand, Waiting, seat_changed};
 
 /// Events of a call's legs that may wait for its driver.
@@ -49,6 +53,7 @@ pub(crate) struct Live {
     pub(crate) step: Option<Step>,
     pub(crate) sink: LegSink,
     inbox: mpsc::Receiver<(LegId, LegEvent)>,
+    requests: mpsc::Receiver<Request>,
     pub(crate) parties: Vec<Party>,
     /// The party that the call stands on: when it goes, the call is over.
     pub(crate) standing: Option<LegId>,
@@ -62,6 +67,10 @@ pub(crate) struct Live {
     /// What is told before call.completed.
     pub(crate) last_words: Option<(&'static str, Value)>,
     pub(crate) keeping: Keeping,
+    /// A transfer that waits for another call.
+    pub(crate) consultation: Option<Consultation>,
+    pub(crate) conference: Option<Conferring>,
+    pub(crate) supervision: Option<Supervision>,
     ready: VecDeque<CallEvent>,
     pub(crate) ending: Option<Ending>,
     /// Whether the driver goes on when the first party is not reached, and the end that then waits.
@@ -87,7 +96,7 @@ impl Live {
     pub(crate) fn new(
         calls: Calls,
         model: CallModel,
-        ticket: Ticket,
+        mut ticket: Ticket,
         time_limit_ms: i64,
         publish: Option<Target>,
     ) -> Self {
@@ -100,6 +109,7 @@ impl Live {
             step: None,
             sink,
             inbox,
+            requests: ticket.take_requests(),
             parties: Vec::new(),
             standing: None,
             dialling: None,
@@ -108,6 +118,9 @@ impl Live {
             waiting: None,
             last_words: None,
             keeping: Keeping::default(),
+            consultation: None,
+            conference: None,
+            supervision: None,
             ready: VecDeque::new(),
             ending: None,
             continue_unanswered: false,
@@ -175,6 +188,10 @@ impl Live {
                 }
             }
             () = seat_changed(self.waiting.as_mut()), if self.waiting.is_some() => self.seat_news(),
+            Some(request) = self.requests.recv() => self.requested(request),
+            handed = consultation::answered(self.consultation.as_mut()), if self.consultation.is_some() => {
+                self.consultation_answered(handed);
+            }
             () = clock.sleep_until(deadline_ms.unwrap_or(i64::MAX)), if deadline_ms.is_some() => self.tick(),
         }
     }
@@ -194,7 +211,8 @@ impl Live {
     fn deadline_ms(&self) -> Option<i64> {
         let ending = self.ending.as_ref().map(|ending| ending.by_ms);
         let dialling = self.dialling.as_ref().and_then(|dialling| dialling.machine.deadline_ms());
-        [ending, dialling, self.talk_until_ms, self.keeping.deadline_ms()].into_iter().flatten().min()
+        let supervision = self.supervision.as_ref().and_then(Supervision::deadline_ms);
+        [ending, dialling, supervision, self.talk_until_ms, self.keeping.deadline_ms()].into_iter().flatten().min()
     }
 
     fn tick(&mut self) {
@@ -206,6 +224,7 @@ impl Live {
             self.hangup(Cause::TimeLimit, EndedBy::System);
         }
         self.keeping_tick(now_ms);
+        self.supervision_tick(now_ms);
         self.dial_step(Input::Tick);
     }
 
@@ -249,7 +268,8 @@ impl Live {
     }
 
     /// A party joins, dialled by us or calling us.
-    pub(crate) fn add_party(&mut self, party: Party, number: String) {
+    pub(crate) fn add_party(&mut self, mut party: Party, number: String) {
+        party.seat = Some(self.calls.registry().seat(party.leg.id(), &self.model.id));
         if let Some(busy) = &party.busy {
             self.journal.row(store::insert_party(&self.model, busy.extension()));
         }
@@ -262,6 +282,15 @@ impl Live {
             node: self.model.node.clone(),
         }));
         self.parties.push(party);
+    }
+
+    /// What a leg has told and nobody has read yet. Everything else that waits is handled on the way.
+    pub(crate) fn take_events_of(&mut self, leg: &LegId) -> Vec<LegEvent> {
+        let mut events = Vec::new();
+        while let Ok((id, event)) = self.inbox.try_recv() {
+            if id == *leg { events.push(event) } else { self.leg_event(&id, event) }
+        }
+        events
     }
 
     pub(crate) fn new_play(&mut self) -> PlayId {
@@ -319,6 +348,7 @@ impl Live {
                 self.emit(kind, None, data);
             }
         }
+        self.leave_conference(Leaving::HungUp);
         if !self.change(Change::Completed(end.clone())) {
             return;
         }
@@ -333,6 +363,8 @@ impl Live {
         }
         self.ending = None;
         self.talk_until_ms = None;
+        self.supervision = None;
+        self.consultation = None;
         self.dialling = None;
         self.wanted = None;
         self.standing = None;

@@ -82,6 +82,8 @@ pub enum LegRole {
     Agent,
     /// A party that the customer is connected to.
     Target,
+    /// Somebody of the organisation who listens to the two.
+    Supervisor,
 }
 
 impl LegRole {
@@ -91,6 +93,7 @@ impl LegRole {
             Self::Customer => "customer",
             Self::Agent => "agent",
             Self::Target => "target",
+            Self::Supervisor => "supervisor",
         }
     }
 }
@@ -159,6 +162,7 @@ impl From<LegRole> for EndedBy {
             LegRole::Customer => Self::Customer,
             LegRole::Agent => Self::Agent,
             LegRole::Target => Self::Target,
+            LegRole::Supervisor => Self::System,
         }
     }
 }

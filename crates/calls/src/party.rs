@@ -7,6 +7,7 @@ use voice::leg::{Leg, PlayId};
 use crate::connect::Device;
 use crate::model::LegRole;
 use crate::presence::Busy;
+use crate::registry::Seat;
 
 /// Rates at which calls are recorded, in samples a second.
 const NARROW_BAND: u32 = 8_000;
@@ -25,12 +26,24 @@ pub(crate) struct Party {
     pub(crate) codec: Option<CodecKind>,
     /// Its extension counts as busy while it is here.
     pub(crate) busy: Option<Busy>,
+    /// Others find the call by the leg while it is here.
+    pub(crate) seat: Option<Seat>,
 }
 
 impl Party {
     /// A party that calls us.
     pub(crate) fn caller(leg: Leg, role: LegRole, busy: Option<Busy>) -> Self {
-        Self { leg, role, device: None, whisper: None, whisper_rest: Vec::new(), answered: false, codec: None, busy }
+        Self {
+            leg,
+            role,
+            device: None,
+            whisper: None,
+            whisper_rest: Vec::new(),
+            answered: false,
+            codec: None,
+            busy,
+            seat: None,
+        }
     }
 
     /// A party that we dial.

@@ -5,7 +5,7 @@
 
 use media::codec::CodecKind;
 use serde_json::json;
-use voice::leg::{EndedBy as Side, LegEnd, LegEvent, LegId};
+use voice::leg::{EndedBy as Side, LegEnd, LegEvent, LegId, Replaced};
 
 use crate::connect::Input;
 use crate::driver::CallEvent;
@@ -20,11 +20,22 @@ impl Live {
             }
             LegEvent::RecordingFailed { id, error } => self.recording_failed(&id, &error),
             _ if self.model.end.is_some() => {}
+            event if self.party(id).is_some_and(|party| party.role == LegRole::Supervisor) => {
+                self.supervisor_event(id, event);
+            }
             LegEvent::Ended(end) => self.leg_ended(id, &end),
             LegEvent::Dtmf { symbol, duration_ms } => self.key_pressed(id, symbol, duration_ms),
             LegEvent::Held => self.held(id, true),
             LegEvent::Resumed => self.held(id, false),
-            LegEvent::TransferRequested { to, replaces } => self.transfer_requested(id, &to, replaces.is_some()),
+            LegEvent::TransferRequested { to, replaces: None } => self.transfer_requested(id, &to),
+            LegEvent::TransferRequested { to, replaces: Some(Replaced::Leg(leg)) } => {
+                self.consultation_requested(id, crate::transfer::user_part(&to).unwrap_or_default(), leg);
+            }
+            LegEvent::TransferRequested { replaces: Some(Replaced::Stranger), .. } => {
+                if let Some(party) = self.party(id) {
+                    party.leg.accept_transfer(false);
+                }
+            }
             event if self.standing.as_ref() == Some(id) => self.standing_event(id, event),
             event => self.dialled_event(id, event),
         }
@@ -66,7 +77,7 @@ impl Live {
         }
     }
 
-    fn leg_answered(&mut self, id: &LegId, codec: CodecKind) {
+    pub(crate) fn leg_answered(&mut self, id: &LegId, codec: CodecKind) {
         let inband = self.calls.kernel().config.media.inband_dtmf;
         if let Some(party) = self.party_mut(id) {
             party.answered = true;
@@ -108,6 +119,7 @@ impl Live {
             return;
         }
         self.emit(if on { "call.held" } else { "call.resumed" }, Some(id), json!({}));
+        self.held_in_room(id, on);
         if self.standing.as_ref() == Some(id) {
             self.tell(if on { CallEvent::Held } else { CallEvent::Resumed });
         }

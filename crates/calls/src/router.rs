@@ -23,6 +23,7 @@ use crate::numbers::{self, NumberError};
 use crate::party::Party;
 use crate::queue::Left;
 use crate::registry::Ticket;
+use crate::requests::Request;
 use crate::sentence::Sentence;
 use crate::service::{Calls, InboundNumber};
 
@@ -31,6 +32,8 @@ const UNAVAILABLE: u16 = 503;
 /// How long whoever dials a team's number waits, in milliseconds, and with how many others: as the step `queue` has it.
 const WAIT_MS: i64 = 300_000;
 const MAX_WAITING: usize = 100;
+/// SIP status when nobody has the dialog whose place is wanted (RFC 3891, section 3).
+const NO_SUCH_DIALOG: u16 = 481;
 /// Shown for a caller who withholds the number.
 const ANONYMOUS: &str = "anonymous";
 /// Longest message in a box, in milliseconds.
@@ -48,6 +51,7 @@ pub(crate) async fn run(calls: Calls, mut incoming: mpsc::Receiver<Incoming>) {
             Source::Line(line) => line.org.clone(),
             Source::Trunk { org, .. } | Source::Inside(Inside { org, .. }) => org.clone(),
         };
+        let Some(incoming) = take_place(&calls, &org, incoming) else { continue };
         let now_ms = calls.kernel().clock.now_ms();
         match calls.kernel().limits.call(&org, now_ms) {
             Ok(place) if !calls.is_draining() => {
@@ -59,6 +63,24 @@ pub(crate) async fn run(calls: Calls, mut incoming: mpsc::Receiver<Incoming>) {
             _ => incoming.leg.reject(UNAVAILABLE),
         }
     }
+}
+
+/// A call for another leg's place goes to the call that has it, and becomes none of its own.
+fn take_place(calls: &Calls, org: &Arc<str>, mut incoming: Incoming) -> Option<Incoming> {
+    let Some(leg) = incoming.replaces.take() else { return Some(incoming) };
+    let handle = incoming.leg.clone();
+    let asked = match (&incoming.source, calls.registry().call_of(&leg)) {
+        (Source::Line(line), Some(call)) => {
+            let busy = calls.busy().enter(org, &line.extension);
+            let request = Request::Replace { leg, incoming: Box::new(incoming), busy };
+            calls.registry().ask(org, &call, request)
+        }
+        _ => false,
+    };
+    if !asked {
+        handle.reject(NO_SUCH_DIALOG);
+    }
+    None
 }
 
 /// One inbound call, from its INVITE to its end.

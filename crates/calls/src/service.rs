@@ -13,12 +13,13 @@ use kernel::{Kernel, RecordError};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
-use voice::leg::{Leg, LegSink};
+use voice::leg::{Leg, LegSink, Room};
 use voice::ports::BoxFuture;
 use voice::speech::Speech;
 use voice::{Incoming, Originate, Voice};
 
 use crate::call::Call;
+use crate::conferences::Conferences;
 use crate::directory::{Bound, Directory, ResolveError};
 use crate::driver::NewCall;
 use crate::lines::extensions;
@@ -42,6 +43,8 @@ pub const MAX_PAGE: u32 = 200;
 pub trait Dialer: Send + Sync + 'static {
     /// Places a leg; returns at once, what becomes of it is told to `events`.
     fn originate(&self, order: Originate, events: LegSink) -> Leg;
+    /// Opens a room of an organisation for many legs.
+    fn room(&self, org: &str) -> Room;
     /// The trunks may have changed.
     fn reload_trunks(&self) -> BoxFuture<'_, ()>;
 }
@@ -49,6 +52,10 @@ pub trait Dialer: Send + Sync + 'static {
 impl Dialer for Voice {
     fn originate(&self, order: Originate, events: LegSink) -> Leg {
         Self::originate(self, order, events)
+    }
+
+    fn room(&self, org: &str) -> Room {
+        Self::room(self, org)
     }
 
     fn reload_trunks(&self) -> BoxFuture<'_, ()> {
@@ -128,6 +135,7 @@ struct Inner {
     registry: Arc<Registry>,
     busy: BusyExtensions,
     floors: Floors,
+    conferences: Conferences,
     flows: OnceLock<Arc<dyn InboundHandler>>,
     meetings: OnceLock<Arc<dyn InboundHandler>>,
     draining: AtomicBool,
@@ -148,11 +156,13 @@ impl Calls {
     ) -> Self {
         directory.attach(dialer.clone());
         let busy = BusyExtensions::default();
+        let registry = Registry::new();
         let calls = Self(Arc::new(Inner {
             directory: directory.clone(),
             dialer,
             speech,
-            registry: Registry::new(),
+            conferences: Conferences::new(registry.clone()),
+            registry,
             floors: Floors::new(kernel.clone(), directory.clone(), busy.clone()),
             busy,
             flows: OnceLock::new(),
@@ -376,6 +386,10 @@ impl Calls {
 
     pub(crate) fn floors(&self) -> &Floors {
         &self.0.floors
+    }
+
+    pub(crate) fn conferences(&self) -> &Conferences {
+        &self.0.conferences
     }
 
     pub(crate) fn busy(&self) -> &BusyExtensions {

@@ -1,6 +1,8 @@
 //! Tests of whole calls: a fake clock, scripted legs, a real database.
 
 mod any_moment;
+mod conferring;
+mod consultation;
 mod directory;
 mod inbound;
 mod joined;
@@ -10,3 +12,4 @@ mod queueing;
 mod recovery;
 mod stage;
 mod stores;
+mod supervision;

@@ -1,8 +1,8 @@
 //! Blind transfer by a phone (REFER, RFC 3515): whoever asks leaves, the other goes to a third.
 //!
 //! Invariant: a transfer is a new connect of the party that stays; only a phone of the organisation's
-//! own may ask for it, and it goes only where the organisation may dial. An attended one (RFC 3891,
-//! Replaces) is declined, and so is what a carrier or a stranger asks.
+//! own may ask for it, and it goes only where the organisation may dial. What a carrier or a stranger
+//! asks is declined. With consultation: [`crate::consultation`].
 
 use voice::cause::Cause;
 use voice::leg::LegId;
@@ -15,9 +15,9 @@ use crate::queue::Left;
 
 impl Live {
     /// A party asks to be replaced by `to`, a SIP URI.
-    pub(crate) fn transfer_requested(&mut self, id: &LegId, to: &str, attended: bool) {
+    pub(crate) fn transfer_requested(&mut self, id: &LegId, to: &str) {
         let Some(party) = self.party(id) else { return };
-        let (asking, may_ask) = (party.leg.clone(), party.is_own_phone() && !attended);
+        let (asking, may_ask) = (party.leg.clone(), party.is_own_phone());
         let number = user_part(to);
         let bridged = self.bridged_device();
         let by_customer = self.standing.as_ref() == Some(id);
@@ -26,6 +26,7 @@ impl Live {
             return asking.accept_transfer(false);
         };
         asking.accept_transfer(true);
+        self.end_supervision();
         if by_customer {
             self.stand_on_other(id, bridged);
         }
@@ -52,7 +53,7 @@ impl Live {
 }
 
 /// The user part of a SIP URI, or a bare number.
-fn user_part(to: &str) -> Option<String> {
+pub(crate) fn user_part(to: &str) -> Option<String> {
     let to = to.trim().trim_start_matches('<').trim_end_matches('>');
     let rest = ["sip:", "sips:", "tel:"].into_iter().find_map(|scheme| to.strip_prefix(scheme)).unwrap_or(to);
     let user = rest.split(['@', ';', '?', '>']).next().unwrap_or_default();

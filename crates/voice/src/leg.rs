@@ -19,7 +19,7 @@ mod outlet;
 pub(crate) use outlet::Backlog;
 pub use outlet::LegEvents;
 
-pub use crate::runner::{Part, Room, TAP_FRAME_BYTES, TapEvent, TapFrame, TapTrack};
+pub use crate::runner::{Part, Room, RoomKey, TAP_FRAME_BYTES, TapEvent, TapFrame, TapTrack};
 
 /// Signalling commands that may wait for a leg's task.
 const SIGNAL_QUEUE: usize = 64;
@@ -74,7 +74,7 @@ pub enum LegEvent {
         /// The Refer-To URI.
         to: String,
         /// The dialog to be replaced there, of an attended transfer.
-        replaces: Option<String>,
+        replaces: Option<Replaced>,
     },
     /// What became of the transfer that [`Leg::refer`] asked for: a final SIP status. After a 2xx the leg ends.
     TransferEnded {
@@ -103,6 +103,15 @@ pub enum LegEvent {
     },
     /// The leg is over.
     Ended(LegEnd),
+}
+
+/// The dialog that somebody else is to take the place of (RFC 3891).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// That of this leg.
+    Leg(LegId),
+    /// One that is not ours, or not up any more.
+    Stranger,
 }
 
 /// How a leg ended.
@@ -303,6 +312,12 @@ impl Leg {
     /// Leaves its room.
     pub fn leave_room(&self) {
         self.0.media.leave_room();
+    }
+
+    /// Starts, pauses, resumes or ends the recording of what all in a room hear, the same on both channels. What becomes
+    /// of it is told as of a recording of this leg, whether the leg is in the room or not.
+    pub fn record_room(&self, room: &Room, command: RecordCommand) {
+        room.record(command, self.0.events.clone());
     }
 
     /// Its name for [`Part::Whisperer`].

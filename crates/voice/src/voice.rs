@@ -255,6 +255,8 @@ pub struct Incoming {
     pub source: Source,
     /// SIP Call-ID.
     pub call_id: String,
+    /// The leg whose place the caller wants to take, of an attended transfer or a pick-up (RFC 3891).
+    pub replaces: Option<LegId>,
     /// Its Max-Forwards less this hop: a call that goes in circles runs out of it.
     pub hops_left: u32,
 }
@@ -328,11 +330,10 @@ impl Voice {
         leg
     }
 
-    /// Opens a room of an organisation, for [`Leg::join_room`]; it closes with the last clone of its handle. The fate of
-    /// its recordings is told to `events` under the name `id`.
+    /// Opens a room of an organisation, for [`Leg::join_room`]; it closes with the last clone of its handle.
     #[must_use]
-    pub fn room(&self, org: &str, id: LegId, events: LegSink) -> Room {
-        self.media.room(org, id, events)
+    pub fn room(&self, org: &str) -> Room {
+        self.media.room(org)
     }
 
     /// A browser phone comes in from `peer`: a handle to say its frames by, and what it is told. `was` is the phone that

@@ -203,7 +203,7 @@ impl Far {
             Happening::Voice => LegEvent::Voice,
             Happening::Transfer(attended) => LegEvent::TransferRequested {
                 to: "sip:1003@127.0.0.1".into(),
-                replaces: attended.then(|| "dialog".into()),
+                replaces: attended.then(|| voice::leg::Replaced::Leg("leg_x".into())),
             },
             Happening::Gone(cause, code) => {
                 self.gone = true;

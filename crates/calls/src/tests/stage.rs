@@ -11,7 +11,7 @@ use media::codec::CodecKind;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use voice::cause::Cause;
-use voice::leg::{EndedBy as Side, Leg, LegEnd, LegEvent, LegSink, Signal};
+use voice::leg::{EndedBy as Side, Leg, LegEnd, LegEvent, LegId, LegSink, Room, Signal};
 use voice::ports::{Binding, BindingChange, BoxFuture, LineIdentity, Ports, Transport};
 use voice::runner::script::{Asked, Script, ScriptedLeg};
 use voice::speech::Speech;
@@ -44,6 +44,10 @@ impl Dialer for FakeVoice {
         let (leg, far) = self.script.leg(order.leg.clone(), Some(events));
         let _gone = self.dialled.try_send(Dialled { order, far });
         leg
+    }
+
+    fn room(&self, _org: &str) -> Room {
+        self.script.room()
     }
 
     fn reload_trunks(&self) -> BoxFuture<'_, ()> {
@@ -225,7 +229,24 @@ impl Stage {
         self.comes_in(from, to, source).await
     }
 
+    /// A call of a registered phone for another leg's place.
+    pub(super) async fn phone_replaces(&self, extension: &str, leg: &LegId) -> ScriptedLeg {
+        let line = LineIdentity { org: self.org(), extension: extension.into(), person: None, line: "line_1".into() };
+        self.arrives(extension, extension, Source::Line(line), Some(leg.clone())).await
+    }
+
+    /// The call that a complete recording belongs to.
+    pub(super) async fn has_ready(&self, recording: &str) -> Option<String> {
+        self.kernel.db.writer().flush().await.unwrap();
+        let found = records::recording(&self.kernel, &self.org.id, recording).await.unwrap();
+        found.filter(|found| found.state == "ready").map(|found| found.call_id)
+    }
+
     async fn comes_in(&self, from: &str, to: &str, source: Source) -> ScriptedLeg {
+        self.arrives(from, to, source, None).await
+    }
+
+    async fn arrives(&self, from: &str, to: &str, source: Source, replaces: Option<LegId>) -> ScriptedLeg {
         let (leg, far) = self.script.leg(self.kernel.ids.new("leg", NOON).into(), None);
         let incoming = Incoming {
             leg,
@@ -234,6 +255,7 @@ impl Stage {
             to_domain: "127.0.0.1".into(),
             source,
             call_id: "call-id".into(),
+            replaces,
             hops_left: HOPS_LEFT,
         };
         self.incoming.send(incoming).await.unwrap();

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{audio, extensions, numbers, queues, sight::Sight, teams, voicemail};
+use super::{audio, conferences, extensions, numbers, queues, sight::Sight, supervise, teams, voicemail};
 
 /// All routes of the desk.
 pub fn routes<S>() -> OpenApiRouter<S>
@@ -27,6 +27,11 @@ where
         .routes(routes!(read))
         .routes(routes!(events))
         .routes(routes!(recordings))
+        .routes(routes!(supervise::start, supervise::end))
+        .routes(routes!(conferences::list))
+        .routes(routes!(conferences::read, conferences::end))
+        .routes(routes!(conferences::change_member, conferences::kick_member))
+        .routes(routes!(conferences::start_recording, conferences::stop_recording))
         .routes(routes!(audio::recording))
         .routes(routes!(audio::message))
         .routes(routes!(voicemail::list))
@@ -50,7 +55,7 @@ pub(crate) const RECORDINGS: (Action, Action) = (Action::ReadRecordings, Action:
 #[into_params(parameter_in = Path)]
 pub(super) struct CallPath {
     /// `call_...`
-    id: String,
+    pub(super) id: String,
 }
 
 /// Which calls.

@@ -3,11 +3,14 @@
 
 pub mod api;
 mod audio;
+pub mod codes;
+mod conferences;
 mod extensions;
 pub(crate) mod numbers;
 mod queues;
 pub(crate) mod sight;
 mod store;
+mod supervise;
 mod teams;
 mod voicemail;
 

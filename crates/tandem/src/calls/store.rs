@@ -9,7 +9,7 @@ kernel::statements! {
     RECORDING_ORG = "select org from recording where id = $1";
     VOICEMAIL_ORG = "select org from voicemail where id = $1";
     FLOW_EXISTS = "select id from flow where org = $1 and id = $2 and deleted_at is null";
-    AUDIT = "insert into audit (id, org, actor, action, object, time_at) values ($1, $2, $3, $4, $5, $6)";
+    AUDIT = "insert into audit (id, org, actor, action, object, detail, time_at) values ($1, $2, $3, $4, $5, $6, $7)";
 }
 
 /// Whose a recording is.
@@ -33,8 +33,20 @@ pub(crate) async fn flow_exists(kernel: &Kernel, org: &str, id: &str) -> Result<
 
 /// Notes who heard what; it is durable before anything is heard.
 pub(super) async fn audit(kernel: &Kernel, org: &str, actor: &str, action: &str, object: &str) -> Result<(), DbError> {
+    audit_with(kernel, org, actor, action, object, "{}").await
+}
+
+/// Notes who did what to what; durable on return. `detail` is JSON.
+pub(super) async fn audit_with(
+    kernel: &Kernel,
+    org: &str,
+    actor: &str,
+    action: &str,
+    object: &str,
+    detail: &str,
+) -> Result<(), DbError> {
     let now_ms = kernel.clock.now_ms();
-    let write = Write::new(AUDIT, args![kernel.ids.new("aud", now_ms), org, actor, action, object, now_ms]);
+    let write = Write::new(AUDIT, args![kernel.ids.new("aud", now_ms), org, actor, action, object, detail, now_ms]);
     kernel.db.writer().commit(vec![write]).await.map(drop)
 }
 

@@ -52,6 +52,8 @@ pub enum Input {
         /// How.
         status: ConnectStatus,
     },
+    /// The customer is in the conference no more, or never was.
+    ConferenceEnded(ConferenceEnd),
     /// What became of a booking.
     Booked(Booked),
     /// A message for a box was left, or not.
@@ -240,6 +242,8 @@ pub enum Effect {
     },
     /// Ring and join: [`Input::ConnectEnded`] follows.
     Connect(Connection),
+    /// Bring the customer into a conference: [`Input::ConferenceEnded`] follows.
+    Conference(Conference),
     /// What the answering party of the connection hears first; nothing when no token is left. Follows a
     /// [`Connection`] with a whisper, once.
     Whisper(Vec<u64>),
@@ -425,6 +429,30 @@ pub enum StreamTrack {
     Inbound,
     Outbound,
     Both,
+}
+
+/// A conference to come into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conference {
+    /// The room's name.
+    pub room: String,
+    /// Whether it is recorded.
+    pub record: bool,
+    /// Whether the customer comes in muted.
+    pub muted: bool,
+    /// Most members, the customer included.
+    pub max: u32,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConferenceEnd {
+    /// Somebody took the customer out of it, or ended it.
+    Ended,
+    /// There was no room for him.
+    Full,
+    /// It could not be joined.
+    Failed,
 }
 
 /// In what order several numbers are rung.

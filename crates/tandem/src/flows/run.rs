@@ -8,8 +8,8 @@ use std::{
 };
 
 use calls::{
-    Call, CallEvent, Connect, ConnectEvent, EndedBy, LeaveVoicemail, Left, QueueEvent, Queueing, VoicemailEvent,
-    Whisper,
+    Call, CallEvent, ConferenceEvent, Connect, ConnectEvent, EndedBy, JoinConference, LeaveVoicemail, Left, QueueEvent,
+    Queueing, VoicemailEvent, Whisper,
 };
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -31,8 +31,9 @@ use super::{
     Flows,
     callbacks::{JOB_KIND, entity_exists},
     machine::{
-        Answer, Booked, Booking, ConnectStatus, Connection, Effect, HttpFailure, HttpRequest, Input, Machine, Message,
-        QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy, StreamNews, StreamOrder, StreamTrack,
+        Answer, Booked, Booking, Conference, ConferenceEnd, ConnectStatus, Connection, Effect, HttpFailure,
+        HttpRequest, Input, Machine, Message, QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy,
+        StreamNews, StreamOrder, StreamTrack,
     },
     step_sounds::StepSounds,
     store::{self, Booker},
@@ -165,6 +166,12 @@ impl Run {
             CallEvent::Connect(ConnectEvent::Ended { status, .. }) => {
                 Input::ConnectEnded { status: connect_status(status) }
             }
+            CallEvent::Conference(event) => Input::ConferenceEnded(match event {
+                ConferenceEvent::Joined => return None,
+                ConferenceEvent::Ended => ConferenceEnd::Ended,
+                ConferenceEvent::Full => ConferenceEnd::Full,
+                ConferenceEvent::Failed => ConferenceEnd::Failed,
+            }),
             CallEvent::Voicemail(VoicemailEvent::Left { .. }) => Input::Message(Message::Left),
             CallEvent::Voicemail(VoicemailEvent::Nothing) => Input::Message(Message::Empty),
             CallEvent::Queue(event) => Input::Queue(queue_news(&event)?),
@@ -263,6 +270,10 @@ impl Run {
                 }
             }
             Effect::Connect(connection) => self.connect(connection),
+            Effect::Conference(Conference { room, record, muted, max }) => {
+                self.playing = None;
+                self.call.join_conference(JoinConference { room, max, muted, record });
+            }
             Effect::Whisper(sounds) => {
                 let sounds = sounds.into_iter().filter_map(|token| self.sounds.get(token)).collect();
                 self.call.whisper(sounds);

@@ -147,6 +147,11 @@ impl Backlog {
         self.unsent.extend(unsent.filter(|_| !droppable));
     }
 
+    /// The leg's id.
+    pub(crate) fn id(&self) -> &LegId {
+        self.events.id()
+    }
+
     /// Tries again.
     pub(crate) fn flush(&mut self) {
         while let Some(event) = self.unsent.pop_front() {

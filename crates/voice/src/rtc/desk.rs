@@ -211,6 +211,7 @@ impl Desk {
             to_domain: String::new(),
             source: Source::Line(self.line.clone()),
             call_id: leg.to_string(),
+            replaces: None,
             hops_left: MAX_FORWARDS,
         };
         self.around.incoming.try_send(incoming).map_err(|_| Cause::Congestion)

@@ -19,7 +19,7 @@ use super::socket::LegSockets;
 use super::tap::{self, TapEvent, TapOrder, TapTrack};
 use super::thread::Threads;
 use super::{MediaConfig, MediaError, MediaStats};
-use crate::leg::{LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand};
+use crate::leg::{LegEvents, PlayId, PlayMode, Playable, RecordCommand};
 
 /// Names a leg among the media threads; never used twice.
 pub type LegKey = u64;
@@ -80,11 +80,11 @@ impl MediaThreads {
         leg
     }
 
-    /// Opens a room on the thread of an organisation; the fate of its recordings is told to `events` under the name `id`.
+    /// Opens a room on the thread of an organisation.
     #[must_use]
-    pub fn room(&self, org: &str, id: LegId, events: LegSink) -> Room {
+    pub fn room(&self, org: &str) -> Room {
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
-        Room::open(key, self.home(org).clone(), id, events)
+        Room::open(key, self.home(org).clone())
     }
 
     /// The mailbox of the thread on which an organisation's rooms and browser legs live.

@@ -100,9 +100,10 @@ pub(super) enum Errand {
 /// What a room is told.
 #[derive(Debug)]
 pub(super) enum RoomOrder {
-    /// Exist; the fate of its recordings goes there.
-    Open(LegEvents),
-    Record(RecordCommand),
+    /// Exist.
+    Open,
+    /// What becomes of the recording is told there.
+    Record(RecordCommand, LegEvents),
     /// Be gone, members or not.
     Close,
 }
@@ -110,7 +111,7 @@ pub(super) enum RoomOrder {
 impl RoomOrder {
     /// Whether it is taken even by a full mailbox: the number of rooms bounds these.
     fn is_vital(&self) -> bool {
-        matches!(self, Self::Open(_) | Self::Close)
+        matches!(self, Self::Open | Self::Close)
     }
 }
 

@@ -47,7 +47,7 @@ use std::sync::Arc;
 
 pub use handle::{LegKey, MediaLeg, MediaThreads};
 pub use remote::{Direction, Fingerprint, Handshake, IceCredentials, Protection, Remote, SrtpKeys, TelephoneEvents};
-pub use room::Part;
+pub use room::{Part, RoomKey};
 pub use room_handle::Room;
 pub use tap::{TAP_FRAME_BYTES, TapEvent, TapFrame, TapTrack};
 

@@ -13,7 +13,7 @@ use super::recording::Channel;
 use crate::leg::{LegEvents, RecordCommand};
 
 /// Names a room among the media threads; never used twice.
-pub(super) type RoomKey = u64;
+pub type RoomKey = u64;
 
 /// Samples a second at which voices of different rates meet: what most of them are worth.
 const MEETING_RATE: u32 = 16_000;
@@ -31,7 +31,6 @@ pub enum Part {
 
 /// One room.
 pub(super) struct Room {
-    events: LegEvents,
     members: Vec<Member>,
     mixer: Mixer,
     rate: u32,
@@ -57,10 +56,10 @@ struct RoomRecording {
 }
 
 impl Room {
-    /// An empty room; the fate of its recordings is told to `events`.
-    pub(super) fn new(events: LegEvents) -> Self {
+    /// An empty room.
+    pub(super) fn new() -> Self {
         let mixer = Mixer::new(frame::samples(MEETING_RATE));
-        Self { events, members: Vec::new(), mixer, rate: MEETING_RATE, recording: None }
+        Self { members: Vec::new(), mixer, rate: MEETING_RATE, recording: None }
     }
 
     /// A leg comes in.
@@ -154,12 +153,12 @@ impl Room {
         (self.rate, out)
     }
 
-    /// Starts, pauses, resumes or ends the recording of what all hear.
-    pub(super) fn record(&mut self, command: RecordCommand, feed: &mut RecorderFeed) {
+    /// Starts, pauses, resumes or ends the recording of what all hear; what becomes of it is told to `events`.
+    pub(super) fn record(&mut self, command: RecordCommand, events: LegEvents, feed: &mut RecorderFeed) {
         match command {
             RecordCommand::Start { id, path, rate } => {
                 self.end_recording(feed);
-                let tape = feed.begin(id, path, rate, self.events.clone());
+                let tape = feed.begin(id, path, rate, events);
                 self.recording = Some(RoomRecording { tape, paused: false, channel: Channel::new(rate) });
             }
             RecordCommand::Pause | RecordCommand::Resume => {
@@ -196,7 +195,7 @@ mod tests {
     const RATE: u32 = 8_000;
 
     fn room(parts: &[Part]) -> Room {
-        let mut room = Room::new(LegEvents::new("conf_1".into(), None));
+        let mut room = Room::new();
         for (index, part) in parts.iter().enumerate() {
             room.admit(10 + index, 100 + index as u64, *part);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::mailbox::{Mailbox, RoomOrder};
 use super::room::RoomKey;
-use crate::leg::{LegEvents, LegId, LegSink, RecordCommand};
+use crate::leg::{LegEvents, RecordCommand};
 
 /// A room on the media threads. Dropping the last clone closes it: its recording is completed, its members stay, apart.
 #[derive(Clone, Debug)]
@@ -17,26 +17,24 @@ pub struct Room(pub(super) Arc<RoomHandle>);
 pub(super) struct RoomHandle {
     pub(super) key: RoomKey,
     pub(super) home: Arc<Mailbox>,
-    id: LegId,
 }
 
 impl Room {
-    /// Opens a room on the thread that reads `home`. Events about it, which are those of its recordings, go to `sink`
-    /// under the name `id`.
-    pub(super) fn open(key: RoomKey, home: Arc<Mailbox>, id: LegId, sink: LegSink) -> Self {
-        home.room_order(key, RoomOrder::Open(LegEvents::new(id.clone(), Some(sink))));
-        Self(Arc::new(RoomHandle { key, home, id }))
+    /// Opens a room on the thread that reads `home`.
+    pub(super) fn open(key: RoomKey, home: Arc<Mailbox>) -> Self {
+        home.room_order(key, RoomOrder::Open);
+        Self(Arc::new(RoomHandle { key, home }))
     }
 
     /// Its name.
     #[must_use]
-    pub fn id(&self) -> &LegId {
-        &self.0.id
+    pub fn id(&self) -> RoomKey {
+        self.0.key
     }
 
-    /// Starts, pauses, resumes or ends the recording of what all in the room hear: the same on both channels.
-    pub fn record(&self, command: RecordCommand) {
-        self.0.home.room_order(self.0.key, RoomOrder::Record(command));
+    /// See [`crate::leg::Leg::record_room`].
+    pub(crate) fn record(&self, command: RecordCommand, events: LegEvents) {
+        self.0.home.room_order(self.0.key, RoomOrder::Record(command, events));
     }
 }
 

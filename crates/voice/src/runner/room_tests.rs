@@ -26,8 +26,7 @@ fn soft(hz: f64, rate: u32) -> impl Fn(usize) -> i16 {
 }
 
 fn open(stage: &mut Stage) {
-    let events = LegEvents::new("conf_1".into(), Some(stage.sink()));
-    stage.bay.carry_out_in_room(stage.wire.now_us, ROOM, RoomOrder::Open(events));
+    stage.bay.carry_out_in_room(stage.wire.now_us, ROOM, RoomOrder::Open);
 }
 
 fn enter(stage: &mut Stage, phone: &Phone, part: Part) {
@@ -179,7 +178,8 @@ fn a_room_is_recorded_as_all_hear_it_whoever_comes_and_goes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("room.wav");
     let record = |stage: &mut Stage, command| {
-        stage.bay.carry_out_in_room(stage.wire.now_us, ROOM, RoomOrder::Record(command));
+        let events = LegEvents::new("leg_9".into(), Some(stage.sink()));
+        stage.bay.carry_out_in_room(stage.wire.now_us, ROOM, RoomOrder::Record(command, events));
     };
     record(&mut stage, RecordCommand::Start { id: "rec_1".into(), path: path.clone(), rate: 8_000 });
     talk(&mut stage, &mut phones, 100);

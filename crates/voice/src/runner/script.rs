@@ -11,10 +11,10 @@ use kernel::Ids;
 
 use super::MediaError;
 use super::handle::{Handle, LegKey, MediaLeg};
-use super::mailbox::{Command, Mailbox, Order};
+use super::mailbox::{Command, Mailbox, Order, RoomOrder};
 use super::poll::Waker;
 use super::port_pool::PortPool;
-use super::room::Part;
+use super::room::{Part, RoomKey};
 use super::room_handle::Room;
 use crate::leg::{
     Leg, LegEvent, LegEvents, LegId, LegSink, PlayId, PlayMode, Playable, RecordCommand, Signal, Signals,
@@ -39,9 +39,11 @@ pub enum Asked {
     /// Be parted.
     Unbridge,
     /// Come into that room, or play another part there.
-    JoinRoom(LegId, Part),
+    JoinRoom(RoomKey, Part),
     /// Leave the room.
     LeaveRoom,
+    /// About the recording of that room.
+    RecordRoom(RoomKey, RecordCommand),
     /// About its recording.
     Record(RecordCommand),
     /// Watch for silence.
@@ -103,9 +105,9 @@ impl Script {
 
     /// A room; nobody hears anything in it.
     #[must_use]
-    pub fn room(&self, id: LegId, sink: LegSink) -> Room {
+    pub fn room(&self) -> Room {
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
-        Room::open(key, self.0.mailbox.clone(), id, sink)
+        Room::open(key, self.0.mailbox.clone())
     }
 
     /// Sorts what the media threads would have been told.
@@ -114,9 +116,14 @@ impl Script {
         self.0.mailbox.drain(&mut commands);
         let mut state = self.state();
         for command in commands {
-            if let Command::Leg(key, order) = command
-                && let Some(asked) = state.asked(order)
-            {
+            let (key, asked) = match command {
+                Command::Leg(key, order) => (Some(key), state.asked(order)),
+                Command::Room(room, RoomOrder::Record(command, events)) => {
+                    (state.key(events.id()), Some(Asked::RecordRoom(room, command)))
+                }
+                Command::Room(..) | Command::Arrive(_) | Command::Stop => (None, None),
+            };
+            if let (Some(key), Some(asked)) = (key, asked) {
                 state.asked.entry(key).or_default().push_back(asked);
             }
         }
@@ -128,6 +135,10 @@ impl Script {
 }
 
 impl State {
+    fn key(&self, leg: &LegId) -> Option<LegKey> {
+        self.names.iter().find(|(_, name)| *name == leg).map(|(key, _)| *key)
+    }
+
     fn asked(&self, order: Order) -> Option<Asked> {
         Some(match order {
             Order::Play(play, what, mode) => Asked::Play(play, what, mode),
@@ -135,7 +146,7 @@ impl State {
             Order::SendDtmf(digits, play) => Asked::SendDtmf(digits.into(), play),
             Order::Bridge { other, .. } => Asked::Bridge(self.names.get(&other.key)?.clone()),
             Order::Unbridge => Asked::Unbridge,
-            Order::EnterRoom { room, part, .. } => Asked::JoinRoom(Room(room).id().clone(), part),
+            Order::EnterRoom { room, part, .. } => Asked::JoinRoom(room.key, part),
             Order::LeaveRoom => Asked::LeaveRoom,
             Order::Record(command) => Asked::Record(command),
             Order::ListenSilence(after_ms) => Asked::ListenSilence(after_ms),
@@ -159,6 +170,12 @@ impl ScriptedLeg {
     #[must_use]
     pub fn id(&self) -> &LegId {
         self.events.id()
+    }
+
+    /// Its name for [`Part::Whisperer`].
+    #[must_use]
+    pub fn media_key(&self) -> LegKey {
+        self.key
     }
 
     /// Tells the call what happened; false when its sink is full.

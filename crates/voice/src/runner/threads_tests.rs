@@ -222,8 +222,9 @@ fn a_leg_moves_to_its_peers_thread_and_orders_follow_it() {
 fn legs_of_all_threads_come_to_a_room_and_leave_nothing_behind() {
     let threads = threads(2, 21_360);
     for round in 0..10 {
+        let room = threads.room(&format!("org_{round}"));
         let (sink, mut events) = mpsc::channel(8);
-        let room = threads.room(&format!("org_{round}"), "conf_1".into(), sink);
+        let told = LegEvents::new("leg_1".into(), Some(sink));
         let mut parties: Vec<Party> = (0..4).map(|_| Party::new(&threads, None)).collect();
         parties.iter().for_each(|party| party.leg.join_room(&room, Part::Speaker));
         parties[1].leg.join_room(&room, Part::Listener);
@@ -236,7 +237,7 @@ fn legs_of_all_threads_come_to_a_room_and_leave_nothing_behind() {
         });
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("room.wav");
-        room.record(RecordCommand::Start { id: "rec_1".into(), path, rate: 8_000 });
+        room.record(RecordCommand::Start { id: "rec_1".into(), path, rate: 8_000 }, told);
         match round % 3 {
             0 => parties.iter().for_each(|party| party.leg.leave_room()),
             1 => parties.iter().for_each(|party| party.leg.close()),

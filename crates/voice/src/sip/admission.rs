@@ -124,10 +124,6 @@ impl Endpoint {
         if !request.body.is_empty() && !request.body_is(SDP) {
             return self.refuse(request, flow, 415, |draft| draft.field("Accept", SDP));
         }
-        if request.field(Name::Replaces).is_some() {
-            // To take a call over that we do not know how to hand over would leave both up.
-            return self.refuse(request, flow, 420, |draft| draft.field("Unsupported", "replaces"));
-        }
         if request.contact().is_none_or(|contact| Uri::parse(contact.uri).is_none()) {
             return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad Contact\""));
         }
@@ -282,6 +278,13 @@ impl Endpoint {
     /// Makes a leg of an INVITE whose sender is known.
     pub(super) fn accept(&mut self, waiting: Waiting, source: Source, protection: Protection) {
         let Waiting { request, tx, flow } = &waiting;
+        let replaces = match (self.replaced_by(request), &source) {
+            (Ok(None), _) => None,
+            (Ok(replaces), Source::Line(_)) => replaces,
+            // Who takes a phone's place must be a phone.
+            (Ok(_), _) => return self.fail(&waiting, 481),
+            (Err(code), _) => return self.fail(&waiting, code),
+        };
         let id: LegId = self.ids.new("leg", self.now).into();
         let events = LegEvents::new(id, None);
         // A phone in a page that speaks SIP by WebSocket has a browser's media.
@@ -332,7 +335,7 @@ impl Endpoint {
             Source::Line(line) => Some(line.clone()),
             Source::Trunk { .. } | Source::Inside(_) => None,
         };
-        let incoming = self.describe(request, handle, source);
+        let incoming = Incoming { replaces, ..self.describe(request, handle, source) };
         if self.incoming.try_send(incoming).is_err() {
             // The signals' end would be told to nobody: refuse here.
             media.close();
@@ -361,6 +364,7 @@ impl Endpoint {
             to_domain: target.map(|uri| uri.host.to_owned()).unwrap_or_default(),
             source,
             call_id: request.call_id().to_owned(),
+            replaces: None,
             hops_left: request
                 .number(Name::MaxForwards)
                 .map_or(MAX_FORWARDS, |left| left.min(MAX_FORWARDS))

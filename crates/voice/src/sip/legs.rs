@@ -6,7 +6,7 @@ use super::leg::{Action, Cx, SipLeg};
 use super::message::Method;
 use super::transaction::{self, NEVER};
 use crate::cause::Cause;
-use crate::leg::{Backlog, LegEvent, LegEvents, Signal, Signals};
+use crate::leg::{Backlog, LegEvent, LegEvents, LegId, Signal, Signals};
 use crate::ports::{LineIdentity, TrunkId};
 use crate::runner::MediaLeg;
 use crate::voice::Inside;
@@ -33,6 +33,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// The leg's id.
+    pub(crate) fn id(&self) -> &LegId {
+        self.events.id()
+    }
+
     /// Whether the floors above have done nothing with a call that came in: not even taken it.
     pub(crate) fn is_untouched(&self) -> bool {
         self.leg.is_untouched() && !self.events.is_attached()
@@ -122,6 +127,10 @@ impl Endpoint {
                     entry.tx.abandoned(self.now);
                 }
                 self.remind_client(&key);
+            }
+            Action::Referred { to, replaces } => {
+                let replaces = replaces.map(|replaces| self.referred_to(&replaces));
+                self.tell(key, Action::Event(LegEvent::TransferRequested { to, replaces }));
             }
             other => self.tell(key, other),
         }

@@ -34,6 +34,7 @@ mod proof;
 mod registering;
 mod registrar;
 mod registration;
+mod replaces;
 pub(crate) mod sdp;
 mod session_timer;
 mod timers;

@@ -2,7 +2,7 @@
 
 use voice::Source;
 use voice::cause::Cause;
-use voice::leg::{EndedBy, LegEvent};
+use voice::leg::{EndedBy, LegEvent, Replaced};
 
 use crate::harness::{Msg, Phone, Server, ack_failure, cancel, sdp};
 
@@ -232,7 +232,7 @@ async fn a_phone_asks_for_a_transfer_and_hears_how_it_went() {
     phone.send(&phone.respond(&news, "200 OK", "", "")).await;
     match events.next().await {
         LegEvent::TransferRequested { to, replaces } => {
-            assert_eq!((to.as_str(), replaces.as_deref()), ("sip:1003@127.0.0.1", Some("a@b;to-tag=1;from-tag=2")));
+            assert_eq!((to.as_str(), replaces), ("sip:1003@127.0.0.1", Some(Replaced::Stranger)));
         }
         other => panic!("{other:?}"),
     }
@@ -242,7 +242,63 @@ async fn a_phone_asks_for_a_transfer_and_hears_how_it_went() {
 }
 
 #[tokio::test]
-async fn unknown_dialogs_are_481_and_calls_are_not_taken_over() {
+async fn a_transfer_with_consultation_names_the_leg_that_it_replaces() {
+    let mut server = Server::start().await;
+    let mut phone = server.phone("1001").await;
+    let (first, mut events, ok) = established(&mut server, &mut phone, "").await;
+    let mut asks = async |replaces: &str, seq: u32| {
+        let replaces = replaces.replace(';', "%3B").replace('=', "%3D");
+        let to = format!("Refer-To: <sip:1003@127.0.0.1?Replaces={replaces}>\r\n");
+        let refer = phone.inside("REFER", &ok, seq, &to, "");
+        phone.send(&refer).await;
+        phone.expect(202).await;
+        let news = phone.expect_method("NOTIFY").await;
+        phone.send(&phone.respond(&news, "200 OK", "", "")).await;
+        match events.next().await {
+            LegEvent::TransferRequested { to, replaces: Some(replaced) } => {
+                assert_eq!(to, "sip:1003@127.0.0.1");
+                replaced
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut consulting = server.phone("1001").await;
+    let (second, _events, second_ok) = established(&mut server, &mut consulting, "").await;
+    let named = format!("{};to-tag={};from-tag=phonetag", consulting.call_id, second_ok.tag("To"));
+    let replaced = asks(&named, 10).await;
+    assert_eq!(replaced, Replaced::Leg(second.leg.id().clone()));
+    first.leg.accept_transfer(false);
+    let declined = phone.expect_method("NOTIFY").await;
+    assert!(declined.body().starts_with("SIP/2.0 603"));
+}
+
+#[tokio::test]
+async fn what_replaces_no_dialog_of_ours_is_a_strangers() {
+    let mut server = Server::start().await;
+    let mut phone = server.phone("1001").await;
+    let (incoming, mut events, ok) = established(&mut server, &mut phone, "").await;
+    let own = format!("{};to-tag={};from-tag=another", phone.call_id, ok.tag("To"));
+    for (seq, value) in [(10, "a@b;to-tag=1;from-tag=2"), (11, "nonsense"), (12, &own)] {
+        let value = value.replace(';', "%3B").replace('=', "%3D");
+        let to = format!("Refer-To: <sip:1003@127.0.0.1?Replaces={value}>\r\n");
+        let refer = phone.inside("REFER", &ok, seq, &to, "");
+        phone.send(&refer).await;
+        phone.expect(202).await;
+        let news = phone.expect_method("NOTIFY").await;
+        phone.send(&phone.respond(&news, "200 OK", "", "")).await;
+        let event = events.next().await;
+        assert!(
+            matches!(&event, LegEvent::TransferRequested { replaces: Some(Replaced::Stranger), .. }),
+            "{value}: {event:?}"
+        );
+        incoming.leg.accept_transfer(false);
+        let last = phone.expect_method("NOTIFY").await;
+        phone.send(&phone.respond(&last, "200 OK", "", "")).await;
+    }
+}
+
+#[tokio::test]
+async fn unknown_dialogs_are_481_and_only_a_phone_takes_an_answered_ones_place() {
     let mut server = Server::start().await;
     let mut phone = server.phone("1001").await;
     let bye =
@@ -250,14 +306,21 @@ async fn unknown_dialogs_are_481_and_calls_are_not_taken_over() {
     phone.send(&bye).await;
     phone.expect(481).await;
 
-    let (_first, _events, ok) = established(&mut server, &mut phone, "").await;
-    assert!(!ok.get("Supported").contains("replaces"));
+    let (first, _events, ok) = established(&mut server, &mut phone, "").await;
+    assert!(ok.get("Supported").contains("replaces"));
+    let good = format!("Replaces: {};to-tag={};from-tag=phonetag\r\n", phone.call_id, ok.tag("To"));
+    let early = good.replace("\r\n", ";early-only\r\n");
+    let stranger = "Replaces: a@b;to-tag=1.2;from-tag=3\r\n".to_owned();
+    for (fields, status) in [(format!("{good}{good}"), 400), (stranger, 481), (early, 486)] {
+        let mut third = server.phone("1003").await;
+        third.authorised("INVITE", "sip:2000@127.0.0.1", &fields, &sdp(40_004, "")).await;
+        third.expect(status).await;
+    }
     let mut third = server.phone("1003").await;
-    let replaces = format!("Replaces: {};to-tag={};from-tag=phonetag\r\n", phone.call_id, ok.tag("To"));
-    let invite = third.request("INVITE", "sip:2000@127.0.0.1", &replaces, &sdp(40_004, ""));
-    third.send(&invite).await;
-    let refused = third.expect(420).await;
-    assert_eq!(refused.get("Unsupported"), "replaces");
+    let fields = format!("Require: replaces\r\n{good}");
+    third.authorised("INVITE", "sip:2000@127.0.0.1", &fields, &sdp(40_004, "")).await;
+    let (incoming, _) = server.next_call().await;
+    assert_eq!(incoming.replaces.as_ref(), Some(first.leg.id()));
 }
 
 #[tokio::test]

@@ -95,6 +95,7 @@ pub(super) enum Step {
     Menu(MenuStep),
     Http(HttpStep),
     Connect(ConnectStep),
+    Conference(ConferenceStep),
     Callback(CallbackStep),
     Hangup(HangupStep),
     Pause(PauseStep),
@@ -332,6 +333,26 @@ pub(super) struct ConnectStep {
     /// Record the conversation.
     #[schema(required = false, default = false, example = true)]
     record: bool,
+}
+
+/// Brings the customer into a room with all others who are in it, until somebody takes him out or ends it. Edges: `ended`,
+/// `full`, `failed`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ConferenceStep {
+    #[serde(flatten)]
+    common: StepCommon,
+    /// The room's name in the organisation: 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`.
+    #[schema(value_type = TextOrInteger, example = "sales")]
+    room: TextOrInteger,
+    /// Record the conference.
+    #[schema(required = false, default = false, example = true)]
+    record: bool,
+    /// Come in muted.
+    #[schema(required = false, default = false, example = true)]
+    muted: bool,
+    /// Most members, the customer included.
+    #[schema(required = false, default = 50, minimum = 2, maximum = 100, example = 10)]
+    max: u32,
 }
 
 /// Books a call between a person or team and the customer, and goes on. Edge: `fail`.

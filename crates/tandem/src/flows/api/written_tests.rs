@@ -11,13 +11,14 @@ use crate::flows::{
 /// 2026-11-21T00:00:00Z
 const NOW: i64 = 1_795_219_200_000;
 /// Each type with the fields that it must have.
-const LEAST: [(&str, &str); 17] = [
+const LEAST: [(&str, &str); 18] = [
     ("call", r#"{"number": "1001"}"#),
     ("play", r#"{"text": "x"}"#),
     ("digits", r#"{"count": 64}"#),
     ("menu", r#"{"text": "x", "count": 64}"#),
     ("http", r#"{"url": "https://example.com/"}"#),
     ("connect", r#"{"number": "1002"}"#),
+    ("conference", r#"{"room": "sales"}"#),
     ("callback", r#"{"date": "2031-01-01", "time": "10:00", "entity": "5263"}"#),
     ("hangup", "{}"),
     ("pause", r#"{"seconds": 2}"#),

@@ -6,6 +6,7 @@ pub(crate) mod announcement;
 pub mod branch;
 pub mod call;
 pub mod callback;
+pub mod conference;
 pub mod connect;
 pub mod digits;
 pub mod hangup;
@@ -45,6 +46,7 @@ pub enum Kind {
     Menu(Arc<digits::Digits>),
     Http(Arc<http::Http>),
     Connect(Arc<connect::Connect>),
+    Conference(Arc<conference::Conferencing>),
     Callback(Arc<callback::Callback>),
     Hangup,
     Pause(pause::Pause),
@@ -87,6 +89,7 @@ impl Kind {
             "menu" => Self::Menu(Arc::new(menu::read(fields))),
             "http" => Self::Http(Arc::new(http::Http::read(fields))),
             "connect" | "dial" => Self::Connect(Arc::new(connect::Connect::read(fields))),
+            "conference" => Self::Conference(Arc::new(conference::Conferencing::read(fields))),
             "callback" => Self::Callback(Arc::new(callback::Callback::read(fields))),
             "hangup" => Self::Hangup,
             "pause" => Self::Pause(pause::Pause::read(fields)),
@@ -112,6 +115,7 @@ impl Kind {
             Self::Menu(_) => "menu",
             Self::Http(_) => "http",
             Self::Connect(_) => "connect",
+            Self::Conference(_) => "conference",
             Self::Callback(_) => "callback",
             Self::Hangup => "hangup",
             Self::Pause(_) => "pause",
@@ -134,6 +138,7 @@ impl Kind {
             Self::Digits(_) | Self::Menu(_) => digits::is_edge(name),
             Self::Http(_) => http::EDGES.contains(&name),
             Self::Connect(_) => connect::EDGES.contains(&name),
+            Self::Conference(_) => conference::EDGES.contains(&name),
             Self::Callback(_) => callback::EDGES.contains(&name),
             Self::Branch(_) => branch::EDGES.contains(&name),
             Self::Queue(_) => queue::EDGES.contains(&name),
@@ -165,6 +170,7 @@ impl Kind {
             | Self::Digits(_)
             | Self::Menu(_)
             | Self::Connect(_)
+            | Self::Conference(_)
             | Self::Record(_)
             | Self::Voicemail(_)
             | Self::Transfer(_)
@@ -193,6 +199,7 @@ impl Kind {
             Self::Digits(digits) | Self::Menu(digits) => digits::start(digits, context),
             Self::Http(http) => http::start(http, context),
             Self::Connect(connect) => connect::start(connect, context),
+            Self::Conference(conference) => conference.start(context),
             Self::Callback(callback) => callback::start(callback, context),
             Self::Hangup => hangup::start(),
             Self::Pause(pause) => pause.start(context),

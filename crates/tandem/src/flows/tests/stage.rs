@@ -12,7 +12,7 @@ use media::codec::CodecKind;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use voice::cause::Cause;
-use voice::leg::{EndedBy as Side, Leg, LegEnd, LegEvent, LegSink, PlayId, Playable, Signal};
+use voice::leg::{EndedBy as Side, Leg, LegEnd, LegEvent, LegSink, PlayId, Playable, Room, Signal};
 use voice::ports::{Binding, BindingChange, BoxFuture, Ports, Transport};
 use voice::runner::script::{Asked, Script, ScriptedLeg};
 use voice::speech::Speech;
@@ -48,6 +48,10 @@ impl Dialer for FakeVoice {
         let (leg, far) = self.script.leg(order.leg.clone(), Some(events));
         let _gone = self.dialled.try_send(Dialled { order, far });
         leg
+    }
+
+    fn room(&self, _org: &str) -> Room {
+        self.script.room()
     }
 
     fn reload_trunks(&self) -> BoxFuture<'_, ()> {

@@ -11,6 +11,9 @@ use crate::harness::client::{Client, Reply};
 use crate::harness::crowd::{Act, Crowd};
 use crate::harness::server::{Plan, Server};
 
+/// Who stays in a conference.
+const STAYING: &str = "+442071838104";
+
 /// What anybody may ask.
 const PUBLIC: &[&str] = &["GET /healthz", "GET /readyz", "GET /metrics", "GET /v1/errors/{code}"];
 
@@ -40,6 +43,15 @@ const TABLE: &[(&str, May)] = &[
     ("GET /v1/calls/{id}", Own),
     ("GET /v1/calls/{id}/events", Own),
     ("GET /v1/calls/{id}/recordings", Read(Agent)),
+    ("POST /v1/calls/{id}/supervise", Change(Supervisor)),
+    ("DELETE /v1/calls/{id}/supervise", Change(Supervisor)),
+    ("GET /v1/conferences", Read(Supervisor)),
+    ("GET /v1/conferences/{room}", Read(Supervisor)),
+    ("DELETE /v1/conferences/{room}", Change(Supervisor)),
+    ("PATCH /v1/conferences/{room}/members/{member}", Change(Supervisor)),
+    ("DELETE /v1/conferences/{room}/members/{member}", Change(Supervisor)),
+    ("PUT /v1/conferences/{room}/recording", Change(Supervisor)),
+    ("DELETE /v1/conferences/{room}/recording", Change(Supervisor)),
     // An unknown recording is 404 before it is asked whose call it is of.
     ("GET /v1/recordings/{id}/audio", Own),
     ("GET /v1/voicemail", Own),
@@ -101,9 +113,19 @@ fn allowed(may: May, role: Role) -> bool {
 
 /// Whether a key that may do flows, and nothing else, may call it.
 fn is_of_flows(name: &str) -> bool {
-    ["/flow", "/call", "/recordings", "/voicemail", "/events", "/tap", "/queues", "/agents", "/Accounts/"]
-        .iter()
-        .any(|part| name.contains(part))
+    let parts = [
+        "/flow",
+        "/call",
+        "/conferences",
+        "/recordings",
+        "/voicemail",
+        "/events",
+        "/tap",
+        "/queues",
+        "/agents",
+        "/Accounts/",
+    ];
+    parts.iter().any(|part| name.contains(part))
 }
 
 async fn ask(client: &Client, operation: &Operation) -> u16 {
@@ -207,13 +229,19 @@ fn good_body(operation: &Operation) -> Value {
         "/v1/extensions/{number}" => json!({"voicemail": true}),
         "/v1/teams" => json!({"name": "Help", "number": "5263"}),
         "/v1/me/state" => json!({"state": "away"}),
+        "/v1/calls/{id}/supervise" => json!({"mode": "listen", "extension": "1001"}),
+        "/v1/conferences/{room}/members/{member}" => json!({"muted": true}),
         _ => json!({}),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_organisation_has_is_not_found_and_not_shown() {
-    let crowd = Crowd::start(|_| vec![Act::Ring, Act::Answer, Act::Speak, Act::wait(1_500), Act::Hangup]).await;
+    let crowd = Crowd::start(|number| match number {
+        STAYING => vec![Act::Ring, Act::Answer, Act::wait(600_000)],
+        _ => vec![Act::Ring, Act::Answer, Act::Speak, Act::wait(1_500), Act::Hangup],
+    })
+    .await;
     let server = Plan::new().start().await;
     crowd.meet(server.sip());
     let (mine, other) = (server.org("mine").await, server.org("other").await);
@@ -234,6 +262,10 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let ready = |list: &Value| list["recordings"][0]["state"] == "ready";
     let recordings = client.until(&format!("/v1/calls/{call}/recordings"), "the recording", ready).await;
     let messages = client.until("/v1/voicemail?box=1001", "a message", |list| list["messages"][0].is_object()).await;
+    let meet = json!([{"id": 1, "type": "call", "number": STAYING, "next_step": 2},
+        {"id": 2, "type": "conference", "room": "mine"}]);
+    client.post("/api/v2/call/flow", &json!({"flow": meet})).await.expect(201);
+    client.until("/v1/conferences", "a conference", |list| list["conferences"][0].is_object()).await;
     let hook_id = text(&hook["id"]);
     let team = client.post("/v1/teams", &json!({"name": "Help", "number": "5263"})).await.expect(201);
     let things = Things(vec![
@@ -248,6 +280,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/numbers/", "+442071838999".to_owned()),
         ("/extensions/", "1001".to_owned()),
         ("/teams/", text(&team["id"])),
+        ("/conferences/", "mine".to_owned()),
     ]);
 
     let stranger = other.client();

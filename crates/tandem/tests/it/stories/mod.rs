@@ -2,6 +2,7 @@
 
 mod browser_phone;
 mod command_line;
+mod conference;
 mod console;
 mod crash;
 mod crash_callbacks;

@@ -15,12 +15,12 @@ impl Patchbay {
     /// Carries out an order that concerns a whole room.
     pub(in super::super) fn carry_out_in_room(&mut self, now_us: u64, key: RoomKey, order: RoomOrder) {
         match order {
-            RoomOrder::Open(events) => {
-                self.rooms.insert(key, Box::new(Room::new(events)));
+            RoomOrder::Open => {
+                self.rooms.insert(key, Box::new(Room::new()));
             }
-            RoomOrder::Record(command) => {
+            RoomOrder::Record(command, events) => {
                 if let Some(room) = self.rooms.get_mut(&key) {
-                    room.record(command, &mut self.recorder);
+                    room.record(command, events, &mut self.recorder);
                 }
             }
             RoomOrder::Close => self.close_room(now_us, key),

@@ -37,8 +37,8 @@ pub(crate) use login::Login;
 
 /// The methods we take (RFC 3261 §20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, REGISTER";
-/// The extensions we know (RFC 3262, 4028).
-pub(crate) const SUPPORTED: [&str; 2] = ["100rel", "timer"];
+/// The extensions we know (RFC 3262, 3891, 4028).
+pub(crate) const SUPPORTED: [&str; 3] = ["100rel", "replaces", "timer"];
 /// Before we try a refused offer again (RFC 3261 §14.1): the dialog's owner waits longer, ms.
 const GLARE_OWNER_MS: (i64, u64) = (2_100, 1_900);
 const GLARE_OTHER_MS: (i64, u64) = (0, 2_000);
@@ -66,6 +66,8 @@ pub(crate) enum Action {
     HopFailed(Hop),
     /// Tell the call.
     Event(LegEvent),
+    /// The peer asks to be connected elsewhere, there perhaps in the place of another dialog (a Replaces value).
+    Referred { to: String, replaces: Option<String> },
     /// A key came by INFO.
     Digit { symbol: char, duration_ms: u32 },
     /// Media was agreed, for the first time or anew.
@@ -213,6 +215,11 @@ impl SipLeg {
     /// Whether it can be forgotten.
     pub(crate) fn is_over(&self) -> bool {
         self.phase == Phase::Over
+    }
+
+    /// Whether both sides have answered and neither has left.
+    pub(crate) fn is_talking(&self) -> bool {
+        self.phase == Phase::Talking
     }
 
     /// Whether the peer's INVITE still waits for its first sign from us.

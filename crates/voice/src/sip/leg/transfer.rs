@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Cx, Phase, Purpose, SipLeg, respond};
+use super::{Action, Cx, Phase, Purpose, SipLeg, respond};
 use crate::cause::Cause;
 use crate::leg::LegEvent;
 use crate::sip::draft::{Draft, reason_phrase};
@@ -37,7 +37,7 @@ impl SipLeg {
         respond(tx, 202, draft, cx);
         self.subscription = Some(request.cseq().map_or(0, |(seq, _)| seq));
         self.send(Purpose::Notify(100, false), cx);
-        cx.event(LegEvent::TransferRequested { to: to.to_owned(), replaces });
+        cx.out.push(Action::Referred { to: to.to_owned(), replaces });
     }
 
     /// The call's verdict on the transfer that the peer asked for.

@@ -162,13 +162,14 @@ fn steps_that_nothing_leads_to_are_a_warning() {
 fn types_and_fields_must_be_there() {
     one(json!({}), &[("missing_field", "/flow/1")]);
     one(json!({"type": 7}), &[("invalid_type", "/flow/1/type")]);
-    for unbuilt in ["teleport", "queue", "stream", "conference", "amd", "run", "pay", "Play"] {
+    for unbuilt in ["teleport", "queue", "stream", "amd", "run", "pay", "Play"] {
         one(json!({"type": unbuilt}), &[("unknown_type", "/flow/1/type")]);
     }
     for (kind, missing) in [
         ("http", 1),
         ("connect", 1),
         ("callback", 3),
+        ("conference", 1),
         ("pause", 1),
         ("set", 1),
         ("branch", 2),
@@ -222,6 +223,7 @@ fn ranges_hold() {
         ("timeout", &connect, vec![1, 600], vec![0, 601]),
         ("time_limit", &connect, vec![1, 86_400], vec![0, 86_401]),
         ("attempts", &callback, vec![1, 4], vec![0, 5]),
+        ("max", &json!({"type": "conference", "room": "r"}), vec![2, 100], vec![1, 101]),
         ("seconds", &json!({"type": "pause"}), vec![1, 600], vec![0, 601]),
         ("max", &json!({"type": "voicemail", "box": "1001"}), vec![1, 3600], vec![0, 3601]),
         ("silence", &json!({"type": "voicemail", "box": "1001"}), vec![1, 60], vec![0, 61]),

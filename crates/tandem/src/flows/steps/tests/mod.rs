@@ -3,6 +3,7 @@
 
 mod call;
 mod callback;
+mod conference;
 mod connect;
 pub(in crate::flows) mod coverage;
 mod digits;
