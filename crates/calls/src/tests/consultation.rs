@@ -14,6 +14,8 @@ fn refers(to: &str, leg: &LegId) -> LegEvent {
 
 /// 1001 calls somebody, as its phone does; both legs.
 async fn talks(stage: &mut Stage, from: &str, to: &str) -> (ScriptedLeg, ScriptedLeg) {
+    // Calls are listed by their time.
+    stage.hand.advance(1_000);
     let mut caller = stage.phone_calls(from, to).await;
     let callee = stage.dialled().await.far;
     callee.tell(answered());
@@ -129,6 +131,7 @@ async fn what_cannot_be_transferred_is_declined_and_goes_on() {
         asked_signal(&mut first, Signal::AcceptTransfer(false)).await;
     }
     // The consulted one still rings.
+    stage.hand.advance(1_000);
     let mut second = stage.phone_calls("1001", "1003").await;
     let ringing = stage.dialled().await.far;
     ringing.tell(LegEvent::Ringing);

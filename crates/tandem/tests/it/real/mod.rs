@@ -4,6 +4,7 @@ mod audio;
 mod browser_calls;
 mod browser_phone;
 mod browser_sip;
+mod conference;
 mod demo;
 mod gaps;
 mod garbage;
