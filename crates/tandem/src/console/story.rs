@@ -24,13 +24,15 @@ fn moment(event: &Value) -> Moment {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = text(&event["type"]);
     let data = &event["data"];
-    let said = |name: &str| match &data[name] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
+    let said = |name: &str| match data.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(other) => other.to_string(),
     };
     let step = format!("{} ({})", text(&event["step"]["id"]), text(&event["step"]["type"]));
-    let seconds = |name: &str| data[name].as_f64().map_or_else(String::new, |seconds| format!("{seconds:.1} s"));
+    let seconds = |name: &str| {
+        data.get(name).and_then(Value::as_f64).map_or_else(String::new, |seconds| format!("{seconds:.1} s"))
+    };
     let sentence = match kind.as_str() {
         "call.initiated" => {
             format!("The call from {} to {} begins.", said_of_call(event, "from"), said_of_call(event, "to"))
@@ -84,7 +86,7 @@ fn moment(event: &Value) -> Moment {
 }
 
 fn said_of_call(event: &Value, name: &str) -> String {
-    match event["call"][name].as_str() {
+    match event["call"].get(name).and_then(Value::as_str) {
         None | Some("") => "anonymous".to_owned(),
         Some(number) => number.to_owned(),
     }

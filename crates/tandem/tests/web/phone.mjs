@@ -15,6 +15,15 @@ const { browser, page } = await open({
 const home = new URL("/healthz", task.url);
 await page.exposeFunction("tandemTell", tell);
 await page.addInitScript(EAR);
+await page.addInitScript(() => {
+  const at = /** @type {any} */ (globalThis);
+  at.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(/** @type {any} */ configuration) {
+      super(configuration);
+      at.newestConnection = this;
+    }
+  };
+});
 if (task.relay) {
   await page.addInitScript((port) => {
     const original = RTCPeerConnection.prototype.setRemoteDescription;
@@ -60,6 +69,17 @@ await serve(browser, {
   fill: ({ label, text }) => page.getByLabel(label, { exact: true }).fill(text),
   /** Presses Enter in a field. */
   submit: ({ label }) => page.getByLabel(label, { exact: true }).press("Enter"),
+  /** Takes another device of a list. */
+  choose: async ({ label, index }) => {
+    await page.getByText("Sound", { exact: true }).click();
+    await page.getByLabel(label, { exact: true }).selectOption({ index });
+  },
+  /** The name of the microphone that speaks in the newest connection. */
+  microphone: () =>
+    page.evaluate(() => {
+      const connection = /** @type {any} */ (globalThis).newestConnection;
+      return connection.getSenders()[0]?.track?.label ?? "";
+    }),
   /** Presses keys of the pad. */
   press: async ({ keys }) => {
     for (const key of keys) await button(key === "*" ? "star" : key === "#" ? "hash" : key).click();

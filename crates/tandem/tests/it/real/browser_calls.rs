@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::harness::baresip::Baresip;
-use crate::harness::ear::tone_file;
+use crate::harness::ear::{pulses_file, tone_file};
 use crate::harness::relay::Wire;
 use crate::harness::server::{Server, Tenant};
 use crate::harness::web_phone::WebPhone;
@@ -72,6 +72,32 @@ async fn while_the_server_cannot_be_told_anything_the_call_goes_on() {
     phone.click("Hang up").await;
     other.expect("CALL_CLOSED").await;
     phone.finish(&["WebSocket connection to"]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_microphone_is_taken_in_the_middle_of_a_call() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = Baresip::start(acme.phone("1002").await.answering()).await;
+    let speaking = json!({"microphone": pulses_file(folder.path(), FIRST_HERTZ)});
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, speaking).await;
+    phone.call("1002").await;
+    phone.until_it_is_heard().await;
+    sleep(Duration::from_secs(2)).await;
+    let before = phone.ask("microphone", json!({})).await;
+    phone.ask("choose", json!({"label": "Microphone", "index": 2})).await;
+    sleep(Duration::from_secs(4)).await;
+    let after = phone.ask("microphone", json!({})).await;
+    assert!(before != after && after != "", "{before} and then {after}");
+    phone.click("Hang up").await;
+    other.expect("CALL_CLOSED").await;
+    sleep(Duration::from_millis(300)).await;
+    let heard = other.heard();
+    let last = heard.part(heard.seconds() - 3.0..heard.seconds());
+    assert!(last.seconds_of(FIRST_HERTZ) > 0.7, "{} s by the second one", last.seconds_of(FIRST_HERTZ));
+    phone.finish(&[]).await;
     server.stop().await;
 }
 
