@@ -13,8 +13,6 @@ use super::browser::is_stun;
 
 /// Addresses that one browser may have; with the next one the one that was silent longest is forgotten.
 const MAX_ADDRESSES: usize = 8;
-/// Names that one leg may be called by: the one before an ICE restart is still in use for a while.
-const MAX_NAMES: usize = 2;
 /// An address from which no check came for so long may belong to somebody else by now, microseconds.
 const STALE_US: u64 = 30_000_000;
 
@@ -32,19 +30,13 @@ struct Known {
 }
 
 impl Callers {
-    /// The leg in `slot` is called by `name` (our ICE user name fragment) from now on.
+    /// The leg in `slot` is called by `name` (our ICE user name fragment) from now on, and by no other: checks by the name
+    /// before an ICE restart would not be authentic.
     pub(super) fn name(&mut self, slot: usize, name: &Arc<str>) {
-        if self.by_name.get(name) == Some(&slot) {
-            return;
+        if self.by_name.get(name) != Some(&slot) {
+            self.by_name.retain(|_, at| *at != slot);
+            self.by_name.insert(name.clone(), slot);
         }
-        let earlier: Vec<_> =
-            self.by_name.iter().filter(|(_, at)| **at == slot).map(|(name, _)| name.clone()).collect();
-        if earlier.len() >= MAX_NAMES {
-            earlier.iter().for_each(|name| {
-                self.by_name.remove(name);
-            });
-        }
-        self.by_name.insert(name.clone(), slot);
     }
 
     /// The leg in `slot` is gone.
@@ -127,6 +119,6 @@ mod tests {
         assert_eq!(callers.by_address.len(), MAX_ADDRESSES);
         assert_eq!(callers.whose(at(99), &AUDIO), Some(7));
         (0..10).for_each(|restart| callers.name(7, &Arc::from(format!("name{restart}"))));
-        assert!(callers.by_name.len() <= MAX_NAMES && callers.by_name.contains_key("name9"));
+        assert_eq!(callers.by_name.iter().collect::<Vec<_>>(), [(&Arc::from("name9"), &7)]);
     }
 }

@@ -201,9 +201,9 @@ async fn both_hear(browser: &Browser, desk: &Desk) {
     browser.say(Some(Says::Tone(440.0)));
     browser.hear(25).await;
     let to_browser = decode(CodecKind::Opus, &browser.hear(50).await);
-    assert!(share(&to_browser, 1_000.0, 48_000) > 0.8, "{}", share(&to_browser, 1_000.0, 48_000));
+    assert!(share(&to_browser, 1_000.0, 48_000) > 0.6, "{}", share(&to_browser, 1_000.0, 48_000));
     let to_desk = decode(CodecKind::Pcma, &desk.sound.hear(8, 50).await);
-    assert!(share(&to_desk, 440.0, 8_000) > 0.8, "{}", share(&to_desk, 440.0, 8_000));
+    assert!(share(&to_desk, 440.0, 8_000) > 0.6, "{}", share(&to_desk, 440.0, 8_000));
 }
 
 async fn is_left_empty(server: &Server) {
@@ -263,7 +263,7 @@ async fn opus_is_relayed_as_it_is() {
     let numbers: Vec<u64> = heard.iter().map(|packet| packet.sequence).collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     let to_browser = decode(CodecKind::Opus, &browser.hear(50).await);
-    assert!(share(&to_browser, 1_000.0, 48_000) > 0.8);
+    assert!(share(&to_browser, 1_000.0, 48_000) > 0.6);
     desk.hang_up().await;
 }
 
@@ -282,7 +282,7 @@ async fn a_browser_is_called_holds_and_is_held() {
     assert_eq!(window.next().await, Down::Held { id: id.clone(), by: Side::Phone });
     desk.sound.hear(8, 25).await;
     let music = decode(CodecKind::Pcma, &desk.sound.hear(8, 50).await);
-    assert!(share(&music, 440.0, 8_000) < 0.5 && music.iter().any(|sample| sample.abs() > 500), "music plays");
+    assert!(share(&music, 440.0, 8_000) < 0.2 && music.iter().any(|sample| sample.abs() > 500), "music plays");
     browser.heard();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(browser.heard().len(), 0, "who holds hears nothing");

@@ -235,8 +235,16 @@ pub(crate) fn decode(codec: CodecKind, packets: &[Packet]) -> Vec<i16> {
     all
 }
 
-/// How much of the sound is a sine of `hz`, by Goertzel's filter: 1 is all of it.
+/// In how much of the time a sine of `hz` sounds, and nothing else. Each frame is looked at by itself: a frame that a busy
+/// machine left out shifts those behind it.
 pub(crate) fn share(pcm: &[i16], hz: f64, rate: u32) -> f64 {
+    let frames: Vec<&[i16]> = pcm.chunks_exact(rate as usize / 50).collect();
+    let tones = frames.iter().filter(|frame| purity(frame, hz, rate) > 0.8).count();
+    tones as f64 / frames.len().max(1) as f64
+}
+
+/// How much of a frame is a sine of `hz`, by Goertzel's filter: 1 is all of it.
+fn purity(pcm: &[i16], hz: f64, rate: u32) -> f64 {
     let coefficient = 2.0 * (hz * std::f64::consts::TAU / f64::from(rate)).cos();
     let (mut last, mut before, mut energy) = (0.0, 0.0, 0.0);
     for &sample in pcm {
