@@ -277,7 +277,7 @@ impl Live {
 
     /// In a room nobody hears the music that a bridge plays while one holds the other.
     pub(crate) fn held_in_room(&mut self, id: &LegId, on: bool) {
-        if !self.supervision.as_ref().is_some_and(|supervision| supervision.there.is_some()) {
+        if self.supervision.as_ref().is_none_or(|supervision| supervision.there.is_none()) {
             return;
         }
         let play = self.new_play();

@@ -29,7 +29,8 @@ fn moment(event: &Value) -> Moment {
         None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
     };
-    let step = format!("{} ({})", text(&event["step"]["id"]), text(&event["step"]["type"]));
+    let step = &event["step"];
+    let step = format!("{} ({})", text(&step["id"]), text(&step["type"]));
     let seconds = |name: &str| {
         data.get(name).and_then(Value::as_f64).map_or_else(String::new, |seconds| format!("{seconds:.1} s"))
     };

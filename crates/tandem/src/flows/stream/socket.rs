@@ -102,14 +102,20 @@ impl Stream {
                         let frame = self.wire.dtmf(symbol);
                         self.send(frame).await?;
                     }
-                    None => return Ok(self.say_goodbye().await),
+                    None => {
+                        self.say_goodbye().await;
+                        return Ok(());
+                    }
                 },
                 event = self.tap.next() => match event {
                     Some(event) => {
                         self.skip_what_is_late();
                         self.tell(event).await?;
                     }
-                    None => return Ok(self.say_goodbye().await),
+                    None => {
+                        self.say_goodbye().await;
+                        return Ok(());
+                    }
                 },
                 message = self.socket.next() => match message {
                     Some(Ok(Message::Text(text))) => self.heed(&text),

@@ -100,11 +100,6 @@ impl Browser {
         }
     }
 
-    /// Forgets what was told so far.
-    pub(crate) fn forget(&mut self) {
-        self.events.retain(|event| event["event"] == "console");
-    }
-
     /// Fails when the page's console has complained, but for what is expected.
     pub(crate) fn expect_no_complaints(&self, but: &[&str]) {
         let text = |event: &Value| event["text"].as_str().unwrap_or_default().to_owned();

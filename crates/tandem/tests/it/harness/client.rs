@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// The same as a browser: it keeps its session's cookie and is not led on by itself.
-    pub(crate) fn as_browser(mut self) -> Self {
+    pub(crate) fn browsing(mut self) -> Self {
         let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20));
         self.http = builder.redirect(reqwest::redirect::Policy::none()).build().unwrap();
         self.cookie = Arc::default();

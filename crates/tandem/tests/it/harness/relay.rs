@@ -2,6 +2,7 @@
 //! connections (signalling).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,12 +47,15 @@ async fn forward(front: Arc<UdpSocket>, server: SocketAddr, cut: Arc<AtomicBool>
         if cut.load(Ordering::Relaxed) {
             continue;
         }
-        if !behind.contains_key(&client) {
-            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            returning.spawn(give_back(Arc::clone(&socket), Arc::clone(&front), client, Arc::clone(&cut)));
-            behind.insert(client, socket);
-        }
-        let _gone = behind[&client].send_to(&buffer[..length], server).await;
+        let socket = match behind.entry(client) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => {
+                let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                returning.spawn(give_back(Arc::clone(&socket), Arc::clone(&front), client, Arc::clone(&cut)));
+                Arc::clone(place.insert(socket))
+            }
+        };
+        let _gone = socket.send_to(&buffer[..length], server).await;
     }
 }
 

@@ -191,7 +191,7 @@ impl Server {
 
     /// A browser that has not signed in.
     pub(crate) fn browser(&self) -> Client {
-        self.client().as_browser()
+        self.client().browsing()
     }
 
     /// A browser that somebody signed in, by a link.

@@ -37,7 +37,7 @@ async fn the_first_start_prints_a_link_that_signs_in_once() {
         log = running.log();
     }
     let link = link_in(&log);
-    let browser = running.client().as_browser();
+    let browser = running.client().browsing();
     let page = browser.get(&link).await;
     assert_eq!(page.status, 200);
     assert!(page.text.contains("Welcome, Administrator"), "{}", page.text);
@@ -48,7 +48,7 @@ async fn the_first_start_prints_a_link_that_signs_in_once() {
     assert_eq!((chosen.status, location(&chosen)), (303, "/console/organisations"));
 
     // Once.
-    let stranger = running.client().as_browser();
+    let stranger = running.client().browsing();
     assert_eq!(stranger.get(&link).await.status, 410);
     let again = stranger.send(stranger.post_page(&link, &[])).await;
     assert_eq!(again.status, 410, "{}", again.text);
@@ -70,10 +70,10 @@ async fn the_first_start_prints_a_link_that_signs_in_once() {
     assert_eq!(again.log().matches("/console/link/").count(), before);
     let printed = tandem.json(&["admin", "link", "--email", "root@example.org"]).await;
     let link = link_in(printed["url"].as_str().unwrap());
-    let browser = again.client().as_browser();
+    let browser = again.client().browsing();
     assert_eq!(browser.send(browser.post_page(&link, &[])).await.status, 303);
     // And the password that was set opens too.
-    let browser = again.client().as_browser();
+    let browser = again.client().browsing();
     let signed_in = browser.send(browser.post_page("/console/sign-in", &form)).await;
     assert_eq!((signed_in.status, location(&signed_in)), (303, "/console"), "{}", signed_in.text);
 }
