@@ -471,7 +471,7 @@ fn other_protocols_are_held_to_the_same_addresses() {
 
 #[tokio::test]
 async fn a_stream_goes_where_a_request_may_go() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let url = |text: String| Url::parse(&text).unwrap();
     let closed = Egress::new(&EgressConfig::default()).unwrap();
