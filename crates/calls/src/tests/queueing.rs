@@ -153,7 +153,7 @@ async fn ring_all_in_a_queue_rings_everybody_and_the_first_answer_wins() {
     call.queue(Queueing { team: TEAM.into(), timeout_ms: 60_000, max_waiting: 5, joined_ms: None });
     let joined = next(&mut call).await;
     assert_eq!(joined, CallEvent::Queue(QueueEvent::Joined { position: 1, expected_ms: None }));
-    let driving = tokio::spawn(async move {
+    let driving = stage.kernel.tasks.spawn(async move {
         until(&mut call, |event| matches!(event, CallEvent::Queue(QueueEvent::Bridged { .. }))).await;
         until(&mut call, |event| matches!(event, CallEvent::Queue(QueueEvent::Ended))).await;
         call.hangup(Cause::Normal, EndedBy::System);
@@ -177,7 +177,7 @@ async fn who_has_waited_long_enough_is_told_so_and_the_ringing_stops() {
     customer.far.tell(answered());
     until(&mut call, |event| *event == CallEvent::Answered).await;
     call.queue(Queueing { team: TEAM.into(), timeout_ms: 10_000, max_waiting: 5, joined_ms: None });
-    let driving = tokio::spawn(async move {
+    let driving = stage.kernel.tasks.spawn(async move {
         let left = until(&mut call, |event| matches!(event, CallEvent::Queue(QueueEvent::Left { .. }))).await;
         (call, left)
     });
@@ -189,7 +189,7 @@ async fn who_has_waited_long_enough_is_told_so_and_the_ringing_stops() {
     // A connect to a team with a queue waits there, and ends in the words of a connect.
     stage.hand.advance(PASSED_MS);
     call.connect(Connect { timeout_ms: 5_000, ..Connect::to(TEAM) });
-    let driving = tokio::spawn(async move {
+    let driving = stage.kernel.tasks.spawn(async move {
         let over = until(&mut call, |event| matches!(event, CallEvent::Connect(ConnectEvent::Ended { .. }))).await;
         (call, over)
     });
