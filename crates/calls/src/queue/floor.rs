@@ -89,7 +89,7 @@ pub enum Input {
         /// What the person said last.
         said: PersonState,
     },
-    /// A person says whether it takes calls; whoever does is done with its last one.
+    /// A person says whether it takes calls, and its row says so already; whoever does is done with its last one.
     Said {
         /// Who.
         person: Arc<str>,
@@ -239,7 +239,7 @@ impl Floor {
             Input::Agent { agent, person, said } => {
                 self.agents.entry(agent).or_insert_with(|| Agent::new(person, said, Phone::default()));
             }
-            Input::Said { person, availability } => self.said(&person, availability, now_ms, &mut out),
+            Input::Said { person, availability } => self.said(&person, availability, now_ms),
             Input::Join { team, place, patience } => self.join(team, place, patience, now_ms, &mut out),
             Input::Leave { place, why } => self.leave(place, why, now_ms, &mut out),
             Input::Answered { place, offer, agent } => self.answered(place, offer, &agent, now_ms, &mut out),
@@ -330,7 +330,7 @@ impl Floor {
         self.callers.is_empty()
     }
 
-    fn said(&mut self, person: &Arc<str>, availability: Availability, now_ms: i64, out: &mut Vec<Effect>) {
+    fn said(&mut self, person: &Arc<str>, availability: Availability, now_ms: i64) {
         for agent in self.agents.values_mut().filter(|agent| agent.person == *person) {
             // Who comes back has had nothing to do since now, not since he left.
             let back = agent.said.availability != availability && availability == Availability::Available;
@@ -338,7 +338,6 @@ impl Floor {
             agent.said.availability = availability;
             agent.said.wrap_up_until_ms = 0;
             agent.passed_until_ms = 0;
-            out.push(Effect::Keep { person: person.clone(), said: agent.said.clone() });
         }
     }
 

@@ -13,10 +13,11 @@ use super::agent::{Availability, PersonState};
 kernel::statements! {
     /// What the people of an organisation say.
     STATES = "select person, availability, wrap_up_until_at, since_at from person_state where org = $1 limit 100000";
-    /// What one of them says now.
+    /// What one of them says now; what was said since stays.
     KEEP = "insert into person_state (org, person, availability, wrap_up_until_at, since_at) values ($1, $2, $3, $4, $5)
         on conflict (org, person) do update set
-            availability = excluded.availability, wrap_up_until_at = excluded.wrap_up_until_at, since_at = excluded.since_at";
+            availability = excluded.availability, wrap_up_until_at = excluded.wrap_up_until_at, since_at = excluded.since_at
+        where person_state.since_at <= excluded.since_at";
 }
 
 /// What the people of an organisation say.
