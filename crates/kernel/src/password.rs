@@ -3,6 +3,7 @@
 //! Invariant: what is stored cannot be turned back; checking a password takes as long when there is none to check.
 
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
 
 use crate::ids::Ids;
 use crate::record::RecordError;
@@ -12,6 +13,8 @@ use crate::secret::Secret;
 const LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 /// Bytes of salt (RFC 9106, 3.1).
 const SALT_BYTES: usize = 16;
+/// Hashed at once, all requests together: each takes 19 MiB and a thread, and anybody may ask.
+static AT_ONCE: Semaphore = Semaphore::const_new(4);
 /// A hash of nothing, checked when a person has no password, so that the time tells nothing.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -60,6 +63,7 @@ pub async fn verify(stored: Option<String>, password: &Secret) -> Result<bool, R
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RecordError> {
+    let _place = AT_ONCE.acquire().await.map_err(|e| RecordError::Password(e.to_string()))?;
     tokio::task::spawn_blocking(work).await.map_err(|e| RecordError::Password(e.to_string()))
 }
 

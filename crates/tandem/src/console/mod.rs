@@ -5,14 +5,14 @@
 //!
 //! # To add a page
 //! 1. A file here, named by its noun, with `pub(super) fn doors(doors: Doors) -> Doors`: each route with what it
-//!    [`Needs`]. A handler takes a [`Visitor`], and what it works with from [`State`](crate::app::State):
+//!    [`Needs`]. A handler takes a [`Visitor`](visitor::Visitor), and what it works with from [`State`]:
 //!    ```text
 //!    doors.get("/console/teams", May(Action::ReadNumbers), list)
 //!         .post("/console/teams", May(Action::ManageNumbers), create)
 //!    ```
 //!    Call it in [`doors`] below, and name its routes in tests/it/coverage/console.rs.
 //! 2. A template in web/templates/console that extends `layout.html` and has a member `page`, from
-//!    [`Visitor::page`]. A plain list needs none: [`list::ListPage`] shows a [`table::Table`], its empty state and a
+//!    [`Visitor::page`](visitor::Visitor::page). A plain list needs none: [`list::ListPage`] shows a [`table::Table`], its empty state and a
 //!    button. A form is a [`form::Form`]: its fields are told in Rust, an error stands beside its field by
 //!    [`form::Form::refused`], and what was typed stays by [`form::Form::filled`].
 //! 3. A line in the table of [`nav`].

@@ -183,7 +183,9 @@ async fn mail_link(
             "Somebody, you we hope, asked for a link to sign in to Tandem. It works once, within 15 minutes:\n\n{}\n",
             site.sign_in(&link)
         );
-        let mail = kernel.notice_write(org, Channel::Mail, email, "Your link to sign in", &body);
+        // To the stored address: what was typed may only look like it.
+        let Some(to) = kernel.identity(whose).await.map_err(Problem::from)?.email else { continue };
+        let mail = kernel.notice_write(org, Channel::Mail, &to, "Your link to sign in", &body);
         kernel.db.writer().commit(vec![write, mail]).await.map_err(Problem::internal)?;
     }
     show(&SignInPage {

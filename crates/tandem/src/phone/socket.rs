@@ -83,10 +83,12 @@ pub(super) async fn open(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let parties = Parties { kernel, calls, voice };
-    upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME_BYTES).on_upgrade(move |socket| {
-        let tasks = parties.kernel.tasks.clone();
-        tasks.track_future(serve(parties, socket, client.ip, recognised))
-    })
+    upgrade.read_buffer_size(READ_BUFFER).max_frame_size(MAX_FRAME_BYTES).max_message_size(MAX_FRAME_BYTES).on_upgrade(
+        move |socket| {
+            let tasks = parties.kernel.tasks.clone();
+            tasks.track_future(serve(parties, socket, client.ip, recognised))
+        },
+    )
 }
 
 /// One socket, from its hello to its end.

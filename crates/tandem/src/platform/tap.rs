@@ -59,10 +59,14 @@ pub(super) async fn tap(
     let token = presented_token(&headers).map(Secret::new);
     let listener = Listener { org: Arc::clone(org), token, _place: place };
     Ok(match upgrade {
-        Ok(upgrade) => upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME).on_upgrade(move |socket| {
-            let tasks = kernel.tasks.clone();
-            tasks.track_future(follow(kernel, listener, tap, socket))
-        }),
+        Ok(upgrade) => {
+            upgrade.read_buffer_size(READ_BUFFER).max_frame_size(MAX_FRAME).max_message_size(MAX_FRAME).on_upgrade(
+                move |socket| {
+                    let tasks = kernel.tasks.clone();
+                    tasks.track_future(follow(kernel, listener, tap, socket))
+                },
+            )
+        }
         Err(_) => {
             let signs = KeepAlive::new().interval(SIGN_OF_LIFE);
             Sse::new(stream_of(kernel, listener, tap)).keep_alive(signs).into_response()

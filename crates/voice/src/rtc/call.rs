@@ -18,6 +18,9 @@ const KEY_MS: u32 = 100;
 /// A phone that cannot be sent elsewhere says so with this status (RFC 3261 §21.5.2).
 const NOT_IMPLEMENTED: u16 = 501;
 
+/// Keys that one frame may hold: each is an order to the media thread, which serves many calls.
+const MAX_KEYS: usize = 32;
+
 /// What a call asks of its surroundings.
 #[derive(Debug)]
 pub(super) enum Action {
@@ -239,6 +242,10 @@ impl PhoneCall {
     pub(super) fn pressed_by_phone(&mut self, digits: &str, out: &mut Vec<Action>) {
         if !matches!(self.phase, Phase::Up | Phase::Calling) {
             return out.push(self.wrong_state());
+        }
+        if digits.len() > MAX_KEYS {
+            let said = format!("at most {MAX_KEYS} keys at a time");
+            return out.push(Action::Tell(fault(Fault::InvalidFrame, said, &self.name, Some("digits"))));
         }
         let keys = digits.chars().map(|symbol| symbol.to_ascii_uppercase());
         let keys = keys.filter(|symbol| matches!(symbol, '0'..='9' | 'A'..='D' | '*' | '#'));
