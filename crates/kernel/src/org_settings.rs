@@ -59,7 +59,6 @@ pub struct OrgSettings {
     /// Days that things are kept, by kind (calls, events, recordings, voicemail); absent = for ever.
     pub retention_days: BTreeMap<String, u32>,
     /// What an outgoing minute costs, for reports: a price and a currency, such as `0.012 EUR`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tariff: Option<String>,
 }
 
