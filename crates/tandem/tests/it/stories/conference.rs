@@ -100,7 +100,10 @@ async fn twenty_phones_of_four_codecs_hear_all_others_and_not_themselves() {
     assert_eq!(client.delete("/v1/conferences/choir").await.status, 204);
     let nobody = |list: &Value| list["conferences"].as_array().unwrap().is_empty();
     client.until("/v1/conferences", "the end", nobody).await;
-    let events = client.get(&format!("/v1/calls/{keeper}/events?limit=500")).await.expect(200);
+    let log = format!("/v1/calls/{keeper}/events?limit=500");
+    let has_left =
+        |list: &Value| list["events"].as_array().unwrap().iter().any(|event| event["type"] == "conference.left");
+    let events = client.until(&log, "that the keeper has left", has_left).await;
     let kinds: Vec<&str> =
         events["events"].as_array().unwrap().iter().filter_map(|event| event["type"].as_str()).collect();
     let wanted = ["conference.joined", "recording.started", "recording.ready", "conference.left"];
