@@ -4,26 +4,33 @@
 //! `{"tandem_backup":1,"schema":…,"made_at":…}`, for each table `{"table":…,"columns":[…]}` and one JSON list per row,
 //! for each file `{"file":…,"bytes":…}` and its bytes, then `{"end":{"rows":…,"files":…,"sha256":…}}` over all before.
 //!
-//! Invariant: a backup is one moment of the store; a restore changes nothing before it has read the file to its end,
-//! and what it replaces is set aside.
+//! Invariant: a backup is one moment of the store, and under its name only when it is whole; a restore (`restore`)
+//! changes nothing before it has read the file to its end, and what it replaces is set aside (`exchange`).
 
 mod archive;
+mod exchange;
+mod restore;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::db::dump::{Loader, schema_version, tables};
+use crate::db::dump::{schema_version, tables};
 use crate::db::{Db, DbError};
-use crate::kernel::{KEY_FILE, lock_data, make_data};
+use crate::ids::Ids;
+use crate::kernel::KEY_FILE;
 use crate::time::{Clock, rfc3339};
-use archive::{Reader, Writer};
+use archive::Writer;
+pub(crate) use exchange::settle;
+pub use exchange::was_cut_off;
+pub use restore::restore;
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
@@ -31,13 +38,11 @@ const FORMAT: u32 = 1;
 const FILES_FOLDER: &str = "files";
 /// Not worth keeping: what can be fetched or rendered again.
 const CACHE_FOLDER: &str = "files/cache";
-/// Where a restore puts files until all is read, and the old ones until the new ones stand.
-const INCOMING: &str = "restore.incoming";
-const OUTGOING: &str = "restore.outgoing";
-/// Then the old ones are kept under this name and the time.
-const REPLACED: &str = "replaced-";
-/// The copy of the old rows among them.
+/// The copy of the old rows among what a restore replaced.
 const OLD_STORE: &str = "tandem.db";
+/// How a backup is named until it is whole: its name, a dot, so many digits of chance, and this.
+const PART: &str = ".part";
+const PART_DIGITS: usize = 16;
 
 /// Why a backup or a restore failed. Nothing was changed then, but for [`BackupError::Half`].
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +67,8 @@ pub enum BackupError {
     /// A restore never takes the place of data unasked.
     #[error("the store holds {0} organisation(s) already: say --replace to put the backup in their place")]
     Holds(i64),
-    /// The rows are restored and the files are not all in place: run the restore again.
-    #[error("the rows are restored, the files are not: run it again ({0})")]
+    /// The rows are restored and the files are not all in place: the next start, or the next restore, goes on.
+    #[error("the rows are restored, the files are not all: start the server, or run it again ({0})")]
     Half(#[source] io::Error),
     /// The store.
     #[error(transparent)]
@@ -129,11 +134,12 @@ pub async fn backup(
     if !replace && target.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(target.to_owned()));
     }
-    let part = beside(target, ".part");
-    let file =
-        fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&part).map_err(at(&part))?;
+    clear_parts(target);
+    let (part, file) = open_part(target)?;
     let written = write(db, data, Writer::new(file), clock).await.and_then(|(contents, file)| {
         file.sync_all().and_then(|()| fs::rename(&part, target)).map_err(at(target))?;
+        let folder = folder_of(target);
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))?;
         Ok(contents)
     });
     if written.is_err() {
@@ -141,6 +147,42 @@ pub async fn backup(
         let _gone = fs::remove_file(&part);
     }
     written
+}
+
+/// A file beside `target` that nobody else writes, locked as long as it is open.
+fn open_part(target: &Path) -> Result<(PathBuf, fs::File), BackupError> {
+    let chance = u64::from_le_bytes(Ids::os().bytes());
+    let part = beside(target, &format!(".{chance:0PART_DIGITS$x}{PART}"));
+    let file = fs::File::options().create_new(true).write(true).mode(0o600).open(&part).map_err(at(&part))?;
+    file.lock().map_err(at(&part))?;
+    Ok((part, file))
+}
+
+/// Removes what killed backups of this name left: it holds every secret, and nobody writes it any more.
+fn clear_parts(target: &Path) {
+    let Some(name) = target.file_name() else { return };
+    let Ok(entries) = fs::read_dir(folder_of(target)) else { return };
+    for entry in entries.flatten() {
+        if is_part_of(&entry.file_name(), name)
+            && fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+        {
+            // Only tidiness: a backup does not fail for it.
+            let _gone = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a file is named as [`open_part`] names them.
+fn is_part_of(name: &OsStr, target: &OsStr) -> bool {
+    let chance = name.as_encoded_bytes().strip_prefix(target.as_encoded_bytes()).and_then(|rest| {
+        let rest = rest.strip_prefix(b".")?;
+        rest.strip_suffix(PART.as_bytes())
+    });
+    chance.is_some_and(|chance| chance.len() == PART_DIGITS && chance.iter().all(u8::is_ascii_hexdigit))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 async fn write(
@@ -209,159 +251,6 @@ fn list(data: &Path, folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Back
         }
     }
     Ok(())
-}
-
-/// Puts a backup into the store at `url` and into the data directory. What is there already is replaced if so said,
-/// and set aside beside it: files and key always, the rows of a SQLite store too.
-///
-/// # Errors
-/// [`DbError::InUse`] while a server uses the store; [`BackupError::Holds`] when data is there and `replace` is not
-/// said; [`BackupError::Damaged`] for a file that is not whole.
-pub async fn restore(
-    url: &str,
-    data: &Path,
-    source: &Path,
-    replace: bool,
-    clock: &Clock,
-) -> Result<Restored, BackupError> {
-    let file = fs::File::open(source).map_err(at(source))?;
-    let mut archive = Reader::new(file);
-    let head: Head = archive.line()?;
-    if head.tandem_backup != FORMAT {
-        return Err(BackupError::Format(head.tandem_backup));
-    }
-    make_data(data).map_err(at(data))?;
-    // Both locks before anything is touched: what another restore has begun is its own.
-    let _data = lock_data(data)?;
-    let mut loader = Loader::begin(url, head.schema).await?;
-    // What was cut off had been allowed, and what is there is in part its own.
-    let again = was_cut_off(data);
-    if loader.organisations() > 0 && !replace && !again {
-        return Err(BackupError::Holds(loader.organisations()));
-    }
-    let (incoming, outgoing) = (data.join(INCOMING), data.join(OUTGOING));
-    empty(&incoming)?;
-    let contents = match load(&mut archive, &mut loader, &incoming).await {
-        Ok(contents) => keep_rows(&loader, &outgoing).map(|()| contents),
-        Err(error) => Err(error),
-    };
-    let contents = match contents {
-        Ok(contents) => contents,
-        Err(error) => {
-            let _left = fs::remove_dir_all(&incoming);
-            if !again {
-                let _left = fs::remove_dir_all(&outgoing);
-            }
-            return Err(error);
-        }
-    };
-    loader.commit().await?;
-    let aside = data.join(format!("{REPLACED}{}", rfc3339(clock.now_ms()).replace(':', "")));
-    let set_aside = exchange(data, &incoming, &outgoing, &aside).map_err(BackupError::Half)?;
-    Ok(Restored { contents, set_aside })
-}
-
-/// Copies the rows that the store still shows to everybody else, unless a restore that was cut off has done so.
-fn keep_rows(loader: &Loader, outgoing: &Path) -> Result<(), BackupError> {
-    let kept = outgoing.join(OLD_STORE);
-    if loader.organisations() == 0 || kept.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(outgoing).map_err(at(outgoing))?;
-    let part = beside(&kept, ".part");
-    fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&part).map_err(at(&part))?;
-    if loader.copy_old(&part)? { fs::rename(&part, &kept) } else { fs::remove_file(&part) }.map_err(at(&kept))
-}
-
-/// Reads the archive to its end: rows into the open transaction, files beside their places.
-async fn load(archive: &mut Reader<fs::File>, loader: &mut Loader, incoming: &Path) -> Result<Contents, BackupError> {
-    let mut contents = Contents { rows: 0, files: 0 };
-    let mut insert = None;
-    loop {
-        let before = archive.sha256();
-        match archive.line()? {
-            Line::Table { table, columns } => {
-                let statement = loader.insert(&table, &columns).ok_or_else(|| damaged("an unknown table"))?;
-                insert = Some((statement, columns.len()));
-            }
-            Line::Row(values) => {
-                let (statement, width) = insert.as_ref().ok_or_else(|| damaged("a row without a table"))?;
-                if values.len() != *width {
-                    return Err(damaged("a row of another width"));
-                }
-                loader.row(statement, &values).await?;
-                contents.rows += 1;
-            }
-            Line::File { file, bytes } => {
-                let path = incoming.join(safe(&file)?);
-                if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder).map_err(at(folder))?;
-                }
-                let target = fs::File::options().create_new(true).write(true).mode(0o600).open(&path);
-                let target = target.map_err(at(&path))?;
-                archive.content(&target, bytes)?;
-                target.sync_all().map_err(at(&path))?;
-                contents.files += 1;
-            }
-            Line::End { end } => {
-                if (end.rows, end.files, end.sha256) != (contents.rows, contents.files, before) {
-                    return Err(damaged("its end does not fit"));
-                }
-                return Ok(contents);
-            }
-        }
-    }
-}
-
-/// A path of a backup, if it stays inside the data directory and is one that backups have.
-fn safe(file: &str) -> Result<PathBuf, BackupError> {
-    let path = PathBuf::from(file);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if plain && (file == KEY_FILE || path.starts_with(FILES_FOLDER)) {
-        Ok(path)
-    } else {
-        Err(damaged("a file outside of its place"))
-    }
-}
-
-/// Whether a restore of this data directory was cut off: its files may not be those of the rows.
-#[must_use]
-pub fn was_cut_off(data: &Path) -> bool {
-    data.join(INCOMING).exists() || data.join(OUTGOING).exists()
-}
-
-/// Puts the new files in place of the old ones, and keeps those in `aside` if there were any.
-fn exchange(data: &Path, incoming: &Path, outgoing: &Path, aside: &Path) -> io::Result<Option<PathBuf>> {
-    fs::create_dir_all(outgoing)?;
-    for name in [FILES_FOLDER, KEY_FILE] {
-        let (place, old) = (data.join(name), outgoing.join(name));
-        if place.exists() && old.exists() {
-            // The first try was cut off behind this point: what stands here is its own.
-            if place.is_dir() { fs::remove_dir_all(&place) } else { fs::remove_file(&place) }?;
-        } else if place.exists() {
-            fs::rename(&place, &old)?;
-        }
-        if incoming.join(name).exists() {
-            fs::rename(incoming.join(name), place)?;
-        }
-    }
-    fs::File::open(data)?.sync_all()?;
-    let set_aside = if fs::read_dir(outgoing)?.next().is_some() {
-        fs::rename(outgoing, aside)?;
-        Some(aside.to_owned())
-    } else {
-        fs::remove_dir(outgoing)?;
-        None
-    };
-    fs::remove_dir_all(incoming)?;
-    Ok(set_aside)
-}
-
-fn empty(folder: &Path) -> Result<(), BackupError> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(at(folder))?;
-    }
-    fs::create_dir_all(folder).map_err(at(folder))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

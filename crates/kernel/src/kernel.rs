@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::args;
+use crate::backup::{self, BackupError};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::credential::KnownCredentials;
@@ -99,6 +100,17 @@ pub enum OpenError {
         /// The key's file.
         path: PathBuf,
     },
+    /// The rows may be those of a backup and the files not yet.
+    #[error(
+        "a restore into {path} was cut off: start the server or run the restore again, either completes or undoes it"
+    )]
+    CutOff {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// What a killed restore left could not be settled.
+    #[error("a restore was cut off and is not settled: {0}")]
+    Unsettled(#[from] BackupError),
     /// The server's key.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -114,7 +126,8 @@ pub enum OpenError {
 }
 
 impl Kernel {
-    /// Opens the data directory and the store of `config`, making what is missing.
+    /// Opens the data directory and the store of `config`, making what is missing and settling what a killed restore
+    /// left.
     ///
     /// # Errors
     /// What cannot be opened, by name.
@@ -122,6 +135,8 @@ impl Kernel {
         let bus = Bus::local();
         open_data(&config.data)?;
         let db = Db::open(&database_url(&config), bus.clone()).await?;
+        // Before the key and the files are opened: they may be about to change.
+        backup::settle(&db, &config.data).await?;
         Self::assemble(config, db, bus, clock, ids)
     }
 
@@ -132,6 +147,9 @@ impl Kernel {
     pub async fn open_present(config: Config, clock: Clock, ids: Ids) -> Result<Self, OpenError> {
         if let Some(path) = missing_store(&config) {
             return Err(OpenError::NoStore { path });
+        }
+        if backup::was_cut_off(&config.data) {
+            return Err(OpenError::CutOff { path: config.data });
         }
         let bus = Bus::local();
         let db = Db::open_present(&database_url(&config), bus.clone()).await?;

@@ -97,7 +97,7 @@ pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The files in the data directory may not be those of the store.
-    #[error("a restore into {0} was cut off: run it again")]
+    #[error("a restore into {0} was cut off a moment ago: start again, which completes or undoes it")]
     CutOff(PathBuf),
     /// The system.
     #[error(transparent)]

@@ -3,11 +3,13 @@
 use std::fs;
 use std::task::Poll;
 
+use super::exchange::{INCOMING, OUTGOING};
 use super::*;
 use crate::args;
 use crate::bus::Bus;
 use crate::db::Write;
 use crate::db::testing::TestDb;
+use crate::kernel::lock_data;
 
 const EVENT: &str = "insert into event (org, position, id, kind, key, seq, time_at, body) \
     values ('org_1', $1, $2, 'k', $2, 1, 0, '{}')";
@@ -31,6 +33,8 @@ async fn content(db: &Db) -> Vec<String> {
         };
         snapshot.rows(table, take).await.unwrap();
     }
+    // The id of the restore that rows come from is no row of the backup's.
+    all.retain(|row| !row.starts_with("setting [\"\",\"restored\""));
     all.sort();
     all
 }
@@ -112,7 +116,7 @@ async fn a_backup_beside_a_busy_writer_is_one_moment() {
         test.db.close().await;
         restore(&test.url, data.path(), &file, true, &Clock::fake(0).0).await.unwrap();
         let db = Db::open(&test.url, Bus::local()).await.unwrap();
-        let alone = "select count(*) as n from event e full join setting s on e.id = s.name \
+        let alone = "select count(*) as n from event e full join (select name from setting where org = 'org_1') s on e.id = s.name \
             where e.id is null or s.name is null";
         assert_eq!(db.one(alone, args![]).await.unwrap().unwrap().int("n").unwrap(), 0);
         let lost = "select count(*) as n from counter c where c.kind = 'event' \
@@ -174,27 +178,28 @@ async fn a_damaged_backup_changes_nothing() {
     }
 }
 
-/// A restore may be cut off wherever it waits: for the store, row by row. Before its commit all is as it was; after it,
-/// the data directory says that it has to be run again.
+/// A restore may be cut off wherever it waits: for the store, row by row. What the next start does then leaves either
+/// all that was there or all that was restored, rows and files alike.
 #[tokio::test]
-async fn a_restore_that_is_cut_off_leaves_what_was_there() {
+async fn a_restore_that_is_cut_off_is_whole_or_never_was() {
     for test in TestDb::each().await {
         org(&test.db).await;
         fill(&test.db, (0..5).map(|n| n.to_string())).await;
         let data = data_folder();
         let file = data.path().join("backup");
-        let clock = Clock::fake(0).0;
+        let (clock, hand) = Clock::fake(0);
         let saved = backup(&test.db, data.path(), &file, false, &clock).await.unwrap();
-        let restorable = content(&test.db).await;
-        fill(&test.db, ["after".to_owned()]).await;
         let (key, sound) = (data.path().join("secret.key"), data.path().join("files/recordings/org_1/a.wav"));
+        let files = || (fs::read_to_string(&key).unwrap(), fs::read_to_string(&sound).unwrap());
+        let restorable = (content(&test.db).await, files());
+        fill(&test.db, ["after".to_owned()]).await;
         fs::write(&key, "the newer key").unwrap();
         fs::write(&sound, "newer").unwrap();
-        let files = || (fs::read_to_string(&key).unwrap(), fs::read_to_string(&sound).unwrap());
-        let (before, files_before) = (content(&test.db).await, files());
+        let before = (content(&test.db).await, files());
 
-        let (mut waits, mut left_as_it_was) = (0, 0);
+        let (mut waits, mut left_as_it_was, mut completed) = (0, 0, 0);
         let restored = loop {
+            hand.advance(1_000);
             let mut restoring = Box::pin(restore(&test.url, data.path(), &file, true, &clock));
             match waiting_at_most(waits, restoring.as_mut()).await {
                 // PostgreSQL has not noticed yet that the last one has gone.
@@ -205,19 +210,22 @@ async fn a_restore_that_is_cut_off_leaves_what_was_there() {
                 Some(restored) => break restored.unwrap(),
                 None => drop(restoring),
             }
-            let now = content(&test.db).await;
-            if now == before {
+            while let Err(error) = settle(&test.db, data.path()).await {
+                assert!(matches!(error, BackupError::Db(DbError::InUse)), "{error:?}");
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            assert!(!was_cut_off(data.path()));
+            let now = (content(&test.db).await, files());
+            if completed == 0 && now == before {
                 left_as_it_was += 1;
             } else {
                 assert_eq!(now, restorable, "whole or not at all, cut off at wait {waits}");
-                assert!(was_cut_off(data.path()), "the rows are new, the files are not");
+                completed += 1;
             }
-            assert_eq!(files(), files_before, "cut off at wait {waits}");
             waits += 1 + waits / STRIDE;
         };
         assert!(left_as_it_was > 10, "rows are waited for one by one: {left_as_it_was}");
-        assert_eq!((restored.contents, content(&test.db).await), (saved, restorable));
-        assert_eq!(files(), ("the key".to_owned(), "RIFF".to_owned()));
+        assert_eq!((restored.contents, (content(&test.db).await, files())), (saved, restorable));
         assert!(!was_cut_off(data.path()), "it has come to its end");
     }
 }
@@ -284,25 +292,104 @@ async fn nothing_that_is_there_is_replaced_unasked_or_lost() {
     }
 }
 
+/// What a killed restore leaves while it reads hinders nobody, and gives nobody leave to replace data.
 #[tokio::test]
-async fn a_restore_that_was_cut_off_goes_on_and_keeps_what_the_first_try_replaced() {
+async fn a_restore_that_was_killed_while_it_read_is_swept_away() {
+    let clock = Clock::fake(0).0;
+    for test in TestDb::each().await {
+        org(&test.db).await;
+        let data = data_folder();
+        let file = data.path().join("backup");
+        backup(&test.db, data.path(), &file, false, &clock).await.unwrap();
+        let (incoming, outgoing) = (data.path().join(INCOMING), data.path().join(OUTGOING));
+        let half = || {
+            fs::create_dir_all(incoming.join("files/recordings")).unwrap();
+            fs::create_dir_all(&outgoing).unwrap();
+            fs::write(outgoing.join(OLD_STORE), "half of it").unwrap();
+        };
+        half();
+        assert!(!was_cut_off(data.path()));
+        let refused = restore(&test.url, data.path(), &file, false, &clock).await;
+        assert!(matches!(refused, Err(BackupError::Holds(1))), "{refused:?}");
+        half();
+        let running = lock_data(data.path()).unwrap();
+        settle(&test.db, data.path()).await.unwrap();
+        assert!(incoming.exists(), "it is another's that runs");
+        drop(running);
+        settle(&test.db, data.path()).await.unwrap();
+        assert!(!incoming.exists() && !outgoing.exists());
+        assert_eq!(fs::read_to_string(data.path().join("secret.key")).unwrap(), "the key");
+    }
+}
+
+#[tokio::test]
+async fn a_restored_backup_signs_nobody_in_and_knows_when_it_was() {
+    const MADE_AT_MS: i64 = 1_795_219_200_000;
+    let (clock, hand) = Clock::fake(MADE_AT_MS);
+    for test in TestDb::each().await {
+        org(&test.db).await;
+        for sql in [
+            "insert into administrator (id, name, created_at) values ('adm_1', 'A', 5)",
+            "insert into person_session (id, org, person, token_hash, created_at, last_used_at, expires_at) \
+                values ('s1', 'org_1', 'p', 'h', 5, 5, 6)",
+            "insert into administrator_session (id, administrator, token_hash, created_at, last_used_at, expires_at) \
+                values ('s2', 'adm_1', 'h', 5, 5, 6)",
+            "insert into sign_in_link (id, token_hash, created_at, expires_at) values ('l1', 'h', 5, 6)",
+        ] {
+            test.db.run(sql, args![]).await.unwrap();
+        }
+        let data = data_folder();
+        let file = data.path().join("backup");
+        let saved = backup(&test.db, data.path(), &file, false, &Clock::fake(MADE_AT_MS).0).await.unwrap();
+        let pulse = crate::pulse::Pulse::of(data.path());
+        hand.advance(3_600_000);
+        pulse.beat(clock.now_ms()).unwrap();
+        test.db.close().await;
+
+        let restored = restore(&test.url, data.path(), &file, true, &clock).await.unwrap();
+        assert_eq!(restored.contents, saved);
+        assert_eq!(pulse.last_ms(), Some(MADE_AT_MS), "calls that it tells of were up then, not until now");
+        let db = Db::open(&test.url, Bus::local()).await.unwrap();
+        let rows = content(&db).await;
+        for table in ["person_session", "administrator_session", "sign_in_link"] {
+            assert_eq!(
+                rows.iter().filter(|row| row.starts_with(&format!("{table} "))).count(),
+                1,
+                "{table}: its columns"
+            );
+        }
+        assert_eq!(rows.iter().filter(|row| row.starts_with("administrator ")).count(), 2);
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn every_statement_prepares_on_both_engines() {
+    for db in TestDb::each().await {
+        assert_eq!(db.unpreparable(&[crate::db::dump::ALL]).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_backup_left_hinders_none_and_goes() {
     let clock = Clock::fake(0).0;
     let test = TestDb::sqlite().await;
-    org(&test.db).await;
     let data = data_folder();
     let file = data.path().join("backup");
+    let beside = |name: &str| data.path().join(name);
+    // The name that every backup once wrote to: whoever puts a link there must not choose what is overwritten.
+    fs::write(beside("precious"), "not ours").unwrap();
+    std::os::unix::fs::symlink(beside("precious"), beside("backup.part")).unwrap();
+    fs::write(beside("backup.0123456789abcdef.part"), "half").unwrap();
+    fs::write(beside("backup.0123456789abcdeX.part"), "no name of ours").unwrap();
+    let (under_way, writing) = open_part(&file).unwrap();
     backup(&test.db, data.path(), &file, false, &clock).await.unwrap();
-    test.db.close().await;
-    // As after kill -9 between the key and its place: the old files are out, the new ones in.
-    let outgoing = data.path().join(OUTGOING);
-    fs::create_dir_all(outgoing.join("files")).unwrap();
-    fs::write(outgoing.join("files/old.wav"), "old").unwrap();
-    fs::write(outgoing.join(OLD_STORE), "the first copy").unwrap();
-    let restored = restore(&test.url, data.path(), &file, false, &clock).await.unwrap();
-    let aside = restored.set_aside.unwrap();
-    assert_eq!(names_in(&aside), ["files", "secret.key", "tandem.db"]);
-    assert_eq!(names_in(&aside.join("files")), ["old.wav"]);
-    assert_eq!(fs::read_to_string(aside.join(OLD_STORE)).unwrap(), "the first copy");
-    assert_eq!(fs::read_to_string(data.path().join("files/recordings/org_1/a.wav")).unwrap(), "RIFF");
-    assert!(!was_cut_off(data.path()));
+    let names = names_in(data.path());
+    let parts: Vec<_> = names.iter().filter(|name| name.contains(".part")).map(String::as_str).collect();
+    let under_way = under_way.file_name().unwrap().to_str().unwrap();
+    let mut expected = ["backup.0123456789abcdeX.part", "backup.part", under_way];
+    expected.sort_unstable();
+    assert_eq!(parts, expected);
+    assert_eq!(fs::read_to_string(beside("precious")).unwrap(), "not ours");
+    drop(writing);
 }

@@ -17,6 +17,13 @@ use sqlx::{
 use super::lock::ServerLock;
 use super::{Arg, Db, DbError, Engine, MIGRATIONS, Tx, migrate};
 
+crate::statements! {
+    /// The id of the restore that the rows come from.
+    RESTORED = "select value from setting where org = '' and name = 'restored'";
+    PUT_RESTORED = "insert into setting (org, name, value) values ('', 'restored', $1)
+        on conflict (org, name) do update set value = excluded.value";
+}
+
 /// Begins a transaction of PostgreSQL that sees one moment.
 const POSTGRES_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
@@ -35,6 +42,7 @@ pub(crate) struct Loader {
     tx: Tx,
     tables: Vec<&'static str>,
     organisations: i64,
+    restored: Option<String>,
     _lock: ServerLock,
 }
 
@@ -160,6 +168,11 @@ impl Loader {
         } else {
             0
         };
+        let restored = if tables(present).contains(&"setting") {
+            tx.one(RESTORED, Vec::new()).await?.map(|row| row.text("value")).transpose()?
+        } else {
+            None
+        };
         let drops: String = tables(present).iter().rev().map(|table| format!("drop table {table};")).collect();
         tx.script(format!("{drops} delete from schema_migration")).await?;
         migrate::run(&engine, &mut tx, wanted).await?;
@@ -167,12 +180,22 @@ impl Loader {
         for table in tables.iter().rev() {
             tx.script(format!("delete from {table}")).await?;
         }
-        Ok(Self { engine, tx, tables, organisations, _lock: lock })
+        Ok(Self { engine, tx, tables, organisations, restored, _lock: lock })
     }
 
     /// How many organisations the store held.
     pub(crate) fn organisations(&self) -> i64 {
         self.organisations
+    }
+
+    /// The id of the restore that what the store held came from.
+    pub(crate) fn restored(&self) -> Option<&str> {
+        self.restored.as_deref()
+    }
+
+    /// Leaves a table's rows out, if the backup's schema has it.
+    pub(crate) async fn empty(&mut self, table: &'static str) -> Result<(), DbError> {
+        if self.tables.contains(&table) { self.tx.script(format!("delete from {table}")).await } else { Ok(()) }
     }
 
     /// Copies what the store held into an empty file; `false` on PostgreSQL, which has no such copy.
@@ -201,8 +224,9 @@ impl Loader {
         self.tx.insert_text(insert.to_owned(), args).await
     }
 
-    /// Makes the new content the store's, at this release's schema.
-    pub(crate) async fn commit(self) -> Result<(), DbError> {
+    /// Makes the new content the store's, under the id of its restore, at this release's schema.
+    pub(crate) async fn commit(mut self, restored: &str) -> Result<(), DbError> {
+        self.tx.run(PUT_RESTORED, vec![restored.into()]).await?;
         self.tx.commit().await?;
         let migrated = migrate::apply_locked(&self.engine, MIGRATIONS).await;
         self.engine.close().await;

@@ -93,6 +93,16 @@ pub fn is_same_origin(headers: &HeaderMap) -> bool {
     origin.zip(text(HOST.as_str())).is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host))
 }
 
+/// The session that a request presents by cookie.
+///
+/// # Errors
+/// 403 when it changes something, or opens a socket, for a page of another site.
+pub(super) fn session_cookie(parts: &Parts) -> Result<Option<&str>, Problem> {
+    let Some(cookie) = Cookies(&parts.headers).get(SESSION_COOKIE) else { return Ok(None) };
+    let is_safe = parts.method.is_safe() && !parts.headers.contains_key(UPGRADE);
+    if is_safe || is_same_origin(&parts.headers) { Ok(Some(cookie)) } else { Err(Problem::new(codes::FOREIGN_ORIGIN)) }
+}
+
 impl<S> FromRequestParts<S> for Credential
 where
     S: Send + Sync,
@@ -108,10 +118,7 @@ where
         let Ok(client) = Client::from_request_parts(parts, state).await;
         let credential = if let Some(token) = bearer_token(&parts.headers) {
             kernel.admit(token, client.ip).await?
-        } else if let Some(cookie) = Cookies(&parts.headers).get(SESSION_COOKIE) {
-            if (!parts.method.is_safe() || parts.headers.contains_key(UPGRADE)) && !is_same_origin(&parts.headers) {
-                return Err(Problem::new(codes::FOREIGN_ORIGIN));
-            }
+        } else if let Some(cookie) = session_cookie(parts)? {
             let found = kernel.authenticate_session(cookie).await.map_err(Problem::from)?;
             found.ok_or_else(|| kernel.wrong_credential(client.ip))?
         } else {

@@ -25,6 +25,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Parameters of routes that are secrets themselves.
 const SECRET_PARAMETERS: [&str; 3] = ["{token}", "{link}", "{secret}"];
 
+/// How the log names a path that no route has: a link that was cut or lengthened is a secret in the wrong place.
+const NO_ROUTE: &str = "(no route)";
+
 /// What the outer layers need.
 #[derive(Debug, Clone)]
 pub(super) struct Around {
@@ -60,7 +63,7 @@ pub(super) async fn layer(State(around): State<Around>, mut request: Request, ne
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let shown = if SECRET_PARAMETERS.iter().any(|secret| route.contains(secret)) { route } else { &path };
+    let shown = shown(route, &path);
     let status = response.status().as_u16();
     let took_ms = kernel.clock.now_ms() - started_ms;
     tracing::info!(
@@ -70,6 +73,17 @@ pub(super) async fn layer(State(around): State<Around>, mut request: Request, ne
         [("method", known_method(&method).to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
     response
+}
+
+/// What of a path the log may have: all of it, unless a part of it is a secret or may be one.
+fn shown<'a>(route: &'a str, path: &'a str) -> &'a str {
+    if route.is_empty() {
+        NO_ROUTE
+    } else if SECRET_PARAMETERS.iter().any(|secret| route.contains(secret)) {
+        route
+    } else {
+        path
+    }
 }
 
 /// A method as a label: whoever makes methods up gets no series of his own.
@@ -191,6 +205,8 @@ mod tests {
             Request::get("/who?acc_tok=hunter2").header("authorization", "Bearer pt_hunter2"),
             Request::post("/echo").header("cookie", "tandem_session=st_hunter2"),
             Request::get("/m/hunter2"),
+            Request::get("/m/hunter2/"),
+            Request::get("/m/more/hunter2"),
             Request::get("/broken"),
         ];
         let asked = async {
@@ -203,7 +219,8 @@ mod tests {
 
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
-        for told in ["path=\"/who\" status=401", "path=\"/echo\" status=200", "path=\"/m/{link}\" status=200"] {
+        let told = ["path=\"/who\" status=401", "path=\"/echo\" status=200", "path=\"/m/{link}\" status=200"];
+        for told in told.into_iter().chain(["path=\"(no route)\" status=404"]) {
             assert!(text.contains(told), "{told} in {text}");
         }
         let failure = text.lines().find(|line| line.contains("the disk is full")).unwrap();

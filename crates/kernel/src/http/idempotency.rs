@@ -1,8 +1,9 @@
 //! Idempotency-Key on every POST: within 24 h the same key and body get the same answer, also after a crash.
 //!
-//! Invariant: a handler runs once per key, unless it failed. A key belongs to one credential; the answer is durable before
-//! the client sees it, and sealed, since it may hold a key that is shown once. A request whose client went away is
-//! finished all the same; of one that died with its process nobody knows the answer, and a repetition is told so.
+//! Invariant: a handler runs once per key, unless it failed. A key belongs to one credential, token or session; the
+//! answer is durable before the client sees it, and sealed, since it may hold a key that is shown once. A request whose
+//! client went away is finished all the same; of one that died with its process nobody knows the answer, and a
+//! repetition is told so.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::auth::session_cookie;
 use super::edge::{Around, render};
 use super::{Client, Hooks, bearer_token, read_body};
 use crate::args;
@@ -23,6 +26,7 @@ use crate::credential::{APP_KEY, Credential, PERSON_TOKEN};
 use crate::db::{Row, Write};
 use crate::error::codes;
 use crate::kernel::Kernel;
+use crate::principal::Principal;
 use crate::problem::Problem;
 use crate::secret::hex;
 use crate::time::rfc3339;
@@ -124,7 +128,10 @@ async fn once(around: Around, client: Client, request: Request, next: Next) -> R
         }
         // A token of another kind is its desk's to know; a request without one may carry it in its body.
         Some(_) => None,
-        None => body_credential(&kernel, &around.hooks, parts.uri.path(), &bytes).await?,
+        None => match body_credential(&kernel, &around.hooks, parts.uri.path(), &bytes).await? {
+            None => session_credential(&kernel, &mut parts).await?,
+            found => found,
+        },
     };
     let route = parts.uri.path_and_query().map_or("", |both| both.as_str()).to_owned();
     let request = Request::from_parts(parts, Body::from(bytes.clone()));
@@ -133,7 +140,7 @@ async fn once(around: Around, client: Client, request: Request, next: Next) -> R
         return Ok(next.run(request).await);
     };
     let claim = Claim {
-        credential: credential.id.to_string(),
+        credential: owner(&credential),
         key,
         route,
         body_hash: hex(&Sha256::digest(&bytes)),
@@ -152,6 +159,25 @@ async fn once(around: Around, client: Client, request: Request, next: Next) -> R
     // On a task of its own: a client that gives up must find the answer when it asks again.
     let task = tracing::Instrument::instrument(first_or_again, tracing::Span::current());
     kernel.tasks.spawn(task).await.map_err(Problem::internal)?
+}
+
+/// Whose a key is. An administrator's session works in one organisation after the other.
+fn owner(credential: &Credential) -> String {
+    match &credential.principal {
+        Principal::Administrator { org, .. } => format!("{} {org}", credential.id),
+        _ => credential.id.to_string(),
+    }
+}
+
+/// The session of a signed-in browser. One that is over, or is used by a page of another site, is left to the handler:
+/// it refuses in its own way, a page with the way to the sign-in.
+async fn session_credential(kernel: &Kernel, parts: &mut Parts) -> Result<Option<Credential>, Problem> {
+    let Ok(Some(cookie)) = session_cookie(parts) else { return Ok(None) };
+    let found = kernel.authenticate_session(cookie).await?;
+    if let Some(credential) = &found {
+        parts.extensions.insert(credential.clone());
+    }
+    Ok(found)
 }
 
 /// The credential inside a documented body. That it still is good is all that is asked; the handler checks the rest

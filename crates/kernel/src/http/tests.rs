@@ -381,6 +381,36 @@ async fn the_same_key_and_body_get_the_same_answer_once_run() {
 }
 
 #[tokio::test]
+async fn a_session_has_a_memory_as_a_token_has() {
+    for test in testing::each().await {
+        let server = server(test);
+        let (org, _) = server.owner("dev").await;
+        let person = server.test.people(&org, "", 1).await.unwrap().remove(0).id;
+        let open = async || server.test.create_session(&org, &person, "192.0.2.1", "Browser").await.unwrap();
+        let (ann, elsewhere) = (open().await, open().await);
+        let post = async |session: &crate::Secret, site: &str, key: &str, body: &str| {
+            let request = Request::post("/things")
+                .header("content-type", "application/json")
+                .header("cookie", format!("{SESSION_COOKIE}={}", session.expose()))
+                .header("sec-fetch-site", site)
+                .header("idempotency-key", key);
+            server.ask(request, body.to_owned()).await
+        };
+        assert_eq!(post(&ann, "cross-site", "k1", "{}").await.json()["code"], "foreign_origin");
+        let first = post(&ann, "same-origin", "k1", "{}").await;
+        assert_eq!((first.status, first.json()["run"].clone()), (201, json!(1)), "what was refused is not remembered");
+        let second = post(&ann, "same-origin", "k1", "{}").await;
+        assert_eq!((second.text.as_str(), second.header("idempotency-replayed")), (first.text.as_str(), "true"));
+        assert_eq!(post(&ann, "same-origin", "k1", "[]").await.json()["code"], "idempotency_mismatch");
+        assert_eq!(post(&ann, "cross-site", "k1", "{}").await.json()["code"], "foreign_origin", "nothing is replayed");
+        assert_eq!(post(&elsewhere, "same-origin", "k1", "{}").await.json()["run"], 2, "another session");
+        assert_eq!(server.runs(), 2);
+        let nobody = crate::Secret::from("st_wrong".to_owned());
+        assert_eq!(post(&nobody, "same-origin", "k1", "{}").await.status, 401);
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_answers_failures_are_not() {
     let server = sqlite().await;
     let (_, token) = server.owner("dev").await;
