@@ -7,10 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use media::rtp::{self, Packet};
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::{Codec, FormatParams};
+use str0m::ice::StunMessage;
 use str0m::media::{Frequency, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
@@ -19,7 +22,8 @@ use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc};
 use super::line::Wire;
 use super::remote::{Fingerprint, Handshake, IceCredentials};
 
-/// Sources that a browser may send from, one after the other; with the next one the oldest is forgotten.
+/// Sources that a browser may send from, one after the other; with the next one that is authentic the oldest is
+/// forgotten.
 const MAX_SOURCES: usize = 4;
 /// What str0m may say after one change; more than that is a loop.
 const MAX_OUTPUTS: usize = 512;
@@ -100,7 +104,7 @@ pub(super) struct Peer {
     connected: bool,
     /// The last number that we sent, with its rollovers.
     sequence: Option<u64>,
-    /// Known sources, the oldest first.
+    /// Sources of authentic packets, the oldest first.
     sources: Vec<u32>,
     /// Where audio came from last: that is where ours goes, sooner than ICE notices a change.
     heard_from: Option<SocketAddr>,
@@ -117,7 +121,7 @@ impl Peer {
             terms: terms.clone(),
             connected: false,
             sequence: None,
-            sources: Vec::with_capacity(MAX_SOURCES),
+            sources: Vec::with_capacity(MAX_SOURCES + 1),
             heard_from: None,
             due_us: now_us,
         }
@@ -135,9 +139,16 @@ impl Peer {
         }
         if terms.remote != self.terms.remote {
             direct.set_remote_ice_credentials(credentials(&terms.remote));
+            // The browser looks for another way: where it was heard says nothing any more.
+            self.heard_from = None;
         }
         self.terms = terms.clone();
         self.due_us = now_us;
+    }
+
+    /// Whether the handshake is through.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
     }
 
     /// Takes a datagram in `buffer[..len]`.
@@ -153,7 +164,11 @@ impl Peer {
             return Opened::Nothing;
         };
         let datagram = buffer.get(..len).unwrap_or_default();
-        self.expect(now_us, datagram, wire);
+        let is_check = is_stun(datagram);
+        if is_check && !self.is_authentic(datagram) {
+            return Opened::Nothing;
+        }
+        let newcomer = self.expect(now_us, datagram, wire);
         let received = match Receive::new(Protocol::Udp, from, local, datagram) {
             Ok(received) => Input::Receive(self.site.instant(now_us), received),
             Err(error) => {
@@ -161,7 +176,6 @@ impl Peer {
                 return Opened::Nothing;
             }
         };
-        let is_check = is_stun(datagram);
         if is_check && !self.rtc.accepts(&received) {
             return Opened::Nothing;
         }
@@ -174,10 +188,20 @@ impl Peer {
                 opened = Opened::Rtp(len);
             }
         });
-        if matches!(opened, Opened::Rtp(_)) {
+        let is_proven = matches!(opened, Opened::Rtp(_));
+        if is_proven {
             self.heard_from = Some(from);
         }
+        if let Some(newcomer) = newcomer {
+            self.judge(newcomer, is_proven);
+        }
         opened
+    }
+
+    /// Whether a check knows the password. str0m takes one from the address that it sends to without a look.
+    fn is_authentic(&self, datagram: &[u8]) -> bool {
+        let password = self.terms.local.password.as_bytes();
+        StunMessage::parse(datagram).is_ok_and(|check| check.verify(password, hmac_sha1))
     }
 
     /// Sends an RTP packet, which is in the clear; before the handshake is through it is lost.
@@ -246,18 +270,26 @@ impl Peer {
         self.due_us = now_us + 1_000_000;
     }
 
-    /// A source is announced to str0m when it speaks first: what it says still has to be authentic.
-    fn expect(&mut self, now_us: u64, datagram: &[u8], wire: &mut impl Wire) {
-        let Some(ssrc) = source(datagram).filter(|ssrc| *ssrc != 0 && !self.sources.contains(ssrc)) else {
-            return;
-        };
-        let mut direct = self.rtc.direct_api();
-        if self.sources.len() >= MAX_SOURCES {
-            direct.remove_stream_rx(self.sources.remove(0).into());
-        }
-        direct.expect_stream_rx(ssrc.into(), None, mid(), None).suppress_nack(true);
-        self.sources.push(ssrc);
+    /// A source is announced to str0m when it speaks first; its number, when it is a new one.
+    fn expect(&mut self, now_us: u64, datagram: &[u8], wire: &mut impl Wire) -> Option<u32> {
+        let ssrc = source(datagram).filter(|ssrc| *ssrc != 0 && !self.sources.contains(ssrc))?;
+        self.rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid(), None).suppress_nack(true);
         self.drain(now_us, wire, |_| {});
+        Some(ssrc)
+    }
+
+    /// A new source stays when what it said was authentic: whoever only invents sources drives none out.
+    fn judge(&mut self, newcomer: u32, is_proven: bool) {
+        let forgotten = if !is_proven {
+            newcomer
+        } else {
+            self.sources.push(newcomer);
+            if self.sources.len() <= MAX_SOURCES {
+                return;
+            }
+            self.sources.remove(0)
+        };
+        self.rtc.direct_api().remove_stream_rx(forgotten.into());
     }
 }
 
@@ -313,6 +345,14 @@ fn credentials(of: &IceCredentials) -> IceCreds {
 /// Whether a datagram is STUN (RFC 7983, section 7).
 pub(super) fn is_stun(datagram: &[u8]) -> bool {
     matches!(datagram, [0..=3, ..])
+}
+
+/// What STUN's integrity is made of (RFC 8489, section 14.5).
+fn hmac_sha1(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("a key");
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
 }
 
 /// The source of an RTP packet, protected or not.

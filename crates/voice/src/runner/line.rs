@@ -15,6 +15,9 @@ use super::identity::Identity;
 use super::poll::Urgency;
 use super::remote::{Direction, Protection, Remote, SrtpKeys};
 
+/// A browser's consent to be sent to ends so long after its last check (RFC 7675, section 5.1), microseconds.
+const CONSENT_US: u64 = 30_000_000;
+
 /// Where datagrams go out. The sockets implement it; tests write them down.
 pub(super) trait Wire {
     /// Sends from the leg's RTP socket.
@@ -164,6 +167,14 @@ impl Line {
         self.remote.direction.sends()
     }
 
+    /// Whether what we send arrives: a browser hears nothing before its handshake is through.
+    pub(super) fn is_through(&self) -> bool {
+        match &self.guard {
+            Guard::None | Guard::Sdes(_) => true,
+            Guard::Browser(peer) => peer.is_connected(),
+        }
+    }
+
     /// Whether a datagram on the RTP port is RTCP.
     pub(super) fn carries_rtcp(&self, datagram: &[u8]) -> bool {
         self.remote.rtcp_mux && rtp::is_rtcp(datagram)
@@ -286,10 +297,18 @@ impl Line {
         self.events.as_ref().is_some_and(EventReceiver::is_pressed)
     }
 
-    /// Since when nothing has been heard although something should be; none while either side holds the other.
-    pub(super) fn silent_since_us(&self) -> Option<u64> {
+    /// Whether nothing has been heard for too long of a leg that was answered at `answered_us`. While either side holds
+    /// the other that is said of browsers alone: their checks go on, and are their consent to be sent to (RFC 7675), for
+    /// which we, being ICE-lite, do not ask.
+    pub(super) fn is_lost(&self, now_us: u64, answered_us: u64, timeout_us: u64) -> bool {
+        let timeout_us = match (self.remote.direction, &self.guard) {
+            (Direction::SendRecv, _) => timeout_us,
+            (_, Guard::Browser(_)) => timeout_us.max(CONSENT_US),
+            (_, Guard::None | Guard::Sdes(_)) => return false,
+        };
         let heard_us = self.source.last_heard_us().unwrap_or_default();
-        (self.remote.direction == Direction::SendRecv).then_some(heard_us.max(self.talking_since_us))
+        let since_us = heard_us.max(self.talking_since_us).max(answered_us);
+        now_us.saturating_sub(since_us) >= timeout_us
     }
 
     /// When we last sent RTP.
@@ -409,6 +428,7 @@ mod tests {
     use media::codec::CodecKind;
     use media::srtp::{Keys, SdesLine, Suite};
 
+    use super::super::remote::{Fingerprint, Handshake, IceCredentials};
     use super::*;
 
     /// RTCP as it went out.
@@ -441,6 +461,33 @@ mod tests {
             events: None,
             direction: Direction::SendRecv,
             protection: Protection::Sdes(SrtpKeys { local, remote }),
+        }
+    }
+
+    #[test]
+    fn who_holds_may_be_silent_but_a_browsers_checks_must_go_on() {
+        let (identity, site) = (Identity([7; 22]), Site::closed());
+        let credentials = |name: &str| IceCredentials { ufrag: name.into(), password: "0123456789012345678901".into() };
+        let terms = Handshake {
+            local: credentials("ours"),
+            remote: credentials("theirs"),
+            fingerprint: Fingerprint { hash: "sha-256".to_owned(), digest: vec![7; 32] },
+            is_client: false,
+            ssrc: 9,
+        };
+        let phone = remote(sdes(1, 1), sdes(1, 2));
+        let browser = Remote { protection: Protection::Dtls(Box::new(terms)), ..phone.clone() };
+        let lost = |remote: &Remote, direction, now_s: u64, timeout_s: u64| {
+            let line = Line::new(0, identity, Remote { direction, ..remote.clone() }, &site);
+            line.is_lost(now_s * 1_000_000, 1_000_000, timeout_s * 1_000_000)
+        };
+        for remote in [&phone, &browser] {
+            assert!(!lost(remote, Direction::SendRecv, 5, 5) && lost(remote, Direction::SendRecv, 6, 5));
+        }
+        for direction in [Direction::RecvOnly, Direction::SendOnly, Direction::Inactive] {
+            assert!(!lost(&phone, direction, 1_000, 5), "{direction:?}");
+            assert!(!lost(&browser, direction, 30, 5) && lost(&browser, direction, 31, 5), "{direction:?}");
+            assert!(!lost(&browser, direction, 60, 60) && lost(&browser, direction, 61, 60), "{direction:?}");
         }
     }
 

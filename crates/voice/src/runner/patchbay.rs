@@ -44,7 +44,7 @@ pub(super) struct Patchbay {
     tick_due_us: u64,
     sweep_due_us: u64,
     timeout_us: u64,
-    /// The leg that is being worked on: guilty, should there be a panic.
+    /// The leg that is being worked on: guilty, should there be a panic. `usize::MAX` is nobody's slot.
     working_on: usize,
     post: Post,
     recorder: RecorderFeed,
@@ -281,6 +281,8 @@ impl Patchbay {
         len: usize,
         wire: &mut impl Wire,
     ) {
+        // Nobody's fault, should a stranger's datagram be the end of the look at it.
+        self.working_on = usize::MAX;
         let Some(slot) = self.callers.whose(from, buffer.get(..len).unwrap_or_default()) else {
             return;
         };
@@ -427,7 +429,7 @@ impl Patchbay {
     }
 
     fn press_at_peer(&mut self, now_us: u64, slot: usize, digit: Digit) {
-        if let Some(peer) = self.peer(slot) {
+        if let Some(peer) = self.peer(slot).or_else(|| self.other_party(slot)) {
             if let Some(Some(leg)) = self.legs.get_mut(peer) {
                 leg.press(digit);
             }

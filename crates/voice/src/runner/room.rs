@@ -23,10 +23,19 @@ const MEETING_RATE: u32 = 16_000;
 pub enum Part {
     /// Is heard by all the others.
     Speaker,
+    /// A speaker who talks with the other party of the room, as if they were bridged: each hears the other's keys too.
+    Party,
     /// Is heard by nobody: muted, or there to listen.
     Listener,
     /// Is heard by one leg alone, named by [`crate::leg::Leg::media_key`].
     Whisperer(LegKey),
+}
+
+impl Part {
+    /// Whether all the others hear it.
+    const fn is_heard_by_all(self) -> bool {
+        matches!(self, Self::Speaker | Self::Party)
+    }
 }
 
 /// One room.
@@ -96,6 +105,13 @@ impl Room {
         self.members.get(index).map(|member| member.slot)
     }
 
+    /// Where the party stands to whom this one's keys go; nobody's, when it is no party itself.
+    pub(super) fn other_party(&self, slot: usize) -> Option<usize> {
+        let mut parties = self.members.iter().filter(|member| member.part == Part::Party);
+        parties.clone().find(|member| member.slot == slot)?;
+        parties.find(|member| member.slot != slot).map(|member| member.slot)
+    }
+
     /// The rate at which members of these rates are mixed: their own, if they all have one.
     pub(super) fn rate_of(mut rates: impl Iterator<Item = u32>) -> u32 {
         let first = rates.next().unwrap_or(MEETING_RATE);
@@ -131,7 +147,7 @@ impl Room {
                 resampler.process(pcm, &mut member.frame);
             }
         }
-        if member.part == Part::Speaker {
+        if member.part.is_heard_by_all() {
             self.mixer.add(member.frame.get(..frame::samples(room_rate)).unwrap_or_default());
         }
     }
@@ -143,7 +159,7 @@ impl Room {
         let Some(member) = self.members.get(index) else {
             return (self.rate, &[]);
         };
-        let own = member.frame.get(..samples).filter(|_| member.said && member.part == Part::Speaker);
+        let own = member.frame.get(..samples).filter(|_| member.said && member.part.is_heard_by_all());
         self.mixer.without(own.unwrap_or_default(), out);
         for whisperer in self.members.iter().filter(|other| other.said && other.part == Part::Whisperer(member.key)) {
             for (sample, whispered) in out.iter_mut().zip(&whisperer.frame) {

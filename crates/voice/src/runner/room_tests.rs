@@ -6,7 +6,7 @@ use media::play::Sound;
 use super::mailbox::{Order, RoomOrder};
 use super::remote::Direction;
 use super::room::Part;
-use super::stage::{Phone, Stage, share, sine};
+use super::stage::{EVENTS, Phone, Sent, Stage, share, sine};
 use crate::leg::{LegEvent, LegEvents, PlayMode, Playable, RecordCommand};
 
 const ROOM: u64 = 900;
@@ -116,6 +116,32 @@ fn a_phone_that_holds_the_room_neither_speaks_nor_hears() {
     talk(&mut stage, &mut phones, 100);
     assert_eq!(tones(&mut stage, &phones[0], 3), [1, 2]);
     assert_eq!(tones(&mut stage, &phones[1], 3), [0, 2]);
+}
+
+#[test]
+fn the_keys_of_two_parties_pass_between_them_and_nobody_elses_do() {
+    let (mut stage, mut phones) = meeting(&[CodecKind::Pcmu, CodecKind::Pcma, CodecKind::Pcmu, CodecKind::Pcmu]);
+    let mut pressed = |stage: &mut Stage, who: usize| -> Vec<usize> {
+        stage.wire.sent.clear();
+        for datagram in phones[who].key(5) {
+            stage.deliver(phones[who].slot, phones[who].address, &datagram);
+            stage.pass(20);
+        }
+        stage.pass(300);
+        let is_key = |sent: &Sent| sent.rtp().payload_type == EVENTS && sent.rtp().payload[0] == 5;
+        (0..4).filter(|other| stage.heard_by(&phones[*other]).iter().any(is_key)).collect()
+    };
+    assert_eq!(pressed(&mut stage, 0), [0; 0], "a conference keeps keys to itself");
+    for party in 0..2 {
+        stage.bay.enter_room(stage.wire.now_us, party, ROOM, Part::Party);
+    }
+    assert_eq!(pressed(&mut stage, 0), [1]);
+    assert_eq!(pressed(&mut stage, 1), [0]);
+    assert_eq!(pressed(&mut stage, 2), [0; 0], "whoever else is there presses for himself");
+    let keys = stage.told().iter().filter(|(_, event)| matches!(event, LegEvent::Dtmf { symbol: '5', .. })).count();
+    assert_eq!(keys, 4, "each is told once");
+    talk(&mut stage, &mut phones, 100);
+    assert_eq!(tones(&mut stage, &phones[0], 4), [1, 2, 3], "a party is heard as any speaker is");
 }
 
 #[test]

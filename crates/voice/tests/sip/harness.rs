@@ -1,6 +1,7 @@
 //! A running voice, ports in maps, and what a test needs to set them up.
 
 pub(crate) mod browser;
+pub(crate) mod desk;
 mod phone;
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! SIP over loopback: hand-written messages against a running voice with ports kept in maps.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may stop")]
 
+mod browser_media;
 mod browsers;
 mod calling;
 mod carriers;

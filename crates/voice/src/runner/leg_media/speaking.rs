@@ -55,6 +55,10 @@ impl LegMedia {
 
     /// The second half of a tick: sends 20 ms of whatever is to be heard. `peer` is the frame that a peer of another codec said, or the mix of its room.
     pub(in crate::runner) fn speak<W: Wire>(&mut self, peer: Option<(u32, &[i16])>, bench: &mut Bench<'_, W>) {
+        // Who cannot hear yet misses nothing: what there is to play or press begins, or goes on, once it can.
+        if self.line.as_ref().is_none_or(|line| !line.is_through()) {
+            return;
+        }
         let mut frame = [0; MAX_FRAME_SAMPLES];
         match self.keys.as_mut().map(|keys| keys.tick()) {
             None | Some(KeyTick::Audio) => {}
@@ -74,9 +78,6 @@ impl LegMedia {
             }
         }
         self.settle_keys(bench.post);
-        if self.line.is_none() {
-            return;
-        }
         if let Some(playing) = &mut self.playing {
             let (play, tune) = &mut **playing;
             let (play, rate) = (*play, tune.rate());
@@ -177,9 +178,9 @@ impl LegMedia {
             self.next_report_us = now_us + media::rtcp::next_interval_us(self.identity.phase());
             line.report(now_us, ntp, self.identity, false, bench.slot, bench.wire);
         }
-        if let (Some(established), Some(since_us)) = (&mut self.established, line.silent_since_us())
+        if let Some(established) = &mut self.established
             && !established.timed_out
-            && now_us.saturating_sub(since_us.max(established.at_us)) >= timeout_us
+            && line.is_lost(now_us, established.at_us, timeout_us)
         {
             established.timed_out = true;
             self.events.media_timeout();

@@ -59,6 +59,11 @@ impl Patchbay {
         keys.into_iter().for_each(|key| self.close_room(now_us, key));
     }
 
+    /// The party of the same room who hears a party's keys.
+    pub(super) fn other_party(&self, slot: usize) -> Option<usize> {
+        self.rooms.get(&self.leg(slot)?.room?)?.other_party(slot)
+    }
+
     fn close_room(&mut self, now_us: u64, key: RoomKey) {
         let Some(mut room) = self.rooms.remove(&key) else { return };
         room.end_recording(&mut self.recorder);

@@ -71,6 +71,10 @@ struct Core {
     spoken: usize,
     encoder: Encoder,
     heard: Vec<Packet>,
+    /// Where datagrams go.
+    towards: Option<SocketAddr>,
+    /// The last check that went out.
+    check: Vec<u8>,
 }
 
 impl Drop for Browser {
@@ -108,6 +112,8 @@ impl Browser {
             spoken: 0,
             encoder: Encoder::new(CodecKind::Opus).unwrap(),
             heard: Vec::new(),
+            towards: None,
+            check: Vec::new(),
         };
         let core = Arc::new(Mutex::new(core));
         let task = tokio::spawn(live(core.clone()));
@@ -181,6 +187,26 @@ impl Browser {
         let local = core.local;
         core.rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
         core.socket = socket;
+    }
+
+    /// Its packets are numbered from here on.
+    pub(crate) fn number_from(&self, sequence: u64) {
+        self.core().sequence = sequence;
+    }
+
+    /// Does nothing any more, but its socket is still there; its last check.
+    pub(crate) fn freeze(&self) -> Vec<u8> {
+        self.task.abort();
+        self.core().check.clone()
+    }
+
+    /// Sends a datagram as it is, from where the browser's come.
+    pub(crate) async fn inject(&self, datagram: &[u8]) {
+        let (socket, to) = {
+            let core = self.core();
+            (core.socket.clone(), core.towards.expect("a connection"))
+        };
+        socket.send_to(datagram, to).await.unwrap();
     }
 
     /// What has been heard since the last time.
@@ -314,6 +340,10 @@ impl Core {
                 Output::Transmit(transmit) => {
                     // What goes out from an address that is no longer ours is lost.
                     if transmit.source == self.local {
+                        self.towards = Some(transmit.destination);
+                        if matches!(transmit.contents[..], [0, 1, ..]) {
+                            self.check = transmit.contents.to_vec();
+                        }
                         out.push((transmit.destination, transmit.contents.to_vec()));
                     }
                 }
