@@ -14,7 +14,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 
-pub use auth::{Cookies, SESSION_COOKIE, Tenant, bearer_token, is_same_origin, presented_token};
+pub use auth::{Cookies, SESSION_COOKIE, Tenant, bearer_token, presented_token};
 pub use body::{Json, MAX_JSON_BODY, Path, Query, find_nul, read_body};
 pub use client::{Client, Peer};
 pub use edge::RequestId;

@@ -23,6 +23,11 @@ use crate::problem::Problem;
 pub const SESSION_COOKIE: &str = "tandem_session";
 
 impl Kernel {
+    /// Whether a request comes from a page of this server; see [`is_same_origin`].
+    pub fn is_own_page(&self, headers: &HeaderMap) -> bool {
+        is_same_origin(headers, self.config.public_url.as_deref())
+    }
+
     /// Recognises a token that came from `address`; the one door for headers, bodies and first frames alike.
     ///
     /// # Errors
@@ -81,26 +86,35 @@ impl<'a> Cookies<'a> {
     }
 }
 
-/// Whether a request comes from a page of this server, as the browser says: its Origin is the Host that was asked, or
-/// its Sec-Fetch-Site is `same-origin` (a proxy may change the Host). No script of a page can set either. A request
-/// without both is no page's.
-pub fn is_same_origin(headers: &HeaderMap) -> bool {
+/// Whether a request comes from a page of this server, as the browser says: its Sec-Fetch-Site is `same-origin`, or,
+/// where it does not say that (WebSockets, pages by plain HTTP), its Origin is the Host that was asked or `public_url`,
+/// which is where browsers are when a proxy changes the Host. No script of a page can set any of them. A request without
+/// both is no page's.
+fn is_same_origin(headers: &HeaderMap, public_url: Option<&str>) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return site == "same-origin";
     }
-    let origin = text(ORIGIN.as_str()).and_then(|origin| origin.split_once("://"));
-    origin.zip(text(HOST.as_str())).is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host))
+    let Some(origin) = text(ORIGIN.as_str()) else { return false };
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    let is_host =
+        authority.zip(text(HOST.as_str())).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host));
+    let public = public_url.and_then(|url| url::Url::parse(url).ok()).map(|url| url.origin().ascii_serialization());
+    is_host || public.is_some_and(|public| public.eq_ignore_ascii_case(origin))
 }
 
 /// The session that a request presents by cookie.
 ///
 /// # Errors
 /// 403 when it changes something, or opens a socket, for a page of another site.
-pub(super) fn session_cookie(parts: &Parts) -> Result<Option<&str>, Problem> {
+pub(super) fn session_cookie<'a>(parts: &'a Parts, kernel: &Kernel) -> Result<Option<&'a str>, Problem> {
     let Some(cookie) = Cookies(&parts.headers).get(SESSION_COOKIE) else { return Ok(None) };
     let is_safe = parts.method.is_safe() && !parts.headers.contains_key(UPGRADE);
-    if is_safe || is_same_origin(&parts.headers) { Ok(Some(cookie)) } else { Err(Problem::new(codes::FOREIGN_ORIGIN)) }
+    if is_safe || kernel.is_own_page(&parts.headers) {
+        Ok(Some(cookie))
+    } else {
+        Err(Problem::new(codes::FOREIGN_ORIGIN))
+    }
 }
 
 impl<S> FromRequestParts<S> for Credential
@@ -118,7 +132,7 @@ where
         let Ok(client) = Client::from_request_parts(parts, state).await;
         let credential = if let Some(token) = bearer_token(&parts.headers) {
             kernel.admit(token, client.ip).await?
-        } else if let Some(cookie) = session_cookie(parts)? {
+        } else if let Some(cookie) = session_cookie(parts, &kernel)? {
             let found = kernel.authenticate_session(cookie).await.map_err(Problem::from)?;
             found.ok_or_else(|| kernel.wrong_credential(client.ip))?
         } else {
@@ -174,4 +188,30 @@ fn host_name(parts: &Parts) -> String {
         _ => host,
     };
     without_port.trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(public_url: Option<&str>, headers: &[(&'static str, &'static str)]) -> bool {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        is_same_origin(&headers, public_url)
+    }
+
+    #[test]
+    fn a_page_is_ours_by_the_host_that_it_asked_or_by_the_public_address() {
+        let public = Some("https://calls.example.org/pbx/");
+        let asked = |origin| [("host", "10.0.0.7:8080"), ("origin", origin)];
+        assert!(own(None, &asked("http://10.0.0.7:8080")));
+        assert!(!own(None, &asked("https://calls.example.org")), "nobody said that this is us");
+        assert!(own(public, &asked("https://calls.example.org")));
+        assert!(own(Some("https://Calls.Example.org:443"), &asked("https://calls.example.org")));
+        for other in ["http://calls.example.org", "https://calls.example.org:8443", "https://evil.example", "null"] {
+            assert!(!own(public, &asked(other)), "{other}");
+        }
+        assert!(!own(public, &[("host", "10.0.0.7:8080")]), "no page says nothing");
+        let cross = [("origin", "https://calls.example.org"), ("sec-fetch-site", "cross-site")];
+        assert!(!own(public, &cross), "the browser knows better");
+    }
 }

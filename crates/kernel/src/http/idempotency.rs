@@ -172,7 +172,7 @@ fn owner(credential: &Credential) -> String {
 /// The session of a signed-in browser. One that is over, or is used by a page of another site, is left to the handler:
 /// it refuses in its own way, a page with the way to the sign-in.
 async fn session_credential(kernel: &Kernel, parts: &mut Parts) -> Result<Option<Credential>, Problem> {
-    let Ok(Some(cookie)) = session_cookie(parts) else { return Ok(None) };
+    let Ok(Some(cookie)) = session_cookie(parts, kernel) else { return Ok(None) };
     let found = kernel.authenticate_session(cookie).await?;
     if let Some(credential) = &found {
         parts.extensions.insert(credential.clone());

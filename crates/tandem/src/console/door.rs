@@ -3,7 +3,7 @@
 //! Invariant: no handler runs for somebody whom its door does not let in, and no door is without a lock.
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State as Given};
+use axum::extract::{FromRef, FromRequestParts, Request, State as Given};
 use axum::handler::Handler;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
@@ -11,8 +11,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use kernel::error::codes;
-use kernel::http::is_same_origin;
-use kernel::{Action, Credential, Principal, Problem};
+use kernel::{Action, Credential, Kernel, Principal, Problem};
 
 use crate::app::State;
 
@@ -115,7 +114,7 @@ async fn unlock(Given((state, needs)): Given<(State, Needs)>, request: Request, 
     let (mut parts, body) = request.into_parts();
     let admitted = if needs == Needs::Nothing {
         // A form that signs in must be ours too, or a visitor works in a stranger's account unawares.
-        if parts.method.is_safe() || is_same_origin(&parts.headers) {
+        if parts.method.is_safe() || Kernel::from_ref(&state).is_own_page(&parts.headers) {
             Ok(())
         } else {
             Err(Problem::new(codes::FOREIGN_ORIGIN))

@@ -17,7 +17,10 @@ pub(super) const NEVER: i64 = i64::MAX;
 const KEY_MS: u32 = 100;
 /// A phone that cannot be sent elsewhere says so with this status (RFC 3261 §21.5.2).
 const NOT_IMPLEMENTED: u16 = 501;
-
+/// One that may not phone any more is told so by this status (RFC 3261 §21.4.4).
+const FORBIDDEN: u16 = 403;
+/// An offer follows the one before it by this at least, ms: each may be the beginning of another connection.
+const OFFER_EVERY_MS: i64 = 1_000;
 /// Keys that one frame may hold: each is an order to the media thread, which serves many calls.
 const MAX_KEYS: usize = 32;
 
@@ -73,6 +76,8 @@ pub(super) struct PhoneCall {
     told_held: bool,
     /// A transfer that the phone asked for waits for its verdict.
     transferring: bool,
+    /// When the phone offered anew, last.
+    offered_at: Option<i64>,
     ring_until: i64,
 }
 
@@ -124,6 +129,7 @@ impl PhoneCall {
             holding: false,
             told_held: false,
             transferring: false,
+            offered_at: None,
             ring_until,
         }
     }
@@ -215,10 +221,15 @@ impl PhoneCall {
     }
 
     /// The phone offers anew: an ICE restart, or other connections after a reload.
-    pub(super) fn offered_by_phone(&mut self, offer: &str, out: &mut Vec<Action>) {
+    pub(super) fn offered_by_phone(&mut self, offer: &str, now: i64, out: &mut Vec<Action>) {
         if !matches!(self.phase, Phase::Up | Phase::Calling) {
             return out.push(self.wrong_state());
         }
+        if self.offered_at.is_some_and(|before| (0..OFFER_EVERY_MS).contains(&now.saturating_sub(before))) {
+            let why = "an offer came a moment ago: offer again in a second";
+            return out.push(Action::Tell(fault(Fault::RateLimited, why, &self.name, None)));
+        }
+        self.offered_at = Some(now);
         match self.session.answer(offer.as_bytes()) {
             Ok(answer) => {
                 out.extend(self.media());
@@ -250,6 +261,12 @@ impl PhoneCall {
         let keys = digits.chars().map(|symbol| symbol.to_ascii_uppercase());
         let keys = keys.filter(|symbol| matches!(symbol, '0'..='9' | 'A'..='D' | '*' | '#'));
         out.extend(keys.map(|symbol| Action::Digit(Digit { symbol, duration_ms: KEY_MS })));
+    }
+
+    /// The phone may not be one any more.
+    pub(super) fn expelled(&mut self, out: &mut Vec<Action>) {
+        let code = (self.phase != Phase::Up).then_some(FORBIDDEN);
+        self.end(EndedBy::Local, Cause::Rejected, code, out);
     }
 
     /// The phone has been gone for too long.

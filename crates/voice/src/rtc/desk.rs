@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{Action, NEVER};
 use super::candidates::candidates;
-use super::frame::{Down, Up};
+use super::frame::{Down, IceServer, Up};
 use super::phone::{Order, Phone, Ring};
 use crate::cause::Cause;
 use crate::leg::{Backlog, Leg, LegEvent, LegEvents, LegId, PhoneId, Signal, Signals};
@@ -28,9 +28,11 @@ use crate::voice::{CallerId, Incoming, MAX_FORWARDS, Source};
 /// What the task is told.
 pub(super) enum Input {
     /// The phone is here, at this address; it is spoken to through the outlet, until the outlet's other end is dropped.
-    Attach { outlet: mpsc::Sender<Down>, peer: IpAddr },
+    Attach { outlet: mpsc::Sender<Down>, peer: IpAddr, ice_servers: Vec<IceServer> },
     /// It says something.
     Frame(Up),
+    /// It may not be here any more.
+    Expel,
     /// It is called.
     Ring(Box<sip::Order>),
 }
@@ -115,14 +117,22 @@ impl Desk {
     fn take(&mut self, input: Input, out: &mut Vec<Order>) {
         let now = self.around.clock.now_ms();
         match input {
-            Input::Attach { outlet, peer } => {
+            Input::Attach { outlet, peer, ice_servers } => {
                 // An outlet that was here before is dropped: its socket closes.
                 if self.outlet.replace(outlet).is_none() {
                     self.around.ports.browser_phone(&self.line, &self.id, true);
                 }
-                self.phone.attach(self.candidates(peer), out);
+                self.phone.attach(self.candidates(peer), ice_servers, out);
             }
             Input::Frame(frame) => self.phone.frame(frame, now, out),
+            Input::Expel => {
+                let mut last = Vec::new();
+                self.phone.expel(&mut last);
+                self.carry_out(last);
+                if self.outlet.is_some() {
+                    self.lose();
+                }
+            }
             Input::Ring(order) => {
                 let sip::Order { order, signals, media, events } = *order;
                 self.hold(order.leg.clone(), media, events, signals);

@@ -35,7 +35,7 @@ pub struct PhoneAccount {
     pub line: LineIdentity,
     /// The person's name, for the phone to show.
     pub name: String,
-    /// What its browser may ask for its own addresses.
+    /// What its browser may ask for its own addresses, as of now.
     pub ice_servers: Vec<IceServer>,
 }
 
@@ -70,6 +70,12 @@ impl BrowserPhone {
         // A task that has ended has told the phone by its receiver.
         let _ = self.inputs.send(Input::Frame(frame)).await;
     }
+
+    /// Sends the phone away: its calls end at once as `rejected`, which it is still told, and then its receiver ends.
+    pub async fn expel(&self) {
+        // The same.
+        let _ = self.inputs.send(Input::Expel).await;
+    }
 }
 
 impl std::fmt::Debug for Input {
@@ -77,6 +83,7 @@ impl std::fmt::Debug for Input {
         f.write_str(match self {
             Self::Attach { .. } => "Attach",
             Self::Frame(_) => "Frame",
+            Self::Expel => "Expel",
             Self::Ring(_) => "Ring",
         })
     }
@@ -114,7 +121,7 @@ impl Exchange {
             return Err(PhoneRefused::NotHere);
         }
         let (outlet, told) = mpsc::channel(OUTPUT_QUEUE);
-        let attach = Input::Attach { outlet, peer };
+        let attach = Input::Attach { outlet, peer, ice_servers: account.ice_servers.clone() };
         let mut phones = self.phones();
         let attach = match was.and_then(|was| Some((was, phones.get(was).filter(|entry| entry.line == account.line)?)))
         {

@@ -27,6 +27,8 @@
 //! After a lost socket the phone comes back with `{"type":"hello","phone":"..."}` within 30 s (5 s where a call rings):
 //! its calls live on, and `ready` names them. After a change of network it sends `offer` with an ICE restart for each; after a reload of the
 //! page, which has lost its connections, a fresh offer for each that it wants to keep, and `hangup` for the others.
+//!
+//! Whoever is sent away is told why twice: by an `error` frame, and by the code of the close frame ([`Fault::close_code`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -205,6 +207,11 @@ pub enum Down {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         field: Option<String>,
     },
+    /// What to ask for addresses from now on: credentials for relays last a day, and a page stays open longer.
+    IceServers {
+        /// For the `iceServers` of connections that are made from now on.
+        ice_servers: Vec<IceServer>,
+    },
     /// The answer to `ping`.
     Pong,
 }
@@ -290,6 +297,31 @@ pub enum Fault {
     TooManyCalls,
     /// Nobody agreed to the transfer: the call goes on.
     TransferRefused,
+    /// About a call: its `offer` came within a second of the one before, and is to be made again after that. Without a
+    /// call: too many frames, and the socket is closed.
+    RateLimited,
+}
+
+impl Fault {
+    /// The code of the close frame with which a phone is sent away for this (RFC 6455, section 7.4.2).
+    #[must_use]
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::Unauthorized => 4_401,
+            Self::NoExtension => 4_403,
+            Self::RateLimited => 4_429,
+            // Try again later.
+            Self::Unavailable => 1_013,
+            // A frame that is against the rules.
+            Self::InvalidFrame
+            | Self::UnknownCall
+            | Self::CallExists
+            | Self::WrongState
+            | Self::BadSdp
+            | Self::TooManyCalls
+            | Self::TransferRefused => 1_008,
+        }
+    }
 }
 
 impl Up {

@@ -24,4 +24,4 @@ pub(crate) use desk::Surroundings;
 pub(crate) use exchange::Exchange;
 pub use exchange::{BrowserPhone, PhoneAccount, PhoneRefused};
 pub(crate) use phone::CODECS;
-pub use turn::ice_servers;
+pub use turn::{ICE_SERVERS_FRESH_MS, ice_servers};

@@ -10,7 +10,7 @@ use media::codec::CodecKind;
 
 use super::call::{Action, NEVER, PhoneCall, fault};
 use super::exchange::PhoneAccount;
-use super::frame::{Caller, Down, Fault, Up};
+use super::frame::{Caller, Down, Fault, IceServer, Up};
 use crate::cause::Cause;
 use crate::leg::{LegId, PhoneId, Signal};
 use crate::runner::Fingerprint;
@@ -90,10 +90,11 @@ impl Phone {
         self.lost_at.map_or(NEVER, |lost_at| lost_at.saturating_add(grace))
     }
 
-    /// The phone is here, or here again; from now on its browser finds us at `candidates`.
-    pub(super) fn attach(&mut self, candidates: Vec<SocketAddr>, out: &mut Vec<Order>) {
+    /// The phone is here, or here again; from now on its browser finds us at `candidates`, and itself by `ice_servers`.
+    pub(super) fn attach(&mut self, candidates: Vec<SocketAddr>, ice_servers: Vec<IceServer>, out: &mut Vec<Order>) {
         self.lost_at = None;
         self.candidates = candidates;
+        self.account.ice_servers = ice_servers;
         let PhoneAccount { line, name, ice_servers } = &self.account;
         out.push(Order::Tell(Down::Ready {
             phone: self.id.clone(),
@@ -107,6 +108,16 @@ impl Phone {
             call.announce(&mut actions);
             out.extend(actions.into_iter().map(|action| Order::Leg(call.leg.clone(), action)));
         }
+    }
+
+    /// Whose phone it is may not have one any more: its calls end now.
+    pub(super) fn expel(&mut self, out: &mut Vec<Order>) {
+        for call in &mut self.calls {
+            let mut actions = Vec::new();
+            call.expelled(&mut actions);
+            out.extend(actions.into_iter().map(|action| Order::Leg(call.leg.clone(), action)));
+        }
+        self.tidy();
     }
 
     /// Its socket is lost.
@@ -132,7 +143,7 @@ impl Phone {
             Up::Hangup { id } => self.by_name(&id, out, PhoneCall::hung_up_by_phone),
             Up::Hold { id, on } => self.by_name(&id, out, |call, out| call.held_by_phone(on, out)),
             Up::Offer { id, sdp } => {
-                self.by_name(&id, out, |call, out| call.offered_by_phone(&sdp, out));
+                self.by_name(&id, out, |call, out| call.offered_by_phone(&sdp, now, out));
             }
             Up::Transfer { id, to } => self.by_name(&id, out, |call, out| call.transferred_by_phone(to, out)),
             Up::Dtmf { id, digits } => self.by_name(&id, out, |call, out| call.pressed_by_phone(&digits, out)),

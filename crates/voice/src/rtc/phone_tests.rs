@@ -5,7 +5,7 @@ use media::codec::CodecKind;
 
 use super::call::Action;
 use super::exchange::PhoneAccount;
-use super::frame::{Down, Fault, Side, Up};
+use super::frame::{Down, Fault, IceServer, Side, Up};
 use super::phone::{Order, Phone, Ring};
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEvent, LegId, Signal};
@@ -26,7 +26,7 @@ impl Bench {
         let account = PhoneAccount { line, name: "Ann".to_owned(), ice_servers: Vec::new() };
         let fingerprint = Fingerprint { hash: "sha-256".to_owned(), digest: vec![7; 32] };
         let mut phone = Phone::new("phone_1".into(), account, fingerprint, Ids::seeded(7));
-        phone.attach(vec!["192.0.2.10:3479".parse().unwrap()], &mut Vec::new());
+        phone.attach(vec!["192.0.2.10:3479".parse().unwrap()], Vec::new(), &mut Vec::new());
         Self { phone, now: 1_000 }
     }
 
@@ -169,6 +169,62 @@ fn a_phone_that_cannot_be_sent_elsewhere_says_so_and_a_transfer_waits_for_its_ve
     assert!(bench.commands(&leg, Signal::AcceptTransfer(true)).is_empty());
     bench.says(transfer());
     assert_eq!(fault(&bench.commands(&leg, Signal::AcceptTransfer(false))), Fault::TransferRefused);
+}
+
+#[test]
+fn offers_of_a_call_are_a_second_apart() {
+    let mut bench = Bench::new();
+    bench.calls("c1");
+    bench.calls("c2");
+    let offers = |bench: &mut Bench, id: &str| {
+        let out = bench.says(Up::Offer { id: id.to_owned(), sdp: CHROMIUM.to_owned() });
+        let refusals = out.iter().filter(|order| {
+            matches!(order, Order::Leg(_, Action::Tell(Down::Error { code: Fault::RateLimited, id: Some(_), .. })))
+        });
+        (directions(&out).len(), refusals.count())
+    };
+    assert_eq!(offers(&mut bench, "c1"), (1, 0), "a page may be loaded anew at once");
+    bench.now += 999;
+    assert_eq!(offers(&mut bench, "c1"), (0, 1));
+    assert_eq!(offers(&mut bench, "c2"), (1, 0), "each call counts for itself");
+    bench.now += 1;
+    assert_eq!(offers(&mut bench, "c1"), (1, 0));
+    bench.now -= 3_600_000;
+    assert_eq!(offers(&mut bench, "c1"), (1, 0), "a clock that is set back locks nobody out");
+}
+
+#[test]
+fn whoever_may_not_phone_any_more_loses_its_calls_and_hears_of_it() {
+    let mut bench = Bench::new();
+    let up = bench.calls("c1");
+    bench.commands(&up, Signal::Answer);
+    bench.calls("c2");
+    bench.rings("leg_3");
+    let mut out = Vec::new();
+    bench.phone.expel(&mut out);
+    let ended = |order: &Order| match order {
+        Order::Leg(_, Action::Tell(Down::Ended { id, cause, sip_code, .. })) => {
+            Some((id.clone(), cause.clone(), *sip_code))
+        }
+        _ => None,
+    };
+    let told: Vec<_> = out.iter().filter_map(ended).collect();
+    let told: Vec<_> = told.iter().map(|(id, cause, code)| (id.as_str(), cause.as_str(), *code)).collect();
+    assert_eq!(told, [("c1", "rejected", None), ("c2", "rejected", Some(403)), ("leg_3", "rejected", Some(403))]);
+    let ends = out.iter().filter(|order| matches!(order, Order::Leg(_, Action::Ended(_)))).count();
+    assert_eq!(ends, 3);
+    bench.phone.detach(bench.now);
+    assert!(bench.phone.is_gone());
+}
+
+#[test]
+fn a_phone_that_comes_back_is_given_fresh_credentials_for_relays() {
+    let mut bench = Bench::new();
+    bench.phone.detach(bench.now);
+    let fresh = IceServer { urls: vec!["turn:b".to_owned()], username: Some("2:per_1".to_owned()), credential: None };
+    let mut out = Vec::new();
+    bench.phone.attach(Vec::new(), vec![fresh.clone()], &mut out);
+    assert!(matches!(&out[..], [Order::Tell(Down::Ready { ice_servers, .. })] if *ice_servers == [fresh]), "{out:?}");
 }
 
 #[test]

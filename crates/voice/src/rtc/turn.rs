@@ -13,6 +13,8 @@ use super::frame::IceServer;
 
 /// How long a credential is good, in seconds: longer than anybody talks.
 const LIFE_S: i64 = 86_400;
+/// How old a credential is when its phone is given the next one, in milliseconds.
+pub const ICE_SERVERS_FRESH_MS: i64 = LIFE_S * 1_000 / 2;
 
 /// What the browser of `user` may ask: relays (`turn:`, `turns:`) with a credential made of `secret`, others as they are.
 #[must_use]
