@@ -80,6 +80,13 @@ await serve(browser, {
       const connection = /** @type {any} */ (globalThis).newestConnection;
       return connection.getSenders()[0]?.track?.label ?? "";
     }),
+  /** The device that sound comes from, and what the list shows. */
+  speaker: () =>
+    page.locator("tandem-phone").evaluate((phone) => {
+      const list = /** @type {HTMLSelectElement | null} */ (phone.shadowRoot?.querySelector("#speaker"));
+      const sink = /** @type {any} */ (phone.shadowRoot?.querySelector("audio"))?.sinkId;
+      return { sink, label: list?.selectedOptions[0]?.label };
+    }),
   /** Presses keys of the pad. */
   press: async ({ keys }) => {
     for (const key of keys) await button(key === "*" ? "star" : key === "#" ? "hash" : key).click();

@@ -14,6 +14,8 @@ const TONE = 120;
 const GAP = 70;
 /** A connection that is silent for so long is made anew, ms; the browser mends shorter gaps by itself. */
 const SILENCE = 4_000;
+/** An offer that came too soon after another is made again after this, ms. */
+const OFFER_AGAIN = 1_200;
 
 /** Why a call ended, for the person at the phone. @type {Record<string, string>} */
 const CAUSES = {
@@ -64,6 +66,8 @@ export class PhoneCall extends EventTarget {
   #silence;
   /** An offer of ours is under way. */
   #offering = false;
+  /** @type {number | undefined} */
+  #again;
 
   /**
    * @param {PhoneLine} line
@@ -96,10 +100,14 @@ export class PhoneCall extends EventTarget {
    * @param {MediaStream} microphone
    */
   async place(microphone) {
-    this.#attach(microphone);
-    const sdp = await this.#offer();
-    if (!this.#line.send({ type: "call", id: this.id, to: this.party.number, sdp })) {
-      this.end("The server could not be reached.");
+    try {
+      this.#attach(microphone);
+      const sdp = await this.#offer();
+      if (!this.#line.send({ type: "call", id: this.id, to: this.party.number, sdp })) {
+        this.end("The server could not be reached.");
+      }
+    } catch (error) {
+      this.end(`The browser could not begin the call: ${error}`);
     }
   }
 
@@ -198,6 +206,12 @@ export class PhoneCall extends EventTarget {
     if (!this.#line.send({ type: "offer", id: this.id, sdp })) this.#offering = false;
   }
 
+  /** The server took no offer just now: makes another one in a moment. */
+  offerLater() {
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => void this.restart(true), OFFER_AGAIN);
+  }
+
   /** What the server says about this call. @param {import("./phone-line.js").Frame} frame */
   take(frame) {
     switch (frame.type) {
@@ -217,7 +231,7 @@ export class PhoneCall extends EventTarget {
         else this.holdsUs = frame.type === "held";
         break;
       case "ended":
-        this.end(causeText(frame.cause));
+        this.end(frame.cause === "rejected" && this.state === "up" ? "The server ended the call." : causeText(frame.cause));
         return;
     }
     this.#changed();
@@ -229,6 +243,7 @@ export class PhoneCall extends EventTarget {
     this.state = "ended";
     this.reason = reason;
     clearTimeout(this.#silence);
+    clearTimeout(this.#again);
     this.#sender?.track?.stop();
     this.#peer.close();
     this.#changed();

@@ -14,8 +14,11 @@ const PING_EVERY = 15_000;
 const PONG_WITHIN = 5_000;
 /** Where the phone's name waits while a page is loaded anew. */
 const MEMORY = "tandem-phone";
-/** Refusals that another attempt does not change. */
-const FINAL = ["unauthorized", "no_extension"];
+/**
+ * Refusals that another attempt does not change, by the close frame's code, and what they are called.
+ * @type {Record<number, string>}
+ */
+const FINAL = { 4401: "unauthorized", 4403: "no_extension" };
 
 /**
  * @typedef {{ type: string, [member: string]: any }} Frame
@@ -24,7 +27,8 @@ const FINAL = ["unauthorized", "no_extension"];
  */
 
 /**
- * Dispatches `ready` and `frame` (both with the frame as detail), `offline`, and `refused` when no attempt will help.
+ * Dispatches `ready` and `frame` (both with the frame as detail), `offline`, and `refused` with the reason as detail when
+ * no attempt will help.
  */
 export class PhoneLine extends EventTarget {
   /** @type {WebSocket | null} */
@@ -127,7 +131,7 @@ export class PhoneLine extends EventTarget {
       socket.send(JSON.stringify(hello));
     };
     socket.onmessage = (message) => this.#take(JSON.parse(message.data));
-    socket.onclose = () => this.#lost();
+    socket.onclose = ({ code }) => (FINAL[code] ? this.#refused(FINAL[code]) : this.#lost());
     this.#patience = setTimeout(() => this.#lost(), PONG_WITHIN * 2);
   }
 
@@ -137,11 +141,6 @@ export class PhoneLine extends EventTarget {
     clearTimeout(this.#patience);
     this.#patience = undefined;
     if (frame.type === "pong") return;
-    if (frame.type === "error" && FINAL.includes(frame.code) && !this.#open) {
-      this.close();
-      this.dispatchEvent(new CustomEvent("refused", { detail: frame }));
-      return;
-    }
     if (frame.type === "ready") {
       this.#open = true;
       this.#phone = frame.phone;
@@ -149,6 +148,12 @@ export class PhoneLine extends EventTarget {
       this.#pinger = setInterval(() => this.probe(), PING_EVERY);
     }
     this.dispatchEvent(new CustomEvent(frame.type === "ready" ? "ready" : "frame", { detail: frame }));
+  }
+
+  /** @param {string} reason */
+  #refused(reason) {
+    this.close();
+    this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
   }
 
   #drop() {

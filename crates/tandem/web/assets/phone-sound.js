@@ -5,11 +5,16 @@
 
 /** How often a level is measured, ms. */
 const MEASURE_EVERY = 100;
-/** The bell: two tones, so many seconds on and off (as in Europe). */
-const BELL_HERTZ = [440, 480];
-const BELL_ON = 1.2;
-const BELL_OFF = 2.4;
-const BELL_VOLUME = 0.15;
+/**
+ * The bell: tones, how long they sound and are silent in seconds, how loud (as in Europe). While somebody talks it only
+ * knocks (ITU-T E.180: the call waiting tone).
+ * @typedef {{ hertz: number[], on: number, off: number, volume: number }} Stroke
+ * @type {{ rings: Stroke, knocks: Stroke }}
+ */
+const BELL = {
+  rings: { hertz: [440, 480], on: 1.2, off: 2.4, volume: 0.15 },
+  knocks: { hertz: [425], on: 0.2, off: 4.8, volume: 0.05 },
+};
 
 /** A reason, in words for the person at the phone. */
 export class SoundError extends Error {}
@@ -115,35 +120,42 @@ export class Level {
 export class Bell {
   /** @type {number | undefined} */
   #timer;
+  /** @type {Stroke | null} */
+  #sounds = null;
   /** @type {OscillatorNode[]} */
   #tones = [];
 
-  ring() {
-    if (this.#timer !== undefined) return;
-    this.#stroke();
-    this.#timer = setInterval(() => this.#stroke(), (BELL_ON + BELL_OFF) * 1_000);
+  /** @param {boolean} softly somebody talks meanwhile */
+  ring(softly) {
+    const stroke = softly ? BELL.knocks : BELL.rings;
+    if (this.#sounds === stroke) return;
+    this.stop();
+    this.#sounds = stroke;
+    this.#strike(stroke);
+    this.#timer = setInterval(() => this.#strike(stroke), (stroke.on + stroke.off) * 1_000);
   }
 
   stop() {
     clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#sounds = null;
     for (const tone of this.#tones) tone.stop();
     this.#tones = [];
   }
 
-  #stroke() {
+  /** @param {Stroke} stroke */
+  #strike({ hertz, on, volume }) {
     const audio = sound();
     // Without a gesture of the person nothing can sound, and nothing must pile up.
     if (audio.state !== "running") return;
-    const volume = audio.createGain();
-    volume.gain.value = BELL_VOLUME;
-    volume.connect(audio.destination);
-    this.#tones = BELL_HERTZ.map((hertz) => {
+    const loudness = audio.createGain();
+    loudness.gain.value = volume;
+    loudness.connect(audio.destination);
+    this.#tones = hertz.map((hertz) => {
       const tone = audio.createOscillator();
       tone.frequency.value = hertz;
-      tone.connect(volume);
+      tone.connect(loudness);
       tone.start();
-      tone.stop(audio.currentTime + BELL_ON);
+      tone.stop(audio.currentTime + on);
       return tone;
     });
   }

@@ -78,9 +78,13 @@ export class Shell {
     this.news.textContent = text;
   }
 
-  /** Says what is wrong, or with "" that nothing is. @param {string} text */
-  complain(text) {
-    this.problem.textContent = text;
+  /**
+   * Says what is wrong, or with "" that nothing is.
+   * @param {string} text
+   * @param {...Node} more a way out
+   */
+  complain(text, ...more) {
+    this.problem.replaceChildren(text, ...more.flatMap((node) => [" ", node]));
     this.problem.hidden = text === "";
   }
 

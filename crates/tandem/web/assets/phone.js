@@ -110,14 +110,18 @@ export class TandemPhone extends HTMLElement {
     if (this.#dialling) return;
     this.#dialling = true;
     this.#update();
-    const microphone = await this.#open();
-    if (microphone && this.#line) {
+    try {
+      const microphone = await this.#open();
+      if (!microphone || !this.#line) return;
       this.#holdOthers(null);
       const call = this.#add(crypto.randomUUID(), { number }, "calling");
       await call.place(microphone);
+    } catch (error) {
+      this.#shell.complain(`The browser could not begin the call: ${error}`);
+    } finally {
+      this.#dialling = false;
+      this.#update();
     }
-    this.#dialling = false;
-    this.#update();
   }
 
   /** Answers the call with this id, or the one that rings. @param {string} [id] */
@@ -174,6 +178,10 @@ export class TandemPhone extends HTMLElement {
   /** @param {import("./phone-line.js").Frame} frame */
   #take(frame) {
     if (frame.type === "incoming") return void this.#incoming(frame);
+    if (frame.type === "ice_servers") {
+      if (this.#ready) this.#ready.ice_servers = frame.ice_servers;
+      return;
+    }
     const call = this.#calls.get(frame.id)?.call;
     if (frame.type === "error") return this.#fault(frame, call);
     call?.take(frame);
@@ -199,20 +207,27 @@ export class TandemPhone extends HTMLElement {
    */
   #fault(frame, call) {
     if (frame.code === "transfer_refused") return this.#shell.complain("The transfer was refused: the call goes on.");
+    if (call && frame.code === "rate_limited") return call.offerLater();
     if (call && ["unknown_call", "bad_sdp", "too_many_calls", "call_exists"].includes(frame.code)) {
       return call.end(frame.code === "too_many_calls" ? "This phone has too many calls." : causeText("normal"));
     }
     this.#shell.complain(frame.message);
   }
 
-  /** @param {import("./phone-line.js").Frame} frame */
-  #refused(frame) {
-    this.#say("Not connected");
-    this.#shell.complain(
-      frame.code === "no_extension"
-        ? "You have no extension, so there is nothing to ring. Ask an administrator for one."
-        : "The server does not know you. Sign in again, then reload this page.",
-    );
+  /** No attempt to connect will help. @param {string} reason */
+  #refused(reason) {
+    for (const { call } of this.#calls.values()) call.end("The call ended: this phone is no longer signed in.");
+    if (reason === "no_extension") {
+      this.#say("Not connected");
+      this.#shell.complain("You have no extension, so there is nothing to ring. Ask an administrator for one.");
+    } else if (this.token === null) {
+      this.#say("Signed out");
+      const href = `/console/sign-in?next=${encodeURIComponent(location.pathname)}`;
+      this.#shell.complain("You are signed out.", make("a", { href }, "Sign in again"));
+    } else {
+      this.#say("Not connected");
+      this.#shell.complain("The server does not know this token any more.");
+    }
   }
 
   // --- calls
@@ -327,8 +342,17 @@ export class TandemPhone extends HTMLElement {
     const { microphones, speakers } = await listDevices();
     this.#shell.offer(this.#shell.microphones, microphones, this.#chosen.microphone);
     this.#shell.offer(this.#shell.speakers, speakers, this.#chosen.speaker);
-    await this.#shell.audio.setSinkId?.(this.#shell.speakers.value);
+    await this.#speakTo(this.#shell.speakers.value);
   };
+
+  /** What is heard comes from this speaker from now on. @param {string} speaker */
+  async #speakTo(speaker) {
+    try {
+      await this.#shell.audio.setSinkId?.(speaker);
+    } catch {
+      this.#shell.complain("That speaker cannot be used. Choose another one.");
+    }
+  }
 
   async #choose() {
     const microphone = this.#shell.microphones.value;
@@ -336,7 +360,7 @@ export class TandemPhone extends HTMLElement {
     const other = microphone !== this.#chosen.microphone;
     this.#chosen = { microphone, speaker };
     localStorage.setItem(DEVICES, JSON.stringify(this.#chosen));
-    await this.#shell.audio.setSinkId?.(speaker);
+    await this.#speakTo(speaker);
     if (!other || !this.#microphone) return;
     this.#close();
     const fresh = await this.#open();
@@ -400,7 +424,7 @@ export class TandemPhone extends HTMLElement {
   #update() {
     const living = [...this.#calls.values()].map(({ call }) => call).filter((call) => !call.ended);
     const talks = living.some((call) => call.state !== "incoming");
-    if (living.some((call) => call.state === "incoming") && !talks) this.#bell.ring();
+    if (living.some((call) => call.state === "incoming")) this.#bell.ring(talks);
     else this.#bell.stop();
     this.#hear();
     if (living.length === 0 && this.#microphone && !this.#dialling) this.#close();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::harness::baresip::Baresip;
@@ -97,6 +97,83 @@ async fn another_microphone_is_taken_in_the_middle_of_a_call() {
     let heard = other.heard();
     let last = heard.part(heard.seconds() - 3.0..heard.seconds());
     assert!(last.seconds_of(FIRST_HERTZ) > 0.7, "{} s by the second one", last.seconds_of(FIRST_HERTZ));
+    phone.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_comes_from_the_speaker_that_was_chosen() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = speaker(&acme, "1002", folder.path(), SECOND_HERTZ).await;
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, json!({})).await;
+    phone.call("1002").await;
+    phone.until_it_is_heard().await;
+    assert_eq!(phone.ask("speaker", json!({})).await, json!({"sink": "", "label": "As the system prefers"}));
+    phone.ask("choose", json!({"label": "Speaker", "index": 2})).await;
+    let chosen = phone.ask("speaker", json!({})).await;
+    assert!(chosen["sink"] != "" && chosen["label"].as_str().unwrap().contains("Fake"), "{chosen}");
+    hears(&mut phone, SECOND_HERTZ).await;
+    phone.click("Hang up").await;
+    other.expect("CALL_CLOSED").await;
+    // The choice is kept for the next time.
+    phone.ask("reload", json!({})).await;
+    phone.until("online again", |view| view["online"] == true && view["calls"] == json!([])).await;
+    assert_eq!(phone.ask("speaker", json!({})).await, chosen);
+    phone.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_call_waits_is_taken_and_the_first_goes_on_afterwards() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = speaker(&acme, "1002", folder.path(), FIRST_HERTZ).await;
+    let mut second = speaker(&acme, "1003", folder.path(), SECOND_HERTZ).await;
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, json!({})).await;
+    first.dial("1001").await;
+    phone.take_call().await;
+    second.dial("1001").await;
+    let two = phone.until("a second call", |view| view["calls"][1]["state"] == "incoming").await;
+    assert_eq!((&two["calls"][0]["state"], &two["calls"][0]["held"]), (&json!("up"), &json!(false)));
+    assert_eq!(two["calls"][1]["number"], "1003");
+    hears(&mut phone, FIRST_HERTZ).await;
+    phone.click("Answer").await;
+    let is_second = |view: &Value| {
+        view["calls"][0]["held"] == true && view["calls"][1]["state"] == "up" && view["calls"][1]["sound"] == "now"
+    };
+    phone.until("the first on hold, the second up", is_second).await;
+    hears(&mut phone, SECOND_HERTZ).await;
+    second.hang_up().await;
+    phone.until("the end of the second", |view| view["calls"][1]["state"] == "ended").await;
+    phone.click("Resume").await;
+    phone.until("the first again", |view| view["calls"][0]["held"] == false).await;
+    hears(&mut phone, FIRST_HERTZ).await;
+    phone.click("Hang up").await;
+    first.expect("CALL_CLOSED").await;
+    phone.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_call_that_could_not_begin_the_next_one_can() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let mut phone = WebPhone::online(&server, &acme.caller("1001").await, json!({})).await;
+    let broken = "globalThis.offers = RTCPeerConnection.prototype.createOffer;
+        RTCPeerConnection.prototype.createOffer = () => Promise.reject(new Error('out of order'));";
+    phone.ask("run", json!({ "script": broken })).await;
+    phone.call("1002").await;
+    let reason = phone.until_call("ended").await["reason"].clone();
+    assert_eq!(reason, "The browser could not begin the call: Error: out of order");
+    phone.click("Dismiss").await;
+    phone.until("no call", |view| view["calls"] == json!([])).await;
+    let mended = "RTCPeerConnection.prototype.createOffer = globalThis.offers;";
+    phone.ask("run", json!({ "script": mended })).await;
+    phone.call("1002").await;
+    assert_eq!(phone.until_call("ended").await["reason"], "That is no number that can be called.");
     phone.finish(&[]).await;
     server.stop().await;
 }

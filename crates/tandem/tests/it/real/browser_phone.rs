@@ -15,7 +15,7 @@ use crate::harness::client::Client;
 use crate::harness::ear::{pulses_file, tone_file, words_understood};
 use crate::harness::phone::free_ports;
 use crate::harness::relay::Relay;
-use crate::harness::server::{Plan, Server};
+use crate::harness::server::{Plan, Server, Tenant};
 use crate::harness::web_phone::WebPhone;
 
 /// What the server says to a browser, and the share of its words that must be understood.
@@ -210,19 +210,41 @@ async fn who_has_no_microphone_is_told_why() {
     server.stop().await;
 }
 
+/// The task of a script that signs in as a new person with an extension; the person.
+async fn signing_in(server: &Server, acme: &Tenant<'_>) -> (Value, String) {
+    let token = acme.caller("1001").await;
+    let credential = server.app.kernel.authenticate(&token).await.unwrap().unwrap();
+    let person = credential.principal.person().unwrap().to_string();
+    let whose = Identity::Person { org: acme.org.id.clone(), person: person.clone() };
+    let link = server.app.kernel.create_link(&whose).await.unwrap();
+    let url = format!("http://{}", server.app.http());
+    (json!({"url": url, "link": format!("/console/link/{}", link.expose())}), person)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_out_is_told_so_and_how_to_come_back() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let (task, person) = signing_in(&server, &acme).await;
+    let mut page = Browser::start("signed_out", &task);
+    page.expect("the phone", |event| event["event"] == "ready").await;
+    for session in server.app.kernel.sessions(&acme.org.id, &person).await.unwrap() {
+        server.app.kernel.revoke_session(&acme.org.id, &session.id).await.unwrap();
+    }
+    let told = page.expect("the sign-out", |event| event["event"] == "signed_out").await;
+    assert_eq!(told["problem"], "You are signed out. Sign in again", "{told}");
+    assert_eq!(told["again"], 0, "it does not try for ever: {told}");
+    assert!(told["url"].as_str().unwrap().ends_with("/console/sign-in?next=%2Fphone"), "{told}");
+    page.expect_no_complaints(&[]);
+    page.finish().await;
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn its_page_connects_by_the_session_and_is_fit_for_everybody() {
     let server = Server::start().await;
     let acme = server.org("acme").await;
-    let token = acme.caller("1001").await;
-    let credential = server.app.kernel.authenticate(&token).await.unwrap().unwrap();
-    let person = credential.principal.person().unwrap().to_string();
-    let whose = Identity::Person { org: acme.org.id.clone(), person };
-    let link = server.app.kernel.create_link(&whose).await.unwrap();
-    let task = json!({
-        "url": format!("http://{}", server.app.http()),
-        "link": format!("/console/link/{}", link.expose()),
-    });
+    let (task, _) = signing_in(&server, &acme).await;
     let mut page = Browser::start("phone_page", &task);
     let walked = page.expect("the walk", |event| event["event"] == "walked").await;
     assert!(walked["text"].as_str().unwrap().contains("1001"), "{walked}");
