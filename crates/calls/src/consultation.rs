@@ -178,6 +178,9 @@ impl Live {
         if records {
             self.record(RecordAction::Stop);
         }
+        if !stands {
+            self.agent_replaced();
+        }
         let Some(party) = self.party_mut(old) else { return };
         (newcomer.role, newcomer.device) = (party.role, party.device.take());
         party.leg.unbridge();

@@ -214,13 +214,17 @@ impl Live {
     }
 
     fn supervisor_answered(&mut self, id: &LegId) {
-        let wanted = self.supervision.as_ref().is_some_and(|supervision| supervision.there.is_none());
-        let Some((customer, other)) = self.connected().filter(|_| wanted) else {
+        // Of two phones that answer in one moment the first supervises.
+        let first = self.supervision.as_ref().and_then(|supervision| supervision.there.as_ref());
+        if let Some((_, first)) = first {
+            return self.hang_up_supervisors(|other| other != first);
+        }
+        let Some((customer, other)) = self.connected().filter(|_| self.supervision.is_some()) else {
             return self.hang_up_supervisors(|_| true);
         };
         let room = self.calls.dialer().room(&self.model.org);
-        customer.leg.join_room(&room, Part::Speaker);
-        other.leg.join_room(&room, Part::Speaker);
+        customer.leg.join_room(&room, Part::Party);
+        other.leg.join_room(&room, Part::Party);
         if let Some(supervision) = &mut self.supervision {
             supervision.there = Some((room, id.clone()));
         }

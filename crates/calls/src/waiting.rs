@@ -41,6 +41,8 @@ pub(crate) struct Waiting {
     position: usize,
     /// The number of the offer whose agent is joined.
     bridged: Option<u64>,
+    /// The agent has handed the caller on: what becomes of him is the floor's business no more.
+    handed_on: bool,
 }
 
 impl Live {
@@ -90,7 +92,8 @@ impl Live {
             self.emit("transfer.started", None, json!({"to": to.join(",")}));
         }
         let position = seat.read().position;
-        self.waiting = Some(Waiting { seat, team, connect, wanted, last_offer: 0, position, bridged: None });
+        self.waiting =
+            Some(Waiting { seat, team, connect, wanted, last_offer: 0, position, bridged: None, handed_on: false });
         self.emit_joined();
         self.seat_news();
     }
@@ -184,7 +187,7 @@ impl Live {
     /// The two talked. A caller whose agent was lost waits again.
     pub(crate) fn offer_talked(&mut self, cause: Cause) {
         let Some(waiting) = &mut self.waiting else { return };
-        let lost = matches!(cause, Cause::MediaTimeout | Cause::Unreachable);
+        let lost = !waiting.handed_on && matches!(cause, Cause::MediaTimeout | Cause::Unreachable);
         waiting.seat.talk_ended(lost);
         if lost {
             waiting.bridged = None;
@@ -203,6 +206,15 @@ impl Live {
                 let status = ConnectStatus::Completed;
                 self.tell(CallEvent::Connect(ConnectEvent::Ended { status, cause }));
             }
+        }
+    }
+
+    /// The agent who was joined has given his place to somebody else: he is free for others.
+    pub(crate) fn agent_replaced(&mut self) {
+        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.bridged.is_some())
+            && !std::mem::replace(&mut waiting.handed_on, true)
+        {
+            waiting.seat.talk_ended(false);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use voice::cause::Cause;
-use voice::leg::{LegEvent, Playable, Signal};
+use voice::leg::{LegEvent, Playable, Replaced, Signal};
 use voice::runner::script::{Asked, ScriptedLeg};
 
 use super::stage::*;
@@ -117,6 +117,42 @@ async fn the_caller_of_an_agent_whose_phone_is_lost_is_served_before_all_others(
     let again = stage.dialled().await;
     bridged(&mut first, &again.far).await;
     assert!(stage.nobody_dialled());
+}
+
+#[tokio::test]
+async fn an_agent_who_hands_his_caller_on_is_free_for_the_next() {
+    let mut stage = stage_of("longest_idle", &["1001"], 0).await;
+    stage.person("1003", 1).await;
+    let mut caller = waits(&stage, "2001").await;
+    let agent = stage.dialled().await.far;
+    bridged(&mut caller, &agent).await;
+    // He asks 1003, and lets the two talk.
+    stage.hand.advance(1_000);
+    let mut second = stage.phone_calls("1001", "1003").await;
+    let consulted = stage.dialled().await.far;
+    consulted.tell(answered());
+    asked(&mut second, |asked| matches!(asked, Asked::Bridge(_))).await;
+    second.tell(answered());
+    let replaces = Some(Replaced::Leg(second.id().clone()));
+    agent.tell(LegEvent::TransferRequested { to: "sip:1003@127.0.0.1".into(), replaces });
+    asked(&mut caller, |asked| matches!(asked, Asked::Bridge(id) if id == consulted.id())).await;
+    agent.tell(local_end(Cause::Normal));
+    second.tell(local_end(Cause::Normal));
+    let org = stage.org();
+    within(async {
+        while stage.calls.presence(&org, "1001").busy {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let mut next = waits(&stage, "2002").await;
+    let offered = stage.dialled().await;
+    assert_eq!(agent_of(&offered), "1001");
+    bridged(&mut next, &offered.far).await;
+    // Whom the caller was handed to is no agent: that he is lost brings nobody back into the queue.
+    consulted.tell(local_end(Cause::MediaTimeout));
+    asked_signal(&mut caller, Signal::Hangup(Cause::Normal)).await;
+    assert_eq!(until_waiting(&stage, 0).await.waiting, 0);
 }
 
 #[tokio::test]

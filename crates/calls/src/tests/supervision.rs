@@ -66,7 +66,7 @@ async fn a_supervisor_listens_whispers_barges_in_and_leaves_no_trace_but_his_leg
     supervisor.tell(LegEvent::Ringing);
     supervisor.tell(answered());
     settle(&mut call).await;
-    assert_eq!((parts(&mut customer), parts(&mut agent)), (vec![Part::Speaker], vec![Part::Speaker]));
+    assert_eq!((parts(&mut customer), parts(&mut agent)), (vec![Part::Party], vec![Part::Party]));
     assert_eq!(parts(&mut supervisor), [Part::Listener]);
 
     let whisper = supervise(&stage, &mut call, "1009", SuperviseMode::Whisper).await;
@@ -128,6 +128,36 @@ async fn supervision_ends_with_the_connection_and_when_it_is_ended() {
     supervisor.tell(local_end(Cause::Normal));
     customer.tell(remote_end(Cause::Normal, None));
     assert_eq!(ended(&mut call).await, (Cause::Normal, EndedBy::Customer));
+}
+
+#[tokio::test]
+async fn of_two_phones_that_answer_in_one_moment_the_first_supervises() {
+    let mut stage = Stage::new().await;
+    let (mut call, mut customer, agent) = connected(&mut stage).await;
+    stage.person("1012", 3).await;
+    supervise(&stage, &mut call, "1012", SuperviseMode::Listen).await.unwrap();
+    let mut phones = Vec::new();
+    for _ in 0..3 {
+        phones.push(stage.dialled().await.far);
+    }
+    let [first, second, third] = &mut phones[..] else { panic!("three ring") };
+    first.tell(answered());
+    second.tell(answered());
+    settle(&mut call).await;
+    assert_eq!(parts(first), [Part::Listener]);
+    let hung_up = |far: &mut ScriptedLeg| {
+        far.asked().iter().filter(|asked| matches!(asked, Asked::Signal(Signal::Hangup(Cause::Normal)))).count()
+    };
+    assert!(hung_up(second) > 0 && hung_up(third) > 0, "the others ring no more");
+    second.tell(local_end(Cause::Normal));
+    third.tell(local_end(Cause::Canceled));
+    settle(&mut call).await;
+    assert_eq!(hung_up(first), 0, "he listens on");
+    let whisper = supervise(&stage, &mut call, "1012", SuperviseMode::Whisper).await;
+    assert_eq!(whisper, Ok(Supervised::Listening));
+    first.tell(remote_end(Cause::Normal, None));
+    settle(&mut call).await;
+    asked(&mut customer, |asked| matches!(asked, Asked::Bridge(id) if id == agent.id())).await;
 }
 
 #[tokio::test]
