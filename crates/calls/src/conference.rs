@@ -44,9 +44,14 @@ pub(crate) enum Effect {
     StopRecording(LegId),
 }
 
-/// The conference has as many members as the one that wants to come allows.
+/// Why nobody comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) enum Refused {
+    /// The conference has as many members as the one that wants to come allows.
+    Full,
+    /// It is being recorded, which the one that wants to come does not know yet.
+    Recorded,
+}
 
 /// A conference and its members.
 #[derive(Debug)]
@@ -67,10 +72,13 @@ impl Conference {
         Self { id, started_at_ms: now_ms, members: Vec::new(), wanted: false, keeper: None }
     }
 
-    /// A member comes, who allows no more than `max` with itself.
-    pub(crate) fn join(&mut self, member: Member, max: u32) -> Result<Vec<Effect>, Full> {
+    /// A member comes, who allows no more than `max` with itself, and knows of a recording if `announced`.
+    pub(crate) fn join(&mut self, member: Member, max: u32, announced: bool) -> Result<Vec<Effect>, Refused> {
         if self.members.len() >= max.clamp(1, MAX_MEMBERS) as usize {
-            return Err(Full);
+            return Err(Refused::Full);
+        }
+        if self.is_recorded() && !announced {
+            return Err(Refused::Recorded);
         }
         let leg = member.leg.clone();
         let mut effects = vec![Effect::Cast { leg: leg.clone(), muted: member.muted }];
@@ -169,9 +177,9 @@ mod tests {
     #[test]
     fn the_first_waits_with_music_until_the_second_comes_and_after_he_goes() {
         let mut room = conference();
-        assert_eq!(room.join(member("a", false), 5), Ok(vec![cast("a", false), Effect::Alone("a".into())]));
-        assert_eq!(room.join(member("b", false), 5), Ok(vec![cast("b", false), Effect::Company("a".into())]));
-        assert_eq!(room.join(member("c", false), 5), Ok(vec![cast("c", false)]));
+        assert_eq!(room.join(member("a", false), 5, true), Ok(vec![cast("a", false), Effect::Alone("a".into())]));
+        assert_eq!(room.join(member("b", false), 5, true), Ok(vec![cast("b", false), Effect::Company("a".into())]));
+        assert_eq!(room.join(member("c", false), 5, true), Ok(vec![cast("c", false)]));
         assert_eq!(room.leave(&"a".into()), [Effect::Release("a".into())]);
         assert_eq!(room.leave(&"b".into()), [Effect::Release("b".into()), Effect::Alone("c".into())]);
         assert_eq!(room.leave(&"c".into()), [Effect::Company("c".into()), Effect::Release("c".into())]);
@@ -182,20 +190,31 @@ mod tests {
     fn it_is_full_at_the_number_that_the_newcomer_allows() {
         let mut room = conference();
         for name in ["a", "b"] {
-            room.join(member(name, false), 2).unwrap();
+            room.join(member(name, false), 2, true).unwrap();
         }
-        assert_eq!(room.join(member("c", false), 2), Err(Full));
-        assert!(room.join(member("d", false), 3).is_ok(), "another step may allow more");
+        assert_eq!(room.join(member("c", false), 2, true), Err(Refused::Full));
+        assert!(room.join(member("d", false), 3, true).is_ok(), "another step may allow more");
         for n in 3..MAX_MEMBERS {
-            room.join(member(&n.to_string(), false), u32::MAX).unwrap();
+            room.join(member(&n.to_string(), false), u32::MAX, true).unwrap();
         }
-        assert_eq!(room.join(member("x", false), u32::MAX), Err(Full));
+        assert_eq!(room.join(member("x", false), u32::MAX, true), Err(Refused::Full));
+    }
+
+    #[test]
+    fn whoever_comes_knows_of_a_recording() {
+        let mut room = conference();
+        room.join(member("a", true), 5, false).unwrap();
+        assert_eq!(room.join(member("b", false), 5, false), Err(Refused::Recorded));
+        assert_eq!(room.join(member("b", false), 1, false), Err(Refused::Full), "there is nothing to tell him");
+        room.join(member("b", false), 5, true).unwrap();
+        room.leave(&"a".into());
+        room.join(member("c", false), 5, false).unwrap();
     }
 
     #[test]
     fn who_is_muted_is_named_by_his_leg() {
         let mut room = conference();
-        room.join(member("a", false), 5).unwrap();
+        room.join(member("a", false), 5, true).unwrap();
         assert_eq!(room.mute("a", true), Some(vec![cast("a", true)]));
         assert!(room.members[0].muted);
         assert_eq!(room.mute("b", true), None);
@@ -204,10 +223,10 @@ mod tests {
     #[test]
     fn a_recording_passes_on_to_the_next_who_wants_it() {
         let mut room = conference();
-        room.join(member("a", false), 5).unwrap();
-        let effects = room.join(member("b", true), 5).unwrap();
+        room.join(member("a", false), 5, true).unwrap();
+        let effects = room.join(member("b", true), 5, true).unwrap();
         assert_eq!(effects.last(), Some(&Effect::Record("b".into())));
-        room.join(member("c", true), 5).unwrap();
+        room.join(member("c", true), 5, true).unwrap();
         let effects = room.leave(&"b".into());
         assert_eq!(effects.first(), Some(&Effect::StopRecording("b".into())));
         assert_eq!(effects.last(), Some(&Effect::Record("c".into())));
@@ -219,9 +238,9 @@ mod tests {
     fn a_recording_that_was_asked_for_by_api_lasts_as_long_as_anybody_is_there() {
         let mut room = conference();
         assert_eq!(room.record(true), [], "nobody is there to keep it");
-        let effects = room.join(member("a", false), 5).unwrap();
+        let effects = room.join(member("a", false), 5, true).unwrap();
         assert_eq!(effects.last(), Some(&Effect::Record("a".into())));
-        room.join(member("b", true), 5).unwrap();
+        room.join(member("b", true), 5, true).unwrap();
         assert_eq!(room.record(true), []);
         assert_eq!(room.record(false), [Effect::StopRecording("a".into())]);
         assert_eq!(room.record(false), []);
@@ -238,7 +257,7 @@ mod tests {
                 let leg: LegId = who.to_string().into();
                 let is_here = room.members.iter().any(|member| member.leg == leg);
                 let effects = match step {
-                    0 | 1 if !is_here => room.join(member(&who.to_string(), flag), 4).unwrap_or_default(),
+                    0 | 1 if !is_here => room.join(member(&who.to_string(), flag), 4, true).unwrap_or_default(),
                     2 | 3 => room.leave(&leg),
                     4 => room.mute(&leg, flag).unwrap_or_default(),
                     _ => room.record(flag),

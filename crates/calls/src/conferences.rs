@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use voice::leg::{Leg, LegId, Part, PlayMode, Playable, RecordCommand, Room};
 
-use crate::conference::{Conference, Effect, Full, Member};
+use crate::conference::{Conference, Effect, Member, Refused};
 use crate::registry::Registry;
 use crate::requests::Request;
 use crate::service::Calls;
@@ -43,6 +43,8 @@ pub(crate) struct Joining {
     pub(crate) member: Member,
     pub(crate) leg: Leg,
     pub(crate) max: u32,
+    /// It knows of a recording.
+    pub(crate) announced: bool,
 }
 
 /// A member's place; dropped, it is free.
@@ -101,8 +103,8 @@ impl Conferences {
         joining: Joining,
         id: impl FnOnce() -> String,
         open: impl FnOnce() -> Room,
-    ) -> Result<Place, Full> {
-        let Joining { org, room, member, leg, max } = joining;
+    ) -> Result<Place, Refused> {
+        let Joining { org, room, member, leg, max, announced } = joining;
         let (name, leg_id, now_ms) = ((org, room), member.leg.clone(), member.joined_at_ms);
         let mut all = self.open();
         let place = all.entry(name.clone()).or_insert_with(|| Open {
@@ -110,7 +112,7 @@ impl Conferences {
             room: open(),
             legs: HashMap::new(),
         });
-        let effects = place.conference.join(member, max)?;
+        let effects = place.conference.join(member, max, announced)?;
         place.legs.insert(leg_id.clone(), leg);
         self.carry_out(place, effects);
         Ok(Place {

@@ -9,7 +9,7 @@ use kernel::{Shelf, args};
 use serde_json::json;
 use voice::leg::{RecordCommand, RecordingId};
 
-use crate::conference::{Full, Member};
+use crate::conference::{Member, Refused};
 use crate::conferences::{Joining, Place};
 use crate::driver::{CallEvent, ConferenceEvent, JoinConference, RecordingEvent};
 use crate::live::Live;
@@ -73,13 +73,20 @@ impl Live {
             joined_at_ms: now_ms,
         };
         party.leg.stop_play();
-        let joining =
-            Joining { org: self.model.org.clone(), room: room.clone(), member, leg: party.leg.clone(), max: wish.max };
+        let joining = Joining {
+            org: self.model.org.clone(),
+            room: room.clone(),
+            member,
+            leg: party.leg.clone(),
+            max: wish.max,
+            announced: wish.announced,
+        };
         let (kernel, dialer) = (self.calls.kernel(), self.calls.dialer());
         let joined =
             self.calls.conferences().join(joining, || kernel.ids.new("conf", now_ms), || dialer.room(&self.model.org));
         match joined {
-            Err(Full) => self.tell(CallEvent::Conference(ConferenceEvent::Full)),
+            Err(Refused::Full) => self.tell(CallEvent::Conference(ConferenceEvent::Full)),
+            Err(Refused::Recorded) => self.tell(CallEvent::Conference(ConferenceEvent::Recorded)),
             Ok(place) => {
                 let data = json!({"conference": &*place.id, "room": &*room, "members": place.members});
                 self.conference = Some(Conferring { place, room, since_ms: now_ms, keeps: None });

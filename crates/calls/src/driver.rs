@@ -224,6 +224,8 @@ pub struct JoinConference {
     pub muted: bool,
     /// Record the conference as long as this member, or another who wants it, is there.
     pub record: bool,
+    /// It may be recorded without a word: he has heard that it is, or nobody is told.
+    pub announced: bool,
 }
 
 /// How it goes with a conference.
@@ -233,6 +235,8 @@ pub enum ConferenceEvent {
     Joined,
     /// It has as many members as were allowed.
     Full,
+    /// It is being recorded, which the customer has not heard yet: he is not in it.
+    Recorded,
     /// There is nobody to bring into it.
     Failed,
     /// The customer is out of it again, and still there.

@@ -9,7 +9,7 @@ use super::stage::*;
 use crate::*;
 
 fn wish(room: &str) -> JoinConference {
-    JoinConference { room: room.into(), max: 3, muted: false, record: false }
+    JoinConference { room: room.into(), max: 3, muted: false, record: false, announced: false }
 }
 
 /// A call of a new person that has come into a room.
@@ -82,6 +82,20 @@ async fn a_room_is_full_and_a_call_without_anybody_cannot_come() {
 }
 
 #[tokio::test]
+async fn nobody_comes_into_a_recorded_conference_unawares() {
+    let mut stage = Stage::new().await;
+    let (_first, _one) = member(&mut stage, "1001", wish("sales")).await;
+    stage.calls.record_conference(&stage.org.id, "sales", true).unwrap();
+    let (mut second, mut two) = up_to(&mut stage, "1002").await;
+    second.join_conference(wish("sales"));
+    assert_eq!(next(&mut second).await, CallEvent::Conference(ConferenceEvent::Recorded));
+    assert!(joins(&mut two).is_empty());
+    second.join_conference(JoinConference { announced: true, ..wish("sales") });
+    assert_eq!(next(&mut second).await, CallEvent::Conference(ConferenceEvent::Joined));
+    assert_eq!(joins(&mut two), [Part::Speaker]);
+}
+
+#[tokio::test]
 async fn a_member_is_muted_thrown_out_and_the_conference_ended_by_its_name() {
     let mut stage = Stage::new().await;
     let (mut first, mut one) = member(&mut stage, "1001", wish("sales")).await;
@@ -112,7 +126,7 @@ async fn a_member_is_muted_thrown_out_and_the_conference_ended_by_its_name() {
 #[tokio::test]
 async fn the_recording_passes_on_when_its_keeper_leaves_and_belongs_to_each_call_in_turn() {
     let mut stage = Stage::new().await;
-    let record = || JoinConference { record: true, ..wish("sales") };
+    let record = || JoinConference { record: true, announced: true, ..wish("sales") };
     let (mut first, mut one) = member(&mut stage, "1001", record()).await;
     let CallEvent::Recording(RecordingEvent::Started { id }) = next(&mut first).await else { panic!("it records") };
     asked(&mut one, |asked| matches!(asked, Asked::RecordRoom(_, RecordCommand::Start { rate: 16_000, .. }))).await;

@@ -52,6 +52,8 @@ pub enum Input {
         /// How.
         status: ConnectStatus,
     },
+    /// The customer is not in the conference yet: it is being recorded, and he has not heard so.
+    ConferenceRecorded,
     /// The customer is in the conference no more, or never was.
     ConferenceEnded(ConferenceEnd),
     /// What became of a booking.
@@ -242,7 +244,7 @@ pub enum Effect {
     },
     /// Ring and join: [`Input::ConnectEnded`] follows.
     Connect(Connection),
-    /// Bring the customer into a conference: [`Input::ConferenceEnded`] follows.
+    /// Bring the customer into a conference: [`Input::ConferenceEnded`] follows, or [`Input::ConferenceRecorded`].
     Conference(Conference),
     /// What the answering party of the connection hears first; nothing when no token is left. Follows a
     /// [`Connection`] with a whisper, once.
@@ -442,6 +444,8 @@ pub struct Conference {
     pub muted: bool,
     /// Most members, the customer included.
     pub max: u32,
+    /// Whether the customer has heard what is to be heard before a recording, if anything is.
+    pub announced: bool,
 }
 
 /// How it ended.

@@ -166,12 +166,13 @@ impl Run {
             CallEvent::Connect(ConnectEvent::Ended { status, .. }) => {
                 Input::ConnectEnded { status: connect_status(status) }
             }
-            CallEvent::Conference(event) => Input::ConferenceEnded(match event {
+            CallEvent::Conference(event) => match event {
                 ConferenceEvent::Joined => return None,
-                ConferenceEvent::Ended => ConferenceEnd::Ended,
-                ConferenceEvent::Full => ConferenceEnd::Full,
-                ConferenceEvent::Failed => ConferenceEnd::Failed,
-            }),
+                ConferenceEvent::Recorded => Input::ConferenceRecorded,
+                ConferenceEvent::Ended => Input::ConferenceEnded(ConferenceEnd::Ended),
+                ConferenceEvent::Full => Input::ConferenceEnded(ConferenceEnd::Full),
+                ConferenceEvent::Failed => Input::ConferenceEnded(ConferenceEnd::Failed),
+            },
             CallEvent::Voicemail(VoicemailEvent::Left { .. }) => Input::Message(Message::Left),
             CallEvent::Voicemail(VoicemailEvent::Nothing) => Input::Message(Message::Empty),
             CallEvent::Queue(event) => Input::Queue(queue_news(&event)?),
@@ -270,9 +271,9 @@ impl Run {
                 }
             }
             Effect::Connect(connection) => self.connect(connection),
-            Effect::Conference(Conference { room, record, muted, max }) => {
+            Effect::Conference(Conference { room, record, muted, max, announced }) => {
                 self.playing = None;
-                self.call.join_conference(JoinConference { room, max, muted, record });
+                self.call.join_conference(JoinConference { room, max, muted, record, announced });
             }
             Effect::Whisper(sounds) => {
                 let sounds = sounds.into_iter().filter_map(|token| self.sounds.get(token)).collect();

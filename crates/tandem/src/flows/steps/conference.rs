@@ -48,15 +48,14 @@ impl Conferencing {
             Ok(_) => return Turn::Done(Exit::failed("failed", "not the name of a room")),
             Err(error) => return Turn::Done(Exit::failed("failed", error.to_string())),
         };
-        let conference = Conference { room, record: self.record, muted: self.muted, max: self.max };
-        let announcing = if self.record { context.announce() } else { None };
-        match announcing {
-            Some(announcing) => Turn::Wait(Box::new(Joining::Announcing { conference, announcing })),
-            None => {
-                context.push(Effect::Conference(conference));
-                Turn::Wait(Box::new(Joining::There))
-            }
-        }
+        let conference =
+            Conference { room, record: self.record, muted: self.muted, max: self.max, announced: self.record };
+        Turn::Wait(Box::new(if self.record {
+            Joining::announced(conference, context)
+        } else {
+            context.push(Effect::Conference(conference.clone()));
+            Joining::There(conference)
+        }))
     }
 }
 
@@ -70,16 +69,35 @@ enum Joining {
     /// The customer hears that he is going to be recorded.
     Announcing { conference: Conference, announcing: Announcing },
     /// He is in the conference, or on his way.
-    There,
+    There(Conference),
+}
+
+impl Joining {
+    /// Goes in once the customer has heard what the organisation says before a recording, if it says anything.
+    fn announced(conference: Conference, context: &mut Context<'_>) -> Self {
+        let conference = Conference { announced: true, ..conference };
+        match context.announce() {
+            Some(announcing) => Self::Announcing { conference, announcing },
+            None => {
+                context.push(Effect::Conference(conference.clone()));
+                Self::There(conference)
+            }
+        }
+    }
 }
 
 impl Running for Joining {
     fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
-        if let Self::Announcing { conference, announcing } = self
-            && announcing.on(input, context.out)
-        {
-            context.push(Effect::Conference(conference.clone()));
-            *self = Self::There;
+        match self {
+            Self::Announcing { conference, announcing } if announcing.on(input, context.out) => {
+                context.push(Effect::Conference(conference.clone()));
+                *self = Self::There(conference.clone());
+            }
+            // Somebody else has it recorded.
+            Self::There(conference) if *input == Input::ConferenceRecorded => {
+                *self = Self::announced(conference.clone(), context);
+            }
+            Self::Announcing { .. } | Self::There(_) => {}
         }
         let Input::ConferenceEnded(end) = input else { return None };
         Some(match end {

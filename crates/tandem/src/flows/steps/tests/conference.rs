@@ -41,6 +41,31 @@ fn field_record() {
 }
 
 #[test]
+fn a_conference_that_is_recorded_already_is_joined_behind_the_announcement() {
+    let body = || Run::body(json!({"type": "conference", "room": "r"}));
+    let wishes = |run: &Run| -> Vec<bool> {
+        let announced = |effect: &Effect| if let Effect::Conference(it) = effect { Some(it.announced) } else { None };
+        run.log.iter().filter_map(announced).collect()
+    };
+    for words in [Some("You are recorded."), None] {
+        let setup = Setup { announcement: words.map(Into::into), ..Setup::default() };
+        let mut run = Run::new(body(), setup);
+        run.log.extend(run.machine.start(NOW, true));
+        run.input(Input::Answered);
+        assert_eq!(wishes(&run), [false]);
+        run.input(Input::ConferenceRecorded);
+        if let Some(words) = words {
+            assert_eq!(run.sources(), [speech(words)]);
+            run.sound_ready();
+            assert_eq!(wishes(&run), [false], "he hears it first");
+            run.play_ended();
+        }
+        assert_eq!(wishes(&run), [false, true]);
+        assert_eq!(run.at(), "s");
+    }
+}
+
+#[test]
 fn field_muted() {
     assert!(!joined(&Run::of(json!({"type": "conference", "room": "r"}))).muted);
     assert!(joined(&Run::of(json!({"type": "conference", "room": "r", "muted": true}))).muted);
