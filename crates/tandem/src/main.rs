@@ -43,26 +43,25 @@ fn run(cli: Cli) -> Result<Option<Answer>, CliError> {
 
 /// Boots, serves, and ends in order.
 async fn serve(config: Config) -> Result<(), CliError> {
-    let kernel = boot(config).await?;
-    let app = App::start(kernel).await.map_err(CliError::because)?;
+    let mut signals = Signals::listen().map_err(CliError::because)?;
+    let start = async { App::start(boot(config).await?).await.map_err(CliError::because) };
+    let Some(app) = signals.unless_stopped(start).await? else { return Ok(()) };
     tracing::info!(http = %app.http(), sip = ?app.sip(), "tandem is ready");
-    if let Some(link) = first_link(&app).await? {
-        eprintln!("{link}");
-    }
-    run_until_stopped(app).await
+    run_until_stopped(app, signals).await
 }
 
 /// The same, with the tour's organisation and its test endpoint.
 async fn demo(mut config: Config) -> Result<(), CliError> {
-    let endpoint = Demo::open_endpoint(&mut config).await?;
-    let kernel = boot(config).await?;
-    let demo = Demo::prepare(&kernel, endpoint).await?;
-    let app = App::start(kernel).await.map_err(CliError::because)?;
+    let mut signals = Signals::listen().map_err(CliError::because)?;
+    let start = async {
+        let endpoint = Demo::open_endpoint(&mut config).await?;
+        let kernel = boot(config).await?;
+        let demo = Demo::prepare(&kernel, endpoint).await?;
+        Ok((demo, App::start(kernel).await.map_err(CliError::because)?))
+    };
+    let Some((demo, app)) = signals.unless_stopped(start).await? else { return Ok(()) };
     demo.guide(&app).await?;
-    if let Some(link) = first_link(&app).await? {
-        eprintln!("{link}");
-    }
-    run_until_stopped(app).await
+    run_until_stopped(app, signals).await
 }
 
 /// Sets up logs and opens the store, which brings its schema up to date.
@@ -71,10 +70,12 @@ async fn boot(config: Config) -> Result<Kernel, CliError> {
     Ok(Kernel::open(config, Clock::system(), Ids::os()).await?)
 }
 
-/// Waits for SIGTERM or Ctrl-C; then no new calls, the live ones finish, and everything ends. The
-/// second one ends at once. SIGHUP reads the certificates again.
-async fn run_until_stopped(mut app: App) -> Result<(), CliError> {
-    let mut signals = Signals::listen().map_err(CliError::because)?;
+/// Prints a console link while nobody has signed in yet, and waits for SIGTERM or Ctrl-C; then no new calls, the live
+/// ones finish, and everything ends. The second one ends at once. SIGHUP reads the certificates again.
+async fn run_until_stopped(mut app: App, mut signals: Signals) -> Result<(), CliError> {
+    if let Some(link) = first_link(&app).await? {
+        eprintln!("{link}");
+    }
     loop {
         let told = tokio::select! {
             told = signals.next() => told,
@@ -90,7 +91,7 @@ async fn run_until_stopped(mut app: App) -> Result<(), CliError> {
     tracing::info!("stopping: live calls may finish; the next signal ends at once");
     tokio::select! {
         () = async { app.drain().await; app.stop().await } => tracing::info!("stopped"),
-        () = signals.stop_again() => tracing::warn!("stopped at once"),
+        () = signals.told_to_stop() => tracing::warn!("stopped at once"),
     }
     Ok(())
 }
@@ -101,6 +102,7 @@ enum Told {
     Stop,
 }
 
+/// Listened for from before the start, so that whoever sees a server ready, or starting, may end it in order.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -116,6 +118,18 @@ impl Signals {
         })
     }
 
+    /// What a start gives, or nothing when it is to stop before: what it did so far bears being cut off.
+    async fn unless_stopped<T>(
+        &mut self,
+        start: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<Option<T>, CliError> {
+        tokio::select! {
+            biased;
+            () = self.told_to_stop() => Ok(None),
+            started = start => started.map(Some),
+        }
+    }
+
     async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.terminate.recv() => Told::Stop,
@@ -124,7 +138,7 @@ impl Signals {
         }
     }
 
-    async fn stop_again(&mut self) {
+    async fn told_to_stop(&mut self) {
         while let Told::Reload = self.next().await {}
     }
 }
