@@ -26,6 +26,7 @@ use crate::flows::{self, Flows};
 use crate::openapi;
 use crate::phone;
 use crate::platform::{self, Health, Sign, Vitals};
+use crate::running;
 use crate::web::{Certificate, Listeners, WebError};
 
 /// How often histograms are folded.
@@ -188,7 +189,9 @@ impl App {
         listeners.serve(&kernel, &router);
         health.set(Sign::Sip, !voice.local_sip().is_empty());
         health.set(Sign::Http, true);
-        Ok(Self { kernel, voice, calls, health, http, https, site, certificate, locks })
+        let app = Self { kernel, voice, calls, health, http, https, site, certificate, locks };
+        running::announce(&app);
+        Ok(app)
     }
 
     /// Where HTTP listens.
@@ -209,6 +212,11 @@ impl App {
     /// Where SIP listens, by UDP and TCP.
     pub fn sip(&self) -> Vec<SocketAddr> {
         self.voice.local_sip()
+    }
+
+    /// Where SIP listens by TLS.
+    pub fn sip_tls(&self) -> Vec<SocketAddr> {
+        self.voice.local_tls()
     }
 
     /// Reads the certificates again; on failure the old ones stay and the log says why.
@@ -255,6 +263,7 @@ impl App {
 
     /// Ends every part and writes what is queued.
     pub async fn stop(self) {
+        running::withdraw(&self.kernel.config.data);
         self.kernel.close().await;
     }
 }

@@ -10,4 +10,5 @@ pub mod flows;
 pub mod openapi;
 mod phone;
 pub mod platform;
+mod running;
 pub mod web;

@@ -47,6 +47,9 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let start = async { App::start(boot(config).await?).await.map_err(CliError::because) };
     let Some(app) = signals.unless_stopped(start).await? else { return Ok(()) };
     tracing::info!(http = %app.http(), sip = ?app.sip(), "tandem is ready");
+    if let Some(link) = first_link(&app).await? {
+        eprintln!("{link}");
+    }
     run_until_stopped(app, signals).await
 }
 
@@ -70,12 +73,9 @@ async fn boot(config: Config) -> Result<Kernel, CliError> {
     Ok(Kernel::open(config, Clock::system(), Ids::os()).await?)
 }
 
-/// Prints a console link while nobody has signed in yet, and waits for SIGTERM or Ctrl-C; then no new calls, the live
-/// ones finish, and everything ends. The second one ends at once. SIGHUP reads the certificates again.
+/// Waits for SIGTERM or Ctrl-C; then no new calls, the live ones finish, and everything ends. The
+/// second one ends at once. SIGHUP reads the certificates again.
 async fn run_until_stopped(mut app: App, mut signals: Signals) -> Result<(), CliError> {
-    if let Some(link) = first_link(&app).await? {
-        eprintln!("{link}");
-    }
     loop {
         let told = tokio::select! {
             told = signals.next() => told,

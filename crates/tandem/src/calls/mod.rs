@@ -15,4 +15,4 @@ mod teams;
 mod voicemail;
 
 pub use api::routes;
-pub(crate) use store::flow_exists;
+pub(crate) use store::{flow_exists, flows_named};

@@ -9,6 +9,7 @@ kernel::statements! {
     RECORDING_ORG = "select org from recording where id = $1";
     VOICEMAIL_ORG = "select org from voicemail where id = $1";
     FLOW_EXISTS = "select id from flow where org = $1 and id = $2 and deleted_at is null";
+    FLOWS_NAMED = "select id from flow where org = $1 and name = $2 and deleted_at is null order by id";
     AUDIT = "insert into audit (id, org, actor, action, object, detail, time_at) values ($1, $2, $3, $4, $5, $6, $7)";
 }
 
@@ -29,6 +30,11 @@ async fn org(kernel: &Kernel, sql: &'static str, id: &str) -> Result<Option<Arc<
 /// Whether the organisation has saved this flow.
 pub(crate) async fn flow_exists(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
     Ok(kernel.db.one(FLOW_EXISTS, args![org, id]).await?.is_some())
+}
+
+/// The ids of the organisation's flows of this name.
+pub(crate) async fn flows_named(kernel: &Kernel, org: &str, name: &str) -> Result<Vec<String>, DbError> {
+    kernel.db.all(FLOWS_NAMED, args![org, name]).await?.iter().map(|row| row.text("id")).collect()
 }
 
 /// Notes who heard what; it is durable before anything is heard.

@@ -136,7 +136,7 @@ impl Tour {
              \n     server {server}{elsewhere}\n{phones}\n\
              \x20  With one phone use {CUSTOMER}: it plays the customer. A second one as {AGENT} plays the agent of team {TEAM}.\n\
              \n\
-             2. Paste this line into another terminal, and {CUSTOMER} rings:\n\
+             2. Paste this line into another terminal, and {CUSTOMER} rings, whose number here is the sample's {NUMBER}:\n\
              \n{curl}\n\
              \n\
              3. Answer. A voice asks; press any four digits. The flow asks http://{endpoint}/api/test/<digits>,\n\
@@ -145,7 +145,8 @@ impl Tour {
              Watch it live:   curl -N -H 'Authorization: Bearer {token}' http://{http}/v1/tap\n\
              What happened:   curl -H 'Authorization: Bearer {token}' http://{http}/v1/calls\n\
              \n\
-             The secrets above are kept in {file}. Ctrl-C ends the demo.\n",
+             The secrets above are kept in {file}. Ctrl-C ends the demo.\n\
+             As administrator of the whole installation you come in by `target/release/tandem admin link`.\n",
             curl = self.curl(http),
             endpoint = self.kept.endpoint,
             token = self.kept.auth_token,

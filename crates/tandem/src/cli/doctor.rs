@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::validity::Validity;
 use crate::app::sip_tls_listeners;
+use crate::running::Running;
 use crate::web::Certificate;
 
 /// The time before which no clock is right: this release did not exist.
@@ -92,7 +93,7 @@ impl fmt::Display for Finding {
 pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
     let now_ms = Clock::system().now_ms();
     let (mut findings, runs) = store(config).await;
-    findings.extend(ports(config, runs));
+    findings.extend(ports(config, runs, Running::of_data(&config.data).as_ref()));
     findings.push(public_address(config));
     findings.push(certificate(config, now_ms));
     findings.extend(voices(&std::env::var_os("PATH").unwrap_or_default()));
@@ -164,10 +165,11 @@ fn finding_of(trunk: &TrunkEverywhere, found: &[Vec<SocketAddr>], runs: bool) ->
     Finding::new("trunk", state, says)
 }
 
-/// Whether the listeners could be opened now. A running server of this data explains a taken port.
-fn ports(config: &Config, runs: bool) -> Vec<Finding> {
-    let tcp = |what: &'static str, address: SocketAddr| port(what, address, runs, TcpListener::bind(address).map(drop));
-    let udp = |what: &'static str, address: SocketAddr| port(what, address, runs, UdpSocket::bind(address).map(drop));
+/// Whether the listeners could be opened now. A running server of this data explains a taken port, if it has it.
+fn ports(config: &Config, runs: bool, running: Option<&Running>) -> Vec<Finding> {
+    let own = |address: SocketAddr| running.map_or(runs, |running| running.listens(address));
+    let tcp = |what: &'static str, at: SocketAddr| port(what, at, own(at), TcpListener::bind(at).map(drop));
+    let udp = |what: &'static str, at: SocketAddr| port(what, at, own(at), UdpSocket::bind(at).map(drop));
     let mut findings = vec![tcp("http", config.http)];
     findings.extend(config.https.map(|address| tcp("https", address)));
     for address in &config.sip {
@@ -189,11 +191,11 @@ fn ports(config: &Config, runs: bool) -> Vec<Finding> {
     findings
 }
 
-fn port(what: &'static str, address: SocketAddr, runs: bool, bound: std::io::Result<()>) -> Finding {
+fn port(what: &'static str, address: SocketAddr, own: bool, bound: std::io::Result<()>) -> Finding {
     match bound {
         Ok(()) => Finding::new(what, State::Good, format!("{address} is free")),
-        Err(error) if runs && error.kind() == std::io::ErrorKind::AddrInUse => {
-            Finding::new(what, State::Good, format!("{address} is in use while the server runs"))
+        Err(error) if own && error.kind() == std::io::ErrorKind::AddrInUse => {
+            Finding::new(what, State::Good, format!("{address} is the running server's"))
         }
         Err(error) => Finding::new(what, State::Broken, format!("{address}: {error}")),
     }
@@ -318,8 +320,8 @@ mod tests {
     fn a_taken_port_is_broken_unless_the_server_itself_has_it() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let config = Config { http: taken.local_addr().unwrap(), sip: Vec::new(), ..Config::default() };
-        assert!(!ports(&config, false)[0].works());
-        assert!(ports(&config, true)[0].works());
+        assert!(!ports(&config, false, None)[0].works());
+        assert!(ports(&config, true, None)[0].works());
     }
 
     #[tokio::test]

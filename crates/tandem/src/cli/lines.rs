@@ -62,7 +62,7 @@ pub enum NumberVerb {
         /// Id or slug of the organisation
         #[arg(long)]
         org: String,
-        #[arg(long, value_name = "flow:ID|person:1001|team:5263|meetings")]
+        #[arg(long, value_name = "flow:ID|flow:NAME|person:1001|team:5263|meetings")]
         to: String,
     },
     /// Show the public numbers, and what each reaches
@@ -148,17 +148,28 @@ impl NumberVerb {
             }
         };
         let org = kernel.find_org(&org).await?;
-        let to = Bound::parse(&to)
-            .ok_or_else(|| CliError::because("--to is flow:ID, person:1001, team:5263 or meetings"))?;
-        if let Bound::Flow(id) = &to
-            && !crate::calls::flow_exists(kernel, &org.id, id).await.map_err(RecordError::Db)?
-        {
-            return Err(CliError::because(format!("--to: there is no flow {id} in this organisation")));
-        }
+        let to = match Bound::parse(&to) {
+            Some(Bound::Flow(flow)) => Bound::Flow(find_flow(kernel, &org, &flow).await?),
+            Some(to) => to,
+            None => return Err(CliError::because("--to is flow:ID, flow:NAME, person:1001, team:5263 or meetings")),
+        };
         let bound = calls::bind_number(kernel, &org.id, &number, &to).await?;
         Ok(Answer {
             text: format!("{} rings {}", bound.number, bound.to),
             json: json!({"id": bound.number, "number": bound.number, "to": bound.to}),
         })
+    }
+}
+
+/// The flow that a person names by its id or, when only one has it, by its name.
+async fn find_flow(kernel: &Kernel, org: &Org, said: &str) -> Result<String, CliError> {
+    if crate::calls::flow_exists(kernel, &org.id, said).await.map_err(RecordError::Db)? {
+        return Ok(said.to_owned());
+    }
+    let mut named = crate::calls::flows_named(kernel, &org.id, said).await.map_err(RecordError::Db)?;
+    match (named.pop(), named.len()) {
+        (Some(id), 0) => Ok(id),
+        (None, _) => Err(CliError::because(format!("--to: there is no flow {said} in this organisation"))),
+        (Some(_), others) => Err(CliError::because(format!("--to: {} flows are named {said}: give an id", others + 1))),
     }
 }

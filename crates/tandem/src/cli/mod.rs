@@ -26,6 +26,8 @@ pub use demo::{Demo, Endpoint};
 pub(crate) use doctor::{Finding, examine};
 pub use settings::{Place, ServeFlags};
 
+use crate::running::Running;
+
 /// Self-hosted communications server.
 #[derive(Debug, Parser)]
 #[command(name = "tandem", version, about, long_about = None)]
@@ -153,13 +155,23 @@ impl Cli {
             Some(Verb::Serve(more)) => Ok(Order::Serve(place.load(&[serve, more])?)),
             Some(Verb::Demo(more)) => Ok(Order::Demo(place.load(&[serve, more])?)),
             Some(Verb::Doctor(more)) => {
-                let config = place.load(&[serve, more])?;
+                let flags = [serve, more];
+                let config = place.load(&flags)?;
+                let config = if flags == <[ServeFlags; 2]>::default() { beside(config) } else { config };
                 Ok(Order::Verb(Box::new(Verb::Doctor(ServeFlags::default())), config))
             }
-            Some(verb) if serve == ServeFlags::default() => Ok(Order::Verb(Box::new(verb), place.load(&[])?)),
+            Some(verb) if serve == ServeFlags::default() => Ok(Order::Verb(Box::new(verb), beside(place.load(&[])?))),
             Some(_) => Err(CliError::because("the flags of `serve` do not belong to this verb")),
         }
     }
+}
+
+/// The settings of a verb beside the server of its data directory, if one runs: where that is, it knows best.
+fn beside(mut config: Config) -> Config {
+    if let Some(running) = Running::of_data(&config.data) {
+        running.overrule(&mut config);
+    }
+    config
 }
 
 impl Verb {

@@ -6,11 +6,13 @@ use clap::{Args, Subcommand};
 use kernel::app::{App, NewApp};
 use kernel::org::NewOrg;
 use kernel::person::Person;
+use kernel::sign_in::Identity;
 use kernel::{Config, Kernel, Org, RecordError, Role, Scope};
 use serde_json::{Map, Value, json};
 
 use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
+use crate::console::Site;
 
 /// Where phones look for a server that listens nowhere in particular.
 const SIP_PORT: u16 = 5060;
@@ -80,6 +82,8 @@ pub enum UserVerb {
     Create(NewUser),
     /// Show the people and their phones
     List(List),
+    /// Print a link that signs a person in to the console, once, within 15 minutes
+    Link(OneUser),
     /// Give a person a new auth_token, shown once; every older one ends
     Rotate(OneUser),
     /// End a membership: no token, password or phone of the person works any more
@@ -251,6 +255,17 @@ impl UserVerb {
         match self {
             Self::Create(new) => new.create(kernel).await,
             Self::List(list) => list.run(kernel, async |org: &Org| people(kernel, org).await).await,
+            Self::Link(OneUser { id, org }) => {
+                let org = kernel.find_org(&org).await?.id;
+                let person = kernel.person(&org, &id).await?;
+                if person.disabled_at.is_some() {
+                    return Err(CliError::because(format!("person {id} is disabled")));
+                }
+                let whose = Identity::Person { org: person.org, person: person.id };
+                let site = Site::of(&kernel.config, kernel.config.http, kernel.config.https);
+                let url = site.sign_in(&kernel.create_link(&whose).await?);
+                Ok(Answer { text: url.clone(), json: json!({"id": id, "url": url}) })
+            }
             Self::Rotate(OneUser { id, org }) => {
                 let org = kernel.find_org(&org).await?.id;
                 let old = kernel.person_tokens(&org, &id).await?;
@@ -285,7 +300,11 @@ impl NewUser {
         }
         let token = made.auth_token.expose();
         let role = made.role.as_str();
-        let mut text = format!("person {}, {role}, auth_token (shown once) {token}", made.id);
+        let mut text = format!(
+            "person {id}, {role}, auth_token (shown once) {token}\nconsole: tandem user link {id} --org {}",
+            org.slug,
+            id = made.id
+        );
         let mut json = json!({"id": made.id, "role": role, "auth_token": token, "extension": made.extension});
         if let Some(sip) = &made.sip {
             let password = sip.password.expose();

@@ -61,6 +61,8 @@ mod visitor;
 mod webhooks;
 
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
 
 pub use door::{Door, Needs};
 pub use refusal::envelope;
@@ -101,7 +103,7 @@ pub fn plan() -> Vec<Door> {
     doors().plan()
 }
 
-/// The pages and their assets.
+/// The pages and their assets. Who types the server's name alone is led here.
 pub fn router(state: &State) -> Router {
-    doors().router(state).merge(assets::router())
+    doors().router(state).merge(assets::router()).route("/", get(async || Redirect::to("/console")))
 }

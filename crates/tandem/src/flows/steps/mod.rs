@@ -61,13 +61,16 @@ pub enum Kind {
 }
 
 /// Every type, by its canonical name.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 18] = [
     "call",
     "play",
     "digits",
     "menu",
     "http",
     "connect",
+    "queue",
+    "conference",
+    "stream",
     "callback",
     "hangup",
     "pause",

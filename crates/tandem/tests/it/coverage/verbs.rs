@@ -74,6 +74,7 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
             with(&["Ann", "--role", "king"]),
             "king",
         ),
+        ("user link", with(&[&eve]), &["id", "url"], with(&["per_none"]), "per_none"),
         ("user rotate", with(&[&eve]), &["id", "auth_token"], with(&["per_none"]), "per_none"),
         ("user disable", with(&[&eve]), &["id"], with(&["per_none"]), "per_none"),
         (

@@ -23,7 +23,18 @@ async fn a_script_sets_up_an_organisation_beside_a_running_server() {
     assert_eq!(user["extension"], "1001");
     assert_eq!(user["sip"]["username"], "1001");
     assert_eq!(user["sip"]["domain"], "127.0.0.1");
-    assert_eq!((&user["role"], &user["sip"]["server"]), (&json!("owner"), &json!("127.0.0.1:5060")));
+    assert_eq!((&user["role"], &user["sip"]["server"]), (&json!("owner"), &json!(running.sip.to_string())));
+    let link = tandem.json(&["user", "link", text(&user, "id"), "--org", "acme"]).await;
+    let console = format!("http://{}/console/link/", running.http);
+    assert!(text(&link, "url").starts_with(&console), "{link}: where the server is, not where the settings say");
+    let entered = running.client().browsing();
+    assert_eq!(
+        entered
+            .send(entered.post_page(&text(&link, "url")[console.len() - "/console/link/".len()..], &[]))
+            .await
+            .status,
+        303
+    );
     assert!(user["sip"]["password"].as_str().unwrap().len() >= 16);
     let bob = tandem.json(&["user", "create", "Bob", "--org", text(&org, "id"), "--role", "agent"]).await;
     assert!(bob.get("sip").is_none(), "a person without an extension has no phone");

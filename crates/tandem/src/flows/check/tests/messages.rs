@@ -28,5 +28,5 @@ fn every_name_of_a_type_is_read_and_is_its_own() {
         let found = check(&json!({ "flow": [step] }), Purpose::Save, NOW).report;
         assert!(found.errors.iter().all(|problem| problem.code != "unknown_type"), "{name}");
     }
-    assert_eq!(NAMES.len(), 15);
+    assert_eq!(NAMES.len(), 18);
 }
