@@ -1,8 +1,9 @@
 //! Transfer with consultation: two calls of one phone become one call of the other two (RFC 3891).
 //!
 //! The call that asks keeps its row, its driver and its events; the other gives the party that the phone consulted to
-//! it and ends. A phone that calls with a Replaces of its own takes another's place likewise. Invariant: a party
-//! belongs to one call at any time, and no event of its leg is lost on the way.
+//! it and ends. A conference has no such party: who is to come into it is sent to its number, as a blind transfer
+//! would. A phone that calls with a Replaces of its own takes another's place likewise. Invariant: a party belongs to one
+//! call at any time, and no event of its leg is lost on the way.
 
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -12,7 +13,7 @@ use voice::leg::{LegEvent, LegId, LegSink};
 
 use crate::driver::RecordAction;
 use crate::live::Live;
-use crate::model::{Change, EndedBy, LegRole};
+use crate::model::{Change, Direction, EndedBy, LegRole};
 use crate::party::Party;
 use crate::presence::Busy;
 use crate::requests::Request;
@@ -28,8 +29,16 @@ pub(crate) struct HandOver {
     pub(crate) reply: oneshot::Sender<Box<Handed>>,
 }
 
-/// A party on its way from one call to another.
-pub(crate) struct Handed {
+/// What the call that is asked gives.
+pub(crate) enum Handed {
+    /// A party, on its way from one call to another.
+    Party(Newcomer),
+    /// The number by which the phone came into a conference.
+    Conference(String),
+}
+
+/// A party that comes from another call.
+pub(crate) struct Newcomer {
     party: Party,
     number: String,
     /// What its leg told the old call in the moment of leaving.
@@ -67,16 +76,19 @@ impl Live {
         if !asked {
             return party.leg.accept_transfer(false);
         }
-        self.emit("transfer.started", None, json!({"to": self.model.shown(&to)}));
         self.consultation = Some(Consultation { asking: asking.clone(), to, answer });
     }
 
     /// The other call has given its party, or will not.
     pub(crate) fn consultation_answered(&mut self, handed: Option<Box<Handed>>) {
         let Some(Consultation { asking, to, .. }) = self.consultation.take() else { return };
+        let handed = handed.filter(|_| self.is_connected(&asking)).map(|handed| *handed);
+        if let Some(Handed::Conference(number)) = handed {
+            return self.hand_on(&asking, number);
+        }
         let to = self.model.shown(&to);
-        let Some(Handed { party, number, late }) = handed.filter(|_| self.is_connected(&asking)).map(|handed| *handed)
-        else {
+        self.emit("transfer.started", None, json!({"to": to}));
+        let Some(Handed::Party(Newcomer { party, number, late })) = handed else {
             if let Some(party) = self.party(&asking) {
                 party.leg.accept_transfer(false);
             }
@@ -99,7 +111,16 @@ impl Live {
     pub(crate) fn hand_over(&mut self, wish: HandOver) {
         // Dropped without an answer, the wish is declined.
         let HandOver { leg, sink, reply } = wish;
-        if self.is_ending() || reply.is_closed() || !self.may_leave(&leg) {
+        if self.is_ending() || reply.is_closed() {
+            return;
+        }
+        if let Some(number) = self.conference_number(&leg) {
+            if reply.send(Box::new(Handed::Conference(number))).is_ok() {
+                self.hangup(Cause::Normal, EndedBy::Customer);
+            }
+            return;
+        }
+        if !self.may_leave(&leg) {
             return;
         }
         self.end_supervision();
@@ -113,10 +134,19 @@ impl Live {
         party.leg.attach(sink);
         let late = self.take_events_of(&consulted);
         self.change(Change::LegEnded(consulted));
-        if let Err(handed) = reply.send(Box::new(Handed { party, number, late })) {
-            handed.party.leg.hangup(Cause::Normal);
+        if let Err(handed) = reply.send(Box::new(Handed::Party(Newcomer { party, number, late })))
+            && let Handed::Party(Newcomer { party, .. }) = *handed
+        {
+            party.leg.hangup(Cause::Normal);
         }
         self.hangup(Cause::Normal, if by_customer { EndedBy::Customer } else { EndedBy::Target });
+    }
+
+    /// The number that a phone of ours has called to come into the conference that it is in.
+    fn conference_number(&self, leg: &LegId) -> Option<String> {
+        let phone = self.standing().filter(|party| party.leg.id() == leg && party.is_own_phone())?;
+        let called = self.model.direction == Direction::Inbound && phone.answered && self.conference.is_some();
+        called.then(|| self.model.to.clone())
     }
 
     /// Whether the phone behind a leg may give the one whom it talks with to another call. What is recorded on that
@@ -164,7 +194,7 @@ impl Live {
     // ---------------------------------------------------------------- both
 
     /// The party is one of the two who are connected.
-    fn is_connected(&self, id: &LegId) -> bool {
+    pub(crate) fn is_connected(&self, id: &LegId) -> bool {
         self.connected().is_some_and(|(customer, other)| [customer, other].iter().any(|party| party.leg.id() == id))
     }
 

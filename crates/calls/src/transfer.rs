@@ -17,14 +17,19 @@ impl Live {
     /// A party asks to be replaced by `to`, a SIP URI.
     pub(crate) fn transfer_requested(&mut self, id: &LegId, to: &str) {
         let Some(party) = self.party(id) else { return };
-        let (asking, may_ask) = (party.leg.clone(), party.is_own_phone());
-        let number = user_part(to);
+        let may_ask = party.is_own_phone() && self.is_connected(id);
+        match user_part(to).filter(|_| may_ask) {
+            Some(number) => self.hand_on(id, number),
+            None => party.leg.accept_transfer(false),
+        }
+    }
+
+    /// One of the two who are connected leaves, and the other goes to `number`.
+    pub(crate) fn hand_on(&mut self, id: &LegId, number: String) {
+        let Some(party) = self.party(id) else { return };
+        let asking = party.leg.clone();
         let bridged = self.bridged_device();
         let by_customer = self.standing.as_ref() == Some(id);
-        let by_target = party.device.is_some() && party.device == bridged;
-        let Some(number) = number.filter(|_| may_ask && bridged.is_some() && (by_customer || by_target)) else {
-            return asking.accept_transfer(false);
-        };
         asking.accept_transfer(true);
         self.end_supervision();
         if by_customer {

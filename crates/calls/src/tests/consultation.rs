@@ -1,11 +1,18 @@
 //! Transfer with consultation: which two are left, in which call, and that nobody is lost on the way.
 
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use voice::Target;
 use voice::cause::Cause;
 use voice::leg::{LegEvent, LegId, Replaced, Signal};
 use voice::runner::script::{Asked, ScriptedLeg};
 
 use super::stage::*;
 use crate::*;
+
+/// A number of the organisation's own.
+const ROOM: &str = "+442071838750";
 
 fn refers(to: &str, leg: &LegId) -> LegEvent {
     let to = format!("sip:{to}@127.0.0.1");
@@ -142,6 +149,60 @@ async fn what_cannot_be_transferred_is_declined_and_goes_on() {
     let kinds = stage.kinds(&kept).await;
     assert_eq!(kinds[kinds.len() - 2..], ["transfer.started", "transfer.failed"]);
     assert_eq!(stage.calls.live(), 2);
+}
+
+/// A number of the organisation's that leads into a conference; the calls that came there.
+async fn meeting_room(stage: &Stage) -> mpsc::Receiver<(Call, InboundNumber)> {
+    bind_number(&stage.kernel, &stage.org.id, ROOM, &Bound::Flow("flow_7".into())).await.unwrap();
+    let (sender, desk) = mpsc::channel(1);
+    stage.calls.on_inbound(InboundKind::Flow, Arc::new(Desk(sender)));
+    desk
+}
+
+/// Who was sent to the room's number reaches it: the call that is dialled goes there.
+async fn is_sent_to_the_room(stage: &mut Stage) {
+    let dialled = stage.dialled().await;
+    assert!(matches!(&dialled.order.target, Target::Own { number, .. } if number == ROOM), "{:?}", dialled.order);
+}
+
+#[tokio::test]
+async fn a_caller_is_sent_into_a_conference_blindly_or_by_whoever_is_in_it() {
+    let mut stage = Stage::new().await;
+    people(&stage).await;
+    let mut desk = meeting_room(&stage).await;
+    // Blindly.
+    let (caller, mut callee) = talks(&mut stage, "1001", "1002").await;
+    callee.tell(LegEvent::TransferRequested { to: format!("sip:{ROOM}@127.0.0.1"), replaces: None });
+    asked_signal(&mut callee, Signal::AcceptTransfer(true)).await;
+    is_sent_to_the_room(&mut stage).await;
+    let blind = stage.newest_call().await.unwrap();
+    let started = stage.event(&blind, "transfer.started").await;
+    assert_eq!(started["data"]["to"], ROOM);
+    callee.tell(local_end(Cause::Normal));
+    caller.tell(remote_end(Cause::Normal, None));
+
+    // By one who is in the conference.
+    let (mut first, mut callee) = talks(&mut stage, "1001", "1003").await;
+    stage.hand.advance(1_000);
+    let mut second = stage.phone_calls("1001", ROOM).await;
+    let (mut inside, _) = within(desk.recv()).await.unwrap();
+    inside.answer();
+    asked_signal(&mut second, Signal::Answer).await;
+    second.tell(answered());
+    assert_eq!(next(&mut inside).await, CallEvent::Answered);
+    let wish = JoinConference { room: "sales".into(), max: 5, muted: false, record: false, announced: false };
+    inside.join_conference(wish);
+    assert_eq!(next(&mut inside).await, CallEvent::Conference(ConferenceEvent::Joined));
+    first.tell(refers(ROOM, second.id()));
+    let driven = async {
+        asked_signal(&mut second, Signal::Hangup(Cause::Normal)).await;
+        second.tell(local_end(Cause::Normal));
+    };
+    let (over, ()) = tokio::join!(ended(&mut inside), driven);
+    assert_eq!(over, (Cause::Normal, EndedBy::Customer));
+    asked_signal(&mut first, Signal::AcceptTransfer(true)).await;
+    is_sent_to_the_room(&mut stage).await;
+    assert!(callee.asked().iter().all(|asked| !matches!(asked, Asked::Signal(Signal::Hangup(_)))));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use voice::Target;
 use voice::cause::Cause;
 use voice::leg::{LegEvent, PhoneId, Playable, RecordCommand, Signal};
-use voice::ports::{BoxFuture, Ports};
+use voice::ports::Ports;
 use voice::runner::script::Asked;
 
 use super::stage::*;
@@ -184,14 +184,6 @@ async fn a_trunk_reaches_public_numbers_only() {
         caller.tell(local_end(Cause::InvalidNumber));
     }
     assert!(stage.nobody_dialled());
-}
-
-struct Desk(mpsc::Sender<(Call, InboundNumber)>);
-
-impl InboundHandler for Desk {
-    fn handle(&self, call: Call, number: InboundNumber) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.0.send((call, number)).await.unwrap() })
-    }
 }
 
 #[tokio::test]

@@ -306,6 +306,15 @@ impl Stage {
     }
 }
 
+/// Whoever drives the calls to a number: the test.
+pub(super) struct Desk(pub(super) mpsc::Sender<(Call, InboundNumber)>);
+
+impl InboundHandler for Desk {
+    fn handle(&self, call: Call, number: InboundNumber) -> BoxFuture<'_, ()> {
+        Box::pin(async move { self.0.send((call, number)).await.unwrap() })
+    }
+}
+
 /// Five seconds are for ever in a test.
 pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(5), future).await.expect("it happens within five seconds")
