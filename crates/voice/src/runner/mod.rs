@@ -10,6 +10,8 @@ mod callers;
 mod comfort;
 mod handle;
 mod identity;
+#[cfg(test)]
+mod key_tests;
 mod keys;
 mod leg_media;
 mod line;
@@ -23,6 +25,8 @@ mod poll;
 mod port_pool;
 mod recorder;
 mod recording;
+#[cfg(test)]
+mod recording_tests;
 mod remote;
 mod room;
 mod room_handle;

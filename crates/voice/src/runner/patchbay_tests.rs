@@ -1,6 +1,5 @@
 //! The patch bay without sockets: what goes in and what comes out, to the microsecond.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,44 +7,15 @@ use kernel::ids::Ids;
 use media::codec::CodecKind;
 use media::play::Sound;
 use media::srtp::{Keys, SdesLine, Srtp, Suite};
-use sha2::{Digest as _, Sha256};
 
 use super::mailbox::Order;
 use super::poll::Urgency;
 use super::remote::{Direction, Protection, SrtpKeys};
-use super::stage::{EVENTS, Phone, Sent, Stage, share, sine};
+use super::stage::{Phone, Sent, Stage, assert_continuous, bridged, quiet, share, sine};
 use super::{MediaConfig, MediaThreads};
-use crate::leg::{Leg, LegEvent, LegEvents, PlayMode, Playable, RecordCommand, Signal};
+use crate::leg::{Leg, LegEvent, LegEvents, PlayMode, Playable, Signal};
 
 const STRANGER: ([u8; 4], u16) = ([198, 51, 100, 9], 9_999);
-
-fn quiet(_: usize) -> i16 {
-    0
-}
-
-fn bridged(one: CodecKind, other: CodecKind) -> (Stage, Phone, Phone) {
-    let mut stage = Stage::new();
-    let (one, other) = (stage.leg(one), stage.leg(other));
-    stage.bay.bridge(0, one.slot, other.slot);
-    (stage, one, other)
-}
-
-/// One stream: one SSRC, no hole in the numbers, and the audio's time follows the clock.
-fn assert_continuous(sent: &[Sent], clock_rate: u32) {
-    let ssrcs: HashSet<u32> = sent.iter().map(|sent| sent.rtp().ssrc).collect();
-    assert_eq!(ssrcs.len(), 1);
-    for pair in sent.windows(2) {
-        assert_eq!(pair[1].rtp().sequence, pair[0].rtp().sequence.wrapping_add(1));
-    }
-    let audio: Vec<&Sent> = sent.iter().filter(|sent| sent.rtp().payload_type != EVENTS).collect();
-    for pair in audio.windows(2) {
-        let (before, after) = (pair[0].rtp(), pair[1].rtp());
-        let ticks = i64::from(after.timestamp.wrapping_sub(before.timestamp).cast_signed());
-        let real = (pair[1].at_us - pair[0].at_us) as i64 * i64::from(clock_rate) / 1_000_000;
-        let frame = i64::from(clock_rate / 50);
-        assert!((ticks - real).abs() <= 2 * frame, "{ticks} ticks for {real}");
-    }
-}
 
 #[test]
 fn packets_are_read_at_once_only_where_somebody_waits_for_them() {
@@ -231,113 +201,6 @@ fn a_leg_on_hold_is_sent_nothing_and_its_peer_hears_music() {
 }
 
 #[test]
-fn a_press_that_comes_by_event_and_by_info_is_one() {
-    let (mut stage, mut alice, _) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
-    stage.talk(&mut alice, 5, quiet);
-    let press = |stage: &mut Stage, alice: &mut Phone, info_first: bool| {
-        let info = Order::Digit('5', 160);
-        if info_first {
-            stage.order(alice, info);
-            for datagram in alice.key(5) {
-                stage.deliver(alice.slot, alice.address, &datagram);
-                stage.pass(20);
-            }
-        } else {
-            for datagram in alice.key(5) {
-                stage.deliver(alice.slot, alice.address, &datagram);
-                stage.pass(20);
-            }
-            stage.order(alice, info);
-        }
-        stage.told().len()
-    };
-    for info_first in [true, false, false, true] {
-        stage.talk(&mut alice, 5, quiet);
-        assert_eq!(press(&mut stage, &mut alice, info_first), 1, "{info_first}");
-    }
-    // Two by the same way are two, and so are two that are far apart.
-    stage.order(&alice, Order::Digit('7', 160));
-    stage.order(&alice, Order::Digit('7', 160));
-    assert_eq!(stage.told().len(), 2);
-    stage.order(&alice, Order::Digit('5', 160));
-    stage.pass(1_100);
-    assert_eq!(press(&mut stage, &mut alice, false), 2);
-}
-
-#[test]
-fn one_press_is_one_digit_here_and_one_new_event_there() {
-    let (mut stage, mut alice, mut bob) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
-    stage.talk(&mut alice, 5, quiet);
-    for datagram in alice.key(5) {
-        stage.deliver(alice.slot, alice.address, &datagram);
-        stage.pass(20);
-    }
-    stage.talk(&mut alice, 25, quiet);
-    stage.say(&mut bob, quiet);
-    let told = stage.told();
-    assert!(
-        matches!(&told[..], [(leg, LegEvent::Dtmf { symbol: '5', duration_ms: 100 })] if *leg == alice.id),
-        "{told:?}"
-    );
-    let heard = stage.heard_by(&bob);
-    assert_continuous(&heard, 8_000);
-    let events: Vec<&Sent> = heard.iter().filter(|sent| sent.rtp().payload_type == EVENTS).collect();
-    let stamps: HashSet<u32> = events.iter().map(|sent| sent.rtp().timestamp).collect();
-    assert_eq!(stamps.len(), 1, "one event");
-    assert!(events[0].rtp().marker);
-    assert!(events.iter().all(|sent| sent.rtp().payload[0] == 5));
-    let ends = events.iter().filter(|sent| sent.rtp().payload[1] & 0x80 != 0).count();
-    assert_eq!(ends, 3);
-}
-
-#[test]
-fn digits_are_dialled_in_order_and_their_end_is_told() {
-    let mut stage = Stage::new();
-    let alice = stage.leg(CodecKind::Pcmu);
-    stage.order(&alice, Order::SendDtmf("1w#D".into(), 4));
-    stage.pass(3_000);
-    let heard = stage.heard_by(&alice);
-    let mut codes: Vec<(u8, u64)> = Vec::new();
-    for sent in heard.iter().filter(|sent| sent.rtp().marker && sent.rtp().payload_type == EVENTS) {
-        codes.push((sent.rtp().payload[0], sent.at_us));
-    }
-    assert_eq!(codes.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [1, 11, 15]);
-    assert!(codes[1].1 - codes[0].1 >= 600_000, "the pause of w");
-    let told = stage.told();
-    assert!(matches!(told[..], [(_, LegEvent::PlayEnded { play: 4 })]), "{told:?}");
-}
-
-#[test]
-fn a_phone_without_events_is_sent_tones() {
-    let mut stage = Stage::new();
-    let mut alice = stage.leg(CodecKind::Pcmu);
-    alice.remote.events = None;
-    stage.order(&alice, Order::Remote(Box::new(alice.remote.clone())));
-    stage.order(&alice, Order::SendDtmf("5".into(), 4));
-    stage.pass(300);
-    let heard = stage.heard_by(&alice);
-    let tone = alice.decode(&heard[..5]);
-    assert!(share(&tone, 770.0, 8_000) > 0.3 && share(&tone, 1_336.0, 8_000) > 0.3);
-    let told = stage.told();
-    assert!(matches!(told[..], [(_, LegEvent::PlayEnded { play: 4 })]), "{told:?}");
-}
-
-#[test]
-fn keys_in_the_audio_are_heard_when_asked() {
-    for (on, expected) in [(false, 0), (true, 1)] {
-        let mut stage = Stage::new();
-        let mut alice = stage.leg(CodecKind::Pcmu);
-        stage.order(&alice, Order::InbandDtmf(on));
-        let (low, high) = (sine(852.0, 8_000), sine(1_477.0, 8_000));
-        stage.talk(&mut alice, 10, |sample| low(sample) / 2 + high(sample) / 2);
-        stage.talk(&mut alice, 20, quiet);
-        let told = stage.told();
-        assert_eq!(told.len(), expected, "{told:?}");
-        assert!(told.iter().all(|(_, event)| matches!(event, LegEvent::Dtmf { symbol: '9', .. })));
-    }
-}
-
-#[test]
 fn a_tone_survives_transcoding_between_all_codecs() {
     for one in CodecKind::ALL {
         for other in CodecKind::ALL.into_iter().filter(|&other| other != one) {
@@ -467,94 +330,6 @@ fn who_talks_or_holds_or_has_not_answered_is_not_ended() {
     for told in [talks, has_not_answered, reports, holds] {
         assert_eq!(told, []);
     }
-}
-
-#[test]
-fn a_recording_holds_what_the_leg_sends_on_the_left_and_what_it_hears_on_the_right() {
-    for (codec, other, rate) in [(CodecKind::Pcmu, CodecKind::Pcmu, 8_000), (CodecKind::G722, CodecKind::Pcma, 16_000)]
-    {
-        let (mut stage, mut alice, mut bob) = bridged(codec, other);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("call.wav");
-        let start = RecordCommand::Start { id: "rec_1".into(), path: path.clone(), rate };
-        stage.order(&alice, Order::Record(start));
-        let (low, high) = (sine(500.0, codec.sample_rate()), sine(1_500.0, other.sample_rate()));
-        let talk = |stage: &mut Stage, alice: &mut Phone, bob: &mut Phone, frames: usize| {
-            for _ in 0..frames {
-                stage.say(alice, &low);
-                stage.say(bob, &high);
-                stage.pass(20);
-            }
-        };
-        talk(&mut stage, &mut alice, &mut bob, 100);
-        stage.order(&alice, Order::Record(RecordCommand::Pause));
-        talk(&mut stage, &mut alice, &mut bob, 100);
-        stage.order(&alice, Order::Record(RecordCommand::Resume));
-        talk(&mut stage, &mut alice, &mut bob, 50);
-        let prompt = Sound { rate: 8_000, pcm: (0..8_000).map(sine(1_000.0, 8_000)).collect() };
-        stage.order(&alice, Order::Play(1, Playable::Sound(prompt), PlayMode::ONCE));
-        talk(&mut stage, &mut alice, &mut bob, 50);
-        stage.order(&alice, Order::Record(RecordCommand::Stop));
-        stage.told();
-
-        let LegEvent::RecordingReady { id, seconds, channels, sha256, path: told } = stage.wait_told() else {
-            panic!("no recording");
-        };
-        assert_eq!((&*id, channels, &told), ("rec_1", 2, &path));
-        assert!((3.9..=4.1).contains(&seconds), "{seconds}");
-        let bytes = std::fs::read(&path).unwrap();
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(sha256, hash);
-        let mut reader = hound::WavReader::open(&path).unwrap();
-        assert_eq!(reader.spec().sample_rate, rate);
-        let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
-        let channel = |index: usize| -> Vec<i16> { samples.iter().skip(index).step_by(2).copied().collect() };
-        let (left, right) = (channel(0), channel(1));
-        let second = rate as usize;
-        let share_of = |pcm: &[i16], hz, from: usize| share(&pcm[from..from + second / 2], hz, rate);
-        assert!(share_of(&left, 500.0, second) > 0.95);
-        assert!(share_of(&right, 1_500.0, second) > 0.95);
-        assert!(share_of(&left, 500.0, second * 13 / 4) > 0.95);
-        assert!(share_of(&right, 1_000.0, second * 13 / 4) > 0.95, "the prompt is on the right");
-    }
-}
-
-#[test]
-fn channels_are_aligned_and_silent_where_nothing_came() {
-    let (mut stage, mut alice, mut bob) = bridged(CodecKind::Pcmu, CodecKind::Pcmu);
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("call.wav");
-    let start = RecordCommand::Start { id: "rec_1".into(), path: path.clone(), rate: 8_000 };
-    stage.order(&alice, Order::Record(start));
-    stage.talk(&mut alice, 50, sine(500.0, 8_000));
-    stage.pass(1_000);
-    stage.talk(&mut bob, 50, sine(500.0, 8_000));
-    stage.bay.close(stage.wire.now_us, 0, alice.slot, &mut stage.wire);
-    stage.told();
-    assert!(matches!(stage.wait_told(), LegEvent::RecordingReady { .. }));
-    let samples: Vec<i16> = hound::WavReader::open(&path).unwrap().samples().map(Result::unwrap).collect();
-    assert!((23_000..=25_000).contains(&(samples.len() / 2)), "{}", samples.len() / 2);
-    let level = |channel: usize, from: usize, to: usize| {
-        let pcm: Vec<i16> = samples.iter().skip(channel).step_by(2).copied().collect();
-        media::frame::rms(&pcm[from..to])
-    };
-    assert!(level(0, 2_000, 7_000) > 5_000 && level(1, 2_000, 7_000) < 50);
-    assert!(level(0, 10_000, 15_000) < 50 && level(1, 10_000, 15_000) < 50);
-    assert!(level(0, 18_000, 23_000) < 50 && level(1, 18_000, 23_000) > 5_000);
-}
-
-#[test]
-fn a_recording_that_cannot_be_written_says_so() {
-    let mut stage = Stage::new();
-    let alice = stage.leg(CodecKind::Pcmu);
-    let start = RecordCommand::Start { id: "rec_1".into(), path: "/nowhere/at/all.wav".into(), rate: 8_000 };
-    stage.order(&alice, Order::Record(start));
-    stage.pass(1_000);
-    stage.order(&alice, Order::Record(RecordCommand::Stop));
-    let LegEvent::RecordingFailed { id, error } = stage.wait_told() else { panic!() };
-    assert_eq!(&*id, "rec_1");
-    assert!(!error.is_empty());
-    assert_eq!(stage.recorder.open(), 0);
 }
 
 #[test]

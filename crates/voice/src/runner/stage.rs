@@ -1,5 +1,6 @@
 //! A patch bay on a stage, for tests: a clock that is turned by hand, datagrams that are written down, phones that are played by the test.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -318,4 +319,34 @@ pub(super) fn share(pcm: &[i16], hz: f64, rate: u32) -> f64 {
         return 0.0;
     }
     2.0 * power / (energy * pcm.len() as f64)
+}
+
+/// Silence.
+pub(super) fn quiet(_: usize) -> i16 {
+    0
+}
+
+/// Two phones that are bridged.
+pub(super) fn bridged(one: CodecKind, other: CodecKind) -> (Stage, Phone, Phone) {
+    let mut stage = Stage::new();
+    let (one, other) = (stage.leg(one), stage.leg(other));
+    stage.bay.bridge(0, one.slot, other.slot);
+    (stage, one, other)
+}
+
+/// One stream: one SSRC, no hole in the numbers, and the audio's time follows the clock.
+pub(super) fn assert_continuous(sent: &[Sent], clock_rate: u32) {
+    let ssrcs: HashSet<u32> = sent.iter().map(|sent| sent.rtp().ssrc).collect();
+    assert_eq!(ssrcs.len(), 1);
+    for pair in sent.windows(2) {
+        assert_eq!(pair[1].rtp().sequence, pair[0].rtp().sequence.wrapping_add(1));
+    }
+    let audio: Vec<&Sent> = sent.iter().filter(|sent| sent.rtp().payload_type != EVENTS).collect();
+    for pair in audio.windows(2) {
+        let (before, after) = (pair[0].rtp(), pair[1].rtp());
+        let ticks = i64::from(after.timestamp.wrapping_sub(before.timestamp).cast_signed());
+        let real = (pair[1].at_us - pair[0].at_us) as i64 * i64::from(clock_rate) / 1_000_000;
+        let frame = i64::from(clock_rate / 50);
+        assert!((ticks - real).abs() <= 2 * frame, "{ticks} ticks for {real}");
+    }
 }

@@ -7,6 +7,7 @@
 
 mod formats;
 mod ice;
+mod lines;
 mod stream;
 
 use std::fmt::Write as _;
@@ -19,6 +20,7 @@ use sdp_types::{Media, Session as Description};
 
 use self::formats::{Format, Formats};
 pub(crate) use self::ice::IceSide;
+use self::lines::{answer_direction, media_lines, restrict, reverse};
 use self::stream::{Profile, Stream};
 use crate::runner::{self, Direction, Handshake, Remote, SrtpKeys, TelephoneEvents};
 
@@ -452,32 +454,6 @@ impl Session {
     }
 }
 
-/// Our stream, as its lines.
-fn media_lines(port: u16, proto: &str, formats: &Formats, crypto: &[SdesLine], direction: Direction) -> String {
-    let mut text = format!("m=audio {port} {proto}");
-    let codecs = formats.codecs.iter().map(|format| format.payload_type);
-    for payload_type in codecs.chain(formats.events.iter().map(|format| format.payload_type)) {
-        let _ = write!(text, " {payload_type}");
-    }
-    text.push_str("\r\n");
-    for Format { payload_type, kind } in &formats.codecs {
-        let (name, rate) = (kind.name(), kind.clock_rate());
-        let channels = if *kind == CodecKind::Opus { "/2" } else { "" };
-        let _ = write!(text, "a=rtpmap:{payload_type} {name}/{rate}{channels}\r\n");
-        if *kind == CodecKind::Opus {
-            let _ = write!(text, "a=fmtp:{payload_type} useinbandfec=1\r\n");
-        }
-    }
-    for Format { payload_type, kind } in &formats.events {
-        let _ = write!(text, "a=rtpmap:{payload_type} telephone-event/{kind}\r\na=fmtp:{payload_type} 0-15\r\n");
-    }
-    for line in crypto {
-        let _ = write!(text, "a=crypto:{}\r\n", line.format());
-    }
-    let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction_text(direction));
-    text
-}
-
 /// The line of ours that the peer chose, when keys were offered; an error when it chose none.
 fn chosen_crypto(stream: &Stream, offered: &[SdesLine]) -> Result<(Option<SdesLine>, runner::Protection), SdpError> {
     if offered.is_empty() {
@@ -492,33 +468,6 @@ fn chosen_crypto(stream: &Stream, offered: &[SdesLine]) -> Result<(Option<SdesLi
             Some((Some(ours.clone()), runner::Protection::Sdes(keys)))
         })
         .ok_or(SdpError::NothingInCommon)
-}
-
-/// What we answer to the peer's wish, seen from us (RFC 3264 §6.1).
-fn answer_direction(theirs: Direction, holding: bool) -> Direction {
-    let own = if holding { Direction::SendOnly } else { Direction::SendRecv };
-    restrict(own, reverse(theirs))
-}
-
-fn reverse(direction: Direction) -> Direction {
-    match direction {
-        Direction::SendOnly => Direction::RecvOnly,
-        Direction::RecvOnly => Direction::SendOnly,
-        same => same,
-    }
-}
-
-fn restrict(a: Direction, b: Direction) -> Direction {
-    Direction::of(a.sends() && b.sends(), a.receives() && b.receives())
-}
-
-fn direction_text(direction: Direction) -> &'static str {
-    match direction {
-        Direction::SendRecv => "sendrecv",
-        Direction::SendOnly => "sendonly",
-        Direction::RecvOnly => "recvonly",
-        Direction::Inactive => "inactive",
-    }
 }
 
 #[cfg(test)]

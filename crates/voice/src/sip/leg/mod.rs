@@ -10,13 +10,11 @@ mod forks;
 mod hops;
 mod login;
 mod reliable;
+mod step;
 mod talk;
 mod transfer;
 
 use std::sync::Arc;
-
-use bytes::Bytes;
-use kernel::Ids;
 
 use super::dialog::Dialog;
 use super::draft::Draft;
@@ -28,12 +26,12 @@ use super::session_timer::SessionTimer;
 use super::transaction::NEVER;
 use crate::cause::Cause;
 use crate::leg::{EndedBy, LegEnd, LegEvent, Signal};
-use crate::runner::Remote;
 
 pub(crate) use callee::Callee;
 pub(crate) use caller::{Caller, stray};
 pub(crate) use hops::{Hop, HopAddress};
 pub(crate) use login::Login;
+pub(crate) use step::{Action, Cx, Purpose};
 
 /// The methods we take (RFC 3261 §20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, REGISTER";
@@ -42,93 +40,6 @@ pub(crate) const SUPPORTED: [&str; 3] = ["100rel", "replaces", "timer"];
 /// Before we try a refused offer again (RFC 3261 §14.1): the dialog's owner waits longer, ms.
 const GLARE_OWNER_MS: (i64, u64) = (2_100, 1_900);
 const GLARE_OTHER_MS: (i64, u64) = (0, 2_000);
-
-/// What a leg asks of its surroundings.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Find a way to this hop, then call [`SipLeg::dial`] or [`SipLeg::undialable`].
-    Dial(Hop),
-    /// Send a request in a new client transaction.
-    Request { method: Method, branch: String, bytes: Bytes, flow: Flow, purpose: Purpose },
-    /// Send an ACK.
-    Acknowledge { bytes: Bytes, flow: Flow },
-    /// Repeat a response.
-    Send { bytes: Bytes, flow: Flow },
-    /// Answer a server transaction.
-    Respond { tx: Arc<str>, code: u16, bytes: Bytes },
-    /// The ACK of a 2xx came: stop repeating it.
-    Acknowledged { tx: Arc<str> },
-    /// Send the CANCEL of our INVITE.
-    Cancel { branch: String },
-    /// Stop repeating an INVITE that nobody answers; late answers still come here.
-    Abandon { branch: String },
-    /// This hop did not answer, or is full: others need not try it first.
-    HopFailed(Hop),
-    /// Tell the call.
-    Event(LegEvent),
-    /// The peer asks to be connected elsewhere, there perhaps in the place of another dialog (a Replaces value).
-    Referred { to: String, replaces: Option<String> },
-    /// A key came by INFO.
-    Digit { symbol: char, duration_ms: u32 },
-    /// Media was agreed, for the first time or anew.
-    Media(Box<Remote>),
-    /// The call is answered on both sides.
-    Established,
-    /// The end, once: close the media and tell the call.
-    Ended(LegEnd),
-}
-
-/// What a request of ours is for; its response comes back with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// The INVITE that makes the leg.
-    Invite,
-    /// An INVITE inside the dialog: hold, resume or refresh.
-    Reinvite,
-    /// A session refresh without an offer.
-    Update,
-    /// The end.
-    Bye(Cause),
-    /// Acknowledges a reliable provisional response: its RAck.
-    Prack(String),
-    /// Sends the peer elsewhere.
-    Refer(String),
-    /// How a transfer fares: status code, and whether it is the last word.
-    Notify(u16, bool),
-}
-
-impl Purpose {
-    fn method(&self) -> Method {
-        match self {
-            Self::Invite | Self::Reinvite => Method::Invite,
-            Self::Update => Method::Update,
-            Self::Bye(_) => Method::Bye,
-            Self::Prack(_) => Method::Prack,
-            Self::Refer(_) => Method::Refer,
-            Self::Notify(..) => Method::Notify,
-        }
-    }
-}
-
-/// What every step is given.
-pub(crate) struct Cx<'a> {
-    pub(crate) now: i64,
-    pub(crate) ids: &'a Ids,
-    /// User-Agent and Server.
-    pub(crate) agent: &'a str,
-    pub(crate) out: &'a mut Vec<Action>,
-}
-
-impl Cx<'_> {
-    /// A branch for a new request.
-    pub(crate) fn branch(&self) -> String {
-        format!("z9hG4bK{:016x}", u64::from_le_bytes(self.ids.bytes()))
-    }
-
-    fn event(&mut self, event: LegEvent) {
-        self.out.push(Action::Event(event));
-    }
-}
 
 /// How far a leg is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
