@@ -1,6 +1,7 @@
 //! Audio load: G.711 streams of 50 packets a second whose payload says who sent them and when, so
 //! that the receiving side knows what was lost and how late each packet came.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -31,9 +32,11 @@ pub(crate) struct Heard {
 
 /// One side's socket.
 pub(crate) struct Side {
-    socket: UdpSocket,
+    pub(crate) socket: UdpSocket,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Frames that each leg of a conference has said.
+    pub(crate) said: Cell<u32>,
 }
 
 impl Side {
@@ -50,7 +53,7 @@ impl Side {
         let socket: UdpSocket = socket.into();
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, said: Cell::new(0) })
     }
 
     /// Listens in a thread until `stop`; `streams` is how many streams will arrive.

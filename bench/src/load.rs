@@ -6,6 +6,8 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use media::codec::CodecKind;
+
 use crate::sip::{self, Dialog, Message};
 
 /// First wait before a request is repeated (RFC 3261 timer T1).
@@ -32,6 +34,16 @@ pub(crate) struct Plan {
     pub(crate) audio: [SocketAddr; 2],
     /// Legs of each call: with 2, a call is up when our callee side has been rung too.
     pub(crate) legs: usize,
+    /// What the callers speak, by turns.
+    pub(crate) codecs: &'static [CodecKind],
+}
+
+impl Plan {
+    /// What the call of this number, from 0, offers.
+    fn offer(&self, index: usize) -> String {
+        let codec = self.codecs.get(index % self.codecs.len().max(1)).copied().unwrap_or(CodecKind::Pcmu);
+        sip::session_description(self.audio[0], codec)
+    }
 }
 
 /// What came of a run.
@@ -55,6 +67,8 @@ pub(crate) struct Outcome {
     pub(crate) reached: usize,
     /// Audio addresses that the server named to the caller side and to the callee side.
     pub(crate) media: [Vec<SocketAddr>; 2],
+    /// What the callers of those addresses speak.
+    pub(crate) codecs: Vec<CodecKind>,
 }
 
 enum Phase {
@@ -64,6 +78,8 @@ enum Phase {
 }
 
 struct Ours {
+    /// Which call of the plan it is.
+    index: usize,
     dialog: Dialog,
     branch: String,
     phase: Phase,
@@ -113,7 +129,7 @@ impl Generator {
             let now = Instant::now();
             let due = ((now - start).as_secs_f64() * plan.rate) as usize;
             while offered < plan.calls.min(due + 1) {
-                self.offer(plan)?;
+                self.offer(plan, offered)?;
                 offered += 1;
             }
             self.hang_up_due(plan, now)?;
@@ -152,7 +168,7 @@ impl Generator {
         }
     }
 
-    fn offer(&mut self, plan: &Plan) -> io::Result<()> {
+    fn offer(&mut self, plan: &Plan, index: usize) -> io::Result<()> {
         self.serial += 1;
         let serial = self.serial;
         let local = self.local;
@@ -165,11 +181,19 @@ impl Generator {
             routes: Vec::new(),
         };
         let branch = format!("z9hG4bKb{serial}");
-        let invite = dialog.request("INVITE", 1, &branch, local, &sip::session_description(plan.audio[0]));
+        let invite = dialog.request("INVITE", 1, &branch, local, &plan.offer(index));
         self.socket.send_to(invite.as_bytes(), plan.server)?;
         let now = Instant::now();
-        let call =
-            Ours { branch, phase: Phase::Inviting, offered: now, last_sent: now, wait: T1, bye_at: None, dialog };
+        let call = Ours {
+            index,
+            branch,
+            phase: Phase::Inviting,
+            offered: now,
+            last_sent: now,
+            wait: T1,
+            bye_at: None,
+            dialog,
+        };
         self.calls.insert(call.dialog.call_id.clone(), call);
         Ok(())
     }
@@ -207,9 +231,7 @@ impl Generator {
                 continue;
             }
             let again = match call.phase {
-                Phase::Inviting => {
-                    call.dialog.request("INVITE", 1, &call.branch, self.local, &sip::session_description(plan.audio[0]))
-                }
+                Phase::Inviting => call.dialog.request("INVITE", 1, &call.branch, self.local, &plan.offer(call.index)),
                 _ => call.dialog.request("BYE", 2, &format!("{}bye", call.branch), self.local, ""),
             };
             self.socket.send_to(again.as_bytes(), plan.server)?;
@@ -279,6 +301,7 @@ impl Generator {
             outcome.answer_us.push((now - call.offered).as_micros() as u64);
             if let Some(media) = message.media() {
                 outcome.media[0].push(media);
+                outcome.codecs.extend(plan.codecs.get(call.index % plan.codecs.len().max(1)));
             }
             self.held.push_back((now + plan.hold, id.to_owned()));
         }
@@ -301,7 +324,8 @@ impl Generator {
                 if let Some(media) = message.media() {
                     outcome.media[1].push(media);
                 }
-                sip::answer(message, "200 OK", tag, local, &sip::session_description(plan.audio[1]))
+                let description = sip::session_description(plan.audio[1], CodecKind::Pcmu);
+                sip::answer(message, "200 OK", tag, local, &description)
             }
             "BYE" => {
                 if let Some(call) = message.header("Call-ID").and_then(|id| self.calls.remove(id)) {

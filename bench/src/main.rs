@@ -7,12 +7,15 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 mod audio;
+mod browser;
 mod load;
+mod meeting;
 mod process;
 mod report;
 mod scenario;
 mod sip;
 mod subject;
+mod websocket;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

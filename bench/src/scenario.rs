@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use media::codec::CodecKind;
+
 use crate::Options;
 use crate::audio::{self, Heard, Side};
+use crate::browser::Browsers;
 use crate::load::{Generator, Outcome, Plan, quantile};
 use crate::process;
 use crate::report::Row;
-use crate::subject::{self, ONE_LEG, PROMPT, Subject, TWO_LEGS};
+use crate::subject::{self, MEETING, ONE_LEG, PROMPT, Subject, TWO_LEGS};
 
 /// How long finished transactions linger (RFC 3261 timers: 32 s) before memory is read again.
 const LINGER: Duration = Duration::from_secs(40);
@@ -39,7 +42,8 @@ impl Bench {
 
     fn plan(&self, subject: &Subject, number: &str, calls: usize, rate: f64, hold: Duration) -> Plan {
         let audio = [self.sides[0].address, self.sides[1].address];
-        Plan { server: subject.sip, number: number.to_owned(), calls, rate, hold, audio, legs: 1 }
+        let (number, codecs) = (number.to_owned(), &[CodecKind::Pcmu]);
+        Plan { server: subject.sip, number, calls, rate, hold, audio, legs: 1, codecs }
     }
 
     fn run(&mut self, plan: &Plan) -> Done<Outcome> {
@@ -194,11 +198,13 @@ pub(crate) fn all(options: &Options) -> Done {
         found("asterisk"),
         found("freeswitch")
     );
-    let scenarios: [(&str, Scenario); 7] = [
+    let scenarios: [(&str, Scenario); 9] = [
         ("start", start),
         ("calls", calls),
         ("bridged", relayed),
         ("prompt", prompt),
+        ("conference", conference),
+        ("browsers", browsers),
         ("held", held),
         ("memory", memory),
         ("overload", overload),
@@ -345,6 +351,67 @@ fn prompt(options: &Options) -> Done<Vec<Row>> {
     Ok(vec![
         Row::cost("call with a 5 s prompt, caller sends audio, ms CPU", Some(3.0))
             .with("Tandem", spent.as_secs_f64() * 1000.0 / count as f64),
+    ])
+}
+
+/// What a leg of a conference costs: of all codecs, and of one.
+fn conference(options: &Options) -> Done<Vec<Row>> {
+    const LEGS: usize = 20;
+    let duration = Duration::from_secs(if options.quick { 5 } else { 30 });
+    let mut rows = Vec::new();
+    for (what, codecs) in [("mixed codecs", &CodecKind::ALL[..]), ("G.711 alone", &[CodecKind::Pcmu])] {
+        let (mut bench, tandem) = fresh(options)?;
+        let hold = duration + Duration::from_secs(4);
+        let plan = Plan { codecs, ..bench.plan(&tandem, MEETING, LEGS, 50.0, hold) };
+        let Bench { generator, sides, .. } = &mut bench;
+        let mut met = Err("the legs were never all up".to_owned());
+        let outcome = generator.run(&plan, |up| met = meet(&tandem, &sides[0], up, LEGS, duration)).map_err(text)?;
+        if outcome.completed != LEGS {
+            return Err(format!("of {LEGS} legs {} completed, refused {:?}", outcome.completed, outcome.refused));
+        }
+        let name = format!("conference of {LEGS} legs, {what}, ms CPU a second of a leg");
+        rows.push(Row::cost(&name, None).with("Tandem", met?));
+    }
+    Ok(rows)
+}
+
+/// CPU milliseconds a second of a leg, while all of a conference talk.
+fn meet(subject: &Subject, side: &Side, up: &Outcome, legs: usize, duration: Duration) -> Done<f64> {
+    let speakers: Vec<_> = up.media[0].iter().copied().zip(up.codecs.iter().copied()).collect();
+    if speakers.len() != legs {
+        return Err(format!("{} of {legs} legs have audio; refused {:?}", speakers.len(), up.refused));
+    }
+    side.meet(&speakers, Duration::from_secs(1))?; // codecs and mixer are set up
+    let before = subject.cpu();
+    let heard = side.meet(&speakers, duration)?;
+    let spent = subject.cpu() - before;
+    let leg_seconds = legs as f64 * duration.as_secs_f64();
+    // A leg that is mixed for hears 50 packets a second.
+    if (heard as f64) < 48.0 * leg_seconds {
+        return Err(format!("{heard} packets were heard in {leg_seconds} seconds of legs: there is no conference"));
+    }
+    Ok(spent.as_secs_f64() * 1000.0 / leg_seconds)
+}
+
+/// What a browser's leg costs, and beside it one of a SIP phone, both relayed to another of their kind.
+fn browsers(options: &Options) -> Done<Vec<Row>> {
+    const LEGS: usize = 40;
+    let duration = Duration::from_secs(if options.quick { 5 } else { 30 });
+    let (mut bench, tandem) = fresh(options)?;
+    let phones = bridged(&mut bench, &tandem, LEGS / 2, duration, true)?;
+    let mut browsers = Browsers::open(&tandem, LEGS)?;
+    browsers.call_in_pairs()?;
+    browsers.talk(Duration::from_secs(1))?;
+    let before = tandem.cpu();
+    let (sent, heard) = browsers.talk(duration)?;
+    let spent = tandem.cpu() - before;
+    let leg_seconds = LEGS as f64 * duration.as_secs_f64();
+    Ok(vec![
+        Row::cost(&format!("{LEGS} browsers bridged in pairs, ms CPU a second of a leg"), None)
+            .with("Tandem", spent.as_secs_f64() * 1000.0 / leg_seconds),
+        Row::cost("  packets lost", Some(0.0)).with("Tandem", sent.saturating_sub(heard) as f64),
+        Row::cost(&format!("  {LEGS} SIP phones likewise, without encryption"), None)
+            .with("Tandem", phones.cpu_ms_per_call_second / 2.0),
     ])
 }
 

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use media::codec::CodecKind;
+
 /// What the generator reads of a message that arrived.
 pub(crate) struct Message<'a> {
     text: &'a str,
@@ -59,12 +61,15 @@ impl<'a> Message<'a> {
     }
 }
 
-/// G.711 mu-law at 20 ms with telephone events, from `rtp`.
-pub(crate) fn session_description(rtp: SocketAddr) -> String {
+/// One codec at 20 ms with telephone events, from `rtp`.
+pub(crate) fn session_description(rtp: SocketAddr, codec: CodecKind) -> String {
     let (ip, port) = (rtp.ip(), rtp.port());
+    let (number, name, clock) = (codec.payload_type(), codec.name(), codec.clock_rate());
+    let channels = if codec.sdp_channels() > 1 { "/2" } else { "" };
     format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n"
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {number} 101\r\n\
+         a=rtpmap:{number} {name}/{clock}{channels}\r\na=rtpmap:101 telephone-event/{clock}\r\na=fmtp:101 0-16\r\n\
+         a=ptime:20\r\na=sendrecv\r\n"
     )
 }
 

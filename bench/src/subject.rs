@@ -20,6 +20,8 @@ pub(crate) const ONE_LEG: &str = "+442071838001";
 pub(crate) const TWO_LEGS: &str = "+442071838002";
 /// A number that plays a prompt of about five seconds.
 pub(crate) const PROMPT: &str = "+442071838003";
+/// A number that leads into a conference.
+pub(crate) const MEETING: &str = "+442071838004";
 /// The callee of [`TWO_LEGS`].
 const CALLEE: &str = "+442071838999";
 /// About five seconds when spoken.
@@ -32,8 +34,11 @@ pub(crate) struct Subject {
     pub(crate) name: &'static str,
     /// Where it takes calls.
     pub(crate) sip: SocketAddr,
+    /// Where its API is; a proxy has none.
+    pub(crate) http: Option<SocketAddr>,
     /// From exec to the first answered OPTIONS.
     pub(crate) start_up: Duration,
+    binary: PathBuf,
     children: Vec<Child>,
     directory: PathBuf,
 }
@@ -47,6 +52,18 @@ impl Subject {
     /// Resident memory of all its processes, bytes.
     pub(crate) fn memory(&self) -> u64 {
         process::memory(&self.pids())
+    }
+
+    /// Makes a person with an extension; its token.
+    ///
+    /// # Errors
+    /// A sentence that says what went wrong.
+    pub(crate) fn person(&self, extension: &str) -> Result<String, String> {
+        let name = format!("Person {extension}");
+        let words = ["user", "create", name.as_str(), "--org", "bench", "--extension", extension];
+        let made = verb(&self.binary, &self.directory, &words)?;
+        let token = made.get("auth_token").and_then(serde_json::Value::as_str);
+        token.map(str::to_owned).ok_or_else(|| "user create printed no auth_token".to_owned())
     }
 
     fn pids(&self) -> Vec<u32> {
@@ -89,6 +106,21 @@ fn pinned(program: &Path) -> Command {
     command
 }
 
+/// Runs a verb of Tandem's on the data in `data`; what it prints as JSON.
+fn verb(binary: &Path, data: &Path, words: &[&str]) -> Result<serde_json::Value, String> {
+    let done = Command::new(binary)
+        .args(words)
+        .arg("--data")
+        .arg(data)
+        .arg("--json")
+        .output()
+        .map_err(|error| format!("{}: {error}", binary.display()))?;
+    if !done.status.success() {
+        return Err(format!("tandem {}: {}", words.join(" "), String::from_utf8_lossy(&done.stderr).trim()));
+    }
+    serde_json::from_slice(&done.stdout).map_err(|error| format!("tandem {}: {error}", words.join(" ")))
+}
+
 /// Starts Tandem from `binary` with one trunk, the generator at `trunk`.
 ///
 /// # Errors
@@ -98,19 +130,7 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
     let (http, sip) = (free_port()?, free_port()?);
     let limits = "[limits]\ncalls_per_second = 100000\nconcurrent_calls = 100000\n";
     fs::write(data.join("tandem.toml"), limits).map_err(|error| error.to_string())?;
-    let verb = |words: &[&str]| -> Result<serde_json::Value, String> {
-        let done = Command::new(binary)
-            .args(words)
-            .arg("--data")
-            .arg(&data)
-            .arg("--json")
-            .output()
-            .map_err(|error| format!("{}: {error}", binary.display()))?;
-        if !done.status.success() {
-            return Err(format!("tandem {}: {}", words.join(" "), String::from_utf8_lossy(&done.stderr).trim()));
-        }
-        serde_json::from_slice(&done.stdout).map_err(|error| format!("tandem {}: {error}", words.join(" ")))
-    };
+    let verb = |words: &[&str]| verb(binary, &data, words);
     verb(&["org", "create", "Bench", "--slug", "bench"])?;
     verb(&[
         "trunk",
@@ -126,6 +146,7 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
     let flows = [
         (ONE_LEG, serde_json::json!([{"id": "1", "type": "pause", "seconds": 600}])),
         (TWO_LEGS, serde_json::json!([{"id": "1", "type": "connect", "number": CALLEE}])),
+        (MEETING, serde_json::json!([{"id": "1", "type": "conference", "room": "bench", "max": 100}])),
         (
             PROMPT,
             serde_json::json!([{"id": "1", "type": "play", "text": SENTENCE, "next_step": "2"}, {"id": "2", "type": "hangup"}]),
@@ -157,7 +178,15 @@ pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String
         .stderr(fs::File::create(data.join("log")).map_err(|error| error.to_string())?)
         .spawn()
         .map_err(|error| format!("tandem serve: {error}"))?;
-    let mut subject = Subject { name: "Tandem", sip, start_up: Duration::ZERO, children: vec![child], directory: data };
+    let mut subject = Subject {
+        name: "Tandem",
+        sip,
+        http: Some(([127, 0, 0, 1], http).into()),
+        start_up: Duration::ZERO,
+        binary: binary.to_owned(),
+        children: vec![child],
+        directory: data,
+    };
     subject.start_up = await_options(sip, begun)?;
     await_http(http)?;
     Ok(subject)
@@ -207,7 +236,8 @@ pub(crate) fn kamailio(callee: SocketAddr, media: bool) -> Result<Option<Subject
         .map_err(|error| format!("kamailio: {error}"))?;
     children.insert(0, proxy);
     let name = if media { "kamailio+rtpengine" } else { "kamailio" };
-    let mut subject = Subject { name, sip, start_up: Duration::ZERO, children, directory };
+    let mut subject =
+        Subject { name, sip, http: None, start_up: Duration::ZERO, binary: kamailio, children, directory };
     subject.start_up = await_options(sip, begun)?;
     Ok(Some(subject))
 }
