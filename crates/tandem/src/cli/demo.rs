@@ -23,6 +23,7 @@ use self::narrator::Narrator;
 use super::CliError;
 use crate::app::App;
 use crate::console::{outward_address, reachable};
+use crate::flows::store;
 
 const FILE_NAME: &str = "demo.json";
 const SLUG: &str = "dev";
@@ -33,6 +34,10 @@ const TEAM: &str = "5263";
 const NUMBER: &str = "+917507161643";
 /// The sample of document 003, word for word.
 const SAMPLE: &str = include_str!("demo/sample.json");
+/// Its name in the console.
+const SAMPLE_NAME: &str = "Sample";
+/// Saved flows among which it is looked for.
+const MAX_SAVED: i64 = 500;
 /// The host of its `http` step, which the demo's own endpoint stands in for.
 const SAMPLE_ENDPOINT: &str = "https://in01c005d.samespace.com";
 
@@ -83,7 +88,9 @@ impl Demo {
         serve(kernel, endpoint);
         let today = Timestamp::from_millisecond(kernel.clock.now_ms()).map_err(CliError::because)?;
         let narrator = Narrator::listen(kernel, &kept).await?;
-        Ok(Self { tour: Tour { kept, today, file }, narrator })
+        let tour = Tour { kept, today, file };
+        tour.keep_sample(kernel).await?;
+        Ok(Self { tour, narrator })
     }
 
     /// Says what to do now, and from then on what happens.
@@ -98,6 +105,24 @@ impl Demo {
 }
 
 impl Tour {
+    /// Keeps the sample as a saved flow, so that the console draws it and calls with it; a new version when it changed.
+    async fn keep_sample(&self, kernel: &Kernel) -> Result<(), CliError> {
+        let sample = self.payload();
+        let body = json!({"flow": sample.get("flow"), "record": false});
+        let org = &self.kept.org;
+        let saved = store::list(&kernel.db, org, "", MAX_SAVED).await.map_err(CliError::because)?;
+        match saved.into_iter().find(|flow| flow.name == SAMPLE_NAME) {
+            Some(flow) => {
+                let now = store::one(&kernel.db, org, &flow.id).await.map_err(CliError::because)?;
+                if now.is_some_and(|now| now.body.as_ref() != Some(&body)) {
+                    store::update(kernel, org, &flow.id, None, &body).await.map_err(CliError::because)?;
+                }
+            }
+            None => drop(store::create(kernel, org, SAMPLE_NAME, &body).await.map_err(CliError::because)?),
+        }
+        Ok(())
+    }
+
     /// What to do now, with a link that signs the owner in.
     async fn text(&self, app: &App) -> Result<String, CliError> {
         let owner = app.kernel.people(&self.kept.org, "", 1).await?.into_iter().next();
@@ -131,6 +156,10 @@ impl Tour {
              \n\
              The console, as the owner of the sample organisation (this link signs in once, within 15 minutes):\n\
              \n     {console}\n\
+             \n\
+             In it, \"Hear a flow\" and \"Call me\": the page is a phone that rings, you hear the sample flow and see its steps.\n\
+             \n\
+             With phones of your own:\n\
              \n\
              1. Register a softphone, any SIP softphone, by UDP or TCP:\n\
              \n     server {server}{elsewhere}\n{phones}\n\

@@ -182,6 +182,10 @@ struct CallPage {
     page: Page,
     story: StoryPart,
     graph: Option<Graph>,
+    /// Whether the visitor may hear of events as they happen.
+    follows: bool,
+    /// Whether the visitor's own phone may stand in the page.
+    has_phone: bool,
 }
 
 /// The part of the page that grows while the call is up.
@@ -203,7 +207,8 @@ impl askama::filters::HtmlSafe for StoryPart {}
 /// A recording to be heard.
 pub(super) struct Audio {
     pub(super) path: String,
-    pub(super) label: String,
+    /// When it began, RFC 3339.
+    pub(super) at: String,
     pub(super) length: String,
 }
 
@@ -241,7 +246,7 @@ async fn story_part(kernel: &Kernel, calls: &Calls, visitor: &Visitor, id: &str)
         recordings: ready
             .map(|recording| Audio {
                 path: records::recording_path(&recording.id),
-                label: format!("Recording of {}", recording.started_at),
+                at: recording.started_at,
                 length: duration(recording.seconds),
             })
             .collect(),
@@ -264,7 +269,9 @@ async fn show_call(
     };
     let title = format!("{} → {}", story.from(), story.to());
     let place = if story.is_up && visitor.may(Action::ReadCalls) { LIVE } else { PATH };
-    show(&CallPage { page: visitor.page(title, place), story, graph })
+    let follows = visitor.may(Action::ReadCalls);
+    let has_phone = story.is_up && visitor.may(Action::UseOwnPhone);
+    show(&CallPage { page: visitor.page(title, place), story, graph, follows, has_phone })
 }
 
 /// The flow of a run with its path.

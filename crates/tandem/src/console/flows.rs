@@ -286,15 +286,25 @@ struct FlowPage {
     numbers: Vec<String>,
     runs: Table,
     run_form: Option<Form>,
+    own: Option<OwnPhone>,
     manages: bool,
 }
 
-/// The visitor's own extension, if it has one: with it, the form says "call me".
-async fn own_extension(flows: &Flows, visitor: &Visitor) -> Result<String, Problem> {
+/// The visitor's own extension, and whether a phone rings for it already.
+struct OwnPhone {
+    number: String,
+    is_online: bool,
+}
+
+/// The visitor's own phone, if there is an extension: with it, the form says "call me".
+async fn own_phone(flows: &Flows, visitor: &Visitor) -> Result<Option<OwnPhone>, Problem> {
     let extensions = calls::extensions(flows.kernel(), visitor.org_id()).await.map_err(Problem::internal)?;
     let own =
         extensions.into_iter().find(|entry| visitor.principal().person().is_some_and(|own| **own == *entry.person));
-    Ok(own.map(|entry| entry.number).unwrap_or_default())
+    Ok(own.filter(|_| visitor.may(Action::UseOwnPhone)).map(|entry| OwnPhone {
+        is_online: flows.calls().presence(visitor.org_id(), &entry.number).registered,
+        number: entry.number,
+    }))
 }
 
 fn run_form(id: &str, to: &str) -> Form {
@@ -312,8 +322,10 @@ async fn flow_page(
     visitor: &Visitor,
     id: &str,
     version: Option<i64>,
-    run_form: Form,
+    refused: Option<Form>,
 ) -> Result<FlowPage, Problem> {
+    let own = own_phone(flows, visitor).await?;
+    let run_form = refused.unwrap_or_else(|| run_form(id, own.as_ref().map_or("", |own| &own.number)));
     let (db, org) = (&flows.kernel().db, visitor.org_id());
     let (flow, body) = read(flows, visitor, id, version).await?;
     let shown = version.unwrap_or(flow.version);
@@ -330,6 +342,7 @@ async fn flow_page(
         numbers: store::numbers_of(db, org, id).await.map_err(Problem::internal)?,
         runs: Table::new("Runs", &runs::COLUMNS).with(of_flow.into_iter().map(runs::row)),
         run_form: visitor.may(Action::RunFlow).then_some(run_form),
+        own,
         manages: visitor.may(Action::ManageFlows),
     })
 }
@@ -340,8 +353,7 @@ async fn show_flow(
     Path(path): Path<FlowPath>,
     Query(query): Query<VersionQuery>,
 ) -> Result<Response, Problem> {
-    let form = run_form(&path.id, &own_extension(&flows, &visitor).await?);
-    show(&flow_page(&flows, &visitor, &path.id, query.version, form).await?)
+    show(&flow_page(&flows, &visitor, &path.id, query.version, None).await?)
 }
 
 async fn edit(
@@ -393,7 +405,7 @@ async fn run(
         Err(problem) if !visitor.may(Action::ReadFlows) => Err(problem),
         Err(problem) => {
             let form = run_form(&path.id, "").filled(&posted).refused(problem)?;
-            show_refused(&flow_page(&flows, &visitor, &path.id, None, form).await?)
+            show_refused(&flow_page(&flows, &visitor, &path.id, None, Some(form)).await?)
         }
     }
 }

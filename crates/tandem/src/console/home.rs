@@ -34,7 +34,7 @@ struct Figure {
 struct Next {
     what: &'static str,
     why: &'static str,
-    path: &'static str,
+    path: String,
 }
 
 #[derive(Template)]
@@ -61,7 +61,7 @@ async fn overview(
     show(&HomePage {
         page: visitor.page("Overview", "/console"),
         figures: figures(&kernel, &calls, &visitor, &org.id).await?,
-        next: next(&kernel, &calls, &visitor, &org.id).await?,
+        next: next(&kernel, &calls, &visitor, &org.id, last.is_empty()).await?,
         calls: table,
         failed,
     })
@@ -94,26 +94,35 @@ async fn figures(kernel: &Kernel, calls: &Calls, visitor: &Visitor, org: &str) -
 }
 
 /// What somebody who begins has still to do.
-async fn next(kernel: &Kernel, calls: &Calls, visitor: &Visitor, org: &str) -> Result<Vec<Next>, Problem> {
+async fn next(
+    kernel: &Kernel,
+    calls: &Calls,
+    visitor: &Visitor,
+    org: &str,
+    has_no_calls: bool,
+) -> Result<Vec<Next>, Problem> {
     let mut next = Vec::new();
+    let flow = store::list(&kernel.db, org, "", 1).await.map_err(Problem::internal)?.into_iter().next();
+    if let Some(flow) = flow.as_ref().filter(|_| has_no_calls && visitor.may(Action::RunFlow)) {
+        let why = "Your phone rings in the page, and you see each step of the flow as you hear it.";
+        next.push(Next { what: "Hear a flow", why, path: format!("/console/flows/{}", flow.id) });
+    }
     if visitor.may(Action::ManagePeople) {
         let extensions = calls::extensions(kernel, org).await.map_err(Problem::internal)?;
         if !extensions.iter().any(|entry| calls.presence(org, &entry.number).registered) {
             let why = "No phone is online. Open the one in this browser, or register a softphone with an extension.";
-            next.push(Next { what: "Bring a phone online", why, path: "/phone" });
+            next.push(Next { what: "Bring a phone online", why, path: "/phone".to_owned() });
         }
     }
-    if visitor.may(Action::ManageFlows)
-        && store::list(&kernel.db, org, "", 1).await.map_err(Problem::internal)?.is_empty()
-    {
+    if visitor.may(Action::ManageFlows) && flow.is_none() {
         let why = "What happens on a call stands in a flow. Start from a template.";
-        next.push(Next { what: "Write a flow", why, path: "/console/flows/new" });
+        next.push(Next { what: "Write a flow", why, path: "/console/flows/new".to_owned() });
     }
     if visitor.may(Action::ManageNumbers)
         && calls::public_numbers(kernel, org).await.map_err(Problem::internal)?.is_empty()
     {
         let why = "A number from outside leads to a person, a team or a flow.";
-        next.push(Next { what: "Bind a number", why, path: "/console/numbers/new" });
+        next.push(Next { what: "Bind a number", why, path: "/console/numbers/new".to_owned() });
     }
     Ok(next)
 }

@@ -17,10 +17,10 @@ use askama::Template;
 const PATH: &str = "/console/settings";
 /// Names of the fields of [`RETENTION_KINDS`], in their order.
 const DAYS: [(&str, &str); 4] = [
-    ("days_calls", "Calls"),
-    ("days_events", "Events"),
-    ("days_recordings", "Recordings"),
-    ("days_voicemail", "Voicemail"),
+    ("days_calls", "Days to keep calls"),
+    ("days_events", "Days to keep events"),
+    ("days_recordings", "Days to keep recordings"),
+    ("days_voicemail", "Days to keep voicemail"),
 ];
 
 pub(super) fn doors(doors: Doors) -> Doors {

@@ -14,12 +14,13 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, Stream};
 use kernel::events::{Logged, Tap};
 use kernel::http::{PageQuery, Query, cursor, presented_token};
 use kernel::limit::Place;
 use kernel::problem::ProblemBody;
 use kernel::{Action, Kernel, Principal, Problem, Secret};
+use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
 use super::events;
@@ -30,6 +31,8 @@ const READ_BUFFER: usize = 1024;
 const MAX_FRAME: usize = 4096;
 /// A sign of life this often, so that proxies keep the connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+/// Server-sent events that wait for their reader.
+const WAITING_EVENTS: usize = 64;
 /// A client that takes no byte for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -103,19 +106,39 @@ impl Listener {
     }
 }
 
-/// The events of a tap one by one; ends with the server, with its credential, or when the store fails.
+/// The events of a tap one by one; ends with the server, with its credential, when the store fails, or when its reader
+/// takes nothing: what a reader holds is held by a task of its own, which does not wait for it for ever.
 fn stream_of(kernel: Kernel, listener: Listener, tap: Tap) -> impl Stream<Item = Result<Event, Infallible>> {
-    let life = interval(SIGN_OF_LIFE);
-    stream::unfold((kernel, listener, tap, life), async |(kernel, listener, mut tap, mut life)| {
+    let (sender, receiver) = mpsc::channel(WAITING_EVENTS);
+    let tasks = kernel.tasks.clone();
+    tasks.spawn(feed(kernel, listener, tap, sender));
+    stream::unfold(receiver, async |mut receiver| Some((Ok(receiver.recv().await?), receiver)))
+}
+
+/// Hands the events of a tap to its reader until one side ends.
+async fn feed(kernel: Kernel, listener: Listener, mut tap: Tap, reader: mpsc::Sender<Event>) {
+    let mut life = interval(SIGN_OF_LIFE);
+    loop {
         let batch = tokio::select! {
-            batch = tap.next() => shown(batch)?,
-            _ = life.tick() => if listener.may_stay(&kernel).await { Vec::new() } else { return None },
-            () = kernel.stop.cancelled() => return None,
+            batch = tap.next() => match shown(batch) {
+                Some(batch) => batch,
+                None => return,
+            },
+            _ = life.tick() => {
+                if !listener.may_stay(&kernel).await {
+                    return;
+                }
+                Vec::new()
+            }
+            () = reader.closed() => return,
+            () = kernel.stop.cancelled() => return,
         };
-        let events: Vec<_> = batch.into_iter().map(|logged| Ok(server_sent(logged))).collect();
-        Some((stream::iter(events), (kernel, listener, tap, life)))
-    })
-    .flatten()
+        for logged in batch {
+            if !matches!(timeout(WRITE_PATIENCE, reader.send(server_sent(logged))).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
 }
 
 fn server_sent(logged: Logged) -> Event {

@@ -52,7 +52,24 @@ function microphoneFlags(kind) {
 }
 
 /**
- * Opens a browser with one page. What goes wrong in the page is told as `console` (with its text).
+ * Tells what goes wrong in a page as `console`, with its text and where it was: what its console complains about, what
+ * fails in it, what it asks the server for in vain.
+ * @param {import("playwright-core").Page} page
+ */
+export function watch(page) {
+  const complain = (/** @type {string} */ text) => tell("console", { text, url: page.url() });
+  page.on("console", (message) => {
+    // A browser asks every site for this one by itself.
+    if (message.location().url.endsWith("/favicon.ico")) return;
+    // Our own ear is of the old kind.
+    if (message.text().startsWith("The ScriptProcessorNode is deprecated")) return;
+    if (["error", "warning"].includes(message.type())) complain(message.text());
+  });
+  page.on("pageerror", (error) => complain(String(error)));
+}
+
+/**
+ * Opens a browser with one page, which is watched.
  * @param {{ microphone?: string, flags?: string[], context?: import("playwright-core").BrowserContextOptions }} [options]
  */
 export async function open({ microphone = "fake", flags = [], context: options = {} } = {}) {
@@ -61,14 +78,7 @@ export async function open({ microphone = "fake", flags = [], context: options =
   const browser = await chromium.launch({ executablePath, args });
   const context = await browser.newContext(options);
   const page = await context.newPage();
-  page.on("console", (message) => {
-    // A browser asks every site for this one by itself.
-    if (message.location().url.endsWith("/favicon.ico")) return;
-    // Our own ear is of the old kind.
-    if (message.text().startsWith("The ScriptProcessorNode is deprecated")) return;
-    if (["error", "warning"].includes(message.type())) tell("console", { text: message.text() });
-  });
-  page.on("pageerror", (error) => tell("console", { text: String(error) }));
+  watch(page);
   return { browser, context, page };
 }
 

@@ -1,6 +1,11 @@
 // What every page of the console does in the browser: times in the visitor's zone, the menu, questions before a
 // deletion, parts that are read again when something happens.
 // @ts-check
+import { centreDrawings, lightGraph } from "./graph.js";
+import { follow } from "./tap.js";
+
+/** What happens within so many ms is one reading of a live part. */
+const REFRESH_AFTER = 250;
 
 /** Shows every moment in the visitor's own zone. @param {ParentNode} root */
 function showTimes(root) {
@@ -21,26 +26,37 @@ function showTimes(root) {
   }
 }
 
-/** The menu on a narrow screen. */
+/** The menu on a narrow screen; it closes by Escape. */
 function openMenu() {
-  const button = document.querySelector("[data-menu]");
-  button?.addEventListener("click", () => {
-    const isOpen = document.body.classList.toggle("menu-open");
+  const button = /** @type {HTMLElement | null} */ (document.querySelector("[data-menu]"));
+  if (!button) return;
+  const show = (/** @type {boolean} */ isOpen) => {
+    document.body.classList.toggle("menu-open", isOpen);
     button.setAttribute("aria-expanded", String(isOpen));
+  };
+  const isOpen = () => document.body.classList.contains("menu-open");
+  button.addEventListener("click", () => show(!isOpen()));
+  document.addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape" || !isOpen()) return;
+    show(false);
+    button.focus();
   });
 }
 
-/** An open sheet closes by Escape and by a click elsewhere. */
+/** An open sheet closes by Escape, which gives the focus back, and by a click elsewhere. */
 function closeSheets() {
-  const close = (/** @type {Event} */ event) => {
-    for (const sheet of document.querySelectorAll("details[data-drop][open]")) {
-      if (event instanceof KeyboardEvent ? event.key === "Escape" : !sheet.contains(/** @type {Node} */ (event.target))) {
-        sheet.removeAttribute("open");
-      }
+  const open = () => /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("details[data-drop][open]"));
+  document.addEventListener("click", (event) => {
+    for (const sheet of open()) if (!sheet.contains(/** @type {Node} */ (event.target))) sheet.removeAttribute("open");
+  });
+  document.addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape") return;
+    for (const sheet of open()) {
+      const hadFocus = sheet.contains(document.activeElement);
+      sheet.removeAttribute("open");
+      if (hadFocus) sheet.querySelector("summary")?.focus();
     }
-  };
-  document.addEventListener("click", close);
-  document.addEventListener("keydown", close);
+  });
 }
 
 /** A form that says `data-sure` asks before it is sent. */
@@ -52,20 +68,20 @@ function askFirst() {
   });
 }
 
-/** The first field that is wrong has the focus. */
+/** The first thing that is wrong has the focus: a field, or the sentence above the form. */
 function goToError() {
-  const field = document.querySelector("[aria-invalid='true']");
-  if (field instanceof HTMLElement) field.focus();
+  const wrong = document.querySelector("form [aria-invalid='true'], form .notice.bad");
+  if (wrong instanceof HTMLElement) wrong.focus();
 }
 
 /**
  * Parts with `data-live` are read again when an event of the organisation comes; several events at once are one
- * reading. Other modules hear each event as `tandem:event` on the document.
+ * reading. Other modules hear each event as `tandem:event` on the document, and `tandem:open` when earlier ones may have
+ * been missed.
  */
 function followEvents() {
   const wanted = document.querySelector("[data-live]");
   if (!wanted) return;
-  const source = new EventSource("/v1/tap");
   let waits = false;
   const refresh = () => {
     if (waits) return;
@@ -73,17 +89,14 @@ function followEvents() {
     setTimeout(() => {
       waits = false;
       document.body.dispatchEvent(new CustomEvent("tandem:changed"));
-    }, 250);
+    }, REFRESH_AFTER);
   };
-  const kinds = (wanted.getAttribute("data-live") ?? "").split(" ").filter(Boolean);
-  for (const kind of kinds) {
-    source.addEventListener(kind, (message) => {
-      document.dispatchEvent(new CustomEvent("tandem:event", { detail: JSON.parse(message.data) }));
-      refresh();
-    });
-  }
-  source.addEventListener("open", () => document.body.classList.add("is-live"));
-  source.addEventListener("error", () => document.body.classList.remove("is-live"));
+  follow((wanted.getAttribute("data-live") ?? "").split(" ").filter(Boolean), (news) => {
+    document.body.classList.toggle("is-live", news.what !== "lost");
+    if (news.what === "event") document.dispatchEvent(new CustomEvent("tandem:event", { detail: news.event }));
+    if (news.what === "open") document.dispatchEvent(new CustomEvent("tandem:open"));
+    if (news.what !== "lost") refresh();
+  });
 }
 
 /** Whoever was signed out meanwhile is asked to sign in, instead of seeing half a page. */
@@ -95,44 +108,8 @@ function noticeSignOut() {
   document.body.addEventListener("htmx:afterSwap", (event) => showTimes(/** @type {HTMLElement} */ (event.target)));
 }
 
-/** Lights the drawn flow of a live call, step by step. */
-function lightGraph() {
-  const graph = document.querySelector("svg[data-call]");
-  if (!graph) return;
-  const find = (/** @type {string} */ name, /** @type {string} */ id) =>
-    [...graph.querySelectorAll(`[data-${name}]`)].filter((element) => element.getAttribute(`data-${name}`) === id);
-  document.addEventListener("tandem:event", (message) => {
-    const event = /** @type {CustomEvent} */ (message).detail;
-    if (event.call?.id !== graph.getAttribute("data-call")) return;
-    const id = event.step?.id;
-    if (event.type === "step.started") {
-      for (const here of graph.querySelectorAll(".here")) here.classList.replace("here", "was");
-      for (const step of find("step", id)) {
-        step.classList.add("here");
-        step.scrollIntoView({ block: "nearest", inline: "nearest" });
-      }
-    } else if (event.type === "step.completed" || event.type === "step.failed") {
-      const arrows = find("from", id).filter((arrow) => arrow.getAttribute("data-to") === event.data.next);
-      const named = arrows.filter((arrow) => arrow.getAttribute("data-outcome") === event.data.outcome);
-      for (const arrow of named.length > 0 ? named : arrows) arrow.classList.add("was");
-    } else if (event.type === "call.completed") {
-      for (const here of graph.querySelectorAll(".here")) here.classList.replace("here", "was");
-    }
-  });
-}
-
-/** A drawing that is wider than its place begins at the entry, or where the call is. */
-function centreGraphs() {
-  for (const graph of document.querySelectorAll(".graph")) {
-    const step = graph.querySelector(".here") ?? graph.querySelector(".step");
-    if (!step) continue;
-    const [outer, inner] = [graph.getBoundingClientRect(), step.getBoundingClientRect()];
-    graph.scrollLeft += inner.left + inner.width / 2 - outer.left - outer.width / 2;
-  }
-}
-
 showTimes(document);
-centreGraphs();
+centreDrawings();
 openMenu();
 lightGraph();
 closeSheets();

@@ -52,4 +52,10 @@ function prepare(figure) {
   }, { once: true });
 }
 
-for (const figure of document.querySelectorAll("[data-wave]")) prepare(/** @type {HTMLElement} */ (figure));
+/** @param {ParentNode} root */
+function prepareAll(root) {
+  for (const figure of root.querySelectorAll("[data-wave]")) prepare(/** @type {HTMLElement} */ (figure));
+}
+
+prepareAll(document);
+document.body.addEventListener("htmx:afterSwap", (event) => prepareAll(/** @type {HTMLElement} */ (event.target)));

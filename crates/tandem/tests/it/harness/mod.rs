@@ -12,6 +12,8 @@ pub(crate) mod handset;
 pub(crate) mod house;
 pub(crate) mod linphone;
 mod message;
+pub(crate) mod office;
+pub(crate) mod person;
 pub(crate) mod phone;
 pub(crate) mod process;
 pub(crate) mod relay;

@@ -210,11 +210,23 @@ impl Server {
 
     /// Makes an organisation with an owner, who has no phone.
     pub(crate) async fn org(&self, slug: &str) -> Tenant<'_> {
-        let new = NewOrg { name: slug.to_owned(), slug: Some(slug.to_owned()), ..NewOrg::default() };
+        self.org_called(slug, slug).await
+    }
+
+    /// The same with a name for people.
+    pub(crate) async fn org_called(&self, slug: &str, name: &str) -> Tenant<'_> {
+        let new = NewOrg { name: name.to_owned(), slug: Some(slug.to_owned()), ..NewOrg::default() };
         let org = self.app.kernel.create_org(new).await.unwrap();
         let owner = NewUser { name: "Owner".to_owned(), ..NewUser::default() };
         let owner = calls::create_user(&self.app.kernel, &org, owner).await.unwrap();
         Tenant { server: self, org, token: owner.auth_token.expose().to_owned() }
+    }
+
+    /// The person of a token.
+    pub(crate) async fn identity(&self, token: &str) -> Identity {
+        let principal = self.app.kernel.authenticate(token).await.unwrap().unwrap().principal;
+        let (org, person) = (principal.org().to_string(), principal.person().unwrap().to_string());
+        Identity::Person { org, person }
     }
 
     /// Ends it, as SIGTERM would.
@@ -267,27 +279,29 @@ impl Tenant<'_> {
         key.expose().to_owned()
     }
 
+    /// Makes a person and gives the account of the phone, if there is an extension, and the token.
+    pub(crate) async fn settle(&self, new: NewUser) -> (Option<Account>, String) {
+        let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
+        let account = made.sip.map(|sip| {
+            Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain)
+        });
+        (account, made.auth_token.expose().to_owned())
+    }
+
+    /// Makes a person who is known by an extension.
+    async fn settle_at(&self, extension: &str) -> (Option<Account>, String) {
+        let (name, extension) = (format!("Person {extension}"), Some(extension.to_owned()));
+        self.settle(NewUser { name, extension, ..NewUser::default() }).await
+    }
+
     /// Makes a person with an extension and gives the account of a phone for it.
     pub(crate) async fn phone(&self, extension: &str) -> Account {
-        let new = NewUser {
-            name: format!("Person {extension}"),
-            extension: Some(extension.to_owned()),
-            ..NewUser::default()
-        };
-        let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
-        let sip = made.sip.unwrap();
-        Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain)
+        self.settle_at(extension).await.0.unwrap()
     }
 
     /// Makes a person with an extension and gives its token: for a phone in a browser.
     pub(crate) async fn caller(&self, extension: &str) -> String {
-        let new = NewUser {
-            name: format!("Person {extension}"),
-            extension: Some(extension.to_owned()),
-            ..NewUser::default()
-        };
-        let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
-        made.auth_token.expose().to_owned()
+        self.settle_at(extension).await.1
     }
 
     /// From its next registration on, this extension's phones are offered SDES-SRTP and nothing else.

@@ -8,6 +8,7 @@ use kernel::app::NewApp;
 use kernel::{Event, Role, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -17,9 +18,17 @@ use crate::harness::server::{Plan, Server, Tenant};
 const SOON: Duration = Duration::from_secs(10);
 /// A tap looks at its credential again every 20 s.
 const LOOKED_AT_AGAIN: Duration = Duration::from_secs(60);
+/// So many events of so many bytes are more than the buffers of a connection hold.
+const FILLING: i64 = 400;
+const LENGTH: usize = 50_000;
 
 /// Writes one event of a tenant, as a desk would.
 async fn tell(server: &Server, tenant: &Tenant<'_>, seq: i64) {
+    tell_at_length(server, tenant, seq, 0).await;
+}
+
+/// The same with so many more bytes in it.
+async fn tell_at_length(server: &Server, tenant: &Tenant<'_>, seq: i64, length: usize) {
     let kernel = &server.app.kernel;
     let now_ms = kernel.clock.now_ms();
     let event = Event {
@@ -29,7 +38,7 @@ async fn tell(server: &Server, tenant: &Tenant<'_>, seq: i64) {
         org: tenant.org.id.clone(),
         key: "call_1".to_owned(),
         seq,
-        body: json!({"data": {"n": seq}}),
+        body: json!({"data": {"n": seq, "more": "x".repeat(length)}}),
     };
     kernel.db.writer().commit(vec![kernel::events::event_write(&event)]).await.unwrap();
 }
@@ -116,6 +125,35 @@ async fn an_organisation_has_so_many_taps_and_each_is_counted() {
     until_open(&server, 2).await;
     drop((again, others));
     until_open(&server, 0).await;
+    server.stop().await;
+}
+
+/// Whoever reads nothing does not keep a place, by either kind of tap.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_tap_that_is_not_read_gives_its_place_back() {
+    let server = Server::start().await;
+    let mine = server.org("mine").await;
+    // With little room on this side, the server's buffers are full after some megabytes.
+    let deaf = tokio::net::TcpSocket::new_v4().unwrap();
+    deaf.set_recv_buffer_size(4096).unwrap();
+    let mut deaf = deaf.connect(server.app.http()).await.unwrap();
+    let request = format!(
+        "GET /v1/tap HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+        server.app.http(),
+        mine.token
+    );
+    deaf.write_all(request.as_bytes()).await.unwrap();
+    until_open(&server, 1).await;
+    for seq in 1..=FILLING {
+        tell_at_length(&server, &mine, seq, LENGTH).await;
+    }
+    let given_back = async {
+        while server.app.kernel.limits.taps() > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(LOOKED_AT_AGAIN, given_back).await.expect("the place is given back");
+    drop(deaf);
     server.stop().await;
 }
 

@@ -1,0 +1,60 @@
+// @ts-check
+/**
+ * Walks pages. The task: `url` of the server; `visitors`, each with the `link` that signs them in (none: a stranger) and
+ * the `pages` they visit, each `{name, path, shows?}` (`shows`: a selector to wait for); `keys`: whether each page is
+ * walked by Tab too; `pictures`: a folder for one picture of each page, with `every`: of each width, light and dark.
+ * Tells `page` for each, with what is `wrong` with it in sentences, and `walked` at the end.
+ */
+import { join } from "node:path";
+import { look, picture, walkByKeys } from "./looks.mjs";
+import { open, task, tell, watch } from "./browser.mjs";
+
+/** What a picture for readers shows: px. */
+const FRAME = { width: 1200, height: 800 };
+
+/** @typedef {{ name: string, path: string, shows?: string }} Place */
+
+const { browser } = await open();
+
+/** @param {import("playwright-core").Page} page @param {Place} place */
+async function visit(page, { name, path, shows }) {
+  const wrong = /** @type {string[]} */ ([]);
+  const failed = (/** @type {import("playwright-core").Request} */ request) => {
+    const why = request.failure()?.errorText ?? "";
+    // A page that is left gives up what it had asked for.
+    if (why !== "net::ERR_ABORTED") wrong.push(`${request.url()}: ${why}`);
+  };
+  const refused = (/** @type {import("playwright-core").Response} */ response) => {
+    if (response.status() >= 400) wrong.push(`${response.url()}: ${response.status()}`);
+  };
+  page.on("requestfailed", failed);
+  page.on("response", refused);
+  await page.setViewportSize(FRAME);
+  await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+  await page.goto(new URL(path, task.url).href);
+  if (shows) await page.locator(shows).first().waitFor();
+  await page.evaluate(() => document.fonts.ready);
+  if (task.pictures) await picture(page, join(task.pictures, `${name}.webp`));
+  wrong.push(...(await look(page, task.every && (async (window, theme) => {
+    await picture(page, join(task.pictures, `${name}-${window.width}-${theme}.png`), "png", true);
+  }))));
+  if (task.keys) wrong.push(...(await walkByKeys(page)));
+  page.off("requestfailed", failed);
+  page.off("response", refused);
+  tell("page", { path, wrong });
+}
+
+for (const { link, pages } of task.visitors) {
+  const context = await browser.newContext({ viewport: FRAME });
+  const page = await context.newPage();
+  watch(page);
+  if (link) {
+    await page.goto(new URL(link, task.url).href);
+    await page.locator("form button").first().click();
+    await page.waitForURL((url) => !url.pathname.includes("/link/"));
+  }
+  for (const place of pages) await visit(page, place);
+  await context.close();
+}
+tell("walked");
+await browser.close();
