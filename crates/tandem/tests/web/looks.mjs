@@ -16,7 +16,7 @@ export const WINDOWS = [
 ];
 export const THEMES = /** @type {const} */ (["light", "dark"]);
 /** Of a picture, in percent: text stays sharp, and thirty of them stay small. */
-const QUALITY = 82;
+const QUALITY = 75;
 /** More controls than any page has. */
 const MOST_STOPS = 400;
 

@@ -36,7 +36,7 @@ pub(crate) struct Office<'s> {
     things: Vec<(&'static str, String)>,
     /// A call that is up, with a flow that runs.
     pub(crate) live: String,
-    _crowd: Crowd,
+    crowd: Crowd,
 }
 
 /// How the phones behave.
@@ -99,7 +99,7 @@ impl<'s> Office<'s> {
         owner.post("/v1/teams", &team).await.expect(201);
         owner.patch(&format!("/v1/extensions/{BRIEF}"), &json!({"voicemail": true})).await.expect(200);
         let mut office =
-            Self { server, tenant, owner, things: Vec::new(), live: String::new(), _crowd: crowd };
+            Self { server, tenant, owner, things: Vec::new(), live: String::new(), crowd: crowd };
         office.programs(stub).await;
         office.papers().await;
         office.past().await;
@@ -140,7 +140,7 @@ impl<'s> Office<'s> {
         let saved = self.owner.post("/v1/flows", &json!({"name": "After hours", "flow": message})).await.expect(201);
         self.tenant.number(RECEPTION, &format!("flow:{}", text(&saved["id"]))).await;
         let leaves = vec![Act::Established, Act::Speak, Act::wait(5_000), Act::Hangup];
-        self._crowd.dial("+447700900123", RECEPTION, leaves);
+        self.crowd.dial("+447700900123", RECEPTION, leaves);
 
         let flow = json!([
             {"id": 1, "type": "call", "number": BRIEF, "next_step": 2},
@@ -175,7 +175,7 @@ impl<'s> Office<'s> {
         let saved = self.owner.post("/v1/flows", &json!({"name": "Support line", "flow": queue})).await.expect(201);
         self.tenant.number(SUPPORT, &format!("flow:{}", text(&saved["id"]))).await;
         for (caller, waiting) in [("+447700900201", 0), ("+447700900202", 1)] {
-            self._crowd.dial(caller, SUPPORT, vec![Act::Established, Act::Speak, Act::Wait(FOR_EVER)]);
+            self.crowd.dial(caller, SUPPORT, vec![Act::Established, Act::Speak, Act::Wait(FOR_EVER)]);
             let events = if waiting == 0 { "connect.answered" } else { "queue.joined" };
             let came = |list: &Value| {
                 let of = |event: &Value| event["type"] == events && event["call"]["from"] == caller;

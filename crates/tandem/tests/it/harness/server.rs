@@ -17,7 +17,7 @@ use kernel::db::testing::TestDb;
 use kernel::egress::Resolve;
 use kernel::org::NewOrg;
 use kernel::sign_in::Identity;
-use kernel::{Clock, ClockHand, Config, Egress, Ids, Kernel, Org, Role, Scope, telemetry};
+use kernel::{Clock, ClockHand, Config, Egress, Ids, Kernel, Org, Role, Scope, Secret, telemetry};
 use tandem::app::App;
 
 use super::client::Client;
@@ -137,7 +137,9 @@ impl Plan {
             None => Egress::new(&self.config.egress),
         };
         let (db, bus) = (store.db.clone(), store.bus.clone());
-        let kernel = Kernel::assemble_with(egress.unwrap(), self.config, db, bus, self.clock, Ids::os()).unwrap();
+        // For the doctor, who looks for himself.
+        let config = Config { database: Some(Secret::new(&*store.url)), ..self.config };
+        let kernel = Kernel::assemble_with(egress.unwrap(), config, db, bus, self.clock, Ids::os()).unwrap();
         let app = App::start(kernel).await.unwrap();
         Server { app, hand: self.hand, _store: store, _data: self.data }
     }
