@@ -98,8 +98,7 @@ impl<'s> Office<'s> {
         let team = json!({"name": "Support", "number": TEAM, "strategy": "longest_idle", "members": PATIENT});
         owner.post("/v1/teams", &team).await.expect(201);
         owner.patch(&format!("/v1/extensions/{BRIEF}"), &json!({"voicemail": true})).await.expect(200);
-        let mut office =
-            Self { server, tenant, owner, things: Vec::new(), live: String::new(), crowd: crowd };
+        let mut office = Self { server, tenant, owner, things: Vec::new(), live: String::new(), crowd: crowd };
         office.programs(stub).await;
         office.papers().await;
         office.past().await;
@@ -133,8 +132,7 @@ impl<'s> Office<'s> {
 
     /// Calls that were: with a recording, a message, nobody there, somebody busy.
     async fn past(&mut self) {
-        let saved =
-            self.owner.post("/v1/flows", &json!({"name": "Reception", "flow": reception()})).await.expect(201);
+        let saved = self.owner.post("/v1/flows", &json!({"name": "Reception", "flow": reception()})).await.expect(201);
         self.things.push(("/console/flows/{id}", text(&saved["id"])));
         let message = json!([{"id": 1, "type": "voicemail", "box": BRIEF}]);
         let saved = self.owner.post("/v1/flows", &json!({"name": "After hours", "flow": message})).await.expect(201);

@@ -284,9 +284,9 @@ impl Tenant<'_> {
     /// Makes a person and gives the account of the phone, if there is an extension, and the token.
     pub(crate) async fn settle(&self, new: NewUser) -> (Option<Account>, String) {
         let made = calls::create_user(&self.server.app.kernel, &self.org, new).await.unwrap();
-        let account = made.sip.map(|sip| {
-            Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain)
-        });
+        let account = made
+            .sip
+            .map(|sip| Account::new(self.server.sip(), &sip.username, sip.password.expose()).at_domain(&sip.domain));
         (account, made.auth_token.expose().to_owned())
     }
 

@@ -38,7 +38,8 @@ async fn from_the_start_to_the_first_word_in_a_browser() {
     running.until_it_says("callback booked for").await;
     let told = running.log();
     let place = |text: &str| told.find(text).unwrap_or_else(|| panic!("not told: {text}\n{told}"));
-    let order = ["ringing", "answered", "step 1 play", "step 2 digits", "pressed 1234", "step 5 http", "callback booked for"];
+    let order =
+        ["ringing", "answered", "step 1 play", "step 2 digits", "pressed 1234", "step 5 http", "callback booked for"];
     let places: Vec<usize> = order.iter().map(|text| place(text)).collect();
     assert!(places.is_sorted(), "{order:?} at {places:?}:\n{told}");
     person.finish(&[]).await;

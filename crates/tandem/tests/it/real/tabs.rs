@@ -32,14 +32,17 @@ async fn eight_tabs_hear_of_everything_by_one_connection() {
     for _ in 1..TABS {
         person.ask("open", json!({"path": "/console/live"})).await;
     }
-    let count = "document.addEventListener('tandem:event', ({ detail }) => { (globalThis.heard ??= []).push(detail) }); true";
+    let count =
+        "document.addEventListener('tandem:event', ({ detail }) => { (globalThis.heard ??= []).push(detail) }); true";
     for tab in 0..TABS {
         person.ask("see", json!({"tab": tab, "what": IS_LIVE})).await;
         person.ask("run", json!({"tab": tab, "script": count})).await;
     }
     assert_eq!(server.app.kernel.limits.taps(), 1, "all tabs together");
     let call = call(&acme).await;
-    let ended = format!("globalThis.heard?.some(({{ type, call }}) => type === 'call.completed' && call.id === '{call}') ?? false");
+    let ended = format!(
+        "globalThis.heard?.some(({{ type, call }}) => type === 'call.completed' && call.id === '{call}') ?? false"
+    );
     for tab in 0..TABS {
         let mut heard = Value::Bool(false);
         for _ in 0..100 {
@@ -93,9 +96,7 @@ async fn what_opens_over_a_page_closes_by_escape_and_gives_the_focus_back() {
     let server = Server::start().await;
     let acme = server.org("acme").await;
     let mut person = person(&server, &acme).await;
-    for (width, opener, open) in
-        [(1440, ".drop summary", ".drop[open]"), (360, "[data-menu]", "body.menu-open nav")]
-    {
+    for (width, opener, open) in [(1440, ".drop summary", ".drop[open]"), (360, "[data-menu]", "body.menu-open nav")] {
         person.ask("size", json!({ "width": width })).await;
         person.go("/console").await;
         person.run(&format!("document.querySelector('{opener}').focus()")).await;

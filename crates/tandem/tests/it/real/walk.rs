@@ -131,7 +131,10 @@ async fn walk_office(part: usize) {
         visitors.push(Visitor { link: office.link(&administrator).await, pages });
         let invitation = office.link_of(&agent).await;
         let open = |door: &Door| page(&name_of(door.path), &door.path.replace("/console/link/{link}", &invitation));
-        visitors.push(Visitor { link: String::new(), pages: doors(|needs| needs == Needs::Nothing).iter().map(open).collect() });
+        visitors.push(Visitor {
+            link: String::new(),
+            pages: doors(|needs| needs == Needs::Nothing).iter().map(open).collect(),
+        });
         for part in NO_PAGES {
             let reply = office.owner.get(&office.path(part).unwrap()).await;
             assert_eq!(reply.status, 200, "{part}: {}", reply.text);

@@ -137,11 +137,8 @@ async fn a_live_tap_that_is_not_read_gives_its_place_back() {
     let deaf = tokio::net::TcpSocket::new_v4().unwrap();
     deaf.set_recv_buffer_size(4096).unwrap();
     let mut deaf = deaf.connect(server.app.http()).await.unwrap();
-    let request = format!(
-        "GET /v1/tap HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
-        server.app.http(),
-        mine.token
-    );
+    let request =
+        format!("GET /v1/tap HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n", server.app.http(), mine.token);
     deaf.write_all(request.as_bytes()).await.unwrap();
     until_open(&server, 1).await;
     for seq in 1..=FILLING {
