@@ -98,7 +98,7 @@ impl<'s> Office<'s> {
         let team = json!({"name": "Support", "number": TEAM, "strategy": "longest_idle", "members": PATIENT});
         owner.post("/v1/teams", &team).await.expect(201);
         owner.patch(&format!("/v1/extensions/{BRIEF}"), &json!({"voicemail": true})).await.expect(200);
-        let mut office = Self { server, tenant, owner, things: Vec::new(), live: String::new(), crowd: crowd };
+        let mut office = Self { server, tenant, owner, things: Vec::new(), live: String::new(), crowd };
         office.programs(stub).await;
         office.papers().await;
         office.past().await;
