@@ -10,6 +10,7 @@
 mod bindings;
 mod browser_phones;
 mod call;
+pub mod concerning;
 pub mod conference;
 mod conferences;
 mod conferring;

@@ -75,6 +75,15 @@ pub struct VoicemailPage {
     pub cursor: Option<String>,
 }
 
+/// A page of recordings, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordingPage {
+    /// The recordings.
+    pub recordings: Vec<RecordingView>,
+    /// Ask with it for the next page.
+    pub cursor: Option<String>,
+}
+
 /// A message that has just come into a box.
 pub(crate) struct LeftMessage<'a> {
     pub(crate) id: &'a str,
@@ -131,18 +140,26 @@ pub async fn recordings_of_call(kernel: &Kernel, org: &str, call: &str) -> Resul
     rows.iter().map(|row| recording_view(kernel, row)).collect()
 }
 
-/// The recordings of an organisation, newest first, from before an id.
+/// The recordings of an organisation, newest first, from before an id; with a `person`, those of calls that its phones
+/// took part in.
 ///
 /// # Errors
 /// What the store says.
 pub async fn recordings(
     kernel: &Kernel,
     org: &str,
+    person: Option<&str>,
     before: Option<&str>,
     limit: u32,
-) -> Result<Vec<RecordingView>, DbError> {
-    let wanted = args![org, before.unwrap_or(AFTER_ALL), i64::from(limit.min(MAX_MESSAGES))];
-    kernel.db.all(store::RECORDING_LIST, wanted).await?.iter().map(|row| recording_view(kernel, row)).collect()
+) -> Result<RecordingPage, DbError> {
+    let limit = limit.clamp(1, MAX_MESSAGES);
+    let wanted = args![org, before.unwrap_or(AFTER_ALL), person, i64::from(limit) + 1];
+    let rows = kernel.db.all(store::RECORDING_LIST, wanted).await?;
+    let mut recordings = rows.iter().map(|row| recording_view(kernel, row)).collect::<Result<Vec<_>, _>>()?;
+    let more = recordings.len() > limit as usize;
+    recordings.truncate(limit as usize);
+    let cursor = recordings.last().filter(|_| more).map(|recording| recording.id.clone());
+    Ok(RecordingPage { recordings, cursor })
 }
 
 /// One recording of an organisation.
@@ -193,22 +210,20 @@ pub async fn message_heard(kernel: &Kernel, org: &str, id: &str) -> Result<(), D
     Ok(())
 }
 
-/// Deletes a message and its audio; false when there is none.
+/// Deletes a message and its audio, that first; false when there is none.
 ///
 /// # Errors
-/// What the store says.
+/// What the store says, or the file system; the message is there to be deleted again then.
 pub async fn delete_message(kernel: &Kernel, org: &str, id: &str) -> Result<bool, DbError> {
     if message(kernel, org, id).await?.is_none() {
         return Ok(false);
     }
-    let deleted = kernel.db.run(store::VOICEMAIL_DELETE, args![org, id]).await?;
-    if let Err(error) = kernel.files.delete(kernel::Shelf::Voicemail, org, &file_name(id)).await {
-        tracing::warn!(%org, %id, %error, "a message's file could not be deleted");
-    }
-    Ok(deleted > 0)
+    let deleted = kernel.files.delete(kernel::Shelf::Voicemail, org, &file_name(id)).await;
+    deleted.map_err(std::io::Error::other)?;
+    Ok(kernel.db.run(store::VOICEMAIL_DELETE, args![org, id]).await? > 0)
 }
 
-fn recording_view(kernel: &Kernel, row: &Row) -> Result<RecordingView, DbError> {
+pub(crate) fn recording_view(kernel: &Kernel, row: &Row) -> Result<RecordingView, DbError> {
     let id = row.text("id")?;
     let state = row.text("state")?;
     let url = (state == "ready").then(|| signed_url(kernel, &recording_path(&id), kernel.clock.now_ms()));
@@ -225,7 +240,7 @@ fn recording_view(kernel: &Kernel, row: &Row) -> Result<RecordingView, DbError> 
     })
 }
 
-fn voicemail_view(kernel: &Kernel, row: &Row) -> Result<VoicemailView, DbError> {
+pub(crate) fn voicemail_view(kernel: &Kernel, row: &Row) -> Result<VoicemailView, DbError> {
     let id = row.text("id")?;
     Ok(VoicemailView {
         extension: row.text("box")?,

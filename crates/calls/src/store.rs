@@ -61,9 +61,12 @@ kernel::statements! {
     /// The recordings of a call.
     RECORDINGS_OF_CALL = "select id, call, state, path, seconds, channels, sha256, started_at, ready_at
         from recording where org = $1 and call = $2 order by id limit 100";
-    /// The recordings of an organisation, newest first.
+    /// The recordings of an organisation, or of the calls that a person's phones took part in, newest first.
     RECORDING_LIST = "select id, call, state, path, seconds, channels, sha256, started_at, ready_at
-        from recording where org = $1 and id < $2 order by id desc limit $3";
+        from recording where org = $1 and id < $2
+          and (exists (select 1 from call_party p join extension e on e.org = p.org and e.number = p.extension
+            where p.org = recording.org and p.call = recording.call and e.person = $3) or $3 is null)
+        order by id desc limit $4";
     /// One recording.
     RECORDING_BY_ID = "select id, call, state, path, seconds, channels, sha256, started_at, ready_at
         from recording where org = $1 and id = $2";
@@ -266,7 +269,7 @@ fn call_model(row: &Row) -> Result<CallModel, DbError> {
     })
 }
 
-fn call_view(row: &Row) -> Result<CallView, DbError> {
+pub(crate) fn call_view(row: &Row) -> Result<CallView, DbError> {
     let answered_ms = row.opt_int("answered_at")?;
     let ended_ms = row.opt_int("ended_at")?;
     let talk_ms = answered_ms.zip(ended_ms).map_or(0, |(from, until)| (until - from).max(0));

@@ -31,6 +31,8 @@ crate::statements! {
     FORGET_EVENTS = "delete from event where org = $1 and position <= $2";
     FIRST_OWED = "select min(position) as position from delivery where org = $1 and state in ('fast', 'slow')";
     OLD_WEBHOOKS = "select id, org, run from webhook where id > $1 and id < $2 order by id limit $3";
+    REMOVED_WEBHOOKS = "select distinct d.webhook as webhook from delivery d where d.webhook > $1 \
+        and not exists (select 1 from webhook w where w.id = d.webhook) order by d.webhook limit $2";
     OLDEST_DELIVERIES = "select position, state, expires_at from delivery where webhook = $1 \
         order by position limit $2";
     FORGET_DELIVERIES = "delete from delivery where webhook = $1 and position <= $2 \
@@ -128,6 +130,7 @@ impl Retention {
             }
         }
         self.forget_deliveries(now_ms - DELIVERY_DAYS * DAY_MS).await?;
+        self.forget_deliveries_to_nobody(now_ms - DELIVERY_DAYS * DAY_MS).await?;
         let expired = [FORGET_ANSWERS, FORGET_SESSIONS, FORGET_ADMINISTRATOR_SESSIONS, FORGET_LINKS]
             .map(|sql| Write::new(sql, args![now_ms]));
         self.kernel.db.writer().commit(expired.into()).await.map(drop)
@@ -179,6 +182,19 @@ impl Retention {
                         vec![Write::new(FORGET_WEBHOOK, args![&org, &id]), Write::new(FORGET_KEYS, args![&org, &id])];
                     self.kernel.db.writer().commit(writes).await?;
                 }
+            }
+        }
+    }
+
+    /// Finished deliveries to webhooks that were removed since.
+    async fn forget_deliveries_to_nobody(&self, before_ms: i64) -> Result<(), DbError> {
+        let mut after = String::new();
+        loop {
+            let removed = self.kernel.db.all(REMOVED_WEBHOOKS, args![&after, PORTION]).await?;
+            let Some(last) = removed.last() else { return Ok(()) };
+            after = last.text("webhook")?;
+            for webhook in &removed {
+                self.forget_deliveries_to(&webhook.text("webhook")?, before_ms).await?;
             }
         }
     }
@@ -328,6 +344,33 @@ mod tests {
                 1_200,
                 "and those of who keeps them stay"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_to_a_webhook_that_is_removed_goes_too() {
+        for test in each().await {
+            let kernel = &test.kernel;
+            let org = org(kernel, "A", &[]).await;
+            let new = NewWebhook { url: "https://a.example/".parse().unwrap(), method: "POST", events: vec![] };
+            let (webhook, _) = kernel.outbox.add_webhook(&org.id, new).await.unwrap();
+            let event = Event {
+                id: "evt_1".into(),
+                kind: "call.ringing".into(),
+                time_ms: START_MS,
+                org: org.id.clone(),
+                key: "call_1".into(),
+                seq: 1,
+                body: Value::Null,
+            };
+            let targets = kernel.outbox.targets(&org.id).await.unwrap();
+            kernel.db.writer().commit(Outbox::event_writes(&event, targets.iter())).await.unwrap();
+            assert!(kernel.outbox.remove_webhook(&org.id, &webhook.id).await.unwrap());
+            let chore = Retention { kernel: kernel.clone(), sweeps: Vec::new(), runs: open(&[]) };
+            for (days, left) in [(3, 1), (30, 0)] {
+                chore.run_once(START_MS + days * DAY_MS).await.unwrap();
+                assert_eq!(count(kernel, "select count(*) as n from delivery").await, left, "after {days} days");
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use kernel::db::testing::TestDb;
 
 use crate::{
-    bindings, browser_phones, directory, erasure, lines, ports, public_numbers, queue, statistics, store, sweep, teams,
-    trunks,
+    bindings, browser_phones, concerning, directory, erasure, lines, ports, public_numbers, queue, statistics, store,
+    sweep, teams, trunks,
 };
 
 #[tokio::test]
@@ -12,6 +12,7 @@ async fn every_statement_prepares_on_both_engines() {
     let statements = [
         bindings::ALL,
         browser_phones::ALL,
+        concerning::ALL,
         directory::ALL,
         erasure::ALL,
         lines::ALL,

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::request::Parts;
@@ -267,7 +267,9 @@ async fn run(kernel: Kernel, hooks: Hooks, claim: Claim, request: Request, next:
         // As it will be answered: a documented route's error is repeated in its own envelope.
         response = render(&hooks, &path, problem);
     }
-    let kept = if worth_keeping(response.status()) {
+    // What is told while it is read has no end that is known, and is told anew to who asks again.
+    let is_small = response.body().size_hint().upper().is_some_and(|bytes| bytes <= MAX_BODY as u64);
+    let kept = if is_small && worth_keeping(response.status()) {
         let (parts, body) = response.into_parts();
         match read_body(body, MAX_BODY).await {
             Ok(bytes) => {

@@ -1,6 +1,8 @@
 //! A small server with the shared layers around it, asked as clients do.
 #![expect(clippy::disallowed_methods, reason = "the servers of a test end with it")]
 
+mod idempotency;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +24,9 @@ use crate::org::NewOrg;
 use crate::person::NewPerson;
 use crate::principal::Principal;
 use crate::role::{Action, Role, Scope};
+
+/// Kibibytes of an answer that is told: more than any that is kept.
+const TOLD_PIECES: usize = 1_500;
 
 /// What the routes below are given.
 #[derive(Clone)]
@@ -78,6 +83,7 @@ fn router(kernel: &Kernel, app: &App) -> Router {
         )
         .route("/things", post(make))
         .route("/echo", post(async |Json(body): Json<Value>| Json(body)))
+        .route("/told", post(tell))
         .route("/documented", post(documented));
     layers(routes, kernel, HOOKS).with_state(app.clone())
 }
@@ -99,6 +105,13 @@ async fn make(
             Ok((StatusCode::CREATED, location, Json(json!({"run": run, "org": who.org()}))).into_response())
         }
     }
+}
+
+/// Tells more than is ever kept, piece by piece.
+async fn tell(State(app): State<App>, _: Principal) -> Body {
+    app.runs.fetch_add(1, Ordering::SeqCst);
+    let pieces = (0..TOLD_PIECES).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 1024]));
+    Body::from_stream(futures_util::stream::iter(pieces))
 }
 
 /// Reads its credential from the body, as document 003 does.
@@ -353,194 +366,4 @@ async fn addresses_credentials_and_mistakes_are_limited() {
     assert_eq!(from("3.3.3.3", "/open", "").await.text, "3.3.3.3 true");
     server.test.hand.advance(60_000);
     assert_eq!(from("2.2.2.2", "/open", "").await.status, 200);
-}
-
-#[tokio::test]
-async fn the_same_key_and_body_get_the_same_answer_once_run() {
-    for test in testing::each().await {
-        let server = server(test);
-        let (org, token) = server.owner("dev").await;
-        let (_, other) = server.owner("acme").await;
-        let first = server.post("/things", &token, "k1", r#"{"a":1}"#).await;
-        assert_eq!((first.status, first.json()), (201, json!({"run": 1, "org": org})));
-        let second = server.post("/things", &token, "k1", r#"{"a":1}"#).await;
-        assert_eq!((second.status, &second.text), (201, &first.text));
-        assert_eq!(second.header("location"), "/things/1");
-        assert_eq!(second.header("content-type"), first.header("content-type"));
-        assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), ("", "true"));
-
-        let changed = server.post("/things", &token, "k1", r#"{"a":2}"#).await;
-        assert_eq!((changed.status, &changed.json()["code"]), (409, &json!("idempotency_mismatch")));
-        assert_eq!(server.post("/things?x=1", &token, "k1", r#"{"a":1}"#).await.status, 409, "another route");
-        assert_eq!(server.post("/things", &other, "k1", r#"{"a":1}"#).await.json()["run"], 2, "another credential");
-        assert_eq!(server.post("/things", &token, "k2", r#"{"a":1}"#).await.json()["run"], 3);
-
-        server.test.hand.advance(24 * 3_600_000);
-        assert_eq!(server.post("/things", &token, "k1", r#"{"a":2}"#).await.json()["run"], 4, "a day later it is free");
-    }
-}
-
-#[tokio::test]
-async fn a_session_has_a_memory_as_a_token_has() {
-    for test in testing::each().await {
-        let server = server(test);
-        let (org, _) = server.owner("dev").await;
-        let person = server.test.people(&org, "", 1).await.unwrap().remove(0).id;
-        let open = async || server.test.create_session(&org, &person, "192.0.2.1", "Browser").await.unwrap();
-        let (ann, elsewhere) = (open().await, open().await);
-        let post = async |session: &crate::Secret, site: &str, key: &str, body: &str| {
-            let request = Request::post("/things")
-                .header("content-type", "application/json")
-                .header("cookie", format!("{SESSION_COOKIE}={}", session.expose()))
-                .header("sec-fetch-site", site)
-                .header("idempotency-key", key);
-            server.ask(request, body.to_owned()).await
-        };
-        assert_eq!(post(&ann, "cross-site", "k1", "{}").await.json()["code"], "foreign_origin");
-        let first = post(&ann, "same-origin", "k1", "{}").await;
-        assert_eq!((first.status, first.json()["run"].clone()), (201, json!(1)), "what was refused is not remembered");
-        let second = post(&ann, "same-origin", "k1", "{}").await;
-        assert_eq!((second.text.as_str(), second.header("idempotency-replayed")), (first.text.as_str(), "true"));
-        assert_eq!(post(&ann, "same-origin", "k1", "[]").await.json()["code"], "idempotency_mismatch");
-        assert_eq!(post(&ann, "cross-site", "k1", "{}").await.json()["code"], "foreign_origin", "nothing is replayed");
-        assert_eq!(post(&elsewhere, "same-origin", "k1", "{}").await.json()["run"], 2, "another session");
-        assert_eq!(server.runs(), 2);
-        let nobody = crate::Secret::from("st_wrong".to_owned());
-        assert_eq!(post(&nobody, "same-origin", "k1", "{}").await.status, 401);
-    }
-}
-
-#[tokio::test]
-async fn refusals_are_answers_failures_are_not() {
-    let server = sqlite().await;
-    let (_, token) = server.owner("dev").await;
-    for expected in [1, 1] {
-        let refused = server.post("/things", &token, "k1", r#"{"want":"422"}"#).await;
-        assert_eq!((refused.status, refused.header("content-type")), (422, "application/problem+json"));
-        assert_eq!(refused.json()["errors"][0]["message"], format!("run {expected}"));
-    }
-    for expected in [2, 3] {
-        assert_eq!(server.post("/things", &token, "k2", r#"{"want":"500"}"#).await.status, 500);
-        assert_eq!(server.runs(), expected, "a failure may be tried again");
-    }
-    assert_eq!(server.post("/things", "pt_wrong", "k3", "{}").await.status, 401);
-    assert_eq!(server.post("/things", &token, "k3", "{}").await.status, 201);
-    for bad in ["", "   ", &"k".repeat(256), "é"] {
-        assert_eq!(server.post("/things", &token, bad, "{}").await.status, 400, "{bad:?}");
-    }
-    let too_large = "x".repeat(2 << 20);
-    assert_eq!(server.post("/things", &token, "k4", &too_large).await.status, 413);
-}
-
-#[tokio::test]
-async fn two_at_once_run_once() {
-    for test in testing::each().await {
-        let server = Arc::new(server(test));
-        let (_, token) = server.owner("dev").await;
-        server.app.gate.forget_permits(1_000);
-        let first = tokio::spawn({
-            let (server, token) = (Arc::clone(&server), token.clone());
-            async move { server.post("/things", &token, "k1", "{}").await }
-        });
-        while server.runs() == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        let second = server.post("/things", &token, "k1", "{}").await;
-        assert_eq!((second.status, second.header("retry-after")), (409, "1"));
-        assert_eq!(second.json()["code"], "idempotency_in_flight");
-        assert_eq!(server.post("/things", &token, "k1", "[]").await.json()["code"], "idempotency_mismatch");
-
-        // The client of the first gives up; its request ends all the same, and the answer waits.
-        first.abort();
-        server.app.gate.add_permits(1_000);
-        let mut answer = server.post("/things", &token, "k1", "{}").await;
-        while answer.status == 409 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-            answer = server.post("/things", &token, "k1", "{}").await;
-        }
-        assert_eq!((answer.status, &answer.json()["run"], server.runs()), (201, &json!(1), 1));
-    }
-}
-
-#[tokio::test]
-async fn a_request_that_died_with_its_process_is_never_run_again() {
-    for test in testing::each().await {
-        let server = Arc::new(server(test));
-        let (_, token) = server.owner("dev").await;
-        server.app.gate.forget_permits(1_000);
-        let first = tokio::spawn({
-            let (server, token) = (Arc::clone(&server), token.clone());
-            async move { server.post("/things", &token, "k1", "{}").await }
-        });
-        while server.runs() == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        // However long it takes, as when the store is stuck: this process knows that it runs.
-        server.test.hand.advance(3_600_000);
-        assert_eq!(server.post("/things", &token, "k1", "{}").await.json()["code"], "idempotency_in_flight");
-
-        // The next process on the same store knows nothing of it.
-        let restarted = router(&server.test.kernel, &server.app);
-        for wait_ms in [0, 60_000, 3_600_000] {
-            server.test.hand.advance(wait_ms);
-            let answer = server.post_to(&restarted, "/things", &token, "k1", "{}").await;
-            assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("idempotency_unknown")));
-            assert!(answer.json()["detail"].as_str().unwrap().contains("2026-11-21T00:00:00.000Z"), "{}", answer.text);
-            let other = server.post_to(&restarted, "/things", &token, "k1", "[]").await;
-            assert_eq!(other.json()["code"], "idempotency_mismatch");
-        }
-        assert_eq!(server.runs(), 1);
-        server.test.hand.advance(24 * 3_600_000);
-        server.app.gate.add_permits(1_000);
-        assert_eq!(server.post_to(&restarted, "/things", &token, "k1", "{}").await.json()["run"], 2);
-        first.await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn an_answer_that_could_not_be_noted_is_not_made_again() {
-    let server = sqlite().await;
-    let (_, token) = server.owner("dev").await;
-    let lost = "create trigger lost before update on idempotency begin select raise(abort, 'no room'); end";
-    server.test.db.run(lost, vec![]).await.unwrap();
-    assert_eq!(server.post("/things", &token, "k1", "{}").await.status, 500);
-    server.test.db.run("drop trigger lost", vec![]).await.unwrap();
-    assert_eq!(server.post("/things", &token, "k1", "{}").await.json()["code"], "idempotency_unknown");
-    assert_eq!(server.runs(), 1);
-}
-
-#[tokio::test]
-async fn stored_answers_are_sealed() {
-    let server = sqlite().await;
-    let (org, token) = server.owner("dev").await;
-    server.post("/things", &token, "k1", "{}").await;
-    let rows = server.test.db.all("select answer from idempotency", vec![]).await.unwrap();
-    let stored = rows[0].text("answer").unwrap();
-    assert!(stored.starts_with("s1.") && !stored.contains(&org));
-}
-
-#[tokio::test]
-async fn documented_routes_keep_their_envelope_and_their_credential_in_the_body() {
-    let server = sqlite().await;
-    let (_, token) = server.owner("dev").await;
-    let (_, other) = server.owner("acme").await;
-    let post = async |token: &str, key: &str, want: &str| {
-        let body = json!({"auth_token": token, "want": want}).to_string();
-        let request = Request::post("/documented").header("idempotency-key", key);
-        server.ask(request.header("content-type", "application/json"), body).await
-    };
-    assert_eq!(post(&token, "k1", "").await.text, "run 1");
-    assert_eq!(post(&token, "k1", "").await.text, "run 1");
-    assert_eq!(post(&other, "k1", "").await.text, "run 2", "another organisation's key is another key");
-    let envelope = |code: &str| json!({"status": "error", "code": code});
-    let mismatch = post(&token, "k1", "other").await;
-    assert_eq!((mismatch.status, mismatch.json()), (409, envelope("idempotency_mismatch")));
-    for _ in 0..2 {
-        let refused = post(&token, "k2", "422").await;
-        assert_eq!((refused.status, refused.json()), (422, envelope("invalid_field")));
-    }
-    let wrong = post("pt_wrong", "k1", "").await;
-    assert_eq!((wrong.status, wrong.json()), (401, envelope("unauthorized")));
-    let unknown = server.get("/documented/nowhere").await;
-    assert_eq!((unknown.status, unknown.json()), (404, envelope("not_found")));
 }

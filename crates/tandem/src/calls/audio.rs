@@ -1,4 +1,5 @@
-//! The audio of recordings and messages: by a signed URL for 24 hours, or by credential. Reads are audited.
+//! The audio of recordings and messages: by a signed URL for 24 hours, or by credential. Reads are audited, one a
+//! playback.
 //! Invariant: a file is served only to who may hear it, and never from outside its organisation's shelf.
 #![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
@@ -15,7 +16,7 @@ use axum::{
 };
 use calls::{Calls, records};
 use kernel::{
-    Action, Kernel, Principal, Problem, Shelf,
+    Action, DbError, Kernel, Principal, Problem, Shelf,
     files::FilesError,
     http::{Path, Query},
 };
@@ -24,6 +25,8 @@ use utoipa::IntoParams;
 
 use super::{api, sight::Sight, store};
 
+/// A range from within a file belongs to a playback that began at most so long ago; else it is noted for itself.
+const PLAYBACK_MS: i64 = 12 * 3_600_000;
 /// Who reads by a signed URL, in the audit.
 const SIGNED: &str = "signed_url";
 
@@ -155,6 +158,18 @@ struct Heard {
     id: String,
 }
 
+impl Heard {
+    /// Notes it, once for a playback: a player that has begun asks for the rest in ranges, as its listener moves about.
+    async fn note(&self, kernel: &Kernel, is_beginning: bool) -> Result<(), DbError> {
+        let since_ms = kernel.clock.now_ms() - PLAYBACK_MS;
+        let (org, actor, action, id) = (&*self.org, self.actor.as_str(), self.action, self.id.as_str());
+        if !is_beginning && store::was_noted(kernel, org, actor, action, id, since_ms).await? {
+            return Ok(());
+        }
+        store::audit(kernel, org, actor, action, id).await
+    }
+}
+
 async fn serve(kernel: &Kernel, headers: &HeaderMap, heard: &Heard) -> Result<Response, Problem> {
     let name = records::file_name(&heard.id);
     let file = match kernel.files.read(heard.shelf, &heard.org, &name).await {
@@ -162,13 +177,13 @@ async fn serve(kernel: &Kernel, headers: &HeaderMap, heard: &Heard) -> Result<Re
         Err(FilesError::Missing) => return Err(Problem::not_found()),
         Err(error) => return Err(Problem::internal(error)),
     };
-    store::audit(kernel, &heard.org, &heard.actor, heard.action, &heard.id).await.map_err(Problem::internal)?;
     let length = file.length;
     let asked = headers.get(RANGE).and_then(|range| range.to_str().ok()).and_then(|range| parse_range(range, length));
     let (status, start, end) = match asked {
         Some((start, end)) => (StatusCode::PARTIAL_CONTENT, start, end),
         None => (StatusCode::OK, 0, length),
     };
+    heard.note(kernel, start == 0).await.map_err(Problem::internal)?;
     let mut lines: Vec<(HeaderName, String)> = vec![
         (CONTENT_TYPE, "audio/wav".to_owned()),
         (CONTENT_LENGTH, (end - start).to_string()),

@@ -10,6 +10,7 @@ kernel::statements! {
     VOICEMAIL_ORG = "select org from voicemail where id = $1";
     FLOW_EXISTS = "select id from flow where org = $1 and id = $2 and deleted_at is null";
     FLOWS_NAMED = "select id from flow where org = $1 and name = $2 and deleted_at is null order by id";
+    NOTED = "select id from audit where org = $1 and time_at > $2 and actor = $3 and action = $4 and object = $5 limit 1";
     AUDIT = "insert into audit (id, org, actor, action, object, detail, time_at) values ($1, $2, $3, $4, $5, $6, $7)";
 }
 
@@ -40,6 +41,18 @@ pub(crate) async fn flows_named(kernel: &Kernel, org: &str, name: &str) -> Resul
 /// Notes who heard what; it is durable before anything is heard.
 pub(super) async fn audit(kernel: &Kernel, org: &str, actor: &str, action: &str, object: &str) -> Result<(), DbError> {
     audit_with(kernel, org, actor, action, object, "{}").await
+}
+
+/// Whether it stands in the audit since a time that somebody did this to that.
+pub(super) async fn was_noted(
+    kernel: &Kernel,
+    org: &str,
+    actor: &str,
+    action: &str,
+    object: &str,
+    since_ms: i64,
+) -> Result<bool, DbError> {
+    Ok(kernel.db.one(NOTED, args![org, since_ms, actor, action, object]).await?.is_some())
 }
 
 /// Notes who did what to what; durable on return. `detail` is JSON.

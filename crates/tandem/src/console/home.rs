@@ -75,9 +75,9 @@ async fn figures(kernel: &Kernel, calls: &Calls, visitor: &Visitor, org: &str) -
     }
     if visitor.may(Action::ReadReports) {
         let now_ms = kernel.clock.now_ms();
-        let day = statistics::by_hour(&kernel.db, org, now_ms - DAY_MS, now_ms).await.map_err(Problem::internal)?;
+        let day = statistics::by_quarter(&kernel.db, org, now_ms - DAY_MS, now_ms).await.map_err(Problem::internal)?;
         let (all, answered) =
-            day.iter().fold((0, 0), |(all, answered), hour| (all + hour.calls, answered + hour.answered));
+            day.iter().fold((0, 0), |(all, answered), part| (all + part.calls, answered + part.answered));
         figures.push(Figure { label: "calls in 24 hours", value: all.to_string(), path: "/console/reports" });
         if all > 0 {
             let rate = format!("{} %", answered * 100 / all);

@@ -27,6 +27,7 @@ pub mod assets;
 mod audit;
 mod calls;
 mod door;
+mod export;
 mod flows;
 mod form;
 mod graph;

@@ -1,26 +1,25 @@
-//! Export and erasure of what is kept of a person outside: calls, events, recordings, messages, by number.
+//! Export and erasure of what is kept of a party, by number: calls, events, recordings, messages, runs, callbacks.
 //!
-//! Invariant: both are audited before they happen; a call that is up is neither exported half nor erased.
+//! Invariant: both are audited before they happen; a call that is up is neither exported half nor erased; what an
+//! erasure leaves for now is found by the same number again.
 
 use askama::Template;
 use axum::extract::State as Given;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use calls::erasure::{self, Erased};
-use calls::{CallFilter, CallState, CallView, Calls, records};
-use kernel::{Action, Kernel, Problem};
-use serde_json::{Value, json};
+use calls::concerning::{self, Kept, Party};
+use calls::erasure;
+use kernel::{Action, DbError, Kernel, Problem};
 
 use super::door::Doors;
 use super::door::Needs::May;
+use super::export;
 use super::form::{Field, Form, Posted};
 use super::page::{Page, show, show_refused};
 use super::visitor::Visitor;
-use crate::flows::{path, store};
+use crate::flows::{concerning as flows, store};
 
 const PATH: &str = "/console/privacy";
-/// Calls that are exported or erased at once; who has more comes again.
-const MAX_CALLS: usize = 2_000;
 
 pub(super) fn doors(doors: Doors) -> Doors {
     let manage = May(Action::ManageSettings);
@@ -31,12 +30,17 @@ pub(super) fn doors(doors: Doors) -> Doors {
     )
 }
 
-/// What is kept of a number.
-struct Kept {
-    number: String,
-    calls: usize,
-    up: usize,
-    is_more: bool,
+/// What an erasure did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    calls: u64,
+    recordings: u64,
+    messages: u64,
+    callbacks: u64,
+    /// Stays for now.
+    kept: u64,
+    /// The server is stopping: the rest is to be erased again.
+    is_cut: bool,
 }
 
 #[derive(Template)]
@@ -44,8 +48,9 @@ struct Kept {
 struct PrivacyPage {
     page: Page,
     form: Form,
-    kept: Option<Kept>,
-    erased: Option<Erased>,
+    number: String,
+    kept: Option<(Kept, u64)>,
+    done: Option<Done>,
 }
 
 fn form() -> Form {
@@ -55,80 +60,101 @@ fn form() -> Form {
 }
 
 fn page(visitor: &Visitor, form: Form) -> PrivacyPage {
-    PrivacyPage { page: visitor.page("Export and erase", PATH), form, kept: None, erased: None }
+    PrivacyPage { page: visitor.page("Export and erase", PATH), form, number: String::new(), kept: None, done: None }
 }
 
 async fn ask(visitor: Visitor) -> Result<Response, Problem> {
     show(&page(&visitor, form()))
 }
 
-/// The calls from or to a number, newest first.
-async fn calls_of(calls: &Calls, org: &str, number: &str) -> Result<(Vec<CallView>, bool), Problem> {
-    let mut found: Vec<CallView> = Vec::new();
-    let mut cursor = None;
+/// Whom a form is about; the form with what is wrong when it says nobody.
+fn party(posted: &Posted) -> Result<Party, Form> {
+    let party = Party::read(posted.get("number"));
+    if party.as_str().is_empty() { Err(form().filled(posted).wrong("number", "whose calls?")) } else { Ok(party) }
+}
+
+async fn look(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
+    let party = match party(&posted) {
+        Ok(party) => party,
+        Err(form) => return show_refused(&page(&visitor, form)),
+    };
+    let org = visitor.org_id();
+    let kept = concerning::count(&kernel, org, &party).await.map_err(Problem::internal)?;
+    let callbacks = count_callbacks(&kernel, org, &party).await.map_err(Problem::internal)?;
+    show(&PrivacyPage {
+        number: party.as_str().to_owned(),
+        kept: Some((kept, callbacks)),
+        ..page(&visitor, form().filled(&posted))
+    })
+}
+
+async fn count_callbacks(kernel: &Kernel, org: &str, party: &Party) -> Result<u64, DbError> {
+    let (mut found, mut after) = (0, String::new());
     loop {
-        let filter = CallFilter { number: Some(number.to_owned()), cursor, ..CallFilter::default() };
-        let page = calls.list(org, filter, calls::MAX_PAGE).await.map_err(Problem::internal)?;
-        found.extend(page.calls);
-        cursor = page.cursor;
-        if cursor.is_none() || found.len() >= MAX_CALLS {
-            return Ok((found, cursor.is_some()));
-        }
+        let page = flows::callbacks_of(kernel, org, party, &after).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after.clone_from(&last.id);
+        found += page.len() as u64;
     }
 }
 
-async fn look(Given(calls): Given<Calls>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
-    let number = posted.get("number");
-    if number.is_empty() {
-        return show_refused(&page(&visitor, form().filled(&posted).wrong("number", "whose calls?")));
-    }
-    let (found, is_more) = calls_of(&calls, visitor.org_id(), number).await?;
-    let up = found.iter().filter(|call| call.state != CallState::Completed).count();
-    let kept = Kept { number: number.to_owned(), calls: found.len(), up, is_more };
-    show(&PrivacyPage { kept: Some(kept), ..page(&visitor, form().filled(&posted)) })
-}
-
-async fn note(kernel: &Kernel, visitor: &Visitor, action: &str, object: &str) -> Result<(), Problem> {
-    let write = kernel.audit_write(visitor.org_id(), visitor.principal().actor(), action, object);
+async fn note(kernel: &Kernel, visitor: &Visitor, action: &str, party: &Party) -> Result<(), Problem> {
+    let write = kernel.audit_write(visitor.org_id(), visitor.principal().actor(), action, party.as_str());
     kernel.db.writer().commit(vec![write]).await.map(drop).map_err(Problem::internal)
 }
 
-/// Everything of a number as one JSON file; audio by URLs that open for 24 hours.
-async fn export(
-    Given(kernel): Given<Kernel>,
-    Given(calls): Given<Calls>,
-    visitor: Visitor,
-    posted: Posted,
-) -> Result<Response, Problem> {
-    let (org, number) = (visitor.org_id(), posted.get("number"));
-    note(&kernel, &visitor, "person.export", number).await?;
-    let (found, is_more) = calls_of(&calls, org, number).await?;
-    let mut told: Vec<Value> = Vec::new();
-    for call in found {
-        let events = path::events_of(&kernel, org, &call.id, "").await.map_err(Problem::internal)?;
-        let recordings = records::recordings_of_call(&kernel, org, &call.id).await.map_err(Problem::internal)?;
-        told.push(json!({"call": call, "events": events, "recordings": recordings}));
-    }
-    let whole = json!({"number": number, "complete": !is_more, "calls": told});
+/// Everything of a party as one JSON file; audio by URLs that open for 24 hours.
+async fn export(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
+    let party = match party(&posted) {
+        Ok(party) => party,
+        Err(form) => return show_refused(&page(&visitor, form)),
+    };
+    note(&kernel, &visitor, "person.export", &party).await?;
     let headers = [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"export.json\"")];
-    Ok((headers, whole.to_string()).into_response())
+    Ok((headers, export::body(kernel, visitor.org_id(), party)).into_response())
 }
 
-async fn erase(
-    Given(kernel): Given<Kernel>,
-    Given(calls): Given<Calls>,
-    visitor: Visitor,
-    posted: Posted,
-) -> Result<Response, Problem> {
-    let (org, number) = (visitor.org_id(), posted.get("number"));
-    if number.is_empty() {
-        return show_refused(&page(&visitor, form().wrong("number", "whose calls?")));
+async fn erase(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
+    let party = match party(&posted) {
+        Ok(party) => party,
+        Err(form) => return show_refused(&page(&visitor, form)),
+    };
+    note(&kernel, &visitor, "person.erase", &party).await?;
+    // On a task of its own: who closes the page has asked for all of it.
+    let (work, org, number) = (kernel.clone(), visitor.org_id().clone(), party.as_str().to_owned());
+    let erased = kernel.tasks.spawn(async move { erase_all(&work, &org, &party).await });
+    let done = erased.await.map_err(Problem::internal)?.map_err(Problem::internal)?;
+    show(&PrivacyPage { number, done: Some(done), ..page(&visitor, form()) })
+}
+
+/// Erases page by page until nothing is left that may go.
+async fn erase_all(kernel: &Kernel, org: &str, party: &Party) -> Result<Done, DbError> {
+    let mut done = Done::default();
+    let run_of = |call: &str| vec![store::erase_run_write(org, call)];
+    let mut after = String::new();
+    while let Some(page) = erasure::erase_calls(kernel, org, party, &mut after, run_of).await? {
+        done.add(page);
+        if kernel.stop.is_cancelled() {
+            return Ok(Done { is_cut: true, ..done });
+        }
     }
-    note(&kernel, &visitor, "person.erase", number).await?;
-    let mut erased = Erased::default();
-    for call in calls_of(&calls, org, number).await?.0 {
-        let run = vec![store::erase_run_write(org, &call.id)];
-        erased.and(erasure::erase_call(&kernel, org, &call.id, run).await.map_err(Problem::internal)?);
+    after.clear();
+    while let Some(page) = erasure::erase_messages(kernel, org, party, &mut after).await? {
+        done.add(page);
     }
-    show(&PrivacyPage { erased: Some(erased), ..page(&visitor, form()) })
+    after.clear();
+    while let Some((gone, kept)) = flows::erase_callbacks(kernel, org, party, &mut after).await? {
+        done.callbacks += gone;
+        done.kept += kept;
+    }
+    Ok(done)
+}
+
+impl Done {
+    fn add(&mut self, page: erasure::Erased) {
+        self.calls += page.calls;
+        self.recordings += page.recordings;
+        self.messages += page.messages;
+        self.kept += page.kept;
+    }
 }

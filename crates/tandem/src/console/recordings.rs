@@ -14,7 +14,7 @@ use super::door::Doors;
 use super::door::Needs::{MayEither, SignIn};
 use super::page::{Page, done, show};
 use super::visitor::Visitor;
-use crate::calls::{api, sight::Sight};
+use crate::calls::sight::Sight;
 
 const PATH: &str = "/console/recordings";
 const VOICEMAIL: &str = "/console/voicemail";
@@ -65,17 +65,20 @@ async fn list(
 ) -> Result<Response, Problem> {
     let org = visitor.org_id();
     let before = query.after()?;
-    let found = records::recordings(&kernel, org, before.as_deref(), SHOWN).await.map_err(Problem::internal)?;
-    let full = found.len() == SHOWN as usize;
-    let more = found.last().filter(|_| full).map(|last| format!("{PATH}?cursor={}", cursor(&last.id)));
+    // Who hears only own calls sees only those; a call that is forgotten leaves its recording to whoever hears all.
+    let hears_all = visitor.may(Action::ReadRecordings);
+    let own = visitor.principal().person().filter(|_| !hears_all);
+    if !hears_all && own.is_none() {
+        return Err(Problem::new(kernel::error::codes::FORBIDDEN));
+    }
+    let found = records::recordings(&kernel, org, own.map(|person| &**person), before.as_deref(), SHOWN).await;
+    let found = found.map_err(Problem::internal)?;
     let mut sounds = Vec::new();
-    for recording in found {
-        // Who hears only own calls sees only those; a call that is forgotten leaves its recording to whoever hears all.
-        let seen = api::seen(&calls, &kernel, visitor.principal(), api::RECORDINGS, &recording.call_id).await.ok();
-        let title = match seen {
-            Some((_, call)) => format!("{} → {}", call.from, call.to),
-            None if visitor.may(Action::ReadRecordings) => "a call that is forgotten".to_owned(),
-            None => continue,
+    for recording in found.recordings {
+        let call = calls.get(org, &recording.call_id).await.map_err(Problem::internal)?;
+        let title = match call {
+            Some(call) => format!("{} → {}", call.from, call.to),
+            None => "a call that is forgotten".to_owned(),
         };
         sounds.push(Sound {
             audio: records::recording_path(&recording.id),
@@ -93,7 +96,7 @@ async fn list(
         about: "Left the customer, right whom they heard. Who listens stands in the audit.",
         empty: "Nothing is recorded yet. A flow records with \"record\": true, or with a record step.",
         sounds,
-        more,
+        more: found.cursor.map(|place| format!("{PATH}?cursor={}", cursor(&place))),
     })
 }
 

@@ -6,9 +6,9 @@ use askama::Template;
 use axum::extract::State as Given;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use calls::statistics::{self, Hour};
+use calls::statistics::{self, Figures};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan, civil::Date};
+use jiff::{Timestamp, ToSpan, civil::Date, civil::date};
 use kernel::http::Query;
 use kernel::{Action, Kernel, Problem};
 use serde::Deserialize;
@@ -23,6 +23,10 @@ use super::visitor::Visitor;
 const PATH: &str = "/console/reports";
 /// Days of a report at most.
 const MAX_DAYS: i64 = 92;
+/// What a day may be: every zone knows when these begin and end.
+const FIRST_DAY: Date = date(1970, 1, 2);
+const LAST_DAY: Date = date(9998, 12, 31);
+const HOUR_MS: i64 = 3_600_000;
 /// A chart's height and the room of one hour, in pixels of its own.
 const CHART: (i64, i64) = (120, 36);
 
@@ -51,7 +55,10 @@ impl Period {
         let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
         let now = Timestamp::from_millisecond(now_ms).map_err(Problem::internal)?;
         let today = now.to_zoned(zone.clone()).date();
-        let read = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Date>().ok());
+        let read = |text: &Option<String>| {
+            let day = text.as_deref().and_then(|text| text.parse::<Date>().ok());
+            day.map(|day| day.clamp(FIRST_DAY, LAST_DAY))
+        };
         let to = read(&span.to).unwrap_or(today);
         let from = read(&span.from).unwrap_or_else(|| to.saturating_sub(6.days())).min(to);
         let from = from.max(to.saturating_sub((MAX_DAYS - 1).days()));
@@ -66,6 +73,31 @@ impl Period {
     fn hour_of(&self, at_ms: i64) -> i64 {
         let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
         at.to_zoned(self.zone.clone()).hour().into()
+    }
+
+    /// When the hour of the zone began in which a moment lies, in UTC milliseconds.
+    fn beginning_of_hour(&self, at_ms: i64) -> i64 {
+        let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
+        let offset_ms = i64::from(self.zone.to_offset(at).seconds()) * 1_000;
+        at_ms - (at_ms + offset_ms).rem_euclid(HOUR_MS)
+    }
+
+    /// Quarters of an hour added up to hours of the zone, the oldest first.
+    fn by_hour(&self, quarters: Vec<Figures>) -> Vec<Figures> {
+        let mut hours: std::collections::BTreeMap<(i64, String), Figures> = std::collections::BTreeMap::new();
+        for quarter in quarters {
+            let at_ms = self.beginning_of_hour(quarter.at_ms);
+            let hour = hours.entry((at_ms, quarter.direction.clone())).or_default();
+            *hour = Figures {
+                at_ms,
+                direction: quarter.direction,
+                calls: hour.calls + quarter.calls,
+                answered: hour.answered + quarter.answered,
+                waited_ms: hour.waited_ms + quarter.waited_ms,
+                talked_ms: hour.talked_ms + quarter.talked_ms,
+            };
+        }
+        hours.into_values().collect()
     }
 
     fn day_of(&self, at_ms: i64) -> Date {
@@ -85,13 +117,13 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, hour: &Hour) {
-        self.calls += hour.calls;
-        self.answered += hour.answered;
-        self.waited_ms += hour.waited_ms;
-        self.talked_ms += hour.talked_ms;
-        if hour.direction == "outbound" {
-            self.paid_ms += hour.talked_ms;
+    fn add(&mut self, more: &Figures) {
+        self.calls += more.calls;
+        self.answered += more.answered;
+        self.waited_ms += more.waited_ms;
+        self.talked_ms += more.talked_ms;
+        if more.direction == "outbound" {
+            self.paid_ms += more.talked_ms;
         }
     }
 
@@ -188,17 +220,17 @@ async fn show_reports(
 ) -> Result<Response, Problem> {
     let org = visitor.org()?;
     let period = Period::of(&span, &org.zone, kernel.clock.now_ms())?;
-    let figures = statistics::by_hour(&kernel.db, &org.id, period.from_ms, period.until_ms).await;
+    let figures = statistics::by_quarter(&kernel.db, &org.id, period.from_ms, period.until_ms).await;
     let figures = figures.map_err(Problem::internal)?;
     let tariff = org.settings.tariff.as_deref().and_then(tariff);
     let mut total = Sum::default();
     let mut by_hour = [Sum::default(); 24];
     let mut by_day: std::collections::BTreeMap<Date, Sum> = std::collections::BTreeMap::new();
-    for hour in &figures {
-        total.add(hour);
-        by_day.entry(period.day_of(hour.at_ms)).or_default().add(hour);
-        if let Some(sum) = usize::try_from(period.hour_of(hour.at_ms)).ok().and_then(|hour| by_hour.get_mut(hour)) {
-            sum.add(hour);
+    for quarter in &figures {
+        total.add(quarter);
+        by_day.entry(period.day_of(quarter.at_ms)).or_default().add(quarter);
+        if let Some(sum) = usize::try_from(period.hour_of(quarter.at_ms)).ok().and_then(|hour| by_hour.get_mut(hour)) {
+            sum.add(quarter);
         }
     }
     let (from, to) = (period.from.to_string(), period.to.to_string());
@@ -217,17 +249,18 @@ async fn show_reports(
     })
 }
 
-/// The same by hour, for a spreadsheet: times in UTC, durations in seconds.
+/// The same by hour of the zone, for a spreadsheet: when each began in UTC, durations in seconds.
 async fn csv(Given(kernel): Given<Kernel>, visitor: Visitor, Query(span): Query<Span>) -> Result<Response, Problem> {
     let org = visitor.org()?;
     let period = Period::of(&span, &org.zone, kernel.clock.now_ms())?;
-    let figures = statistics::by_hour(&kernel.db, &org.id, period.from_ms, period.until_ms).await;
+    let figures = statistics::by_quarter(&kernel.db, &org.id, period.from_ms, period.until_ms).await;
+    let hours = period.by_hour(figures.map_err(Problem::internal)?);
     let name = format!("attachment; filename=\"calls-{}-{}.csv\"", period.from, period.to);
     let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
-    Ok((headers, csv_text(&figures.map_err(Problem::internal)?)).into_response())
+    Ok((headers, csv_text(&hours)).into_response())
 }
 
-fn csv_text(figures: &[Hour]) -> String {
+fn csv_text(figures: &[Figures]) -> String {
     let mut text = "hour_utc,direction,calls,answered,waited_s,talked_s\r\n".to_owned();
     for hour in figures {
         let seconds = |ms: i64| ms as f64 / 1000.0;
@@ -248,9 +281,9 @@ fn csv_text(figures: &[Hour]) -> String {
 mod tests {
     use super::*;
 
-    fn hour(direction: &str, calls: i64, answered: i64) -> Hour {
+    fn hour(direction: &str, calls: i64, answered: i64) -> Figures {
         let (waited_ms, talked_ms) = (answered * 5_000, answered * 60_000);
-        Hour { at_ms: 1_795_219_200_000, direction: direction.to_owned(), calls, answered, waited_ms, talked_ms }
+        Figures { at_ms: 1_795_219_200_000, direction: direction.to_owned(), calls, answered, waited_ms, talked_ms }
     }
 
     #[test]
@@ -276,6 +309,35 @@ mod tests {
         assert_eq!(turned.from, turned.to);
         let unsaid = Period::of(&Span::default(), "UTC", 1_795_219_200_000).unwrap();
         assert_eq!((unsaid.from.to_string(), unsaid.to.to_string()), ("2026-11-15".into(), "2026-11-21".into()));
+    }
+
+    #[test]
+    fn the_ends_of_the_calendar_are_days_too() {
+        let span = |from: &str, to: &str| Span { from: Some(from.to_owned()), to: Some(to.to_owned()) };
+        for zone in ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"] {
+            for (from, to) in [("9999-12-31", "9999-12-31"), ("-009999-01-01", "-009999-01-01"), ("", "9999-12-31")] {
+                let period = Period::of(&span(from, to), zone, 1_795_219_200_000).unwrap();
+                assert!(period.from_ms < period.until_ms, "{zone} {from} {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_hour_is_one_of_the_zone() {
+        let span = Span { from: Some("2026-11-21".to_owned()), to: Some("2026-11-21".to_owned()) };
+        // Midnight UTC is 5:30 in India: 5:45 and 6:00 are two hours there, 6:00 and 6:45 one.
+        let at = |minutes: i64| Figures { at_ms: 1_795_219_200_000 + minutes * 60_000, ..hour("inbound", 2, 1) };
+        let quarters = vec![at(15), at(30), at(75)];
+        let india = Period::of(&span, "Asia/Kolkata", 0).unwrap();
+        assert_eq!([15, 30, 75].map(|minutes| india.hour_of(at(minutes).at_ms)), [5, 6, 6]);
+        let hours = india.by_hour(quarters.clone());
+        let counts = |hours: &[Figures]| {
+            let text = csv_text(hours);
+            text.lines().skip(1).map(|line| line.get(11..36).unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&hours), ["23:30:00.000Z,inbound,2,1", "00:30:00.000Z,inbound,4,2"]);
+        let utc = Period::of(&span, "UTC", 0).unwrap().by_hour(quarters);
+        assert_eq!(counts(&utc), ["00:00:00.000Z,inbound,4,2", "01:00:00.000Z,inbound,2,1"]);
     }
 
     #[test]

@@ -58,6 +58,21 @@ async fn a_recording_is_fetched_whole_in_ranges_and_by_its_link() {
     let opened = server.client().request(Method::GET, &signed).send().await.unwrap();
     assert_eq!((opened.status().as_u16(), opened.bytes().await.unwrap()), (200, whole));
     assert_eq!(server.client().get(&audio).await.status, 401);
+
+    // Each playback is one row of the audit, not each range of it; a range that no playback began is one for itself.
+    let reads = async || {
+        let rows = server.app.kernel.audit(&mine.org.id, None, 100).await.unwrap();
+        rows.iter().filter(|row| row.action == "recording.read").map(|row| row.actor.clone()).collect::<Vec<_>>()
+    };
+    let heard = reads().await;
+    assert_eq!(heard.len(), 4, "the whole, its beginning, the whole again, by the link: {heard:?}");
+    assert_eq!(heard[0], "signed_url");
+    let app = server.client().bearing(&mine.app_key(&[]).await);
+    for range in ["bytes=44-", "bytes=90-99"] {
+        let part = app.request(Method::GET, &audio).header(RANGE, range).send().await.unwrap();
+        assert_eq!(part.status(), 206);
+    }
+    assert_eq!(reads().await.len(), 5, "who leaves the header out has heard it too");
     for path in [&audio, &list] {
         assert_eq!(other.client().get(path).await.status, 404, "{path}");
     }

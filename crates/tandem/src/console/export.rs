@@ -1,0 +1,141 @@
+//! Everything that is kept of a party as one JSON file, told while it is read.
+//!
+//! Invariant: a page of the store is in memory at a time, whatever the party's life was like. `"complete":true` is the
+//! last that is told, so a file that was cut off is no JSON, and one with a call that is up says that it lacks it.
+
+use std::collections::VecDeque;
+
+use axum::body::{Body, Bytes};
+use calls::concerning::{self, Party};
+use calls::{CallState, CallView};
+use futures_util::stream;
+use kernel::{DbError, Kernel};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::flows::{concerning as flows, path};
+
+/// What is told next.
+enum Chapter {
+    Calls,
+    Messages,
+    Callbacks,
+    End,
+}
+
+/// A file that is being told.
+struct Telling {
+    kernel: Kernel,
+    org: String,
+    party: Party,
+    chapter: Chapter,
+    /// The last thing of this chapter that was told.
+    after: String,
+    /// The rest of the page of calls that was read: each is told for itself, since its events may be many.
+    calls: VecDeque<CallView>,
+    /// Nothing of this chapter has been told.
+    is_first: bool,
+    /// Calls that are up, which are not told half.
+    up: u64,
+}
+
+/// The file.
+pub(super) fn body(kernel: Kernel, org: &str, party: Party) -> Body {
+    let beginning = format!("{{\"number\":{},\"calls\":[", json!(party.as_str()));
+    let telling = Telling {
+        kernel,
+        org: org.to_owned(),
+        party,
+        chapter: Chapter::Calls,
+        after: String::new(),
+        calls: VecDeque::new(),
+        is_first: true,
+        up: 0,
+    };
+    let pieces = stream::try_unfold((Some(beginning), telling), async |(beginning, mut telling)| {
+        let piece = match beginning {
+            Some(beginning) => Some(beginning),
+            None => telling.next().await?,
+        };
+        Ok::<_, DbError>(piece.map(|piece| (Bytes::from(piece), (None, telling))))
+    });
+    Body::from_stream(pieces)
+}
+
+impl Telling {
+    /// The next piece of the file; `None` behind its end.
+    async fn next(&mut self) -> Result<Option<String>, DbError> {
+        match self.chapter {
+            Chapter::Calls => self.call().await,
+            Chapter::Messages => {
+                let page = concerning::messages_alone(&self.kernel, &self.org, &self.party, &self.after).await?;
+                let Some(last) = page.last() else {
+                    return Ok(Some(self.turn(Chapter::Callbacks, ",\"callbacks\":[")));
+                };
+                self.after.clone_from(&last.id);
+                self.list(&page).map(Some)
+            }
+            Chapter::Callbacks => {
+                let page = flows::callbacks_of(&self.kernel, &self.org, &self.party, &self.after).await?;
+                let Some(last) = page.last() else {
+                    let end = format!(",\"calls_up\":{},\"complete\":{}}}", self.up, self.up == 0);
+                    return Ok(Some(self.turn(Chapter::End, &end)));
+                };
+                self.after.clone_from(&last.id);
+                let mut told = Vec::new();
+                for callback in page {
+                    told.push(callback.told(&self.kernel, &self.org).await?);
+                }
+                self.list(&told).map(Some)
+            }
+            Chapter::End => Ok(None),
+        }
+    }
+
+    /// The next call that is over, with all that hangs on it.
+    async fn call(&mut self) -> Result<Option<String>, DbError> {
+        let call = loop {
+            let Some(call) = self.calls.pop_front() else {
+                self.calls = concerning::calls_with(&self.kernel.db, &self.org, &self.party, &self.after).await?.into();
+                let Some(last) = self.calls.back() else {
+                    return Ok(Some(self.turn(Chapter::Messages, ",\"messages\":[")));
+                };
+                self.after.clone_from(&last.id);
+                continue;
+            };
+            if call.state == CallState::Completed {
+                break call;
+            }
+            self.up += 1;
+        };
+        let (kernel, org, id) = (&self.kernel, self.org.as_str(), call.id.as_str());
+        let told = json!({
+            "events": path::events_of(kernel, org, id, "").await?,
+            "recordings": concerning::recordings_of(kernel, org, id).await?,
+            "messages": concerning::messages_of(kernel, org, id).await?,
+            "runs": flows::runs_of(kernel, org, id).await?,
+            "call": call,
+        });
+        self.list(&[told]).map(Some)
+    }
+
+    /// Some more elements of this chapter's list.
+    fn list<T: Serialize>(&mut self, elements: &[T]) -> Result<String, DbError> {
+        let mut text = String::new();
+        for element in elements {
+            if !std::mem::take(&mut self.is_first) {
+                text.push(',');
+            }
+            text += &serde_json::to_string(element).map_err(std::io::Error::from)?;
+        }
+        Ok(text)
+    }
+
+    /// Ends this chapter's list and begins the next one.
+    fn turn(&mut self, chapter: Chapter, beginning: &str) -> String {
+        self.chapter = chapter;
+        self.after.clear();
+        self.is_first = true;
+        format!("]{beginning}")
+    }
+}
