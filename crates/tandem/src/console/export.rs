@@ -13,7 +13,7 @@ use kernel::{DbError, Kernel};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::flows::{concerning as flows, path};
+use crate::flows::{path, store::concerning as flows};
 
 /// What is told next.
 enum Chapter {

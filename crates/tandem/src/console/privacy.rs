@@ -17,7 +17,7 @@ use super::export;
 use super::form::{Field, Form, Posted};
 use super::page::{Page, show, show_refused};
 use super::visitor::Visitor;
-use crate::flows::{concerning as flows, store};
+use crate::flows::store::{self, concerning as flows};
 
 const PATH: &str = "/console/privacy";
 

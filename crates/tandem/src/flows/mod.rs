@@ -8,7 +8,6 @@ pub mod api;
 mod attempt;
 mod callbacks;
 mod check;
-pub(crate) mod concerning;
 pub mod drawing;
 pub mod due;
 mod effect;

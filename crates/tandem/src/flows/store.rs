@@ -1,5 +1,7 @@
 //! All SQL of the flows desk. Every statement names the organisation.
 
+pub(crate) mod concerning;
+
 use std::sync::Arc;
 
 use kernel::retention::{RowSweep, Sweep};

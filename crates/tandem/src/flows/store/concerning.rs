@@ -6,8 +6,6 @@ use calls::concerning::Party;
 use kernel::{DbError, Kernel, Row, Write, args, time::rfc3339};
 use serde_json::{Value, json};
 
-use super::store;
-
 kernel::statements! {
     RUNS_OF_CALL = "select id from flow_run where org = $1 and call = $2 order by id limit 100";
     CALLBACKS_OF = "select id, run, call, wall_date, wall_time, zone, entity, customer, attempts, attempt, state, due_at, \
@@ -26,8 +24,8 @@ kernel::statements! {
 pub(crate) async fn runs_of(kernel: &Kernel, org: &str, call: &str) -> Result<Vec<Value>, DbError> {
     let mut runs = Vec::new();
     for row in kernel.db.all(RUNS_OF_CALL, args![org, call]).await? {
-        if let Some(run) = store::run(&kernel.db, org, &row.text("id")?).await? {
-            let (flow, started_at) = (store::without_secrets(run.body), rfc3339(run.started_ms));
+        if let Some(run) = super::run(&kernel.db, org, &row.text("id")?).await? {
+            let (flow, started_at) = (super::without_secrets(run.body), rfc3339(run.started_ms));
             runs.push(json!({"id": run.id, "started_at": started_at, "flow": flow, "variables": run.variables}));
         }
     }
@@ -65,7 +63,7 @@ impl Booked {
 
     /// With its events.
     pub(crate) async fn told(self, kernel: &Kernel, org: &str) -> Result<Value, DbError> {
-        let events = super::path::events_of(kernel, org, &self.id, "").await?;
+        let events = crate::flows::path::events_of(kernel, org, &self.id, "").await?;
         Ok(json!({"callback": self.told, "events": events}))
     }
 }
