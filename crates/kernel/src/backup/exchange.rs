@@ -158,7 +158,10 @@ pub(crate) async fn settle(db: &Db, data: &Path) -> Result<(), BackupError> {
         Err(DbError::InUse) if !was_cut_off(data) => return Ok(()),
         locks => locks?,
     };
-    let restored = db.one(RESTORED, args![]).await?.map(|row| row.text("value")).transpose()?;
+    // As a writer: a commit that was under way when its restore died comes to its end before this looks.
+    let mut tx = db.begin().await?;
+    let restored = tx.one(RESTORED, args![]).await?.map(|row| row.text("value")).transpose()?;
+    drop(tx);
     settle_locked(data, restored.as_deref())
 }
 
