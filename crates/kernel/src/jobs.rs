@@ -31,7 +31,7 @@ const LEASE_MS: i64 = 60_000;
 /// When it is renewed.
 const RENEW_MS: i64 = LEASE_MS / 3;
 /// How often the store is looked at for jobs that nobody told us of (written by another process).
-const LOOK_EVERY_MS: i64 = 10_000;
+const LOOK_EVERY_MS: i64 = 2_000;
 /// Pause after the store failed us.
 const AFTER_FAILURE_MS: i64 = 1_000;
 /// Wait before a failed job runs again; doubles up to the longest.

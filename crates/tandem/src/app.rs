@@ -219,6 +219,11 @@ impl App {
         self.voice.local_tls()
     }
 
+    /// Where the media of browsers goes.
+    pub fn rtc(&self) -> &[SocketAddr] {
+        &self.kernel.config.rtc
+    }
+
     /// Reads the certificates again; on failure the old ones stay and the log says why.
     pub async fn reload_certificates(&self) {
         if let Some(certificate) = &self.certificate {
@@ -248,10 +253,15 @@ impl App {
         let grace = Duration::from_secs(self.kernel.config.drain_seconds.into());
         if timeout(grace, self.last_call()).await.is_err() {
             tracing::warn!(calls = self.calls.live(), "the grace time is over: ending the calls");
-            self.calls.end_all();
-            if timeout(LAST_WORDS, self.last_call()).await.is_err() {
-                tracing::warn!(calls = self.calls.live(), "calls did not end");
-            }
+            self.end_calls().await;
+        }
+    }
+
+    /// Ends the calls that are up, and waits until their phones have been told, at most a few seconds.
+    pub async fn end_calls(&self) {
+        self.calls.end_all();
+        if timeout(LAST_WORDS, self.last_call()).await.is_err() {
+            tracing::warn!(calls = self.calls.live(), "calls did not end");
         }
     }
 

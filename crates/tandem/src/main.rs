@@ -46,7 +46,10 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::because)?;
     let start = async { App::start(boot(config).await?).await.map_err(CliError::because) };
     let Some(app) = signals.unless_stopped(start).await? else { return Ok(()) };
-    tracing::info!(http = %app.http(), sip = ?app.sip(), "tandem is ready");
+    tracing::info!(
+        http = %app.http(), https = ?app.https(), sip = ?app.sip(), sip_tls = ?app.sip_tls(), rtc = ?app.rtc(),
+        "tandem is ready"
+    );
     if let Some(link) = first_link(&app).await? {
         eprintln!("{link}");
     }
@@ -74,7 +77,7 @@ async fn boot(config: Config) -> Result<Kernel, CliError> {
 }
 
 /// Waits for SIGTERM or Ctrl-C; then no new calls, the live ones finish, and everything ends. The
-/// second one ends at once. SIGHUP reads the certificates again.
+/// second one ends the calls, the third one everything at once. SIGHUP reads the certificates again.
 async fn run_until_stopped(mut app: App, mut signals: Signals) -> Result<(), CliError> {
     loop {
         let told = tokio::select! {
@@ -88,9 +91,13 @@ async fn run_until_stopped(mut app: App, mut signals: Signals) -> Result<(), Cli
             Told::Stop => break,
         }
     }
-    tracing::info!("stopping: live calls may finish; the next signal ends at once");
+    tracing::info!(calls = app.calls.live(), "stopping: live calls may finish; the next signal ends them at once");
     tokio::select! {
-        () = async { app.drain().await; app.stop().await } => tracing::info!("stopped"),
+        () = app.drain() => {}
+        () = signals.told_to_stop() => app.end_calls().await,
+    }
+    tokio::select! {
+        () = app.stop() => tracing::info!("stopped"),
         () = signals.told_to_stop() => tracing::warn!("stopped at once"),
     }
     Ok(())

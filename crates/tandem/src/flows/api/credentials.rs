@@ -1,6 +1,6 @@
 //! Who posts a flow: `cloud_id`, `auth_token` and `cloud_sid` of the body, or a Bearer header
 //! (contracts/flows.md "Auth"). Invariant: the three leave the body before anything else looks at it, and every way of
-//! being wrong is answered alike.
+//! being wrong is answered alike, but that two tokens differ, which whoever sent them may know.
 
 use axum::http::HeaderMap;
 use kernel::{
@@ -9,6 +9,9 @@ use kernel::{
     secret,
 };
 use serde_json::Value;
+
+/// Says nothing of either token but that they differ.
+const DISAGREE: &str = "The auth_token of the body is not the token of the Authorization header: send one of them.";
 
 /// What the body said.
 #[derive(Default)]
@@ -46,7 +49,7 @@ pub(super) async fn admit(
         Some(_) => return Err(wrong()),
     };
     let token = match (in_header, in_body) {
-        (Some(header), Some(body)) if !secret::same(header, body) => return Err(wrong()),
+        (Some(header), Some(body)) if !secret::same(header, body) => return Err(wrong().detail(DISAGREE)),
         (Some(token), _) | (None, Some(token)) => token,
         (None, None) => return Err(Problem::new(kernel::error::codes::UNAUTHORIZED)),
     };
