@@ -74,7 +74,8 @@ async fn a_bearer_header_will_do_and_must_agree_with_the_body() {
     let scope = server.client().bearing(&chat).post(PATH, &bare).await.expect(403);
     assert_eq!(codes(&scope["errors"]), ["forbidden"]);
     dev.client().post(PATH, &body(&dev, &flow())).await.expect(200);
-    server.client().bearing(&flows).post(PATH, &body(&dev, &flow())).await.expect(401);
+    let two = server.client().bearing(&flows).post(PATH, &body(&dev, &flow())).await.expect(401);
+    assert!(two.to_string().contains("send one of them"), "{two}");
     let token_scheme =
         server.client().request(Method::POST, PATH).header("authorization", format!("Token token=\"{flows}\""));
     server.client().send(token_scheme.json(&bare)).await.expect(200);
