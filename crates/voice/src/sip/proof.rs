@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::admission::{Answer, RETRY_AFTER_S, Waiting};
 use super::digest::{self, Algorithm, Claim};
@@ -42,6 +42,7 @@ impl Endpoint {
             return self.refuse(request, flow, 400, |draft| draft.field("Warning", "399 tandem \"Bad digest uri\""));
         }
         if self.edge.gate.is_locked(peer, &claim.username, self.now) {
+            debug!(ip = %peer, user = claim.username, "this user is locked after too many wrong SIP passwords");
             return self.refuse(request, flow, 403, |draft| draft);
         }
         let known = self.domains.of(&hosts, self.now);
@@ -73,7 +74,7 @@ impl Endpoint {
     fn ask(&mut self, waiting: Waiting, hosts: Vec<String>, stale: bool) {
         match self.domains.of(&hosts, self.now) {
             Known::Ours(domain) => return self.challenge(&waiting, &domain, stale),
-            Known::Strangers => return self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
+            Known::Strangers => return self.refuse_domain(&waiting, &hosts),
             Known::Nothing => {}
         }
         let refused = waiting.clone();
@@ -106,13 +107,21 @@ impl Endpoint {
             }
         };
         let ours = found.last().and_then(|(_, domain)| domain.clone());
+        let hosts: Vec<String> = found.iter().map(|(host, _)| host.clone()).collect();
         for (host, domain) in found {
             self.domains.learn(host, domain, self.now);
         }
         match ours {
             Some(domain) => self.challenge(waiting, &domain, stale),
-            None => self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft),
+            None => self.refuse_domain(waiting, &hosts),
         }
+    }
+
+    /// Refuses who names a server that this one is not.
+    fn refuse_domain(&mut self, waiting: &Waiting, hosts: &[String]) {
+        let ip = waiting.flow.remote.ip();
+        debug!(%ip, ?hosts, "no organisation has this SIP domain, and sip_names does not have it either");
+        self.refuse(&waiting.request, &waiting.flow, 403, |draft| draft);
     }
 
     /// Judges a claim against the credential that was found for it.
@@ -131,7 +140,7 @@ impl Endpoint {
         });
         let ip = waiting.flow.remote.ip();
         let Some(credential) = proven else {
-            info!(%ip, user = claim.username, "a SIP password was wrong");
+            info!(%ip, user = claim.username, "a SIP user or password was wrong");
             if let Some(until) = self.edge.gate.failed(ip, &claim.username, self.now) {
                 warn!(%ip, "an address is banned for guessing passwords");
                 self.ports.banned(ip, until);
