@@ -397,6 +397,39 @@ mod tests {
         assert_eq!(extended(Some(2), 65_535), 0, "never below the first");
     }
 
+    /// Lets everything fall.
+    struct Nowhere;
+
+    impl Wire for Nowhere {
+        fn rtp(&mut self, _: usize, _: SocketAddr, _: &[u8]) {}
+
+        fn rtcp(&mut self, _: usize, _: SocketAddr, _: &[u8]) {}
+
+        fn shared(&mut self, _: SocketAddr, _: &[u8]) {}
+    }
+
+    #[test]
+    fn a_source_is_known_from_its_first_authentic_packet_on() {
+        let start = super::super::timepiece::Timepiece::start().instant(0);
+        let site = Site::new(certificate().unwrap(), &[([127, 0, 0, 1], 3_479).into()], start);
+        let credentials = |name: &str| IceCredentials { ufrag: name.into(), password: "0123456789012345678901".into() };
+        let fingerprint = Fingerprint { hash: "sha-256".to_owned(), digest: vec![7; 32] };
+        let (local, remote) = (credentials("ours"), credentials("theirs"));
+        let terms = Handshake { local, remote, fingerprint, is_client: false, ssrc: 9 };
+        let mut peer = Peer::new(0, site, &terms);
+        for ssrc in 1..=9_u8 {
+            let mut datagram = [0x5a; 100];
+            datagram[..12].copy_from_slice(&[128, 96, 0, 7, 0, 0, 0, 9, 0, 0, 0, ssrc]);
+            let from = ([192, 0, 2, 1], 4_000).into();
+            assert_eq!(peer.hear(0, from, &mut datagram, 72, &mut Nowhere), Opened::Nothing);
+            assert!(peer.rtc.direct_api().stream_rx(&u32::from(ssrc).into()).is_none(), "{ssrc}");
+        }
+        assert!(peer.sources.is_empty());
+        (11..=16).for_each(|ssrc| peer.judge(ssrc, true));
+        peer.judge(17, false);
+        assert_eq!(peer.sources, [13, 14, 15, 16], "the oldest make room, for those that are real");
+    }
+
     #[test]
     fn what_comes_to_one_port_is_told_apart() {
         assert!(is_stun(&[0, 1, 0, 0]) && !is_stun(&[22, 254, 253]) && !is_stun(&[128, 111]));

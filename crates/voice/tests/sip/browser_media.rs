@@ -48,7 +48,7 @@ async fn invented_sources_drive_none_out() {
     let (_window, browser, leg, _events) = call_in(&mut server, "1001").await;
     let desk = Desk::answering(&server, CodecKind::Pcma, Some(leg.clone())).await;
     leg.bridge(&desk.leg);
-    // The numbers roll over: whoever begins to count them anew from here on cannot open what follows.
+    // The numbers roll over, and what follows opens only for who has counted them.
     browser.number_from(65_500);
     both_hear(&browser, &desk).await;
     for ssrc in 1..=20 {
