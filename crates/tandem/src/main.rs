@@ -44,7 +44,7 @@ fn run(cli: Cli) -> Result<Option<Answer>, CliError> {
 /// Boots, serves, and ends in order.
 async fn serve(config: Config) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::because)?;
-    let start = async { App::start(boot(config).await?).await.map_err(CliError::because) };
+    let start = Box::pin(async { App::start(boot(config).await?).await.map_err(CliError::because) });
     let Some(app) = signals.unless_stopped(start).await? else { return Ok(()) };
     tracing::info!(
         http = %app.http(), https = ?app.https(), sip = ?app.sip(), sip_tls = ?app.sip_tls(), rtc = ?app.rtc(),
@@ -59,12 +59,12 @@ async fn serve(config: Config) -> Result<(), CliError> {
 /// The same, with the tour's organisation and its test endpoint.
 async fn demo(mut config: Config) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::because)?;
-    let start = async {
+    let start = Box::pin(async {
         let endpoint = Demo::open_endpoint(&mut config).await?;
         let kernel = boot(config).await?;
         let demo = Demo::prepare(&kernel, endpoint).await?;
         Ok((demo, App::start(kernel).await.map_err(CliError::because)?))
-    };
+    });
     let Some((demo, app)) = signals.unless_stopped(start).await? else { return Ok(()) };
     demo.guide(&app).await?;
     run_until_stopped(app, signals).await
