@@ -46,6 +46,13 @@ impl Call {
         self.live().next().await
     }
 
+    /// The number of whoever answered a call that was placed.
+    pub fn party(&self) -> Option<&str> {
+        let live = self.live_ref();
+        let leg = live.standing.as_ref()?;
+        live.model.legs.iter().find(|record| record.id == *leg).map(|record| record.to.as_str())
+    }
+
     // ---------------------------------------------------------------- an unanswered inbound call
 
     /// Tells the caller that it rings.

@@ -203,13 +203,13 @@ impl Live {
     fn take_place(&mut self, old: &LegId, mut newcomer: Party, number: String) {
         self.end_supervision();
         let stands = self.standing.as_ref() == Some(old);
+        if !stands {
+            self.agent_replaced();
+        }
         // A recording is made where the call stands: it ends there, and goes on in a file of its own.
         let records = stands && self.keeping.is_recording();
         if records {
             self.record(RecordAction::Stop);
-        }
-        if !stands {
-            self.agent_replaced();
         }
         let Some(party) = self.party_mut(old) else { return };
         (newcomer.role, newcomer.device) = (party.role, party.device.take());

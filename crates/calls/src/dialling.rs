@@ -9,7 +9,7 @@ use voice::leg::{EndedBy as Side, LegEnd, LegId, PlayMode, Playable};
 use voice::{Originate, Target};
 
 use crate::connect::{Briefing, ConnectStatus, Device, Effect, Input, Machine, Rules, TargetShape};
-use crate::driver::{CallEvent, Connect, ConnectEvent, RecordAction, Whisper};
+use crate::driver::{CallEvent, Connect, ConnectEvent, QueueEvent, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, Change, EndedBy, LegRole};
 use crate::party::Party;
@@ -31,6 +31,16 @@ pub(crate) struct Wanted {
     pub(crate) transfer: bool,
     /// It rings agents for a call that waits, by this offer.
     pub(crate) offer: Option<u64>,
+    /// How the driver hears of it.
+    pub(crate) words: Words,
+}
+
+/// In whose words a driver hears what becomes of a connect: those of what it asked for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    Connect,
+    /// The agent of a queue has handed the caller on.
+    Queue,
 }
 
 /// What is being dialled for.
@@ -76,9 +86,9 @@ impl Dialling {
 
 impl Live {
     /// Dials the party that the call is with.
-    pub(crate) fn dial_first(&mut self, target: Routed, role: LegRole, timeout_ms: i64) {
+    pub(crate) fn dial_first(&mut self, targets: Vec<Routed>, role: LegRole, timeout_ms: i64) {
         let rules = Rules { timeout_ms, ..Rules::default() };
-        self.dial(Purpose::First, role, rules, vec![target]);
+        self.dial(Purpose::First, role, rules, targets);
     }
 
     /// Looks up the targets of a connect that was asked for, and begins it. Asked again when the
@@ -183,6 +193,30 @@ impl Live {
         }
     }
 
+    /// In whose words the driver hears of whoever is rung or talked to; none when only the queue hears of it.
+    fn dialling_words(&self) -> Option<Words> {
+        match &self.dialling.as_ref()?.purpose {
+            Purpose::Target(wanted) if wanted.offer.is_none() => Some(wanted.words),
+            Purpose::Target(_) | Purpose::First => None,
+        }
+    }
+
+    /// In whose words the driver hears what becomes of the customer when the one he talks with hands him on.
+    pub(crate) fn words(&self) -> Words {
+        match &self.waiting {
+            Some(waiting) => waiting.words(),
+            None => self.dialling_words().unwrap_or(Words::Connect),
+        }
+    }
+
+    /// The agent who took the offer has handed the caller on: what is left is a connect like any other.
+    pub(crate) fn offer_handed_on(&mut self, words: Words, ends_call: bool) {
+        if let Some(Dialling { purpose: Purpose::Target(wanted), .. }) = &mut self.dialling {
+            (wanted.offer, wanted.words) = (None, words);
+            wanted.then_end |= ends_call;
+        }
+    }
+
     /// Tells the machine something and carries out what it decides.
     pub(crate) fn dial_step(&mut self, input: Input) {
         self.step_machine(input, true);
@@ -246,7 +280,7 @@ impl Live {
                 let target = dialling.number(target);
                 self.emit("connect.ringing", None, json!({"target": self.model.shown(&target)}));
                 self.ring();
-                if self.dialling_offer().is_none() {
+                if self.dialling_words() == Some(Words::Connect) {
                     self.tell(CallEvent::Connect(ConnectEvent::Ringing { target }));
                 }
             }
@@ -349,8 +383,8 @@ impl Live {
                 self.standing = Some(id.clone());
                 self.call_answered(&id);
             }
-            Purpose::Target(Wanted { connect, transfer, offer, .. }) => {
-                let offer = *offer;
+            Purpose::Target(Wanted { connect, transfer, offer, words, .. }) => {
+                let (offer, words) = (*offer, *words);
                 let (record, transfer) = (connect.record && !self.keeping.is_recording(), *transfer);
                 dialling.records = record;
                 let target = dialling.number(device.target);
@@ -367,7 +401,8 @@ impl Live {
                 }
                 match offer {
                     Some(offer) => self.offer_answered(offer, &target),
-                    None => self.tell(CallEvent::Connect(ConnectEvent::Answered { target })),
+                    None if words == Words::Connect => self.tell(CallEvent::Connect(ConnectEvent::Answered { target })),
+                    None => {}
                 }
                 if record {
                     self.record(RecordAction::Start);
@@ -384,25 +419,36 @@ impl Live {
 
     /// What was being dialled or bridged is another's business from now on.
     pub(crate) fn forget_dialling(&mut self) {
-        self.dialling = None;
         self.wanted = None;
+        self.drop_dialling();
         self.parties.iter_mut().for_each(|party| party.device = None);
+    }
+
+    /// Forgets a dialling whose device belongs to somebody else now. Who talked by it does so no more in these terms.
+    pub(crate) fn drop_dialling(&mut self) {
+        if let Some(Dialling { bridged_at_ms: Some(_), .. }) = &self.dialling {
+            self.emit_connect_ended(ConnectStatus::Completed, Cause::Normal);
+        }
+        self.dialling = None;
+    }
+
+    fn emit_connect_ended(&mut self, status: ConnectStatus, cause: Cause) {
+        let bridged_at_ms = self.dialling.as_ref().and_then(|dialling| dialling.bridged_at_ms);
+        let talk_ms = bridged_at_ms.map_or(0, |at| self.now_ms() - at);
+        let talk_s = talk_ms as f64 / 1000.0;
+        self.emit("connect.ended", None, json!({"status": status.as_str(), "cause": cause.as_str(), "talk_s": talk_s}));
     }
 
     fn dialling_ended(&mut self, status: ConnectStatus, cause: Cause, tell: bool) {
         self.end_supervision();
+        if let Some(Dialling { purpose: Purpose::Target(_), .. }) = &self.dialling {
+            self.emit_connect_ended(status, cause);
+        }
         let Some(dialling) = self.dialling.take() else { return };
         match dialling.purpose {
             Purpose::First => self.first_failed(cause, dialling.role, dialling.last_end),
-            Purpose::Target(Wanted { then_end, transfer, offer, .. }) => {
+            Purpose::Target(Wanted { then_end, transfer, offer, words, .. }) => {
                 let talked = dialling.bridged_at_ms.is_some();
-                let talk_ms = dialling.bridged_at_ms.map_or(0, |at| self.now_ms() - at);
-                let data = json!({
-                    "status": status.as_str(),
-                    "cause": cause.as_str(),
-                    "talk_s": talk_ms as f64 / 1000.0,
-                });
-                self.emit("connect.ended", None, data);
                 if transfer && !talked {
                     let data = json!({"status": status.as_str(), "cause": cause.as_str()});
                     self.emit("transfer.failed", None, data);
@@ -427,10 +473,18 @@ impl Live {
                     let by = if talked { EndedBy::Target } else { EndedBy::System };
                     self.hangup(if talked { Cause::Normal } else { cause }, by);
                 } else if tell {
-                    self.tell(CallEvent::Connect(ConnectEvent::Ended { status, cause }));
+                    self.tell_ended(words, status, cause);
                 }
             }
         }
+    }
+
+    /// Tells the driver that nobody talks with the customer any more, or ever did.
+    pub(crate) fn tell_ended(&mut self, words: Words, status: ConnectStatus, cause: Cause) {
+        self.tell(match words {
+            Words::Connect => CallEvent::Connect(ConnectEvent::Ended { status, cause }),
+            Words::Queue => CallEvent::Queue(QueueEvent::Ended),
+        });
     }
 
     /// The call's first party was not reached: the call is over, unless an end is under way that

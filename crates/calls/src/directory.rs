@@ -21,6 +21,8 @@ use crate::browser_phones::BrowserPhones;
 use crate::numbers::{self, CallerIdFacts, ChosenCallerId, DialPlan, Dialled, NumberError};
 use crate::queue::TeamStrategy;
 
+pub use crate::destination::{Bound, Destination, PersonEntry, ResolveError, TeamEntry};
+
 /// Answers from memory are trusted for so long without a look at the store, in milliseconds.
 const FRESH_MS: i64 = 250;
 /// An organisation's settings are trusted for so long, in milliseconds.
@@ -43,7 +45,7 @@ kernel::statements! {
     /// The public number that rings a person.
     NUMBER_OF_PERSON = "select e164 from number where org = $1 and kind = 'person' and target = $2 order by created_at limit 1";
     /// A team by its id.
-    TEAM = "select number, name, strategy, wrap_up_s, ring_s from team where org = $1 and id = $2";
+    TEAM = "select number, name, strategy, wrap_up_s, ring_s, announce_position from team where org = $1 and id = $2";
     /// Its members.
     TEAM_MEMBERS = "select extension from team_member where org = $1 and team = $2 order by position limit 500";
     /// What a public number reaches.
@@ -56,101 +58,6 @@ kernel::statements! {
         where c.domain = $1 and c.username = $2 and c.revoked_at is null";
     /// The organisation's trunks, in the order in which they are tried.
     TRUNKS = "select id, caller_ids from trunk where org = $1 order by position limit 100";
-}
-
-/// What a public number reaches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// A saved flow, by id.
-    Flow(String),
-    /// A person, by extension.
-    Person(String),
-    /// A team, by number.
-    Team(String),
-    /// Masked meetings.
-    Meetings,
-}
-
-/// A person's extension.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PersonEntry {
-    /// The extension's number.
-    pub extension: Arc<str>,
-    /// The person's id.
-    pub person: Arc<str>,
-    /// Shown to whom it calls.
-    pub name: String,
-    /// The public number that rings it: its caller id outside.
-    pub own_number: Option<String>,
-    /// Whoever calls in vain may leave a message.
-    pub voicemail: bool,
-}
-
-/// A team.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TeamEntry {
-    /// `team_...`
-    pub id: Arc<str>,
-    /// The team's number.
-    pub number: Arc<str>,
-    /// Its name.
-    pub name: String,
-    /// In what order its members are offered calls.
-    pub strategy: TeamStrategy,
-    /// How long a member writes up a call, in milliseconds.
-    pub wrap_up_ms: i64,
-    /// How long a member's phones ring for one offer, in milliseconds.
-    pub ring_ms: i64,
-    /// Extensions.
-    pub members: Vec<Arc<str>>,
-}
-
-impl TeamEntry {
-    /// Whoever calls it waits in its queue, instead of ringing all phones of its members.
-    pub fn queues(&self) -> bool {
-        self.strategy != TeamStrategy::RingAll
-    }
-}
-
-/// What a dialled text leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// A person's phones.
-    Person(PersonEntry),
-    /// A team's phones.
-    Team(TeamEntry),
-    /// A public number of the organisation's own that is bound to something else than people.
-    OwnNumber {
-        /// With `+`.
-        e164: String,
-        /// What it reaches.
-        bound: Bound,
-    },
-    /// Somebody outside, by a trunk; with `+`.
-    Outside(String),
-    /// A SIP address.
-    Sip(String),
-}
-
-impl Destination {
-    /// The call stays inside the organisation.
-    pub fn is_inside(&self) -> bool {
-        matches!(self, Self::Person(_) | Self::Team(_) | Self::OwnNumber { .. })
-    }
-}
-
-/// Why a number leads nowhere.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
-    /// The number.
-    #[error(transparent)]
-    Number(#[from] NumberError),
-    /// The store.
-    #[error("the store: {0}")]
-    Db(#[from] DbError),
-    /// The organisation.
-    #[error(transparent)]
-    Org(#[from] RecordError),
 }
 
 /// What an organisation may dial and show.
@@ -481,6 +388,7 @@ impl Directory {
             strategy: TeamStrategy::parse(&row.text("strategy")?).unwrap_or_default(),
             wrap_up_ms: row.int("wrap_up_s")? * 1000,
             ring_ms: row.int("ring_s")? * 1000,
+            announces: row.bool("announce_position")?,
             members,
         })))
     }

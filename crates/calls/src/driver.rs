@@ -33,6 +33,8 @@ pub struct NewCall {
     pub org: Arc<str>,
     /// Whom to call: a number of the organisation or E.164.
     pub number: String,
+    /// Extensions to ring at once instead of all phones behind the number; whoever answers first is the party.
+    pub ring: Vec<Arc<str>>,
     /// The caller id that is asked for; the rule may replace it.
     pub caller_id: Option<String>,
     /// What the called party is to the call.
@@ -61,6 +63,7 @@ impl NewCall {
             id,
             org,
             number: number.into(),
+            ring: Vec::new(),
             caller_id: None,
             role: LegRole::Customer,
             timeout_ms: RING_MS,

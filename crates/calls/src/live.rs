@@ -28,6 +28,7 @@ use crate::registry::{EndWanted, Ticket};
 use crate::requests::Request;
 use crate::store;
 use crate::supervision::Supervision;
+use crate::transfer::Referral;
 use crate::waiting::{Errand, Waiting, seat_changed};
 
 /// Events of a call's legs that may wait for its driver.
@@ -60,6 +61,8 @@ pub(crate) struct Live {
     pub(crate) dialling: Option<Dialling>,
     /// A connect that is still to be looked up.
     pub(crate) wanted: Option<Wanted>,
+    /// A transfer that is still to be looked up.
+    pub(crate) referral: Option<Referral>,
     /// A queue that is still to be joined.
     pub(crate) errand: Option<Errand>,
     /// The queue that it waits in, or whose agent it talks to.
@@ -114,6 +117,7 @@ impl Live {
             standing: None,
             dialling: None,
             wanted: None,
+            referral: None,
             errand: None,
             waiting: None,
             last_words: None,
@@ -155,6 +159,9 @@ impl Live {
 
     pub(crate) async fn next(&mut self) -> CallEvent {
         loop {
+            if self.referral.is_some() {
+                Box::pin(self.look_up_referral()).await;
+            }
             self.look_up_wanted().await;
             // Boxed: few calls wait, and each would carry the room for it.
             if self.errand.is_some() {
@@ -183,7 +190,7 @@ impl Live {
                 if let Some((leg, event)) = received {
                     self.leg_event(&leg, event);
                 }
-                while let Ok((leg, event)) = self.inbox.try_recv() {
+                while !self.driver_decides() && let Ok((leg, event)) = self.inbox.try_recv() {
                     self.leg_event(&leg, event);
                 }
             }
@@ -194,6 +201,12 @@ impl Live {
             }
             () = clock.sleep_until(deadline_ms.unwrap_or(i64::MAX)), if deadline_ms.is_some() => self.tick(),
         }
+    }
+
+    /// Whoever waits in a queue has a choice of the driver's making, such as a key to be called back: what came first is
+    /// answered before the next thing, an agent who answers, is looked at.
+    fn driver_decides(&self) -> bool {
+        self.waiting.is_some() && !self.ready.is_empty()
     }
 
     /// Queues what was noted. The row is rewritten at most once for everything that happened since.
@@ -323,6 +336,7 @@ impl Live {
         let by_ms = self.now_ms() + ENDING_MS;
         self.ending = Some(Ending { end: CallEnd::local(cause, by), by_ms });
         self.wanted = None;
+        self.referral = None;
         self.leave_queue(Left::Hangup);
         self.dial_step(Input::Cancel);
         for party in &self.parties {
@@ -367,6 +381,7 @@ impl Live {
         self.consultation = None;
         self.dialling = None;
         self.wanted = None;
+        self.referral = None;
         self.standing = None;
         self.ticket = None;
         self.keeping.call_ended(self.calls.kernel().clock.now_ms() + KEEPING_MS);

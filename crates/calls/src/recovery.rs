@@ -1,4 +1,5 @@
-//! After a crash: the calls that were up get their call.completed, their files are finished.
+//! After a crash: the calls that were up get their call.completed, what they were in gets its end before it, their files
+//! are finished.
 //!
 //! Invariant: exactly one call.completed per call. The end is written by a guarded update in the
 //! same commit as its event, so that a second recovery, or a call that ended after all, adds nothing.
@@ -15,6 +16,7 @@ use voice::cause::Cause;
 use crate::journal::Journal;
 use crate::model::{CallEnd, CallModel, Change, EndedBy};
 use crate::service::Calls;
+use crate::unfinished::{self, Missing};
 use crate::{live, records, store};
 
 /// Shortest message that is kept, in seconds.
@@ -63,9 +65,14 @@ impl Calls {
         let end = CallEnd::local(Cause::ServerRestart, EndedBy::System);
         // Nobody talked while the server was down: the call was over when it was last alive, about.
         let over_ms = self.last_alive_ms().unwrap_or(now_ms).max(last_ms).min(now_ms);
-        model.apply(Change::Completed(end), over_ms);
         let publish = self.publish_of(&model).await?;
         let mut journal = Journal::new(kernel.clone(), seq, publish);
+        let past = store::events_with_end(&kernel.db, &model).await?;
+        for Missing { kind, leg, step, data } in unfinished::missing(&past, over_ms) {
+            let leg = leg.as_ref().map(|(id, role)| (id, *role));
+            journal.event(&model, kind, leg, step.as_ref(), data);
+        }
+        model.apply(Change::Completed(end), over_ms);
         journal.row(Write { guard: true, ..store::update_call(&model) });
         journal.event(&model, "call.completed", None, None, live::completed_data(&model));
         also(&model, now_ms).into_iter().for_each(|write| journal.row(write));

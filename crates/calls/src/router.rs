@@ -13,15 +13,13 @@ use voice::{Incoming, Inside, Source};
 use crate::ResolveError;
 use crate::call::Call;
 use crate::connect::ConnectStatus;
-use crate::directory::{Destination, PersonEntry, TeamEntry};
-use crate::driver::{
-    CallEvent, Connect, ConnectEvent, LeaveVoicemail, QueueEvent, Queueing, RING_MS, TIME_LIMIT_MS, VoicemailEvent,
-};
+use crate::directory::{Destination, PersonEntry};
+use crate::driver::{CallEvent, Connect, ConnectEvent, LeaveVoicemail, RING_MS, TIME_LIMIT_MS, VoicemailEvent};
 use crate::live::Live;
+use crate::lobby;
 use crate::model::{CallModel, CallState, Direction, EndedBy, LegRole};
 use crate::numbers::{self, NumberError};
 use crate::party::Party;
-use crate::queue::Left;
 use crate::registry::Ticket;
 use crate::requests::Request;
 use crate::sentence::Sentence;
@@ -29,9 +27,6 @@ use crate::service::{Calls, InboundNumber};
 
 /// SIP status for a call beyond a limit (RFC 3261, 21.5.4).
 const UNAVAILABLE: u16 = 503;
-/// How long whoever dials a team's number waits, in milliseconds, and with how many others: as the step `queue` has it.
-const WAIT_MS: i64 = 300_000;
-const MAX_WAITING: usize = 100;
 /// SIP status when nobody has the dialog whose place is wanted (RFC 3891, section 3).
 const NO_SUCH_DIALOG: u16 = 481;
 /// Shown for a caller who withholds the number.
@@ -96,7 +91,7 @@ async fn receive(calls: Calls, org: Arc<str>, id: Arc<str>, ticket: Ticket, inco
             Some(desk) => desk.handle(call, InboundNumber { e164, bound }).await,
             None => Box::pin(refuse(call, Cause::NoRoute)).await,
         },
-        Ok(Destination::Team(team)) if team.queues() => Box::pin(wait(call, &team)).await,
+        Ok(Destination::Team(team)) if team.queues() => Box::pin(lobby::wait(&calls, call, &team)).await,
         Ok(destination) => {
             let number = match &destination {
                 Destination::Person(person) => person.extension.to_string(),
@@ -250,31 +245,6 @@ async fn ring(mut call: Call, connect: Connect, mailbox: Option<Mailbox>) {
             }
             CallEvent::Voicemail(VoicemailEvent::Left { .. } | VoicemailEvent::Nothing) => {
                 call.hangup(Cause::Normal, EndedBy::System);
-            }
-            CallEvent::Ended { .. } => return,
-            _ => {}
-        }
-    }
-}
-
-/// Lets the caller wait for a team's agent, with music.
-async fn wait(mut call: Call, team: &TeamEntry) {
-    call.answer();
-    loop {
-        match call.next().await {
-            CallEvent::Answered => call.queue(Queueing {
-                team: team.number.to_string(),
-                timeout_ms: WAIT_MS,
-                max_waiting: MAX_WAITING,
-                joined_ms: None,
-            }),
-            CallEvent::Queue(QueueEvent::Joined { .. }) => {
-                call.play(Playable::HoldMusic, 0);
-            }
-            CallEvent::Queue(QueueEvent::Ended) => call.hangup(Cause::Normal, EndedBy::Target),
-            CallEvent::Queue(QueueEvent::Left { why }) => {
-                let cause = if why == Left::Full { Cause::Busy } else { Cause::NoAnswer };
-                call.hangup(cause, EndedBy::System);
             }
             CallEvent::Ended { .. } => return,
             _ => {}

@@ -214,11 +214,17 @@ impl Calls {
         let place = self.0.kernel.limits.call(&new.org, now_ms).map_err(CallError::Limit)?;
         let destination = self.0.directory.resolve(&new.org, &new.number).await?;
         let asking = Asking { caller_id: new.caller_id.as_deref(), ..Asking::default() };
-        let routed = self.0.directory.route_to(&new.org, &new.number, &destination, asking).await;
+        let routed = if new.ring.is_empty() {
+            vec![self.0.directory.route_to(&new.org, &new.number, &destination, asking).await]
+        } else {
+            let extensions: Vec<String> = new.ring.iter().map(ToString::to_string).collect();
+            self.0.directory.routes(&new.org, &extensions, asking).await
+        };
         let id: Arc<str> = new.id.into();
-        let from = match &routed.routes {
-            Ok(routes) => routes.first().map(|route| route.from.number.clone()).unwrap_or_default(),
-            Err(_) => new.caller_id.clone().unwrap_or_default(),
+        let route = routed.iter().find_map(|target| target.routes.as_ref().ok());
+        let from = match route {
+            Some(routes) => routes.first().map(|route| route.from.number.clone()).unwrap_or_default(),
+            None => new.caller_id.clone().unwrap_or_default(),
         };
         let model = CallModel {
             id: id.clone(),

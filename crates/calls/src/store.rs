@@ -8,6 +8,7 @@ use kernel::db::{Db, DbError, Row, Write};
 use kernel::time::rfc3339;
 
 use crate::model::{CallModel, CallState, CallView, Direction, LegRecord};
+use crate::unfinished::Past;
 
 kernel::statements! {
     /// A call begins.
@@ -48,6 +49,9 @@ kernel::statements! {
     /// Calls of a node that nobody has ended.
     CALL_INTERRUPTED = "select id, org, node, direction, from_number, to_number, state, run, masked, legs, started_at, ringing_at, answered_at, ended_at
         from call where node = $1 and ended_at is null and started_at < $2 order by id";
+    /// What of a call has an end of its own: in queues, conferences and streams.
+    EVENTS_WITH_END = "select kind, time_at, body from event where org = $1 and key = $2 and kind in ('queue.joined', 'queue.left',
+        'conference.joined', 'conference.left', 'stream.started', 'stream.stopped') order by seq limit 10000";
     /// The last number of a call's events, and when the last one was.
     LAST_EVENT = "select max(seq) as seq, max(time_at) as time_at from event where org = $1 and key = $2";
 
@@ -227,6 +231,14 @@ pub(crate) async fn calls(db: &Db, org: &str, filter: &CallFilter, limit: u32) -
 /// Calls of an organisation that are up on `node`, newest first.
 pub(crate) async fn live(db: &Db, node: &str, org: &str, limit: u32) -> Result<Vec<CallView>, DbError> {
     db.all(CALL_LIVE, args![node, org, i64::from(limit)]).await?.iter().map(call_view).collect()
+}
+
+/// What a call began and ended that has an end of its own, oldest first.
+pub(crate) async fn events_with_end(db: &Db, call: &CallModel) -> Result<Vec<Past>, DbError> {
+    let rows = db.all(EVENTS_WITH_END, args![&call.org, &call.id]).await?;
+    rows.iter()
+        .map(|row| Ok(Past { kind: row.text("kind")?, time_ms: row.int("time_at")?, body: row.json("body")? }))
+        .collect()
 }
 
 /// Calls of `node` from before `until_ms` that nobody has ended.

@@ -28,9 +28,10 @@ kernel::statements! {
     /// Whether somebody has an extension.
     IS_EXTENSION = "select id from extension where org = $1 and number = $2";
     /// A team.
-    TEAM_INSERT = "insert into team (id, org, number, name, strategy, wrap_up_s, ring_s, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    TEAM_INSERT = "insert into team (id, org, number, name, strategy, wrap_up_s, ring_s, announce_position, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     /// It changes.
-    TEAM_UPDATE = "update team set name = $3, strategy = $4, wrap_up_s = $5, ring_s = $6 where org = $1 and id = $2";
+    TEAM_UPDATE = "update team set name = $3, strategy = $4, wrap_up_s = $5, ring_s = $6, announce_position = $7 where org = $1 and id = $2";
     /// One of its members.
     MEMBER_INSERT = "insert into team_member (org, team, extension, position) values ($1, $2, $3, $4)";
     /// A public number that leads to a team.
@@ -41,9 +42,9 @@ kernel::statements! {
     NUMBER_DELETE = "delete from voice_number where org = $1 and kind = 'team' and target = $2";
     TEAM_DELETE = "delete from team where org = $1 and id = $2";
     /// The teams of an organisation.
-    TEAMS = "select id, number, name, strategy, wrap_up_s, ring_s from team where org = $1 order by number limit 1000";
+    TEAMS = "select id, number, name, strategy, wrap_up_s, ring_s, announce_position from team where org = $1 order by number limit 1000";
     /// One team.
-    TEAM_BY_ID = "select id, number, name, strategy, wrap_up_s, ring_s from team where org = $1 and id = $2";
+    TEAM_BY_ID = "select id, number, name, strategy, wrap_up_s, ring_s, announce_position from team where org = $1 and id = $2";
     /// The members of all teams.
     ALL_MEMBERS = "select team, extension from team_member where org = $1 order by team, position limit 100000";
     /// The members of a team.
@@ -63,6 +64,8 @@ pub struct NewTeam {
     pub wrap_up_s: Option<i64>,
     /// How long a member's phones ring for one offer, in seconds.
     pub ring_s: Option<i64>,
+    /// Whether whoever dials it and waits is told where he stands; when a new team does not say, he is.
+    pub announce_position: Option<bool>,
     /// Extensions.
     pub members: Vec<String>,
 }
@@ -78,6 +81,8 @@ pub struct TeamChange {
     pub wrap_up_s: Option<i64>,
     /// How long a member's phones ring for one offer, in seconds.
     pub ring_s: Option<i64>,
+    /// Whether whoever dials it and waits is told where he stands; when a new team does not say, he is.
+    pub announce_position: Option<bool>,
     /// Extensions: all of them.
     pub members: Option<Vec<String>>,
 }
@@ -97,6 +102,8 @@ pub struct TeamRecord {
     pub wrap_up_s: i64,
     /// How long a member's phones ring for one offer, in seconds.
     pub ring_s: i64,
+    /// Whether whoever dials it and waits is told where he stands.
+    pub announce_position: bool,
     /// Extensions, in their order.
     pub members: Vec<String>,
 }
@@ -110,6 +117,7 @@ impl TeamRecord {
             strategy: TeamStrategy::parse(&row.text("strategy")?).unwrap_or_default(),
             wrap_up_s: row.int("wrap_up_s")?,
             ring_s: row.int("ring_s")?,
+            announce_position: row.bool("announce_position")?,
             members,
         })
     }
@@ -142,6 +150,7 @@ impl TeamRecord {
             }
             self.ring_s = seconds;
         }
+        self.announce_position = change.announce_position.unwrap_or(self.announce_position);
         if let Some(members) = change.members {
             self.members = members;
         }
@@ -159,7 +168,7 @@ impl TeamRecord {
 /// # Errors
 /// A field that is refused or taken.
 pub async fn create_team(kernel: &Kernel, org: &str, new: NewTeam) -> Result<TeamRecord, RecordError> {
-    let NewTeam { name, number, strategy, wrap_up_s, ring_s, members } = new;
+    let NewTeam { name, number, strategy, wrap_up_s, ring_s, announce_position, members } = new;
     let now_ms = kernel.clock.now_ms();
     let mut team = TeamRecord {
         id: kernel.ids.new("team", now_ms),
@@ -168,13 +177,15 @@ pub async fn create_team(kernel: &Kernel, org: &str, new: NewTeam) -> Result<Tea
         strategy: TeamStrategy::default(),
         wrap_up_s: 0,
         ring_s: USUAL_RING_S,
+        announce_position: true,
         members: Vec::new(),
     };
-    team.change(TeamChange { name: Some(name), strategy, wrap_up_s, ring_s, members: Some(members) })?;
+    let said = TeamChange { name: Some(name), strategy, wrap_up_s, ring_s, announce_position, members: Some(members) };
+    team.change(said)?;
     lines::check_number(kernel, org, "number", &team.number).await?;
     check_members(kernel, org, &team.members).await?;
-    let TeamRecord { id, number, name, strategy, wrap_up_s, ring_s, .. } = &team;
-    let row = args![id, org, number, name, strategy.as_str(), *wrap_up_s, *ring_s, now_ms];
+    let TeamRecord { id, number, name, strategy, wrap_up_s, ring_s, announce_position, .. } = &team;
+    let row = args![id, org, number, name, strategy.as_str(), *wrap_up_s, *ring_s, *announce_position, now_ms];
     let mut writes = vec![Write::new(NUMBER_INSERT, args![org, number, "team", id]), Write::new(TEAM_INSERT, row)];
     writes.extend(team.member_writes(org));
     writes.push(directory::bump());
@@ -195,7 +206,8 @@ pub async fn change_team(kernel: &Kernel, org: &str, id: &str, change: TeamChang
     let mut team = team.ok_or_else(|| RecordError::NotFound { what: "team", name: id.to_owned() })?;
     let new_members = change.members.is_some();
     team.change(change)?;
-    let row = args![org, &team.id, &team.name, team.strategy.as_str(), team.wrap_up_s, team.ring_s];
+    let strategy = team.strategy.as_str();
+    let row = args![org, &team.id, &team.name, strategy, team.wrap_up_s, team.ring_s, team.announce_position];
     let mut writes = vec![Write::new(TEAM_UPDATE, row)];
     if new_members {
         check_members(kernel, org, &team.members).await?;

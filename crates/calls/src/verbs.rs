@@ -9,7 +9,7 @@ use voice::cause::Cause;
 use voice::leg::{PlayId, PlayMode, Playable};
 
 use crate::connect::{ConnectStatus, Input};
-use crate::dialling::Wanted;
+use crate::dialling::{Wanted, Words};
 use crate::driver::{CallEvent, Connect, ConnectEvent};
 use crate::journal::Step;
 use crate::live::{AtEnd, Live};
@@ -67,11 +67,11 @@ impl Live {
     }
 
     pub(crate) fn connect(&mut self, connect: Connect) {
-        self.want(Wanted { connect, then_end: false, transfer: false, offer: None });
+        self.want(Wanted { connect, then_end: false, transfer: false, offer: None, words: Words::Connect });
     }
 
     pub(crate) fn transfer(&mut self, connect: Connect) {
-        self.want(Wanted { connect, then_end: true, transfer: true, offer: None });
+        self.want(Wanted { connect, then_end: true, transfer: true, offer: None, words: Words::Connect });
     }
 
     fn want(&mut self, wanted: Wanted) {

@@ -8,7 +8,7 @@ use voice::cause::Cause;
 use voice::leg::{PlayMode, Playable};
 
 use crate::connect::{ConnectStatus, Input};
-use crate::dialling::Wanted;
+use crate::dialling::{Wanted, Words};
 use crate::directory::{Destination, TeamEntry};
 use crate::driver::{CallEvent, Connect, ConnectEvent, QueueEvent, Queueing};
 use crate::live::Live;
@@ -41,8 +41,13 @@ pub(crate) struct Waiting {
     position: usize,
     /// The number of the offer whose agent is joined.
     bridged: Option<u64>,
-    /// The agent has handed the caller on: what becomes of him is the floor's business no more.
-    handed_on: bool,
+}
+
+impl Waiting {
+    /// In whose words the driver hears how it goes on.
+    pub(crate) fn words(&self) -> Words {
+        self.wanted.as_ref().map_or(Words::Queue, |wanted| wanted.words)
+    }
 }
 
 impl Live {
@@ -92,8 +97,7 @@ impl Live {
             self.emit("transfer.started", None, json!({"to": to.join(",")}));
         }
         let position = seat.read().position;
-        self.waiting =
-            Some(Waiting { seat, team, connect, wanted, last_offer: 0, position, bridged: None, handed_on: false });
+        self.waiting = Some(Waiting { seat, team, connect, wanted, last_offer: 0, position, bridged: None });
         self.emit_joined();
         self.seat_news();
     }
@@ -129,6 +133,11 @@ impl Live {
         if waiting.bridged.is_some() {
             return;
         }
+        if standing.withdrawn > waiting.last_offer {
+            // It was withdrawn before anybody was rung for it. The floor answers at once.
+            waiting.last_offer = standing.withdrawn;
+            return self.offer_ended();
+        }
         let moved = waiting.position != standing.position && standing.position > 0;
         waiting.position = standing.position;
         let by_queue = waiting.wanted.is_none();
@@ -153,7 +162,8 @@ impl Live {
         waiting.last_offer = offer.number;
         let targets = offer.agents.iter().map(ToString::to_string).collect();
         let connect = Connect { targets, ..waiting.connect.clone() };
-        self.wanted = Some(Wanted { connect, then_end: false, transfer: false, offer: Some(offer.number) });
+        let offer = Some(offer.number);
+        self.wanted = Some(Wanted { connect, then_end: false, transfer: false, offer, words: Words::Queue });
     }
 
     /// An agent was joined with the customer.
@@ -161,7 +171,7 @@ impl Live {
         let Some(waiting) = &mut self.waiting else { return };
         waiting.bridged = Some(offer);
         waiting.seat.answered(offer, agent);
-        let by_queue = waiting.wanted.is_none();
+        let asked = waiting.wanted.as_ref().map(|wanted| wanted.words);
         let transfer = waiting.wanted.as_ref().is_some_and(|wanted| wanted.transfer);
         if let Some(left) = waiting.seat.read().left {
             self.emit_left(left);
@@ -169,11 +179,21 @@ impl Live {
         if transfer {
             self.emit("transfer.completed", None, json!({"to": self.model.shown(agent)}));
         }
-        self.tell(if by_queue {
-            CallEvent::Queue(QueueEvent::Bridged { agent: agent.to_owned() })
-        } else {
-            CallEvent::Connect(ConnectEvent::Answered { target: agent.to_owned() })
-        });
+        match asked {
+            None => self.tell(CallEvent::Queue(QueueEvent::Bridged { agent: agent.to_owned() })),
+            Some(Words::Connect) => self.tell(CallEvent::Connect(ConnectEvent::Answered { target: agent.to_owned() })),
+            // Of the agent who handed the caller on the driver has heard already.
+            Some(Words::Queue) => {}
+        }
+    }
+
+    /// The agent has given the caller to somebody whom it consulted, and is free for others: what becomes of the caller
+    /// is the floor's business no more.
+    pub(crate) fn agent_replaced(&mut self) {
+        let Some(waiting) = self.waiting.take_if(|waiting| waiting.bridged.is_some()) else { return };
+        waiting.seat.talk_ended(false);
+        let ends_call = waiting.wanted.as_ref().is_some_and(|wanted| wanted.then_end);
+        self.offer_handed_on(waiting.words(), ends_call);
     }
 
     /// Nobody took the offer that was rung last.
@@ -187,7 +207,7 @@ impl Live {
     /// The two talked. A caller whose agent was lost waits again.
     pub(crate) fn offer_talked(&mut self, cause: Cause) {
         let Some(waiting) = &mut self.waiting else { return };
-        let lost = !waiting.handed_on && matches!(cause, Cause::MediaTimeout | Cause::Unreachable);
+        let lost = matches!(cause, Cause::MediaTimeout | Cause::Unreachable);
         waiting.seat.talk_ended(lost);
         if lost {
             waiting.bridged = None;
@@ -202,19 +222,7 @@ impl Live {
         match wanted {
             None => self.tell(CallEvent::Queue(QueueEvent::Ended)),
             Some(wanted) if wanted.then_end => self.hangup(Cause::Normal, EndedBy::Target),
-            Some(_) => {
-                let status = ConnectStatus::Completed;
-                self.tell(CallEvent::Connect(ConnectEvent::Ended { status, cause }));
-            }
-        }
-    }
-
-    /// The agent who was joined has given his place to somebody else: he is free for others.
-    pub(crate) fn agent_replaced(&mut self) {
-        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.bridged.is_some())
-            && !std::mem::replace(&mut waiting.handed_on, true)
-        {
-            waiting.seat.talk_ended(false);
+            Some(wanted) => self.tell_ended(wanted.words, ConnectStatus::Completed, cause),
         }
     }
 
@@ -276,7 +284,7 @@ impl Live {
         if wanted.then_end {
             self.hangup(cause, EndedBy::System);
         } else {
-            self.tell(CallEvent::Connect(ConnectEvent::Ended { status, cause }));
+            self.tell_ended(wanted.words, status, cause);
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::agent::{Agent, AgentState, Availability, Duty, PersonState, Phone};
-use super::team::{Team, TeamRules};
+use super::team::{Pace, Team, TeamRules};
 
 /// An agent who let an offer pass is left alone for so long, in milliseconds: the caller is offered to others first.
 pub const PASSED_MS: i64 = 15_000;
@@ -228,7 +228,22 @@ pub struct Floor {
 impl Floor {
     /// Takes one input at `now_ms` and says what is to be done.
     pub fn apply(&mut self, input: Input, now_ms: i64) -> Vec<Effect> {
+        self.apply_all([input], now_ms)
+    }
+
+    /// Takes what is known at `now_ms` together, so that nobody is served by half of it, and says what is to be done.
+    /// It costs as much as there are inputs, callers and members, and what each offer takes.
+    pub fn apply_all(&mut self, inputs: impl IntoIterator<Item = Input>, now_ms: i64) -> Vec<Effect> {
         let mut out = Vec::new();
+        for input in inputs {
+            self.take(input, now_ms, &mut out);
+        }
+        self.expire(now_ms, &mut out);
+        self.serve(now_ms, &mut out);
+        out
+    }
+
+    fn take(&mut self, input: Input, now_ms: i64, out: &mut Vec<Effect>) {
         match input {
             Input::Team { team, rules } => self.teams.entry(team).or_default().rules = rules,
             Input::Phone { agent, phone } => {
@@ -240,16 +255,13 @@ impl Floor {
                 self.agents.entry(agent).or_insert_with(|| Agent::new(person, said, Phone::default()));
             }
             Input::Said { person, availability } => self.said(&person, availability, now_ms),
-            Input::Join { team, place, patience } => self.join(team, place, patience, now_ms, &mut out),
-            Input::Leave { place, why } => self.leave(place, why, now_ms, &mut out),
-            Input::Answered { place, offer, agent } => self.answered(place, offer, &agent, now_ms, &mut out),
-            Input::OfferEnded { place, offer } => self.offer_ended(place, offer, now_ms, &mut out),
-            Input::TalkEnded { place, lost } => self.talk_ended(place, lost, now_ms, &mut out),
+            Input::Join { team, place, patience } => self.join(team, place, patience, now_ms, out),
+            Input::Leave { place, why } => self.leave(place, why, now_ms, out),
+            Input::Answered { place, offer, agent } => self.answered(place, offer, &agent, now_ms, out),
+            Input::OfferEnded { place, offer } => self.offer_ended(place, offer, now_ms, out),
+            Input::TalkEnded { place, lost } => self.talk_ended(place, lost, now_ms, out),
             Input::Tick => {}
         }
-        self.expire(now_ms, &mut out);
-        self.serve(now_ms, &mut out);
-        out
     }
 
     /// When [`Input::Tick`] is due next; nothing is while nobody waits.
@@ -272,20 +284,21 @@ impl Floor {
         let caller = self.callers.get(&place).filter(|caller| caller.waits())?;
         let before =
             self.callers.range(..place).filter(|(_, other)| other.waits() && other.team == caller.team).count();
-        let expected = self.teams.get(&caller.team).and_then(|team| team.expected_ms(before + 1, &self.agents));
-        Some((before + 1, expected))
+        let pace = self.teams.get(&caller.team).and_then(|team| team.pace(&self.agents));
+        Some((before + 1, pace.and_then(|pace| pace.expected_ms(before + 1))))
     }
 
     /// Where everybody who waits stands among those who wait for the same team.
     pub fn positions(&self) -> Vec<(Place, usize, Option<i64>)> {
-        let mut before: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+        // A team's pace is measured once, however many wait for it.
+        let mut lines: BTreeMap<&Arc<str>, (usize, Option<Pace>)> = BTreeMap::new();
         let waiting = self.callers.iter().filter(|(_, caller)| caller.waits());
         waiting
             .map(|(place, caller)| {
-                let position = before.entry(&caller.team).or_default();
+                let pace = || self.teams.get(&caller.team).and_then(|team| team.pace(&self.agents));
+                let (position, pace) = lines.entry(&caller.team).or_insert_with(|| (0, pace()));
                 *position += 1;
-                let team = self.teams.get(&caller.team);
-                (*place, *position, team.and_then(|team| team.expected_ms(*position, &self.agents)))
+                (*place, *position, pace.as_ref().and_then(|pace| pace.expected_ms(*position)))
             })
             .collect()
     }
@@ -297,7 +310,7 @@ impl Floor {
 
     /// How long whoever joins a team now is likely to wait, in milliseconds.
     pub fn expected_ms(&self, team: &str) -> Option<i64> {
-        self.teams.get(team)?.expected_ms(self.waiting(team).count() + 1, &self.agents)
+        self.teams.get(team)?.pace(&self.agents)?.expected_ms(self.waiting(team).count() + 1)
     }
 
     /// What an agent is doing; none = it is not on the floor.

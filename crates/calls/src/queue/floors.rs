@@ -1,14 +1,13 @@
-//! The floors of a server, one an organisation: keeps the time for the pure [`Floor`], looks at its agents' phones,
-//! and writes down what people say.
+//! The floors of a server, one an organisation: the pure [`Floor`] behind a lock, what is asked of it, and what it tells.
 //!
-//! A floor is changed under a lock that nobody holds while waiting, so that a caller who hangs up has left at once; a
-//! task an organisation, the keeper, does what needs waiting, and ends when nothing is left to keep.
+//! A floor is changed under a lock that nobody holds while waiting, so that a caller who hangs up has left at once;
+//! what needs waiting is the keeper's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use kernel::Kernel;
-use kernel::db::{DbError, Write};
+use kernel::db::DbError;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
@@ -21,12 +20,6 @@ use super::team::{TeamRules, TeamStrategy};
 use crate::directory::{Directory, TeamEntry};
 use crate::presence::BusyExtensions;
 use crate::teams::TeamRecord;
-
-/// How often the phones of agents are looked at while somebody waits, in milliseconds: a phone that registers or comes
-/// off another call is offered the next caller so much later.
-const LOOK_MS: i64 = 500;
-/// Pause before rows that could not be written are written again, in milliseconds.
-const RETRY_MS: u64 = 1_000;
 
 /// A queue as supervisors see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -74,45 +67,65 @@ pub struct OwnState {
 }
 
 /// What the floors need of the rest.
-struct House {
-    kernel: Kernel,
-    directory: Arc<Directory>,
+pub(super) struct House {
+    pub(super) kernel: Kernel,
+    pub(super) directory: Arc<Directory>,
     busy: BusyExtensions,
 }
+
+type OpenFloors = Mutex<HashMap<Arc<str>, Arc<OrgFloor>>>;
 
 /// The floors of a server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Floors {
     house: Arc<House>,
     /// A floor stays once somebody has looked at it: it is as large as the organisation's teams.
-    open: Arc<Mutex<HashMap<Arc<str>, Arc<OrgFloor>>>>,
+    open: Arc<OpenFloors>,
 }
 
 /// The floor of one organisation.
 pub(crate) struct OrgFloor {
     /// Itself, for its keeper.
-    own: Weak<Self>,
-    house: Arc<House>,
-    org: Arc<str>,
+    pub(super) own: Weak<Self>,
+    pub(super) house: Arc<House>,
+    pub(super) org: Arc<str>,
     state: Mutex<State>,
-    news: Notify,
+    /// Something has changed: for the keeper's clock, and for its books.
+    pub(super) time_news: Notify,
+    pub(super) book_news: Notify,
+    #[cfg(test)]
+    pub(super) trouble: super::keeper::Trouble,
 }
 
 #[derive(Default)]
-struct State {
-    floor: Floor,
-    /// What people said who are not on the floor, or were not when they said it.
+pub(super) struct State {
+    pub(super) floor: Floor,
+    /// What people said last, and when, by the stamps of what they said.
     said: HashMap<Arc<str>, PersonState>,
+    /// The newest stamp.
+    stamp_ms: i64,
     seats: BTreeMap<Place, watch::Sender<Standing>>,
     /// What is to be written down.
-    unsaved: BTreeMap<Arc<str>, PersonState>,
+    pub(super) unsaved: BTreeMap<Arc<str>, PersonState>,
     joined: u64,
-    kept: bool,
+    /// How often the floor was gone through.
+    #[cfg(test)]
+    passes: usize,
+    /// There is a keeper.
+    pub(super) kept: bool,
 }
 
 impl Floors {
     pub(crate) fn new(kernel: Kernel, directory: Arc<Directory>, busy: BusyExtensions) -> Self {
-        Self { house: Arc::new(House { kernel, directory, busy }), open: Arc::default() }
+        let open: Arc<OpenFloors> = Arc::default();
+        let seen = Arc::downgrade(&open);
+        busy.on_change(move |org, extension| {
+            let floor = seen.upgrade().and_then(|open| lock(&open).get(org).cloned());
+            if let Some(floor) = floor {
+                floor.engagement_changed(extension);
+            }
+        });
+        Self { house: Arc::new(House { kernel, directory, busy }), open }
     }
 
     /// Takes a seat for a team's call, as of `joined_ms` if the caller came earlier.
@@ -181,12 +194,12 @@ impl Floors {
         availability: Availability,
     ) -> Result<OwnState, DbError> {
         let floor = self.of(org).await?;
+        // What is asked later is to win, whichever is written first.
+        let since_ms = floor.stamp();
         floor.appear(extensions).await?;
-        let now_ms = self.house.kernel.clock.now_ms();
-        let said = PersonState { availability, wrap_up_until_ms: 0, since_ms: now_ms };
+        let said = PersonState { availability, wrap_up_until_ms: 0, since_ms };
         self.house.kernel.db.writer().commit(vec![people::keep(org, person, &said)]).await?;
-        floor.lock().said.insert(person.clone(), said);
-        floor.apply(Input::Said { person: person.clone(), availability });
+        floor.hear(person, said);
         Ok(floor.own_state(person))
     }
 
@@ -200,14 +213,41 @@ impl Floors {
             house: self.house.clone(),
             org: org.clone(),
             state: Mutex::new(State { said, ..State::default() }),
-            news: Notify::new(),
+            time_news: Notify::new(),
+            book_news: Notify::new(),
+            #[cfg(test)]
+            trouble: super::keeper::Trouble::default(),
         });
         Ok(self.open().entry(org.clone()).or_insert(new).clone())
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<OrgFloor>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
+
+    /// How often an organisation's floor was gone through so far.
+    #[cfg(test)]
+    pub(crate) fn passes(&self, org: &str) -> usize {
+        self.open().get(org).map_or(0, |floor| floor.lock().passes)
+    }
+
+    /// What befalls the next look of an organisation's keeper.
+    #[cfg(test)]
+    pub(crate) fn befalls(&self, org: &str, trouble: u8) {
+        if let Some(floor) = self.open().get(org) {
+            floor.trouble.set(trouble);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the floor is to know of a team.
+pub(super) fn rules_of(team: &TeamEntry) -> Input {
+    let TeamEntry { strategy, wrap_up_ms, ref members, .. } = *team;
+    Input::Team { team: team.id.clone(), rules: TeamRules { strategy, wrap_up_ms, members: members.clone() } }
 }
 
 fn state_of(said: &PersonState) -> AgentState {
@@ -226,6 +266,7 @@ impl From<&TeamRecord> for TeamEntry {
             strategy: team.strategy,
             wrap_up_ms: team.wrap_up_s * 1000,
             ring_ms: team.ring_s * 1000,
+            announces: team.announce_position,
             members: team.members.iter().map(|member| member.as_str().into()).collect(),
         }
     }
@@ -234,24 +275,33 @@ impl From<&TeamRecord> for TeamEntry {
 impl OrgFloor {
     /// Changes the floor, tells the seats what it wants of them, and has the keeper look at it.
     pub(super) fn apply(&self, input: Input) {
-        self.note(input);
-        let keep = {
-            let mut state = self.lock();
-            let wanted = !state.floor.is_empty() || !state.unsaved.is_empty();
-            wanted && !std::mem::replace(&mut state.kept, true)
-        };
-        self.news.notify_one();
-        if keep {
-            self.keep();
+        self.note(vec![input], &[]);
+        self.wake();
+    }
+
+    /// Changes the floor, looks at the phones of some agents, and tells the seats what is wanted of them. The phones are
+    /// looked at under the lock, so that the last look is the newest.
+    pub(super) fn note(&self, inputs: Vec<Input>, agents: &[Arc<str>]) {
+        let now_ms = self.house.kernel.clock.now_ms();
+        let mut state = self.lock();
+        let phones = agents.iter().map(|agent| Input::Phone { agent: agent.clone(), phone: self.phone(agent) });
+        let effects = state.floor.apply_all(inputs.into_iter().chain(phones), now_ms);
+        state.tell(effects);
+    }
+
+    /// A call of an agent's has begun or ended, whoever made it.
+    fn engagement_changed(&self, agent: &Arc<str>) {
+        if self.lock().floor.knows(agent) {
+            self.note(Vec::new(), std::slice::from_ref(agent));
+            self.wake();
         }
     }
 
-    /// Changes the floor and tells the seats what it wants of them.
-    fn note(&self, input: Input) {
-        let now_ms = self.house.kernel.clock.now_ms();
-        let mut state = self.lock();
-        let effects = state.floor.apply(input, now_ms);
-        state.tell(effects);
+    fn phone(&self, agent: &Arc<str>) -> Phone {
+        Phone {
+            reachable: self.house.directory.has_phone(&self.org, agent),
+            engaged: self.house.busy.is_busy(&self.org, agent),
+        }
     }
 
     /// A seat is given up.
@@ -275,28 +325,56 @@ impl OrgFloor {
 
     /// Brings what the floor knows of a team up to date.
     async fn stand(&self, team: &TeamEntry) -> Result<(), DbError> {
-        self.appear(&team.members).await?;
-        let rules = TeamRules { strategy: team.strategy, wrap_up_ms: team.wrap_up_ms, members: team.members.clone() };
-        self.note(Input::Team { team: team.id.clone(), rules });
+        let mut inputs = self.newcomers(&team.members).await?;
+        inputs.push(rules_of(team));
+        self.note(inputs, &team.members);
         Ok(())
     }
 
     /// Brings what the floor knows of some agents up to date.
-    async fn appear(&self, extensions: &[impl AsRef<str>]) -> Result<(), DbError> {
-        for extension in extensions {
-            let agent: Arc<str> = extension.as_ref().into();
-            if !self.lock().floor.knows(&agent) {
-                let Some(entry) = self.house.directory.person(&self.org, &agent).await? else { continue };
-                let said = self.lock().said.get(&entry.person).cloned().unwrap_or_default();
-                self.note(Input::Agent { agent: agent.clone(), person: entry.person, said });
-            }
-            let phone = Phone {
-                reachable: self.house.directory.has_phone(&self.org, &agent),
-                engaged: self.house.busy.is_busy(&self.org, &agent),
-            };
-            self.note(Input::Phone { agent, phone });
-        }
+    async fn appear(&self, extensions: &[String]) -> Result<(), DbError> {
+        let agents: Vec<Arc<str>> = extensions.iter().map(|extension| extension.as_str().into()).collect();
+        let newcomers = self.newcomers(&agents).await?;
+        self.note(newcomers, &agents);
         Ok(())
+    }
+
+    /// Those whom the floor does not know yet.
+    pub(super) async fn newcomers(&self, agents: &[Arc<str>]) -> Result<Vec<Input>, DbError> {
+        let unknown: Vec<Arc<str>> = {
+            let state = self.lock();
+            agents.iter().filter(|agent| !state.floor.knows(agent)).cloned().collect()
+        };
+        let mut newcomers = Vec::with_capacity(unknown.len());
+        for agent in unknown {
+            let Some(entry) = self.house.directory.person(&self.org, &agent).await? else { continue };
+            let said = self.lock().said.get(&entry.person).cloned().unwrap_or_default();
+            newcomers.push(Input::Agent { agent, person: entry.person, said });
+        }
+        Ok(newcomers)
+    }
+
+    /// A time for what a person says, after that of everything said before.
+    fn stamp(&self) -> i64 {
+        let now_ms = self.house.kernel.clock.now_ms();
+        let mut state = self.lock();
+        state.stamp_ms = now_ms.max(state.stamp_ms + 1);
+        state.stamp_ms
+    }
+
+    /// Takes what a person said and its row says already, unless it has said something since.
+    fn hear(&self, person: &Arc<str>, said: PersonState) {
+        let now_ms = self.house.kernel.clock.now_ms();
+        let mut state = self.lock();
+        if state.said.get(person).is_some_and(|newer| newer.since_ms > said.since_ms) {
+            return;
+        }
+        let news = Input::Said { person: person.clone(), availability: said.availability };
+        state.said.insert(person.clone(), said);
+        let effects = state.floor.apply(news, now_ms);
+        state.tell(effects);
+        drop(state);
+        self.wake();
     }
 
     fn agent_state(&self, extension: &str) -> AgentState {
@@ -330,81 +408,24 @@ impl OrgFloor {
         }
     }
 
-    /// Starts the keeper.
-    fn keep(&self) {
-        let Some(floor) = self.own.upgrade() else { return };
-        if tokio::runtime::Handle::try_current().is_err() {
-            // The process ends.
-            self.lock().kept = false;
-            return;
-        }
-        let kernel = self.house.kernel.clone();
-        self.house.kernel.tasks.spawn(async move { kernel.stop.run_until_cancelled(floor.keeper()).await });
-    }
-
-    /// Keeps the time while somebody waits, and writes down what people say.
-    async fn keeper(&self) {
-        let clock = self.house.kernel.clock.clone();
-        loop {
-            self.save().await;
-            if let Err(error) = self.look().await {
-                tracing::warn!(org = %self.org, %error, "the agents of a queue could not be looked at");
-            }
-            let now_ms = clock.now_ms();
-            let deadline_ms = {
-                let mut state = self.lock();
-                if state.unsaved.is_empty() && state.floor.is_empty() {
-                    state.kept = false;
-                    return;
-                }
-                let look_ms = state.floor.anyone_waits().then_some(now_ms + LOOK_MS);
-                [look_ms, state.floor.deadline_ms(now_ms)].into_iter().flatten().min()
-            };
-            tokio::select! {
-                () = self.news.notified() => {}
-                () = clock.sleep_until(deadline_ms.unwrap_or(i64::MAX)), if deadline_ms.is_some() => self.note(Input::Tick),
-            }
-        }
-    }
-
-    /// Looks at the teams that somebody waits for, and at the phones of their members.
-    async fn look(&self) -> Result<(), DbError> {
-        self.house.directory.refresh().await?;
-        let teams = self.lock().floor.wanted_teams();
-        for id in teams {
-            if let Some(team) = self.house.directory.team(&self.org, &id).await? {
-                self.stand(&team).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn save(&self) {
-        let unsaved = std::mem::take(&mut self.lock().unsaved);
-        if unsaved.is_empty() {
-            return;
-        }
-        let writes: Vec<Write> = unsaved.iter().map(|(person, said)| people::keep(&self.org, person, said)).collect();
-        if let Err(error) = self.house.kernel.db.writer().commit(writes).await {
-            tracing::warn!(org = %self.org, %error, "what agents said could not be written down; it is tried again");
-            self.lock().keep_older(unsaved);
-            self.house.kernel.clock.sleep(RETRY_MS).await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 }
 
 impl State {
     fn tell(&mut self, effects: Vec<Effect>) {
+        #[cfg(test)]
+        (self.passes += 1);
         for effect in effects {
             match effect {
                 Effect::Offer { place, offer, agents } => {
                     self.seat(place, |standing| standing.offer = Some(Offer { number: offer, agents }));
                 }
-                Effect::Withdraw { place, .. } => self.seat(place, |standing| standing.offer = None),
+                Effect::Withdraw { place, offer } => self.seat(place, |standing| {
+                    standing.offer = None;
+                    standing.withdrawn = offer;
+                }),
                 Effect::Left { place, why, position, waited_ms } => {
                     let leaving = Leaving { why, position, waited_ms };
                     self.seat(place, |standing| {
@@ -429,7 +450,7 @@ impl State {
     }
 
     /// What could not be written down; what was said since is newer.
-    fn keep_older(&mut self, unsaved: BTreeMap<Arc<str>, PersonState>) {
+    pub(super) fn keep_older(&mut self, unsaved: BTreeMap<Arc<str>, PersonState>) {
         for (person, said) in unsaved {
             self.unsaved.entry(person).or_insert(said);
         }

@@ -32,6 +32,8 @@ pub(crate) struct Standing {
     pub(crate) expected_ms: Option<i64>,
     /// Ring these agents; none = ring nobody.
     pub(crate) offer: Option<Offer>,
+    /// The number of the last offer that was withdrawn; 0 = none was. Whoever never saw that offer ends it all the same.
+    pub(crate) withdrawn: u64,
     /// It no longer waits.
     pub(crate) left: Option<Leaving>,
 }

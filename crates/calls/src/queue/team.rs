@@ -94,13 +94,28 @@ impl Team {
         }
     }
 
-    /// How long whoever stands at `position` (1 is next) is likely to wait; unknown before the first call was handled
-    /// or when nobody is at work.
-    pub(super) fn expected_ms(&self, position: usize, agents: &BTreeMap<Arc<str>, Agent>) -> Option<i64> {
+    /// How fast the team serves; unknown before the first call was handled or when nobody is at work.
+    pub(super) fn pace(&self, agents: &BTreeMap<Arc<str>, Agent>) -> Option<Pace> {
         let on_duty = |extension: &&Arc<str>| agents.get(*extension).is_some_and(Agent::is_on_duty);
         let at_work = i64::try_from(self.rules.members.iter().filter(on_duty).count()).ok()?;
         let handled = i64::try_from(self.recent_ms.len()).ok()?;
-        let mean_ms = self.recent_ms.iter().sum::<i64>().checked_div(handled)?;
-        mean_ms.checked_mul(i64::try_from(position).ok()?)?.checked_div(at_work)
+        let call_ms = self.recent_ms.iter().sum::<i64>().checked_div(handled)?;
+        (at_work > 0).then_some(Pace { call_ms, at_work })
+    }
+}
+
+/// How fast a team serves.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// What a call takes, talk and wrap-up, in milliseconds.
+    call_ms: i64,
+    /// So many members are at work.
+    at_work: i64,
+}
+
+impl Pace {
+    /// How long whoever stands at `position` (1 is next) is likely to wait.
+    pub(super) fn expected_ms(&self, position: usize) -> Option<i64> {
+        self.call_ms.checked_mul(i64::try_from(position).ok()?)?.checked_div(self.at_work)
     }
 }

@@ -85,6 +85,8 @@ enum Verb {
     Record(RecordAction),
     Sensitive(bool),
     Voicemail,
+    Queue { team: &'static str, timeout_ms: i64 },
+    LeaveQueue,
     SendDtmf,
     Emit,
     Hangup,
@@ -113,7 +115,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn verb() -> impl Strategy<Value = Verb> {
-    let targets = prop::collection::vec(prop::sample::select(vec!["1002", "1003", "5263", "+14155550100", "77"]), 1..3);
+    let targets =
+        prop::collection::vec(prop::sample::select(vec!["1002", "1003", "5263", "5264", "+14155550100", "77"]), 1..3);
     let connect = (targets, any::<[bool; 4]>()).prop_map(|(to, [sequential, whisper, key, record])| Verb::Connect {
         to,
         sequential,
@@ -131,6 +134,9 @@ fn verb() -> impl Strategy<Value = Verb> {
         2 => prop::sample::select(actions).prop_map(Verb::Record),
         1 => any::<bool>().prop_map(Verb::Sensitive),
         1 => Just(Verb::Voicemail),
+        4 => (prop::sample::select(vec!["5263", "5264"]), prop::sample::select(vec![5_000, 60_000]))
+            .prop_map(|(team, timeout_ms)| Verb::Queue { team, timeout_ms }),
+        1 => Just(Verb::LeaveQueue),
         1 => Just(Verb::SendDtmf),
         1 => Just(Verb::Emit),
         1 => Just(Verb::Hangup),
@@ -352,6 +358,10 @@ fn act(call: &mut Call, verb: &Verb) {
         Verb::Voicemail => {
             call.voicemail(LeaveVoicemail { extension: "1001".into(), max_ms: 30_000, silence_ms: 5_000, beep: true })
         }
+        Verb::Queue { team, timeout_ms } => {
+            call.queue(Queueing { team: (*team).to_owned(), timeout_ms: *timeout_ms, max_waiting: 3, joined_ms: None });
+        }
+        Verb::LeaveQueue => call.leave_queue(Left::Callback),
         Verb::SendDtmf => drop(call.send_dtmf("12#")),
         Verb::Emit => call.emit("step.started", Some(("1", "play")), json!({})),
         Verb::Hangup => call.hangup(Cause::Normal, EndedBy::System),
@@ -422,13 +432,16 @@ fn whatever_happens(patience: Patience) {
         stage.person("1002", 1).await;
         stage.person("1003", 2).await;
         stage.trunk("+442071838751").await;
-        let team = NewTeam {
-            name: "Help".into(),
-            number: "5263".into(),
-            members: vec!["1002".into(), "1003".into()],
-            ..NewTeam::default()
-        };
-        create_team(&stage.kernel, &stage.org.id, team).await.unwrap();
+        for (number, strategy) in [("5263", "ring_all"), ("5264", "longest_idle")] {
+            let team = NewTeam {
+                name: "Help".into(),
+                number: number.into(),
+                strategy: Some(strategy.into()),
+                members: vec!["1002".into(), "1003".into()],
+                ..NewTeam::default()
+            };
+            create_team(&stage.kernel, &stage.org.id, team).await.unwrap();
+        }
         bind_number(&stage.kernel, &stage.org.id, FLOW_NUMBER, &Bound::Flow("flow_1".into())).await.unwrap();
         set_voicemail(&stage.kernel, &stage.org.id, "1002", true).await.unwrap();
         stage.calls.on_inbound(InboundKind::Flow, Arc::new(ToTest(sender)));
@@ -477,6 +490,15 @@ fn whatever_happens(patience: Patience) {
             prop_assert!(view.cause.is_some() && view.ended_at.is_some());
             prop_assert!(view.legs.iter().all(|leg| leg.state == LegState::Ended));
             prop_assert!(!stage.has_open_files().await, "no row stays open");
+            let joined = kinds.iter().filter(|kind| *kind == "queue.joined").count();
+            let left = stage.events(&id).await.into_iter();
+            let left = left.filter(|event| event["type"] == "queue.left" && event["data"]["reason"] != "full").count();
+            prop_assert_eq!(joined, left, "who joins leaves: {:?}", kinds);
+            for queue in stage.calls.queues(&stage.org()).await.unwrap() {
+                prop_assert_eq!(queue.waiting, 0, "{:?}", kinds);
+                let free = queue.agents.iter().all(|agent| agent.state == AgentState::Available);
+                prop_assert!(free, "nobody is kept: {:?} {:?}", queue.agents, kinds);
+            }
             Ok(())
         })
     });

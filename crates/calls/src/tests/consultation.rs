@@ -69,6 +69,8 @@ async fn a_caller_who_consults_leaves_the_other_two_together() {
     .await;
     let over = stage.view(&given).await;
     assert_eq!((over.cause.as_deref(), over.ended_by.as_deref()), (Some("normal"), Some("customer")));
+    let kinds = stage.kinds(&given).await;
+    assert_eq!(kinds[kinds.len() - 2..], ["connect.ended", "call.completed"]);
     assert!(!stage.is_completed(&kept).await, "the two talk on");
     let kinds = stage.kinds(&kept).await;
     assert_eq!(kinds[kinds.len() - 2..], ["transfer.started", "transfer.completed"]);

@@ -131,6 +131,55 @@ async fn every_interrupted_call_is_completed_once() {
 }
 
 #[tokio::test]
+async fn what_an_interrupted_call_was_in_ends_before_it_once() {
+    for db in TestDb::each().await {
+        let (call, far) = {
+            let mut stage = Stage::on(db.clone()).await;
+            let (mut call, far) = up(&mut stage).await;
+            let team = NewTeam {
+                name: "Help".into(),
+                number: "5263".into(),
+                strategy: Some("longest_idle".into()),
+                ..NewTeam::default()
+            };
+            create_team(&stage.kernel, &stage.org.id, team).await.unwrap();
+            call.join_conference(JoinConference {
+                room: "r".into(),
+                max: 5,
+                muted: false,
+                record: false,
+                announced: false,
+            });
+            until(&mut call, |event| *event == CallEvent::Conference(ConferenceEvent::Joined)).await;
+            call.emit("stream.started", Some(("talk", "stream")), json!({"stream_sid": "stream_1"}));
+            call.queue(Queueing { team: "5263".into(), timeout_ms: 60_000, max_waiting: 5, joined_ms: None });
+            until(&mut call, |event| matches!(event, CallEvent::Queue(QueueEvent::Joined { .. }))).await;
+            stage.kernel.db.writer().flush().await.unwrap();
+            let id = call.id.to_string();
+            std::mem::forget(call);
+            (id, far)
+        };
+        let (clock, hand) = Clock::fake(NOON + 10_000);
+        let stage = Stage::with(db, clock, hand).await;
+        assert_eq!(stage.calls.recover(|_, _| Vec::new()).await.unwrap(), 1);
+        assert_eq!(stage.calls.recover(|_, _| Vec::new()).await.unwrap(), 0);
+        let kinds = stage.kinds(&call).await;
+        let ends = ["queue.left", "conference.left", "stream.stopped", "call.completed"];
+        assert_eq!(kinds[kinds.len() - ends.len()..], ends);
+        assert_eq!(kinds.iter().filter(|kind| ends.contains(&kind.as_str())).count(), ends.len(), "{kinds:?}");
+        let left = stage.event(&call, "queue.left").await["data"].clone();
+        assert_eq!((&left["team"], &left["reason"], &left["position"]), (&json!("5263"), &json!("hangup"), &json!(1)));
+        assert_eq!(left["waited_s"], 10.0);
+        let conference = stage.event(&call, "conference.left").await;
+        let joined = stage.event(&call, "conference.joined").await;
+        assert_eq!((&conference["leg"], &conference["data"]["room"]), (&joined["leg"], &json!("r")));
+        let stopped = stage.event(&call, "stream.stopped").await;
+        assert_eq!((&stopped["step"]["id"], &stopped["data"]["stream_sid"]), (&json!("talk"), &json!("stream_1")));
+        drop(far);
+    }
+}
+
+#[tokio::test]
 async fn the_time_that_the_server_was_down_is_no_talk() {
     for (last_alive_ms, over_ms) in [
         (NOON + 4_000, NOON + 4_000),

@@ -41,6 +41,8 @@ pub(super) struct TeamRequest {
     wrap_up_s: Option<i64>,
     /// How long a member's phones ring for one offer, in seconds; 20 when absent.
     ring_s: Option<i64>,
+    /// Whether whoever dials it and waits is told where he stands; true when absent.
+    announce_position: Option<bool>,
     /// Extensions.
     #[serde(default)]
     members: Vec<String>,
@@ -58,6 +60,8 @@ pub(super) struct TeamPatch {
     wrap_up_s: Option<i64>,
     /// How long a member's phones ring for one offer, in seconds.
     ring_s: Option<i64>,
+    /// Whether whoever dials it and waits is told where he stands.
+    announce_position: Option<bool>,
     /// Extensions: all of them, in their order.
     members: Option<Vec<String>>,
 }
@@ -107,8 +111,8 @@ pub(super) async fn create(
     Json(request): Json<TeamRequest>,
 ) -> Result<(StatusCode, Json<TeamRecord>), Problem> {
     let org = principal.authorize(Action::ManageNumbers)?;
-    let TeamRequest { name, number, strategy, wrap_up_s, ring_s, members } = request;
-    let new = NewTeam { name, number, strategy, wrap_up_s, ring_s, members };
+    let TeamRequest { name, number, strategy, wrap_up_s, ring_s, announce_position, members } = request;
+    let new = NewTeam { name, number, strategy, wrap_up_s, ring_s, announce_position, members };
     let made = calls::create_team(&kernel, org, new).await.map_err(refused)?;
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -149,8 +153,8 @@ pub(super) async fn change(
     Json(patch): Json<TeamPatch>,
 ) -> Result<Json<TeamRecord>, Problem> {
     let org = principal.authorize(Action::ManageNumbers)?;
-    let TeamPatch { name, strategy, wrap_up_s, ring_s, members } = patch;
-    let change = TeamChange { name, strategy, wrap_up_s, ring_s, members };
+    let TeamPatch { name, strategy, wrap_up_s, ring_s, announce_position, members } = patch;
+    let change = TeamChange { name, strategy, wrap_up_s, ring_s, announce_position, members };
     Ok(Json(calls::change_team(&kernel, org, &path.id, change).await.map_err(refused)?))
 }
 

@@ -141,6 +141,9 @@ pub enum TeamVerb {
         /// How long a member's phones ring for a caller who waits
         #[arg(long, value_name = "SECONDS")]
         ring: Option<i64>,
+        /// Do not tell whoever dials it and waits where he stands
+        #[arg(long)]
+        no_announcements: bool,
         /// Extension of a member; may be repeated
         #[arg(long = "member", value_name = "EXTENSION")]
         members: Vec<String>,
@@ -378,9 +381,17 @@ async fn teams(kernel: &Kernel, org: &Org) -> Result<Vec<Item>, CliError> {
 impl TeamVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         let (org, new) = match self {
-            Self::Create { name, org, number, strategy, wrap_up, ring, members } => {
-                let strategy = Some(strategy);
-                (org, calls::NewTeam { name, number, strategy, wrap_up_s: wrap_up, ring_s: ring, members })
+            Self::Create { name, org, number, strategy, wrap_up, ring, no_announcements, members } => {
+                let new = calls::NewTeam {
+                    name,
+                    number,
+                    strategy: Some(strategy),
+                    wrap_up_s: wrap_up,
+                    ring_s: ring,
+                    announce_position: Some(!no_announcements),
+                    members,
+                };
+                (org, new)
             }
             Self::List(list) => return list.run(kernel, async |org: &Org| teams(kernel, org).await).await,
             Self::Remove(remove) => {

@@ -112,6 +112,7 @@ async fn create(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) 
         number: posted.get("number").to_owned(),
         strategy: posted.optional("strategy"),
         members: posted.all("member").to_vec(),
+        ..NewTeam::default()
     };
     match calls::create_team(&kernel, visitor.org_id(), new).await {
         Ok(_) => Ok(done(PATH, "created")),

@@ -30,7 +30,12 @@ const NO_AGENT_YET: &str = "I am sorry. Nobody can take your call now. We will c
 impl Callback {
     /// The entity is rung before the customer.
     pub(super) fn entity_first(&self) -> bool {
-        self.order == "entity_first"
+        self.order != "customer_first"
+    }
+
+    /// It was booked by somebody who waited in the entity's queue.
+    pub(super) fn has_queued(&self) -> bool {
+        self.order == "in_turn"
     }
 
     /// Who is rung first.
@@ -161,7 +166,9 @@ impl Attempt {
     fn take(&mut self, event: CallEvent) {
         match event {
             CallEvent::Answered => {
-                self.turn.iter_mut().for_each(Turn::answered);
+                if let (Some(turn), Some(agent)) = (&mut self.turn, self.call.party()) {
+                    turn.answered(agent);
+                }
                 self.note(State::Connecting);
                 match self.say(self.sentences.greeting.sound()) {
                     Some(play) => self.stage = Stage::Greeting(play),

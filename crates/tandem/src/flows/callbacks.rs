@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use calls::{CallError, Calls, NewCall, ResolveError, Turn};
+use calls::{CallError, Calls, NewCall, ResolveError, Turn, TurnWish};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kernel::{
     DbError, Event, Job, JobHandler, JobOutcome, Org, Outbox, RecordError, Target, Write, events::NEXT_SEQ, jobs,
@@ -172,15 +172,20 @@ impl Callbacks {
             return self.end(&callback, State::Missed, "unknown_entity").await;
         }
         let turn = if callback.entity_first() {
-            let (org, joined_ms) = (callback.org.as_str().into(), callback.place_ms());
-            self.flows.calls().turn(&org, &callback.entity, joined_ms, TURN_MS).await?
+            let wish = TurnWish {
+                number: &callback.entity,
+                has_queued: callback.has_queued(),
+                joined_ms: callback.place_ms(),
+                timeout_ms: TURN_MS,
+            };
+            self.flows.calls().turn(&callback.org.as_str().into(), wish).await?
         } else {
             None
         };
         let Some(turn) = turn else {
             let (number, _) = callback.first_party();
-            let number = number.to_owned();
-            return self.ring(callback, driven, number, None).await;
+            let first = NewCall::new(String::new(), callback.org.as_str().into(), number);
+            return self.ring(callback, driven, first, None).await;
         };
         self.flows.kernel().tasks.spawn(self.clone().ring_in_turn(callback, driven, turn));
         Ok(JobOutcome::Again { at_ms: self.flows.kernel().clock.now_ms() + WATCH_MS })
@@ -192,8 +197,11 @@ impl Callbacks {
         let rung = loop {
             tokio::select! {
                 () = kernel.stop.cancelled() => return,
-                agent = turn.agent() => break match agent {
-                    Some(agent) => self.ring(callback, driven, agent.to_string(), Some(turn)).await,
+                agents = turn.agents() => break match agents {
+                    Some(agents) => {
+                        let first = Self::of_turn(&callback, &turn, agents);
+                        self.ring(callback, driven, first, Some(turn)).await
+                    }
                     None => self.end(&callback, State::Missed, "no_answer").await,
                 },
                 () = kernel.clock.sleep(NOTE_MS) => {
@@ -211,12 +219,23 @@ impl Callbacks {
         }
     }
 
+    /// The call to the agents whom the turn has come to.
+    fn of_turn(callback: &Callback, turn: &Turn, agents: Vec<Arc<str>>) -> NewCall {
+        let org = callback.org.as_str().into();
+        // One agent is called by its own number, several by that of their team.
+        let new = match agents.as_slice() {
+            [agent] => NewCall::new(String::new(), org, agent.to_string()),
+            _ => NewCall { ring: agents, ..NewCall::new(String::new(), org, &callback.entity) },
+        };
+        NewCall { timeout_ms: turn.ring_ms(), ..new }
+    }
+
     /// The first party is rung; everything else is the driver's.
     async fn ring(
         &self,
         callback: Callback,
         driven: Driven,
-        number: String,
+        first: NewCall,
         turn: Option<Turn>,
     ) -> Result<JobOutcome, CallbackError> {
         let now_ms = self.flows.kernel().clock.now_ms();
@@ -226,7 +245,7 @@ impl Callbacks {
         let started = json!({ "attempt": attempt, "call_id": call_id, "entity": callback.entity });
         let mut writes = self.event_writes(&callback, "callback.started", started).await?;
         writes.push(callback.calling_write(attempt, &call_id));
-        let new = NewCall { role, masked: true, writes, ..NewCall::new(call_id, callback.org.as_str().into(), number) };
+        let new = NewCall { id: call_id, role, masked: true, writes, ..first };
         let call = match self.flows.calls().place(new).await {
             Ok(call) => call,
             Err(CallError::Limit(_) | CallError::Draining) => {

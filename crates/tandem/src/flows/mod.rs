@@ -5,6 +5,7 @@
 //! calls), `sounds`, `store` and `api`.
 
 pub mod api;
+mod asking;
 mod attempt;
 mod callbacks;
 mod check;

@@ -16,24 +16,23 @@ use futures_util::{
     future::{AbortHandle, Abortable, BoxFuture},
     stream::FuturesUnordered,
 };
-use kernel::{EgressError, EgressRequest, EgressResponse, Job};
+use kernel::Job;
 use media::play::Sound;
-use reqwest::Method;
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use url::Url;
 use voice::leg::{PlayId, Playable, TapTrack};
 
 use super::{
     Flows,
+    asking::{answer_of, egress_request},
     callbacks::{JOB_KIND, entity_exists},
     machine::{
-        Answer, Booked, Booking, Conference, ConferenceEnd, ConnectStatus, Connection, Effect, HttpFailure,
-        HttpRequest, Input, Machine, Message, QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy,
-        StreamNews, StreamOrder, StreamTrack,
+        Answer, Booked, Booking, Conference, ConferenceEnd, ConnectStatus, Connection, Effect, HttpRequest, Input,
+        Machine, Message, QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy, StreamNews, StreamOrder,
+        StreamTrack,
     },
     step_sounds::StepSounds,
     store::{self, Booker},
@@ -469,56 +468,5 @@ fn record_action(action: RecordAction) -> calls::RecordAction {
         RecordAction::Stop => calls::RecordAction::Stop,
         RecordAction::Pause => calls::RecordAction::Pause,
         RecordAction::Resume => calls::RecordAction::Resume,
-    }
-}
-
-/// Takes the request apart by name, as [`Run::connect`] does.
-fn egress_request(what: HttpRequest) -> Result<EgressRequest, HttpFailure> {
-    let HttpRequest { method, url, headers, body, timeout_ms } = what;
-    let url = Url::parse(&url).map_err(|_| HttpFailure::Protocol)?;
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| HttpFailure::Protocol)?;
-    let mut request = EgressRequest::new(method, url);
-    request.headers = headers;
-    request.body = body.unwrap_or_default().into();
-    request.timeout_ms = timeout_ms.into();
-    Ok(request)
-}
-
-fn answer_of(result: Result<EgressResponse, EgressError>) -> Answer {
-    match result {
-        Ok(response) => {
-            Answer::Response { status: response.status, body: String::from_utf8_lossy(&response.body).into_owned() }
-        }
-        Err(error) => Answer::Failure(match error {
-            EgressError::Blocked { .. } => HttpFailure::Blocked,
-            EgressError::Resolve { .. } => HttpFailure::Dns,
-            EgressError::Connect(_) | EgressError::Busy => HttpFailure::Connect,
-            EgressError::Tls(_) | EgressError::Authority(_) => HttpFailure::Tls,
-            EgressError::Timeout => HttpFailure::Timeout,
-            EgressError::TooLarge { .. } => HttpFailure::TooLarge,
-            EgressError::Url(_) | EgressError::Header(_) | EgressError::Broken(_) | EgressError::Redirect => {
-                HttpFailure::Protocol
-            }
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_field_of_a_request_goes_out() {
-        let what = HttpRequest {
-            method: "PATCH",
-            url: "https://crm.test/x?y=1".into(),
-            headers: vec![("X-A".into(), "1".into())],
-            body: Some("text".into()),
-            timeout_ms: 2_500,
-        };
-        let request = egress_request(what).unwrap();
-        assert_eq!((request.method.as_str(), request.url.as_str()), ("PATCH", "https://crm.test/x?y=1"));
-        assert_eq!(request.headers, [("X-A".to_owned(), "1".to_owned())]);
-        assert_eq!((&request.body[..], request.timeout_ms), (&b"text"[..], 2_500));
     }
 }

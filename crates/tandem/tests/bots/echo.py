@@ -1,12 +1,16 @@
 """A bot of media streams on the websockets package. It says what it gets, line by line; plays two seconds of 1000 Hz when
-the stream starts and marks their end; a key 1 makes it play for long and then clear that; a key # makes it close."""
+the stream starts and marks their end; a key 1 makes it play for long and then clear that; a key # makes it close. With a certificate and its
+key as arguments it speaks TLS; with the argument flood it sets marks with names that are too long, for ever, and tells how it was stopped."""
 
 import asyncio
 import base64
 import json
+import ssl
+import sys
 
 from sound import Ear, tell, tone
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 RATE = 8000
 
@@ -55,6 +59,9 @@ async def stream(socket):
         tell(**message)
         if event == "start":
             sid = message["streamSid"]
+            if sys.argv[1:] == ["flood"]:
+                await flood(socket, send)
+                return
             await play(1000, 2)
             await send("mark", mark={"name": "said"})
         elif event == "dtmf" and message["dtmf"]["digit"] == "1":
@@ -67,8 +74,24 @@ async def stream(socket):
     tell(event="summary", frames=frames, tone={track: ear.seconds() for track, ear in ears.items()})
 
 
+async def flood(socket, send):
+    try:
+        while True:
+            await send("mark", mark={"name": "m" * 2000})
+    except ConnectionClosed as closed:
+        tell(event="closed", code=closed.rcvd.code, reason=closed.rcvd.reason)
+
+
+def certified():
+    if len(sys.argv) < 3:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[1:3])
+    return context
+
+
 async def main():
-    async with serve(stream, "127.0.0.1", 0) as server:
+    async with serve(stream, "127.0.0.1", 0, ssl=certified()) as server:
         tell(event="listening", port=server.sockets[0].getsockname()[1])
         await server.serve_forever()
 

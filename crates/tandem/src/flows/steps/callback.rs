@@ -47,6 +47,8 @@ pub enum Order {
     EntityFirst,
     /// The customer, then the person or team.
     CustomerFirst,
+    /// The team, when it is the turn of the customer, who has waited in its queue; then he.
+    InTurn,
 }
 
 impl Order {
@@ -56,6 +58,7 @@ impl Order {
         match self {
             Self::EntityFirst => "entity_first",
             Self::CustomerFirst => "customer_first",
+            Self::InTurn => "in_turn",
         }
     }
 }

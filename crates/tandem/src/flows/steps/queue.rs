@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use calls::queue::announce::{Announcements, position_words};
 use serde_json::json;
 use voice::cause::Cause;
 
@@ -23,8 +24,6 @@ pub(super) const EDGES: &[&str] = &["bridged", "timeout", "full", "callback"];
 const MAX_WAIT: f64 = 14_400.0;
 /// Most callers who may wait for a team.
 const MAX_WAITING: u32 = 1_000;
-/// Nobody hears where he stands more often than this, in milliseconds.
-const ANNOUNCE_EVERY_MS: i64 = 30_000;
 /// Attempts of a callback that is booked here.
 const CALLBACK_ATTEMPTS: u32 = 3;
 const CALLED_BACK: &str = "Thank you. You keep your place, and we will call you back when it is your turn.";
@@ -77,7 +76,7 @@ pub(super) fn start(queue: &Arc<Queue>, context: &mut Context<'_>) -> Turn {
         music,
         joined_ms: context.now_ms,
         place: None,
-        told: None,
+        announcements: Announcements::default(),
         saying: Saying::Nothing,
         talking: false,
     };
@@ -110,8 +109,7 @@ struct Waiting {
     joined_ms: i64,
     /// Where he stands, and how long it may take.
     place: Option<(usize, Option<i64>)>,
-    /// What he was told last, and when.
-    told: Option<(usize, i64)>,
+    announcements: Announcements,
     saying: Saying,
     talking: bool,
 }
@@ -146,28 +144,23 @@ impl Waiting {
     /// Tells him where he stands, if that is news and he has not heard it a moment ago.
     fn announce(&mut self, context: &mut Context<'_>) {
         let Some((position, expected_ms)) = self.place else { return };
-        let due = match self.told {
-            None => self.queue.announce_position || self.queue.callback_key.is_some(),
-            Some((told, at_ms)) => {
-                self.queue.announce_position && told != position && context.now_ms - at_ms >= ANNOUNCE_EVERY_MS
-            }
-        };
-        if !due || self.talking || self.saying != Saying::Nothing {
+        let wanted =
+            self.queue.announce_position || (self.announcements.are_to_begin() && self.queue.callback_key.is_some());
+        let due = self.announcements.due_ms(position).is_some_and(|due_ms| due_ms <= context.now_ms);
+        if !wanted || !due || self.talking || self.saying != Saying::Nothing {
             return;
         }
-        self.told = Some((position, context.now_ms));
+        self.announcements.tell(position, context.now_ms);
         let words = self.words(position, expected_ms, context);
-        self.say(&words, false, context);
+        if !words.is_empty() {
+            self.say(&words, false, context);
+        }
     }
 
     fn words(&self, position: usize, expected_ms: Option<i64>, context: &Context<'_>) -> String {
         let mut words = Vec::new();
         if self.queue.announce_position {
-            words.push(match position {
-                1 => "You are next in the queue.".to_owned(),
-                _ => format!("You are number {position} in the queue."),
-            });
-            words.extend(expected_ms.map(expected_wait));
+            words.push(position_words(position, expected_ms));
         }
         if let Some(key) = self.queue.callback_key.filter(|_| is_callable(context.customer)) {
             words.push(format!("To be called back instead of waiting, press {}.", spoken_key(key)));
@@ -191,6 +184,10 @@ impl Waiting {
             }
             QueueNews::Bridged => {
                 self.talking = true;
+                // Nobody will hear it any more, and the talk may be long.
+                if let Saying::Coming { sound, .. } | Saying::Spoken { sound, .. } = self.saying {
+                    context.push(Effect::Release { sound });
+                }
                 self.saying = Saying::Nothing;
                 None
             }
@@ -220,7 +217,7 @@ impl Waiting {
             asap: true,
             entity: self.queue.team.clone(),
             customer: context.customer.to_owned(),
-            order: Order::EntityFirst,
+            order: Order::InTurn,
             attempts: CALLBACK_ATTEMPTS,
         })));
         self.saying = Saying::Booking;
@@ -270,18 +267,7 @@ impl Waiting {
 impl Running for Waiting {
     fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
         match input {
-            Input::Queue(news) if self.is_leaving() => {
-                // An agent who was faster than the key has the call.
-                if *news == QueueNews::Bridged {
-                    self.talking = true;
-                }
-                None
-            }
             Input::Queue(news) => self.on_news(*news, context),
-            Input::Booked(_) if self.talking => {
-                self.saying = Saying::Nothing;
-                None
-            }
             Input::Booked(booked) => {
                 self.booked(booked, context);
                 None
@@ -310,8 +296,7 @@ impl Running for Waiting {
 
     fn deadline(&self) -> Option<i64> {
         let (position, _) = self.place.filter(|_| self.queue.announce_position && !self.talking)?;
-        let (told, at_ms) = self.told?;
-        (told != position && self.saying == Saying::Nothing).then_some(at_ms + ANNOUNCE_EVERY_MS)
+        self.announcements.due_ms(position).filter(|_| self.saying == Saying::Nothing)
     }
 }
 
@@ -325,14 +310,6 @@ impl Waiting {
 /// A caller without a number cannot be called back.
 fn is_callable(customer: &str) -> bool {
     is_number(customer) || is_sip_uri(customer)
-}
-
-fn expected_wait(ms: i64) -> String {
-    match (ms + 30_000) / 60_000 {
-        0 => "You will wait less than a minute.".to_owned(),
-        1 => "You will wait about one minute.".to_owned(),
-        minutes => format!("You will wait about {minutes} minutes."),
-    }
 }
 
 fn spoken_key(key: char) -> String {

@@ -1,6 +1,7 @@
 //! A call's audio on a WebSocket that we open, by Twilio's media-stream protocol (contracts/flows.md "stream"): `wire`
-//! knows the frames, `socket` carries them.
+//! knows the frames, `socket` carries them, and `allowance` says how much the other side may order.
 
+mod allowance;
 mod socket;
 mod wire;
 

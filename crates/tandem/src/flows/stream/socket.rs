@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use calls::Tap;
 use futures_util::{SinkExt as _, StreamExt as _};
-use kernel::{Kernel, egress::Channel};
+use kernel::{Clock, Kernel, egress::Channel};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Message, protocol::WebSocketConfig},
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
 };
 use url::Url;
 use voice::leg::TapEvent;
 
+use super::allowance::Allowance;
 use super::wire::{Hello, Way, Wire, Wish};
 
 /// For the connection, TLS and the upgrade together.
@@ -26,6 +30,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_MESSAGE: usize = 1 << 20;
 /// Events of the tap that may wait when the other side reads again, oldest dropped: half a second of both tracks.
 const MAX_LATE: usize = 50;
+/// What the other side of a stream is told that sends what nobody can ever hear.
+const FLOOD: &str = "more audio or marks than can be heard";
 
 /// How a stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +72,9 @@ pub(crate) async fn carry(kernel: Kernel, plan: Plan) -> Ended {
     };
     // Nobody listens any more when the call is over.
     let _gone = opened.send(());
-    let mut stream = Stream { socket, wire, tap, keys };
+    let clock = kernel.clock.clone();
+    let allowance = Allowance::new(clock.now_ms());
+    let mut stream = Stream { socket, wire, tap, keys, clock, allowance };
     match stream.run().await {
         Ok(()) => Ended::Closed,
         Err(error) => Ended::Failed(error),
@@ -90,12 +98,17 @@ struct Stream {
     wire: Wire,
     tap: Tap,
     keys: mpsc::Receiver<char>,
+    clock: Clock,
+    allowance: Allowance,
 }
 
 impl Stream {
     /// Until either side has enough.
     async fn run(&mut self) -> Result<(), String> {
         loop {
+            // Whoever sends too fast finds that the socket is full.
+            let read_ms = self.allowance.next_ms();
+            let waits = read_ms > self.clock.now_ms();
             tokio::select! {
                 key = self.keys.recv() => match key {
                     Some(symbol) => {
@@ -117,12 +130,20 @@ impl Stream {
                         return Ok(());
                     }
                 },
-                message = self.socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => self.heed(&text),
-                    Some(Ok(Message::Close(_))) | None => return Ok(()),
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(error.to_string()),
+                message = self.socket.next(), if !waits => {
+                    match message {
+                        Some(Ok(Message::Text(text))) => self.heed(&text),
+                        Some(Ok(Message::Close(_))) | None => return Ok(()),
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return Err(error.to_string()),
+                    }
+                    self.allowance.read(self.clock.now_ms());
+                    if self.allowance.is_flooded() {
+                        self.close(CloseFrame { code: CloseCode::Policy, reason: FLOOD.into() }).await;
+                        return Err(format!("the other side sends {FLOOD}"));
+                    }
                 },
+                () = self.clock.sleep_until(read_ms), if waits => {}
             }
         }
     }
@@ -150,7 +171,12 @@ impl Stream {
 
     fn heed(&mut self, text: &str) {
         match self.wire.read(text) {
-            Some(Wish::Say(speech)) => self.tap.say(speech.into()),
+            Some(Wish::Say(speech)) => {
+                if self.allowance.takes(speech.len(), self.clock.now_ms()) {
+                    self.tap.say(speech.into());
+                }
+            }
+            Some(Wish::TooMuch) => self.allowance.refuse(self.clock.now_ms()),
             Some(Wish::Mark(mark)) => self.tap.mark(mark),
             Some(Wish::Clear) => self.tap.clear(),
             None => tracing::debug!("a frame of a stream says nothing to us"),
@@ -163,6 +189,17 @@ impl Stream {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the other side takes nothing any more".to_owned()),
         }
+    }
+
+    /// Says why it is over. What the other side still sends is read and thrown away: a socket that is closed over unread
+    /// bytes is reset, and the reason with it.
+    async fn close(&mut self, frame: CloseFrame) {
+        let goodbye = async {
+            if self.socket.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        let _late = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
     }
 
     /// The call is over, or needs the stream no more.

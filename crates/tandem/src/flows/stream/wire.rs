@@ -41,6 +41,8 @@ pub(super) enum Wish {
     Mark(u32),
     /// What it said is not to be heard any more.
     Clear,
+    /// A mark beyond those that may be open, or with a name beyond all names.
+    TooMuch,
 }
 
 /// One side of a stream.
@@ -147,7 +149,7 @@ impl Wire {
             "mark" => {
                 let name = received.mark?.name;
                 if name.len() > MAX_MARK || self.marks.len() >= MAX_MARKS {
-                    return None;
+                    return Some(Wish::TooMuch);
                 }
                 self.next_mark = self.next_mark.wrapping_add(1);
                 self.marks.insert(self.next_mark, name);
@@ -235,7 +237,8 @@ mod tests {
         ] {
             assert_eq!(wire.read(rubbish), None, "{rubbish}");
         }
-        let marks = (0..MAX_MARKS + 5).filter(|_| wire.read(r#"{"event":"mark","mark":{"name":"m"}}"#).is_some());
-        assert_eq!(marks.count(), MAX_MARKS);
+        let marks: Vec<_> =
+            (0..MAX_MARKS + 5).map(|_| wire.read(r#"{"event":"mark","mark":{"name":"m"}}"#).unwrap()).collect();
+        assert_eq!(marks.iter().filter(|wish| **wish == Wish::TooMuch).count(), 5);
     }
 }

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use calls::{AgentState, NewTeam, create_team};
+use futures_util::StreamExt as _;
 use kernel::db::testing::TestDb;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
@@ -20,6 +22,8 @@ use crate::flows::store::{self, Origin};
 use crate::flows::{Launched, Order, Purpose};
 
 const CASES: u32 = 96;
+/// The queue's team.
+const TEAM: &str = "5263";
 /// Texts of the flow, spoken before the cases begin.
 const TEXTS: [&str; 3] = ["One.", "Press a key.", "Again."];
 
@@ -48,7 +52,7 @@ fn schedule() -> impl Strategy<Value = (usize, bool, Vec<Action>)> {
     let happening = prop_oneof![
         2 => Just(Happening::Ringing),
         6 => Just(Happening::Answered),
-        6 => prop::sample::select(vec!['1', '2', '3', '3', '4', '9']).prop_map(Happening::Key),
+        8 => prop::sample::select(vec!['1', '2', '3', '3', '4', '5', '5', '6', '9']).prop_map(Happening::Key),
         5 => Just(Happening::PlayEnded),
         2 => gone,
     ];
@@ -68,16 +72,18 @@ fn flow(stub: &str, record: bool) -> Value {
          "flow": {"busy": "lost", "no_answer": "lost"}},
         {"id": "say", "type": "play", "text": TEXTS[0], "next_step": "keys"},
         {"id": "keys", "type": "digits", "prompt": {"text": TEXTS[1]}, "timeout": 5,
-         "flow": {"1": "now", "2": "join", "3": "book", "4": "never", "invalid": "say", "timeout": "say"}},
+         "flow": {"1": "now", "2": "join", "3": "book", "4": "never", "5": "wait", "6": "talk", "invalid": "say", "timeout": "say"}},
         {"id": "now", "type": "http", "url": format!("http://{stub}/now"), "next_step": "keys"},
         {"id": "never", "type": "http", "url": format!("http://{stub}/never"), "timeout": 30, "next_step": "keys"},
         {"id": "join", "type": "connect", "number": "1002", "timeout": 20, "next_step": "keys"},
+        {"id": "wait", "type": "queue", "team": TEAM, "timeout": 20, "max_waiting": 2, "next_step": "keys"},
+        {"id": "talk", "type": "stream", "url": format!("ws://{stub}/stream"), "next_step": "keys"},
         {"id": "book", "type": "callback", "date": "2030-01-01", "time": "10:00", "entity": "1002", "next_step": "say"},
         {"id": "lost", "type": "http", "url": format!("http://{stub}/never"), "timeout": 30},
     ]})
 }
 
-/// Answers `/now` at once, and nothing else, ever.
+/// Answers `/now` at once, takes a stream and lets it go after its first frames, and answers nothing else, ever.
 async fn stub() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -86,6 +92,15 @@ async fn stub() -> String {
             let (mut socket, _) = listener.accept().await.unwrap();
             tokio::task::spawn_local(async move {
                 let mut head = [0u8; 2_048];
+                if socket.peek(&mut head).await.is_ok() && head.starts_with(b"GET /stream") {
+                    if let Ok(mut stream) = tokio_tungstenite::accept_async(socket).await {
+                        for _ in 0..2 {
+                            let _hello = stream.next().await;
+                        }
+                        let _closed = stream.close(None).await;
+                    }
+                    return;
+                }
                 let read = socket.read(&mut head).await.unwrap_or(0);
                 if head[..read].starts_with(b"GET /now") {
                     let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
@@ -235,6 +250,15 @@ fn exactly_one_call_completed_whatever_happens_to_a_run() {
         let stage = Stage::reaching(TestDb::sqlite().await, NOON, vec![stub.clone()]).await;
         stage.person("1001").await;
         stage.person("1002").await;
+        stage.person("1003").await;
+        let team = NewTeam {
+            name: "Help".into(),
+            number: TEAM.into(),
+            strategy: Some("longest_idle".into()),
+            members: vec!["1002".into(), "1003".into()],
+            ..NewTeam::default()
+        };
+        create_team(&stage.kernel, &stage.org.id, team).await.unwrap();
         stage.warm(&TEXTS).await;
         (stage, stub)
     });
@@ -267,6 +291,12 @@ fn exactly_one_call_completed_whatever_happens_to_a_run() {
             prop_assert_eq!(row.map(|row| row.call), Some(call));
             let open = store::has_open_callback(&stage.kernel.db, &stage.org.id, &run).await.unwrap();
             prop_assert_eq!(open, booked == 1, "what was told as booked is booked");
+            let count = |wanted: &str| kinds.iter().filter(|kind| *kind == wanted).count();
+            prop_assert_eq!(count("queue.joined"), count("queue.left"), "who joins leaves: {:?}", kinds);
+            prop_assert_eq!(count("stream.started"), count("stream.stopped"), "{:?}", kinds);
+            let queue = stage.calls.queues(&stage.org.id.as_str().into()).await.unwrap().remove(0);
+            let free = queue.agents.iter().all(|agent| agent.state == AgentState::Available);
+            prop_assert!(free && queue.waiting == 0, "nobody is kept: {:?} {:?}", queue, kinds);
             Ok(())
         })
     });

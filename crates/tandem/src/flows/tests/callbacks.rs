@@ -1,5 +1,8 @@
 //! Callbacks over the shell: who is rung when, how often, and what is told of it.
 
+use std::sync::Arc;
+
+use calls::{AgentState, Availability, NewTeam, create_team};
 use kernel::org_settings::{OrgSettings, QuietHours};
 use kernel::retention::Runs as _;
 use serde_json::{Value, json};
@@ -18,6 +21,8 @@ use crate::flows::zones::Due;
 const AGENT: &str = "1001";
 /// The customer; it has a phone in the house, so that no trunk is needed.
 const CUSTOMER: &str = "1043";
+/// A team.
+const TEAM: &str = "5263";
 const AT: &str = "2026-11-21";
 
 /// A callback at a wall time of this day, UTC; `after_noon_ms` says the same.
@@ -347,4 +352,61 @@ async fn a_run_is_open_as_long_as_its_callback_is() {
     they_talk(&mut stage, &run, AGENT, CUSTOMER).await;
     stage.until_callback(&run, |callback| callback.state == State::Completed).await;
     assert!(!stage.flows.is_open(&stage.org.id, &run).await.unwrap());
+}
+
+/// A team whose members all ring at once.
+async fn team_of_two(stage: &Stage) {
+    stage.person("1002").await;
+    let team = NewTeam {
+        name: "Help".into(),
+        number: TEAM.into(),
+        members: vec![AGENT.into(), "1002".into()],
+        ..NewTeam::default()
+    };
+    create_team(&stage.kernel, &stage.org.id, team).await.unwrap();
+}
+
+/// One that somebody booked who waited in the team's queue.
+fn queued() -> Booking {
+    Booking { entity: TEAM.into(), ..booking(Order::InTurn, 3, "12:00", 0) }
+}
+
+#[tokio::test]
+async fn who_has_queued_for_a_team_that_rings_at_once_is_called_when_somebody_is_there() {
+    let mut stage = stage().await;
+    team_of_two(&stage).await;
+    let org: Arc<str> = stage.org.id.as_str().into();
+    let mut people = Vec::new();
+    for extension in [AGENT, "1002"] {
+        people.push(stage.calls.directory().person(&org, extension).await.unwrap().unwrap().person);
+        stage.calls.say(&org, people.last().unwrap(), Availability::Away).await.unwrap();
+    }
+    let key = stage.book(&queued()).await;
+    stage.hand.advance(MINUTE_MS);
+    assert!(stage.nobody_dialled().await, "nobody is there to be rung");
+    stage.calls.say(&org, &people[0], Availability::Available).await.unwrap();
+    let mut agent = stage.dialled().await;
+    assert_eq!(agent.order.to_user, AGENT);
+    assert_eq!(agent.order.ring_timeout_ms, 25_000, "as long as the team's phones ring, and five seconds");
+    assert!(stage.nobody_dialled().await);
+    agent.far.tell(answered());
+    hears(&mut agent.far).await;
+    rings(&mut stage, CUSTOMER).await.tell(answered());
+    stage.until_callback(&key, |callback| callback.state == State::Connected).await;
+}
+
+#[tokio::test]
+async fn in_his_turn_all_who_are_free_ring_and_who_answers_has_him() {
+    let mut stage = stage().await;
+    team_of_two(&stage).await;
+    let key = stage.book(&queued()).await;
+    let (mut one, mut two) = (rings(&mut stage, AGENT).await, rings(&mut stage, "1002").await);
+    two.tell(answered());
+    hangs_up(&mut one).await;
+    hears(&mut two).await;
+    rings(&mut stage, CUSTOMER).await.tell(answered());
+    stage.until_callback(&key, |callback| callback.state == State::Connected).await;
+    let queue = stage.calls.queues(&stage.org.id.as_str().into()).await.unwrap().remove(0);
+    let states: Vec<AgentState> = queue.agents.iter().map(|agent| agent.state).collect();
+    assert_eq!(states, [AgentState::Available, AgentState::Busy]);
 }

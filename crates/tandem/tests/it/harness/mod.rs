@@ -16,6 +16,7 @@ pub(crate) mod office;
 pub(crate) mod person;
 pub(crate) mod phone;
 pub(crate) mod process;
+pub(crate) mod queue_log;
 pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sipp;

@@ -11,7 +11,7 @@ use crate::harness::baresip::Baresip;
 use crate::harness::bot::Bot;
 use crate::harness::client::{Client, form};
 use crate::harness::ear::{Heard, tone_file};
-use crate::harness::server::{Plan, Server, Tenant};
+use crate::harness::server::{Plan, Server, Tenant, self_signed};
 
 /// What the caller says, and the bots.
 const CALLER_HERTZ: f64 = 440.0;
@@ -109,6 +109,51 @@ async fn a_stream_that_is_refused_or_forbidden_fails_and_the_flow_goes_on() {
     assert_eq!(outcome(&events), "failed");
     assert!(of(&events, "stream.started").is_empty());
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_floods_is_closed_and_told_why() {
+    let mut bot = Bot::start("echo.py", &["flood"]).await;
+    let server = Plan::new().reaching(bot.address).start().await;
+    let (dev, folder) = (server.org("dev").await, tempfile::tempdir().unwrap());
+    let (_phone, run) = streamed(&dev, folder.path(), json!({"url": format!("ws://{}/bot", bot.address)})).await;
+    let closed = bot.expect("closed").await;
+    assert_eq!((&closed["code"], &closed["reason"]), (&json!(1008), &json!("more audio or marks than can be heard")));
+    let events = run.events().await;
+    assert_eq!(outcome(&events), "failed");
+    let failed = of(&events, "step.failed")[0]["data"]["error"].as_str().unwrap().to_owned();
+    assert!(failed.contains("more audio or marks"), "{failed}");
+    assert_eq!(of(&events, "stream.stopped")[0]["data"]["reason"], "failed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_by_tls_wants_a_certificate_that_is_trusted() {
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (cert, key) = self_signed(own.path()).await;
+    let (stranger, _) = self_signed(other.path()).await;
+    for (trusted, expected) in [(&cert, "closed"), (&stranger, "failed")] {
+        let mut bot = Bot::start("echo.py", &[cert.to_str().unwrap(), key.to_str().unwrap()]).await;
+        let authority = trusted.clone();
+        let plan = Plan::new().reaching(bot.address).with(|config| config.egress.ca_file = Some(authority));
+        let server = plan.start().await;
+        let (dev, folder) = (server.org("dev").await, tempfile::tempdir().unwrap());
+        let stream = json!({"url": format!("wss://{}/bot", bot.address)});
+        let (mut phone, run) = streamed(&dev, folder.path(), stream).await;
+        if expected == "closed" {
+            assert_eq!(bot.expect("start").await["start"]["callSid"], run.call());
+            bot.expect("mark").await;
+            phone.press("#").await;
+        }
+        let events = run.events().await;
+        assert_eq!(outcome(&events), expected);
+        if expected == "failed" {
+            assert!(of(&events, "stream.started").is_empty());
+            let error = of(&events, "step.failed")[0]["data"]["error"].as_str().unwrap().to_owned();
+            assert!(error.to_lowercase().contains("certificate"), "{error}");
+        }
+        server.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 //! Queues over the whole server: callers by a trunk, agents with registered phones, one of which dies in the middle of
 //! a call. Served in order, nobody is offered two calls, whoever loses his agent comes first again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::client::Client;
 use crate::harness::crowd::{Act, Crowd};
 use crate::harness::house::{House, assert_each_completed_once, of};
+use crate::harness::queue_log::{assert_one_offer_at_a_time, caller, events, from, time, wait_for_joined};
 use crate::harness::server::{Plan, Server};
 
 const CALLERS: usize = 30;
@@ -21,10 +21,6 @@ const TEAM: &str = "5263";
 /// So long a server of these tests believes in a phone that says nothing, in seconds.
 const MEDIA_TIMEOUT_S: u32 = 2;
 const OVER: Duration = Duration::from_secs(120);
-
-fn caller(number: usize) -> String {
-    format!("+4420718410{number:02}")
-}
 
 /// Answers, talks for a moment and hangs up.
 fn serves(ms: u64) -> Vec<Act> {
@@ -55,47 +51,6 @@ async fn scene(
     acme.number(QUEUE, &format!("flow:{}", saved["id"].as_str().unwrap())).await;
     let client = acme.client();
     (server, crowd, client)
-}
-
-/// All events, by their place in the log.
-async fn events(client: &Client) -> Vec<Value> {
-    let mut all = Vec::new();
-    let mut path = "/v1/events?limit=500".to_owned();
-    loop {
-        let page = client.get(&path).await.expect(200);
-        let events = page["events"].as_array().unwrap().clone();
-        if events.is_empty() {
-            return all;
-        }
-        all.extend(events);
-        path = format!("/v1/events?limit=500&cursor={}", page["cursor"].as_str().unwrap());
-    }
-}
-
-fn from(event: &Value) -> &str {
-    event["call"]["from"].as_str().unwrap()
-}
-
-fn time(event: &Value) -> &str {
-    event["time"].as_str().unwrap()
-}
-
-/// Asserts that each agent was rung for one call at a time.
-fn assert_one_offer_at_a_time(events: &[Value]) {
-    let mut told: Vec<&Value> =
-        events.iter().filter(|event| event["type"] == "connect.ringing" || event["type"] == "connect.ended").collect();
-    // An end of the same millisecond comes first: the offer that follows it is its consequence.
-    told.sort_by_key(|event| (time(event).to_owned(), event["type"] == "connect.ringing"));
-    let mut rung: HashMap<String, &str> = HashMap::new();
-    for event in told {
-        if event["type"] == "connect.ended" {
-            rung.retain(|_, call| *call != from(event));
-        } else {
-            let agent = event["data"]["target"].as_str().unwrap().to_owned();
-            let other = rung.insert(agent.clone(), from(event));
-            assert_eq!(other, None, "{agent} was rung for {} while it had another", from(event));
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,16 +106,6 @@ async fn thirty_callers_are_served_in_order_by_three_agents_one_of_whom_crashes(
     assert_eq!((&queue["waiting"], &queue["longest_wait_s"]), (&json!(0), &json!(0)));
     assert!(queue["expected_wait_s"].is_i64(), "{queue}");
     server.stop().await;
-}
-
-/// Waits until so many have joined a queue.
-async fn wait_for_joined(client: &Client, count: usize) {
-    let waited = tokio::time::timeout(OVER, async {
-        while of(&events(client).await, "queue.joined").len() < count {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "nobody joins: {:?}", events(client).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -168,3 +168,28 @@ fn whoever_talks_hears_nothing_of_the_queue_until_the_agent_is_lost() {
     run.input(joined(1, None));
     assert_eq!(run.heard(), [Sounding::HoldMusic, Sounding::HoldMusic]);
 }
+
+#[test]
+fn words_that_nobody_will_hear_are_let_go() {
+    let released = |run: &Run| run.all(|e| if let Effect::Release { sound } = e { Some(*sound) } else { None });
+    for spoken in [false, true] {
+        let mut run = Run::of(step(json!({})));
+        run.input(joined(1, None));
+        let sound = run.all(|e| if let Effect::Prepare { sound, .. } = e { Some(*sound) } else { None })[0];
+        if spoken {
+            run.input(Input::SoundReady { sound });
+        }
+        run.input(Input::Queue(QueueNews::Bridged));
+        assert_eq!(released(&run), [sound]);
+    }
+}
+
+#[test]
+fn who_cannot_be_called_back_is_not_offered_it() {
+    let anonymous = Setup { customer: "anonymous".into(), ..Setup::default() };
+    let mut run = Run::new(Run::body(step(json!({"callback_key": "1", "announce_position": false}))), anonymous);
+    run.log.extend(run.machine.start(NOW, true));
+    run.input(Input::Answered);
+    run.input(joined(2, None));
+    assert_eq!(run.words(), Vec::<String>::new(), "not even by silence");
+}
