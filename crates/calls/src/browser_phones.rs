@@ -17,8 +17,9 @@ use crate::directory::Directory;
 const LINE: &str = "browser";
 
 kernel::statements! {
-    /// The extension that rings a person.
-    EXTENSION_OF_PERSON = "select number, name from extension where org = $1 and person = $2 order by number limit 1";
+    /// The extension that rings a person: the first one, or this one of several.
+    EXTENSION_OF_PERSON = "select number, name from extension where org = $1 and person = $2
+        and (number = $3 or $3 is null) order by number limit 1";
 }
 
 /// An organisation and one of its extensions.
@@ -52,7 +53,8 @@ impl BrowserPhones {
 }
 
 impl Directory {
-    /// The line of a person's browser phone, and the name that it shows; `None` for a person without an extension.
+    /// The line of a person's browser phone, and the name that it shows: of the first extension, or of the `wanted` one;
+    /// `None` for a person without it.
     ///
     /// # Errors
     /// What the store says.
@@ -60,8 +62,11 @@ impl Directory {
         &self,
         org: &Arc<str>,
         person: &Arc<str>,
+        wanted: Option<&str>,
     ) -> Result<Option<(LineIdentity, String)>, DbError> {
-        let Some(row) = self.kernel.db.one(EXTENSION_OF_PERSON, args![org, person]).await? else { return Ok(None) };
+        let Some(row) = self.kernel.db.one(EXTENSION_OF_PERSON, args![org, person, wanted]).await? else {
+            return Ok(None);
+        };
         let line = LineIdentity {
             org: org.clone(),
             extension: row.text("number")?.into(),

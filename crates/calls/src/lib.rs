@@ -64,8 +64,8 @@ pub use driver::{
     RecordAction, RecordingEvent, VoicemailEvent, Whisper,
 };
 pub use lines::{
-    CreatedUser, ExtensionEntry, NewUser, SipAccount, create_user, disable_user, extensions, renew_password,
-    set_voicemail,
+    CreatedUser, ExtensionEntry, NewUser, SipAccount, add_extension, create_user, disable_user, extensions,
+    renew_password, set_voicemail,
 };
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
 pub use numbers::NumberError;

@@ -132,6 +132,26 @@ pub async fn create_user(kernel: &Kernel, org: &Org, new: NewUser) -> Result<Cre
     Ok(CreatedUser { id: draft.person.id, role: draft.person.role, auth_token: draft.auth_token, extension, sip })
 }
 
+/// Gives a person that is there an extension, with its first SIP credential: its only one, or one more.
+///
+/// # Errors
+/// A number that is refused or taken, or [`RecordError::NotFound`] when the organisation has no such person at work.
+pub async fn add_extension(kernel: &Kernel, org: &Org, person: &str, number: &str) -> Result<SipAccount, RecordError> {
+    let person = kernel.person(&org.id, person).await?;
+    if person.disabled_at.is_some() {
+        return Err(RecordError::NotFound { what: "person", name: person.id });
+    }
+    check_number(kernel, &org.id, "extension", number).await?;
+    let mut line = draft_line(kernel, org, number, &person.id, &person.name).await?;
+    line.writes.push(directory::bump());
+    kernel.db.writer().commit(line.writes).await.map_err(|error| match error {
+        DbError::Duplicate(_) => RecordError::Taken { field: "extension", value: number.to_owned() },
+        other => RecordError::Db(other),
+    })?;
+    directory::changed(kernel);
+    Ok(line.account)
+}
+
 /// Ends a membership: no credential of the person is good any more, and its phones are gone at their next registration.
 /// The number stays taken, so that nobody else gets the calls.
 ///

@@ -15,10 +15,14 @@ use crate::problem::Problem;
 const MAX_KEYS: usize = 65_536;
 /// Wrong credentials from one address in a row, and how many a minute after that.
 const FAILED_CREDENTIALS: Rate = Rate { burst: 100, per_minute: 60 };
-/// Passwords tried, and links asked for, for one mail address from one network: then one a minute.
+/// Passwords tried for one mail address from one network: then one a minute.
 const SIGN_INS: Rate = Rate { burst: 10, per_minute: 1 };
 /// The same from everywhere: a crowd that guesses is slowed down, its victim still has links.
 const SIGN_INS_FROM_EVERYWHERE: Rate = Rate { burst: 100, per_minute: 10 };
+/// Links asked for, for one mail address from one network. Counted apart: whoever guesses passwords locks no links.
+const LINKS: Rate = Rate { burst: 5, per_minute: 1 };
+/// The same from everywhere: nobody's mailbox is flooded.
+const LINKS_FROM_EVERYWHERE: Rate = Rate { burst: 20, per_minute: 2 };
 /// Seconds to wait when a concurrency limit is full: calls end when they end.
 const CONCURRENCY_RETRY_S: u64 = 5;
 const US_PER_MINUTE: i64 = 60_000_000;
@@ -193,6 +197,8 @@ struct Inner {
     failed_credentials: Buckets<IpAddr>,
     sign_ins: Buckets<(IpAddr, String)>,
     sign_ins_from_everywhere: Buckets<String>,
+    links: Buckets<(IpAddr, String)>,
+    links_from_everywhere: Buckets<String>,
     registrations: Buckets<IpAddr>,
     calls: Buckets<String>,
     calls_up: AtOnce,
@@ -208,6 +214,8 @@ impl Limits {
             failed_credentials: Buckets::new(FAILED_CREDENTIALS),
             sign_ins: Buckets::new(SIGN_INS),
             sign_ins_from_everywhere: Buckets::new(SIGN_INS_FROM_EVERYWHERE),
+            links: Buckets::new(LINKS),
+            links_from_everywhere: Buckets::new(LINKS_FROM_EVERYWHERE),
             registrations: Buckets::new(Rate::per_minute(config.registrations_per_minute_per_ip)),
             calls: Buckets::new(Rate::per_second(config.calls_per_second)),
             calls_up: AtOnce::new(config.concurrent_calls),
@@ -246,6 +254,15 @@ impl Limits {
     pub fn sign_in(&self, address: IpAddr, email: &str, now_ms: i64) -> Result<(), RetryAfter> {
         self.0.sign_ins.take((network(address), email.to_owned()), now_ms)?;
         self.0.sign_ins_from_everywhere.take(email.to_owned(), now_ms)
+    }
+
+    /// One link asked for, to sign in as `email`, from `address`. Loopback is no exception.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn sign_in_link(&self, address: IpAddr, email: &str, now_ms: i64) -> Result<(), RetryAfter> {
+        self.0.links.take((network(address), email.to_owned()), now_ms)?;
+        self.0.links_from_everywhere.take(email.to_owned(), now_ms)
     }
 
     /// The last try was a success: from this network the count begins anew.

@@ -174,6 +174,24 @@ impl Kernel {
         }
         Err(RecordError::Conflict)
     }
+
+    /// The same for who has seen the settings in a version of their organisation, and decided on what stood there.
+    ///
+    /// # Errors
+    /// [`RecordError::Conflict`] when they were changed since; as [`Kernel::change_org_settings`].
+    pub async fn change_org_settings_seen(
+        &self,
+        org: &str,
+        version: i64,
+        changes: &Map<String, Value>,
+    ) -> Result<OrgSettings, RecordError> {
+        let found = self.org_by_id(org).await?.ok_or_else(|| RecordError::not_found("organisation", org))?;
+        let settings = found.settings.with(changes)?;
+        match self.db.run(SET, args![org, version, to_json(&settings)?]).await? {
+            0 => Err(RecordError::Conflict),
+            _ => Ok(settings),
+        }
+    }
 }
 
 pub(crate) fn to_json(settings: &OrgSettings) -> Result<String, RecordError> {
@@ -274,6 +292,11 @@ mod tests {
             let settings = kernel.find_org("a").await.unwrap().settings;
             assert!(settings.dial_sip);
             assert_eq!(settings.do_not_call, ["+442071838750"]);
+            let seen = kernel.find_org("a").await.unwrap().version;
+            kernel.change_org_settings_seen(&org.id, seen, &changes(json!({"dial_sip": false}))).await.unwrap();
+            let late = kernel.change_org_settings_seen(&org.id, seen, &one).await;
+            assert!(matches!(late, Err(RecordError::Conflict)), "{late:?}");
+            assert!(!kernel.find_org("a").await.unwrap().settings.dial_sip, "the late one changed nothing");
             let nobody = kernel.change_org_settings("org_none", &one).await;
             assert!(matches!(nobody, Err(RecordError::NotFound { .. })));
         }

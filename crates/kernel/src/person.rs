@@ -1,9 +1,10 @@
 //! People: the members of an organisation.
 //!
-//! Invariant: mail addresses are unique in their organisation; an organisation's first person owns it unless said.
+//! Invariant: mail addresses are unique in their organisation; an organisation's first person owns it unless said, and
+//! its last owner stays one, whoever else changes people in the same moment.
 
 use crate::args;
-use crate::db::{Row, Write};
+use crate::db::{DbError, Row, Tx, Write};
 use crate::kernel::Kernel;
 use crate::password;
 use crate::record::{RecordError, check_email, check_name};
@@ -27,7 +28,9 @@ crate::statements! {
     SET_PASSWORD = "update person set password_hash = $3, version = version + 1 where org = $1 and id = $2";
     SET_ROLE = "update person set role = $4, version = version + 1 where org = $1 and id = $2 and version = $3";
     DISABLE = "update person set disabled_at = $3, version = version + 1 \
-        where org = $1 and id = $2 and disabled_at is null";
+        where org = $1 and id = $2 and disabled_at is null returning role";
+    LOCK_ORG = "update org set id = id where id = $1";
+    AN_OWNER = "select id from person where org = $1 and role = 'owner' and disabled_at is null limit 1";
 }
 
 /// A member of an organisation.
@@ -178,22 +181,53 @@ impl Kernel {
     /// Gives the person another role, in the version that was read.
     ///
     /// # Errors
-    /// [`RecordError::Conflict`] when it was changed since.
+    /// [`RecordError::Conflict`] when it was changed since; the field `role` when nobody would own the organisation.
     pub async fn set_role(&self, person: &Person, role: Role) -> Result<(), RecordError> {
-        let args = args![&person.org, &person.id, person.version, role.as_str()];
-        let changed = self.db.run(SET_ROLE, args).await?;
+        let mut tx = self.begin_of_people(&person.org).await?;
+        if tx.run(SET_ROLE, args![&person.org, &person.id, person.version, role.as_str()]).await? == 0 {
+            return Err(RecordError::Conflict);
+        }
+        if person.role == Role::Owner {
+            keeps_an_owner(&mut tx, &person.org).await?;
+        }
+        tx.commit().await?;
         self.known.forget();
-        if changed == 0 { Err(RecordError::Conflict) } else { Ok(()) }
+        Ok(())
     }
 
     /// Ends a membership: no credential of the person is good any more.
     ///
     /// # Errors
-    /// [`RecordError::NotFound`] when the organisation has no such person, or it is disabled already.
+    /// [`RecordError::NotFound`] when the organisation has no such person, or it is disabled already; the field `role`
+    /// when nobody would own the organisation.
     pub async fn disable_person(&self, org: &str, id: &str) -> Result<(), RecordError> {
-        let changed = self.db.run(DISABLE, args![org, id, self.clock.now_ms()]).await?;
+        let mut tx = self.begin_of_people(org).await?;
+        let disabled = tx.one(DISABLE, args![org, id, self.clock.now_ms()]).await?;
+        let disabled = disabled.ok_or_else(|| RecordError::not_found("person", id))?;
+        if disabled.text("role")? == Role::Owner.as_str() {
+            keeps_an_owner(&mut tx, org).await?;
+        }
+        tx.commit().await?;
         self.known.forget();
-        if changed == 0 { Err(RecordError::not_found("person", id)) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// A transaction beside which no other one takes an owner away from the organisation.
+    async fn begin_of_people(&self, org: &str) -> Result<Tx, RecordError> {
+        let mut tx = self.db.begin().await?;
+        tx.lock_row(LOCK_ORG, args![org]).await.map_err(|error| match error {
+            DbError::Conflict => RecordError::not_found("organisation", org),
+            error => error.into(),
+        })?;
+        Ok(tx)
+    }
+}
+
+/// Refuses a change after which nobody owns the organisation; its transaction is not committed then.
+async fn keeps_an_owner(tx: &mut Tx, org: &str) -> Result<(), RecordError> {
+    match tx.one(AN_OWNER, args![org]).await? {
+        Some(_) => Ok(()),
+        None => Err(RecordError::invalid("role", "an organisation needs an owner: make somebody else one first")),
     }
 }
 
@@ -279,6 +313,8 @@ mod tests {
             assert_eq!(check("ann@x.org", "correct horse").await, None);
 
             assert!(kernel.authenticate(token.expose()).await.unwrap().is_some());
+            let heir = NewPerson { role: Some(Role::Owner), ..named("Heir") };
+            kernel.create_person(&dev, heir).await.unwrap();
             kernel.disable_person(&dev, &ann.id).await.unwrap();
             assert_eq!(check("ann@x.org", "battery staple").await, None);
             assert!(kernel.authenticate(token.expose()).await.unwrap().is_none());
@@ -299,10 +335,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_owners_who_demote_or_end_each_other_leave_one() {
+        for kernel in testing::each().await {
+            for ends in [false, true] {
+                let dev = org(&kernel, "dev").await;
+                let (ann, _) = kernel.create_person(&dev, named("Ann")).await.unwrap();
+                let ben = NewPerson { role: Some(Role::Owner), ..named("Ben") };
+                let (ben, _) = kernel.create_person(&dev, ben).await.unwrap();
+                let step_down = async |person: &Person| match ends {
+                    false => kernel.set_role(person, Role::Member).await,
+                    true => kernel.disable_person(&dev, &person.id).await,
+                };
+                let (one, two) = tokio::join!(step_down(&ann), step_down(&ben));
+                let refused: Vec<RecordError> = [one, two].into_iter().filter_map(Result::err).collect();
+                assert!(matches!(&refused[..], [RecordError::Invalid { field: "role", .. }]), "{ends}: {refused:?}");
+                let is_owner = |person: &&Person| person.role == Role::Owner && person.disabled_at.is_none();
+                assert_eq!(kernel.people(&dev, "", 10).await.unwrap().iter().filter(is_owner).count(), 1);
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_role_changes_at_once() {
         for kernel in testing::each().await {
             let dev = org(&kernel, "dev").await;
-            let (ann, token) = kernel.create_person(&dev, named("Ann")).await.unwrap();
+            kernel.create_person(&dev, named("Owner")).await.unwrap();
+            let ann = NewPerson { role: Some(Role::Admin), ..named("Ann") };
+            let (ann, token) = kernel.create_person(&dev, ann).await.unwrap();
             kernel.authenticate(token.expose()).await.unwrap().unwrap();
             kernel.set_role(&ann, Role::Agent).await.unwrap();
             assert!(matches!(kernel.set_role(&ann, Role::Owner).await, Err(RecordError::Conflict)));

@@ -59,6 +59,16 @@ pub struct Session {
     pub expires_at: i64,
 }
 
+/// A session about to be made: commit `write` with what it belongs to, and its browser is signed in.
+pub(crate) struct SessionDraft {
+    /// Its id.
+    pub(crate) id: String,
+    /// The cookie's value, shown once.
+    pub(crate) token: Secret,
+    /// What makes it.
+    pub(crate) write: Write,
+}
+
 impl Kernel {
     /// Recognises the cookie of a signed-in browser.
     ///
@@ -105,23 +115,31 @@ impl Kernel {
         user_agent: &str,
     ) -> Result<Secret, RecordError> {
         self.person(org, person).await?;
-        let now_ms = self.clock.now_ms();
-        let token = format!("{SESSION_TOKEN}{}", self.ids.token());
-        let id = self.ids.new("ses", now_ms);
-        let expires_at = now_ms + SESSION_LIFE_MS;
-        let args = args![id, org, person, token_hash(&token), address, shown(user_agent), now_ms, expires_at];
-        self.db.run(INSERT_SESSION, args).await?;
-        Ok(token.into())
+        let whose = Identity::Person { org: org.to_owned(), person: person.to_owned() };
+        let draft = self.draft_session(&whose, address, user_agent, self.clock.now_ms());
+        self.db.writer().commit(vec![draft.write]).await?;
+        Ok(draft.token)
     }
 
-    /// A new session of an administrator: the cookie's value, and the write that makes it good.
-    pub(crate) fn draft_administrator_session(&self, id: &str, address: &str, user_agent: &str) -> (Secret, Write) {
-        let now_ms = self.clock.now_ms();
-        let token = format!("{ADMINISTRATOR_TOKEN}{}", self.ids.token());
-        let session = self.ids.new("ses", now_ms);
-        let expires_at = now_ms + SESSION_LIFE_MS;
-        let args = args![session, id, token_hash(&token), address, shown(user_agent), now_ms, expires_at];
-        (token.into(), Write::new(INSERT_ADMINISTRATOR_SESSION, args))
+    /// A new session of a person or an administrator that begins at `now_ms`.
+    pub(crate) fn draft_session(&self, whose: &Identity, address: &str, user_agent: &str, now_ms: i64) -> SessionDraft {
+        let id = self.ids.new("ses", now_ms);
+        let kind = match whose {
+            Identity::Person { .. } => SESSION_TOKEN,
+            Identity::Administrator(_) => ADMINISTRATOR_TOKEN,
+        };
+        let token = format!("{kind}{}", self.ids.token());
+        let (hash, agent, expires_at) = (token_hash(&token), shown(user_agent), now_ms + SESSION_LIFE_MS);
+        let write = match whose {
+            Identity::Person { org, person } => {
+                Write::new(INSERT_SESSION, args![&id, org, person, hash, address, agent, now_ms, expires_at])
+            }
+            Identity::Administrator(administrator) => Write::new(
+                INSERT_ADMINISTRATOR_SESSION,
+                args![&id, administrator, hash, address, agent, now_ms, expires_at],
+            ),
+        };
+        SessionDraft { id, token: token.into(), write }
     }
 
     /// The live sessions of who is signed in, the latest first.

@@ -1,12 +1,15 @@
 //! Signing in: links that work once, mail address and password, and the session that comes of it.
 //!
 //! Invariant: a link is good for one sign-in within 15 minutes; whoever fails to sign in learns nothing about who there
-//! is, and meets a limit per address and per name that he tries.
+//! is, not even by how long the answer takes, and meets a limit per address and per name that he tries.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use crate::args;
-use crate::db::Write;
+use crate::db::{DbError, Write};
 use crate::kernel::Kernel;
 use crate::limit::RetryAfter;
 use crate::password;
@@ -21,6 +24,9 @@ const LINK_TOKEN: &str = "sl_";
 const MAX_LINK: usize = 128;
 /// People of one mail address whose password is tried: a mail address is unique in an organisation, not on the server.
 const MAX_NAMESAKES: i64 = 5;
+/// A refused sign-in is answered after so long: more than the passwords of all namesakes take, so that the time does not
+/// tell whether there is anybody of that address.
+const REFUSED_AFTER: Duration = Duration::from_millis(500);
 
 crate::statements! {
     INSERT_LINK = "insert into sign_in_link (id, token_hash, org, person, administrator, created_at, expires_at) \
@@ -32,6 +38,15 @@ crate::statements! {
         where email = $1 and email is not null and disabled_at is null and (org = $2 or $2 = '') order by id limit $3";
     ADMINISTRATOR_BY_EMAIL = "select id, password_hash from administrator where email = $1";
     SET_ADMINISTRATOR_PASSWORD = "update administrator set password_hash = $2 where id = $1";
+    SET_PERSON_PASSWORD = "update person set password_hash = $3, version = version + 1 where org = $1 and id = $2";
+    PERSON_PASSWORD = "select password_hash from person where org = $1 and id = $2 and disabled_at is null";
+    ADMINISTRATOR_PASSWORD = "select password_hash from administrator where id = $1";
+    FRESH_PERSON_SESSION = "select s.id from person_session s join sign_in_link l \
+        on l.org = s.org and l.person = s.person and l.used_at = s.created_at \
+        where s.org = $1 and s.person = $2 and s.id = $3 and s.created_at > $4";
+    FRESH_ADMINISTRATOR_SESSION = "select s.id from administrator_session s join sign_in_link l \
+        on l.administrator = s.administrator and l.used_at = s.created_at \
+        where s.administrator = $1 and s.id = $2 and s.created_at > $3";
     SIGNED_IN = "update administrator set signed_in_at = $2 where id = $1";
     END_PERSON_SESSIONS = "delete from person_session where org = $1 and person = $2 and id <> $3";
     END_ADMINISTRATOR_SESSIONS = "delete from administrator_session where administrator = $1 and id <> $2";
@@ -107,14 +122,37 @@ impl Kernel {
         Ok(self.live_link(token).await?.map(|(_, whose)| whose))
     }
 
-    /// Takes a link: whose it is, the first time within its life, and `None` ever after.
+    /// Signs a browser in by a link, the first time within its life, and sets the password when one comes along, all in
+    /// one commit: the cookie's value, shown once. `None` when the link is not good any more.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn take_link(&self, token: &str) -> Result<Option<Identity>, RecordError> {
-        let Some((id, whose)) = self.live_link(token).await? else { return Ok(None) };
-        let taken = self.db.run(USE_LINK, args![id, self.clock.now_ms()]).await?;
-        Ok((taken == 1).then_some(whose))
+    /// A password that is refused; the link stays good.
+    pub async fn sign_in_by_link(
+        &self,
+        token: &str,
+        password: Option<&Secret>,
+        address: IpAddr,
+        user_agent: &str,
+    ) -> Result<Option<Secret>, RecordError> {
+        let Some((link, whose)) = self.live_link(token).await? else { return Ok(None) };
+        // The session begins in the moment in which the link is used up: by that it is known as one of a link.
+        let now_ms = self.clock.now_ms();
+        let session = self.draft_session(&whose, &address.to_string(), user_agent, now_ms);
+        let mut writes = vec![Write::guarded(USE_LINK, args![link, now_ms]), session.write];
+        if let Identity::Administrator(id) = &whose {
+            writes.push(Write::new(SIGNED_IN, args![id, now_ms]));
+        }
+        if let Some(password) = password {
+            writes.extend(self.password_writes(&whose, password, &session.id).await?);
+        }
+        match self.db.writer().commit(writes).await {
+            Ok(_) => {
+                self.known.forget();
+                Ok(Some(session.token))
+            }
+            Err(DbError::Conflict) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn live_link(&self, token: &str) -> Result<Option<(String, Identity)>, RecordError> {
@@ -167,6 +205,7 @@ impl Kernel {
     ) -> Result<Vec<Identity>, SignInError> {
         let email = name_of(email);
         self.limits.sign_in(address, &email, self.clock.now_ms())?;
+        let patience = sleep(REFUSED_AFTER);
         let mut good = Vec::new();
         let candidates = self.namesakes(org, &email).await?;
         if candidates.is_empty() {
@@ -177,7 +216,9 @@ impl Kernel {
                 good.push(whose);
             }
         }
-        if !good.is_empty() {
+        if good.is_empty() {
+            patience.await;
+        } else {
             self.limits.signed_in(address, &email);
         }
         Ok(good)
@@ -196,14 +237,21 @@ impl Kernel {
         Ok(found)
     }
 
-    /// Everybody of this mail address, for who asks for a link by mail.
+    /// Whether somebody at `address` may ask for a link for this mail address now; whether there is anybody of it is not
+    /// looked at.
     ///
     /// # Errors
-    /// [`SignInError::Wait`] when it is asked for too often.
-    pub async fn who_may_sign_in(&self, org: &str, email: &str, address: IpAddr) -> Result<Vec<Identity>, SignInError> {
-        let email = name_of(email);
-        self.limits.sign_in(address, &email, self.clock.now_ms())?;
-        let found = self.namesakes(org, &email).await?;
+    /// How long to wait when it is asked for too often.
+    pub fn may_ask_for_link(&self, email: &str, address: IpAddr) -> Result<(), RetryAfter> {
+        self.limits.sign_in_link(address, &name_of(email), self.clock.now_ms())
+    }
+
+    /// Everybody of this mail address, for who asked for a link by mail.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn who_may_sign_in(&self, org: &str, email: &str) -> Result<Vec<Identity>, RecordError> {
+        let found = self.namesakes(org, &name_of(email)).await?;
         Ok(found.into_iter().map(|(whose, _)| whose).collect())
     }
 
@@ -216,44 +264,93 @@ impl Kernel {
         match whose {
             Identity::Person { org, person } => self.create_session(org, person, &address, user_agent).await,
             Identity::Administrator(id) => {
-                let (token, write) = self.draft_administrator_session(id, &address, user_agent);
-                let signed_in = Write::new(SIGNED_IN, args![id, self.clock.now_ms()]);
-                self.db.writer().commit(vec![write, signed_in]).await?;
-                Ok(token)
+                let now_ms = self.clock.now_ms();
+                let session = self.draft_session(whose, &address, user_agent, now_ms);
+                let signed_in = Write::new(SIGNED_IN, args![id, now_ms]);
+                self.db.writer().commit(vec![session.write, signed_in]).await?;
+                Ok(session.token)
             }
         }
     }
 
-    /// Sets the password of who is signed in. Every other session and every open link of it ends.
+    /// Whether a link signed this session in so short a time ago that the link would still be good: proof enough for a
+    /// new password.
     ///
     /// # Errors
-    /// A password that is refused.
+    /// When the store fails.
+    pub async fn is_fresh_by_link(&self, whose: &Identity, session: &str) -> Result<bool, RecordError> {
+        let since_ms = self.clock.now_ms() - LINK_LIFE_MS;
+        let found = match whose {
+            Identity::Person { org, person } => {
+                self.db.one(FRESH_PERSON_SESSION, args![org, person, session, since_ms]).await?
+            }
+            Identity::Administrator(id) => {
+                self.db.one(FRESH_ADMINISTRATOR_SESSION, args![id, session, since_ms]).await?
+            }
+        };
+        Ok(found.is_some())
+    }
+
+    /// Whether this is the present password of who is signed in; somebody without one has none that is right.
+    ///
+    /// # Errors
+    /// [`SignInError::Wait`] when too many tries failed.
+    pub async fn is_own_password(
+        &self,
+        whose: &Identity,
+        password: &Secret,
+        address: IpAddr,
+    ) -> Result<bool, SignInError> {
+        let (id, found) = match whose {
+            Identity::Person { org, person } => (person, self.db.one(PERSON_PASSWORD, args![org, person]).await),
+            Identity::Administrator(id) => (id, self.db.one(ADMINISTRATOR_PASSWORD, args![id]).await),
+        };
+        self.limits.sign_in(address, id, self.clock.now_ms())?;
+        let row = found.map_err(RecordError::from)?;
+        let stored = row.map(|row| row.opt_text("password_hash")).transpose().map_err(RecordError::from)?.flatten();
+        let is_right = password::verify(stored, password).await?;
+        if is_right {
+            self.limits.signed_in(address, id);
+        }
+        Ok(is_right)
+    }
+
+    /// Sets the password of who is signed in. Every other session and every open link of it ends in the same commit.
+    ///
+    /// # Errors
+    /// A password that is refused, or nobody whose it could be.
     pub async fn change_password(
         &self,
         whose: &Identity,
         password: &Secret,
         this_session: &str,
     ) -> Result<(), RecordError> {
-        let writes = match whose {
-            Identity::Person { org, person } => {
-                self.set_password(org, person, password).await?;
-                vec![
-                    Write::new(END_PERSON_SESSIONS, args![org, person, this_session]),
-                    Write::new(END_PERSON_LINKS, args![org, person]),
-                ]
-            }
-            Identity::Administrator(id) => {
-                let hash = password::hash(&self.ids, password).await?;
-                vec![
-                    Write::new(SET_ADMINISTRATOR_PASSWORD, args![id, hash]),
-                    Write::new(END_ADMINISTRATOR_SESSIONS, args![id, this_session]),
-                    Write::new(END_ADMINISTRATOR_LINKS, args![id]),
-                ]
-            }
-        };
-        self.db.writer().commit(writes).await?;
+        let writes = self.password_writes(whose, password, this_session).await?;
+        self.db.writer().commit(writes.into()).await?;
         self.known.forget();
         Ok(())
+    }
+
+    /// What sets a password and ends every other session and every open link.
+    async fn password_writes(
+        &self,
+        whose: &Identity,
+        password: &Secret,
+        this_session: &str,
+    ) -> Result<[Write; 3], RecordError> {
+        let hash = password::hash(&self.ids, password).await?;
+        Ok(match whose {
+            Identity::Person { org, person } => [
+                Write::guarded(SET_PERSON_PASSWORD, args![org, person, hash]),
+                Write::new(END_PERSON_SESSIONS, args![org, person, this_session]),
+                Write::new(END_PERSON_LINKS, args![org, person]),
+            ],
+            Identity::Administrator(id) => [
+                Write::guarded(SET_ADMINISTRATOR_PASSWORD, args![id, hash]),
+                Write::new(END_ADMINISTRATOR_SESSIONS, args![id, this_session]),
+                Write::new(END_ADMINISTRATOR_LINKS, args![id]),
+            ],
+        })
     }
 }
 

@@ -21,7 +21,7 @@ async fn a_browser_phone_rings_beside_the_registered_one_while_it_is_online() {
     stage.person("1002", 1).await;
     stage.person("1003", 0).await;
     let owner = stage.directory.person(&stage.org.id, "1002").await.unwrap().unwrap();
-    let (line, name) = stage.directory.browser_line(&stage.org(), &owner.person).await.unwrap().unwrap();
+    let (line, name) = stage.directory.browser_line(&stage.org(), &owner.person, None).await.unwrap().unwrap();
     assert_eq!((&*line.extension, name.as_str()), ("1002", "Person 1002"));
     let phone = PhoneId::from("phone_1");
     Ports::browser_phone(&*stage.directory, &line, &phone, true);
@@ -35,13 +35,13 @@ async fn a_browser_phone_rings_beside_the_registered_one_while_it_is_online() {
 
     // A phone in a page is presence enough.
     let owner = stage.directory.person(&stage.org.id, "1003").await.unwrap().unwrap();
-    let (line, _) = stage.directory.browser_line(&stage.org(), &owner.person).await.unwrap().unwrap();
+    let (line, _) = stage.directory.browser_line(&stage.org(), &owner.person, None).await.unwrap().unwrap();
     assert!(!stage.calls.presence(&stage.org.id, "1003").registered);
     Ports::browser_phone(&*stage.directory, &line, &phone, true);
     assert!(stage.calls.presence(&stage.org.id, "1003").registered);
     Ports::browser_phone(&*stage.directory, &line, &phone, false);
     assert!(!stage.calls.presence(&stage.org.id, "1003").registered);
-    let nobody = stage.directory.browser_line(&stage.org(), &"per_unknown".into()).await.unwrap();
+    let nobody = stage.directory.browser_line(&stage.org(), &"per_unknown".into(), None).await.unwrap();
     assert_eq!(nobody, None);
 }
 

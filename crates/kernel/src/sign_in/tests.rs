@@ -23,6 +23,11 @@ async fn ann(kernel: &TestKernel, org: &str, password: &str) -> Identity {
     Identity::Person { org: org.to_owned(), person }
 }
 
+/// Whether a link signs in.
+async fn opens(kernel: &TestKernel, link: &str) -> bool {
+    kernel.sign_in_by_link(link, None, HOME, "Browser").await.unwrap().is_some()
+}
+
 #[tokio::test]
 async fn a_link_signs_in_once_and_only_for_a_quarter_of_an_hour() {
     for kernel in testing::each().await {
@@ -30,20 +35,23 @@ async fn a_link_signs_in_once_and_only_for_a_quarter_of_an_hour() {
         let whose = ann(&kernel, &dev, "correct horse").await;
         let link = kernel.create_link(&whose).await.unwrap();
         assert_eq!(kernel.read_link(link.expose()).await.unwrap(), Some(whose.clone()), "looking does not use it up");
-        assert_eq!(kernel.take_link(link.expose()).await.unwrap(), Some(whose.clone()));
-        assert_eq!(kernel.take_link(link.expose()).await.unwrap(), None);
+        let cookie = kernel.sign_in_by_link(link.expose(), None, HOME, "Browser").await.unwrap().unwrap();
+        assert!(kernel.authenticate_session(cookie.expose()).await.unwrap().is_some());
+        assert!(!opens(&kernel, link.expose()).await);
         assert_eq!(kernel.read_link(link.expose()).await.unwrap(), None);
 
         let late = kernel.create_link(&whose).await.unwrap();
         kernel.hand.advance(LINK_LIFE_MS);
-        assert_eq!(kernel.take_link(late.expose()).await.unwrap(), None);
+        assert!(!opens(&kernel, late.expose()).await);
         for wrong in ["sl_wrong", "", "pt_wrong", &"sl_".repeat(100)] {
-            assert_eq!(kernel.take_link(wrong).await.unwrap(), None);
+            assert!(!opens(&kernel, wrong).await);
         }
         let Identity::Person { org, person } = &whose else { panic!("a person") };
         let link = kernel.create_link(&whose).await.unwrap();
+        let heir = NewPerson { name: "Heir".into(), role: Some(crate::role::Role::Owner), ..NewPerson::default() };
+        kernel.create_person(org, heir).await.unwrap();
         kernel.disable_person(org, person).await.unwrap();
-        assert_eq!(kernel.take_link(link.expose()).await.unwrap(), None, "disabled");
+        assert!(!opens(&kernel, link.expose()).await, "disabled");
     }
 }
 
@@ -52,9 +60,9 @@ async fn two_at_once_cannot_use_one_link() {
     for kernel in testing::each().await {
         let admin = Identity::Administrator(kernel.find_administrator(None).await.unwrap().id);
         let link = kernel.create_link(&admin).await.unwrap();
-        let (one, two) = tokio::join!(kernel.take_link(link.expose()), kernel.take_link(link.expose()));
-        let taken = [one.unwrap(), two.unwrap()];
-        assert_eq!(taken.iter().flatten().count(), 1, "{taken:?}");
+        let (one, two) = tokio::join!(opens(&kernel, link.expose()), opens(&kernel, link.expose()));
+        assert!(one ^ two, "{one} {two}");
+        assert_eq!(kernel.sessions_of(&admin).await.unwrap().len(), 1, "whoever came too late has no session");
     }
 }
 
@@ -143,10 +151,73 @@ async fn a_new_password_ends_every_other_session_and_link() {
             kernel.change_password(&whose, &"battery staple".into(), &this).await.unwrap();
             assert!(who(&here).await.is_some());
             assert!(who(&there).await.is_none());
-            assert_eq!(kernel.take_link(link.expose()).await.unwrap(), None);
+            assert!(!opens(&kernel, link.expose()).await);
             let email = kernel.identity(&whose).await.unwrap().email.unwrap();
             let signed = kernel.sign_in_by_password("", &email, &"battery staple".into(), HOME).await.unwrap();
             assert_eq!(signed, [whose]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_sign_in_takes_as_long_whoever_was_named() {
+    for kernel in testing::each().await {
+        for name in ["a", "b", "c"] {
+            let org = org(&kernel, name).await;
+            kernel.hand.advance(1);
+            ann(&kernel, &org, "correct horse").await;
+        }
+        for email in ["nobody@example.org", "ann@example.org"] {
+            let wrong = Secret::from("wrong");
+            let signed = kernel.sign_in_by_password("", email, &wrong, HOME);
+            let mut signed = std::pin::pin!(signed);
+            let early = tokio::time::timeout(REFUSED_AFTER / 2, &mut signed).await;
+            assert!(early.is_err(), "{email} is refused before its time");
+            assert_eq!(signed.await.unwrap(), []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn links_are_counted_apart_from_passwords() {
+    for kernel in testing::each().await {
+        let guess = async || kernel.sign_in_by_password("", "ann@example.org", &"wrong".into(), HOME).await;
+        while guess().await.is_ok() {}
+        let ask = |email: &str| kernel.may_ask_for_link(email, HOME);
+        let asked = (0..50).take_while(|_| ask(" Ann@Example.org").is_ok()).count();
+        assert_eq!(asked, 5, "guessing locks no links, and links have a limit of their own");
+        assert!(ask("ben@example.org").is_ok(), "others do not feel it");
+        kernel.hand.advance(60_000);
+        assert!(ask("ann@example.org").is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_fresh_when_a_link_made_it_a_moment_ago() {
+    for kernel in testing::each().await {
+        let dev = org(&kernel, "dev").await;
+        let admin = Identity::Administrator(kernel.find_administrator(Some("root@example.org")).await.unwrap().id);
+        for whose in [ann(&kernel, &dev, "correct horse").await, admin] {
+            let id_of = async |cookie: &Secret| {
+                kernel.authenticate_session(cookie.expose()).await.unwrap().unwrap().id.to_string()
+            };
+            let by_password = id_of(&kernel.sign_in(&whose, HOME, "").await.unwrap()).await;
+            kernel.hand.advance(1);
+            let link = kernel.create_link(&whose).await.unwrap();
+            let password = Secret::from("battery staple");
+            let by_link = kernel.sign_in_by_link(link.expose(), Some(&password), HOME, "").await.unwrap().unwrap();
+            let by_link = id_of(&by_link).await;
+            assert!(kernel.is_fresh_by_link(&whose, &by_link).await.unwrap());
+            assert!(!kernel.is_fresh_by_link(&whose, &by_password).await.unwrap());
+            assert_eq!(kernel.sessions_of(&whose).await.unwrap().len(), 1, "the new password ended the other one");
+            kernel.hand.advance(LINK_LIFE_MS);
+            assert!(!kernel.is_fresh_by_link(&whose, &by_link).await.unwrap());
+
+            let is_right = async |password: &str| kernel.is_own_password(&whose, &password.into(), HOME).await.unwrap();
+            assert!(is_right("battery staple").await && !is_right("correct horse").await);
+            let nobody = Identity::Person { org: dev.clone(), person: "per_none".to_owned() };
+            assert!(!kernel.is_own_password(&nobody, &"battery staple".into(), HOME).await.unwrap());
+            assert!(kernel.change_password(&nobody, &password, "").await.is_err());
         }
     }
 }

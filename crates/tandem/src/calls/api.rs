@@ -36,7 +36,7 @@ where
         .routes(routes!(audio::message))
         .routes(routes!(voicemail::list))
         .routes(routes!(voicemail::read, voicemail::delete))
-        .routes(routes!(extensions::list))
+        .routes(routes!(extensions::list, extensions::create))
         .routes(routes!(extensions::change))
         .routes(routes!(numbers::list))
         .routes(routes!(numbers::read, numbers::bind, numbers::release))
@@ -72,6 +72,9 @@ pub(crate) struct CallQuery {
     pub(crate) to: Option<String>,
     /// Only calls from or to this number.
     pub(crate) number: Option<String>,
+    /// Only calls that this extension took part in. Who sees only own calls names one of the own extensions, and means
+    /// the first one by saying nothing.
+    pub(crate) extension: Option<String>,
     /// Where the last page ended.
     pub(crate) cursor: Option<String>,
     /// 1 to 500; 50 when absent.
@@ -131,10 +134,14 @@ pub(crate) async fn list(
         party: None,
         cursor: page.after()?,
     };
-    if let Sight::Own(own) = &sight {
-        let Some(extension) = own.first() else { return Ok(Json(CallList { calls: Vec::new(), cursor: None })) };
-        filter.party = Some(extension.clone());
-    }
+    filter.party = match (query.extension, &sight) {
+        (Some(wanted), sight) if !sight.covers(&wanted) => return Err(Problem::not_found()),
+        (None, Sight::Own(own)) => match own.first() {
+            Some(first) => Some(first.clone()),
+            None => return Ok(Json(CallList { calls: Vec::new(), cursor: None })),
+        },
+        (wanted, _) => wanted,
+    };
     let found = calls.list(&org, filter, limit).await.map_err(Problem::internal)?;
     Ok(Json(CallList { calls: found.calls, cursor: found.cursor.as_deref().map(cursor) }))
 }

@@ -1,10 +1,10 @@
 //! `/v1/extensions`: the numbers inside an organisation that ring a person.
 #![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
-use axum::extract::State;
-use calls::ExtensionEntry;
+use axum::{extract::State, http::StatusCode};
+use calls::{ExtensionEntry, SipAccount};
 use kernel::{
-    Action, Kernel, Principal, Problem,
+    Action, Kernel, Principal, Problem, RecordError,
     http::{Json, Path},
 };
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,38 @@ pub(super) struct ExtensionList {
     extensions: Vec<ExtensionView>,
 }
 
+/// An extension to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExtensionRequest {
+    /// Its number, 2 to 7 digits that nobody has yet.
+    extension: String,
+    /// The person it shall ring: `per_...`.
+    person: String,
+}
+
+/// An extension that was made, and what a phone needs to register with it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ExtensionMade {
+    /// Its number.
+    number: String,
+    /// The person it rings.
+    person: String,
+    /// Shown once.
+    sip: SipView,
+}
+
+/// What a softphone needs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SipView {
+    /// Digest user name.
+    username: String,
+    /// Shown once.
+    password: String,
+    /// Domain, and registrar, of the address of record.
+    domain: String,
+}
+
 /// What shall change of an extension.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +97,37 @@ pub(super) async fn list(State(kernel): State<Kernel>, principal: Principal) -> 
     let org = principal.authorize(Action::ReadPeople)?;
     let entries = calls::extensions(&kernel, org).await.map_err(Problem::internal)?;
     Ok(Json(ExtensionList { extensions: entries.into_iter().map(ExtensionView::from).collect() }))
+}
+
+/// Give a person an extension, its only one or one more
+#[utoipa::path(
+    post,
+    path = "/v1/extensions",
+    tag = "calls",
+    request_body = ExtensionRequest,
+    responses((status = 201, description = "Made", body = ExtensionMade), (status = 409, description = "The number is taken")),
+    security(("bearer" = []))
+)]
+pub(super) async fn create(
+    State(kernel): State<Kernel>,
+    principal: Principal,
+    Json(request): Json<ExtensionRequest>,
+) -> Result<(StatusCode, Json<ExtensionMade>), Problem> {
+    let org = principal.authorize(Action::ManagePeople)?;
+    let org = kernel.org_by_id(org).await?.ok_or_else(Problem::not_found)?;
+    let ExtensionRequest { extension: number, person } = request;
+    let made = calls::add_extension(&kernel, &org, &person, &number).await.map_err(refused)?;
+    let SipAccount { username, password, domain } = made;
+    let sip = SipView { username, password: password.expose().to_owned(), domain };
+    Ok((StatusCode::CREATED, Json(ExtensionMade { number, person, sip })))
+}
+
+/// A person that is not there is a mistake of the body's.
+fn refused(error: RecordError) -> Problem {
+    match error {
+        RecordError::NotFound { what: "person", .. } => Problem::field("/person", "unknown_entity", error.to_string()),
+        other => other.into(),
+    }
 }
 
 /// Change an extension

@@ -115,7 +115,7 @@ impl Tour {
             Some(flow) => {
                 let now = store::one(&kernel.db, org, &flow.id).await.map_err(CliError::because)?;
                 if now.is_some_and(|now| now.body.as_ref() != Some(&body)) {
-                    store::update(kernel, org, &flow.id, None, &body).await.map_err(CliError::because)?;
+                    store::update(kernel, org, &flow.id, None, (None, &body)).await.map_err(CliError::because)?;
                 }
             }
             None => drop(store::create(kernel, org, SAMPLE_NAME, &body).await.map_err(CliError::because)?),

@@ -1,9 +1,13 @@
 //! The own account: password, and the browsers that are signed in.
+//!
+//! Invariant: a new password asks for the present one, or for a link that signed this browser in a moment ago: whoever
+//! finds a browser open takes no account over.
 
 use askama::Template;
 use axum::extract::State as Given;
 use axum::response::Response;
-use kernel::http::Path;
+use kernel::http::{Client, Path};
+use kernel::sign_in::{Identity, SignInError};
 use kernel::time::rfc3339;
 use kernel::{Kernel, Problem, Secret};
 use serde::Deserialize;
@@ -32,10 +36,21 @@ struct AccountPage {
     email: Option<String>,
     form: Form,
     sessions: Table,
+    /// A person may have personal tokens; an administrator of the installation has none.
+    has_tokens: bool,
 }
 
-fn password_form() -> Form {
-    Form::new("/console/account/password", "Set the password").with(
+/// Asks for the present password too, unless the session is fresh.
+fn password_form(is_fresh: bool) -> Form {
+    let mut form = Form::new("/console/account/password", "Set the password");
+    if !is_fresh {
+        form = form.with(
+            Field::typed("current", "Present password", "password")
+                .autocomplete("current-password")
+                .hint("None yet, or forgotten? Sign in by a new link: then it is not asked for."),
+        );
+    }
+    form.with(
         Field::typed("password", "New password", "password")
             .autocomplete("new-password")
             .hint("8 characters or more. Every other session of yours ends."),
@@ -57,18 +72,52 @@ async fn account(kernel: &Kernel, visitor: &Visitor, form: Form) -> Result<Accou
         ]);
     }
     let email = kernel.identity(&whose).await?.email;
-    Ok(AccountPage { page: visitor.page("Your account", PATH), email, form, sessions })
+    let has_tokens = visitor.role().is_some();
+    Ok(AccountPage { page: visitor.page("Your account", PATH), email, form, sessions, has_tokens })
 }
 
 async fn show_account(Given(kernel): Given<Kernel>, visitor: Visitor) -> Result<Response, Problem> {
-    show(&account(&kernel, &visitor, password_form()).await?)
+    let is_fresh = kernel.is_fresh_by_link(&visitor.identity()?, &visitor.credential.id).await?;
+    show(&account(&kernel, &visitor, password_form(is_fresh)).await?)
 }
 
-async fn set_password(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
+async fn set_password(
+    Given(kernel): Given<Kernel>,
+    visitor: Visitor,
+    client: Client,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let (whose, session) = (visitor.identity()?, &visitor.credential.id);
     let password = Secret::new(posted.raw("password"));
-    match kernel.change_password(&visitor.identity()?, &password, &visitor.credential.id).await {
-        Ok(()) => Ok(done(PATH, "password")),
-        Err(error) => show_refused(&account(&kernel, &visitor, password_form().refused(error)?).await?),
+    let is_fresh = kernel.is_fresh_by_link(&whose, session).await?;
+    let form = password_form(is_fresh);
+    let refused = if let Some(wrong) = wrong_proof(&kernel, &whose, is_fresh, &posted, client).await? {
+        form.wrong("current", wrong)
+    } else {
+        match kernel.change_password(&whose, &password, session).await {
+            Ok(()) => return Ok(done(PATH, "password")),
+            Err(error) => form.refused(error)?,
+        }
+    };
+    show_refused(&account(&kernel, &visitor, refused).await?)
+}
+
+/// What is wrong with the present password, where one is asked for.
+async fn wrong_proof(
+    kernel: &Kernel,
+    whose: &Identity,
+    is_fresh: bool,
+    posted: &Posted,
+    client: Client,
+) -> Result<Option<String>, Problem> {
+    if is_fresh {
+        return Ok(None);
+    }
+    match kernel.is_own_password(whose, &Secret::new(posted.raw("current")), client.ip).await {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some("This is not your present password.".to_owned())),
+        Err(SignInError::Wait(wait)) => Ok(Some(format!("Too many tries. Wait {} s, or take a link.", wait.seconds))),
+        Err(SignInError::Record(error)) => Err(error.into()),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use askama::Template;
 use axum::extract::State as Given;
+use axum::http::StatusCode;
 use axum::response::Response;
 use calls::{CallError, CallState, CallView, Calls, LegState, records};
 use kernel::http::{Path, Query};
@@ -24,6 +25,8 @@ use crate::flows::{path, store};
 
 const PATH: &str = "/console/calls";
 const LIVE: &str = "/console/live";
+/// With this status htmx takes the part and asks for it no more.
+const STOP_ASKING: u16 = 286;
 /// Which calls a visitor may see: all, or those of the own phone.
 const CALLS: (Action, Action) = (Action::ReadCalls, Action::UseOwnPhone);
 
@@ -66,8 +69,8 @@ pub(super) fn duration(seconds: f64) -> String {
 
 pub(super) const COLUMNS: [&str; 6] = ["Started", "Call", "Direction", "State", "Talk", "Flow"];
 
-/// The rows of a list of calls.
-pub(super) fn row(call: &CallView) -> Vec<Cell> {
+/// The row of a list of calls, with what leads where the visitor may go.
+pub(super) fn row(visitor: &Visitor, call: &CallView) -> Vec<Cell> {
     vec![
         Cell::Time(call.started_at.clone()),
         Cell::link(format!("{} → {}", number(&call.from), number(&call.to)), format!("{PATH}/{}", call.id)),
@@ -75,6 +78,7 @@ pub(super) fn row(call: &CallView) -> Vec<Cell> {
         state_of(call.state, call.cause.as_deref()),
         if call.talk_s > 0.0 { Cell::text(duration(call.talk_s)) } else { Cell::Empty },
         match &call.flow_run_id {
+            Some(_) if !visitor.may(Action::ReadFlows) => Cell::text("flow"),
             Some(run) => Cell::link("flow", format!("/console/runs/{run}")),
             None => Cell::Empty,
         },
@@ -105,7 +109,7 @@ async fn live_part(calls: &Calls, visitor: &Visitor) -> Result<LivePart, Problem
     let rows = live.iter().map(|call| {
         let parties: Vec<String> =
             call.legs.iter().filter(|leg| leg.state != LegState::Ended).map(|leg| number(&leg.to)).collect();
-        let mut cells = row(call);
+        let mut cells = row(visitor, call);
         if let Some(cell) = cells.get_mut(4) {
             *cell = Cell::text(parties.join(", "));
         }
@@ -126,7 +130,7 @@ async fn live_table(Given(calls): Given<Calls>, visitor: Visitor) -> Result<Resp
     show(&live_part(&calls, &visitor).await?)
 }
 
-fn filter_form(query: &api::CallQuery) -> Form {
+fn filter_form(query: &api::CallQuery, own: Vec<String>) -> Form {
     let choices = |words: &[&str]| {
         let any = (String::new(), "any".to_owned());
         std::iter::once(any)
@@ -134,13 +138,18 @@ fn filter_form(query: &api::CallQuery) -> Form {
             .collect::<Vec<_>>()
     };
     let chosen = |text: &Option<String>| vec![text.clone().unwrap_or_default()];
-    Form::search(PATH, "Show")
+    let form = Form::search(PATH, "Show")
         .with(Field::line("number", "Number").optional().value(query.number.clone().unwrap_or_default()))
         .with(Field::one("direction", "Direction", choices(&["inbound", "outbound"])).chosen(chosen(&query.direction)))
         .with(
             Field::one("state", "State", choices(&["initiated", "ringing", "answered", "completed"]))
                 .chosen(chosen(&query.state)),
-        )
+        );
+    if own.len() < 2 {
+        return form;
+    }
+    let own = own.into_iter().map(|number| (number.clone(), number)).collect();
+    form.with(Field::one("extension", "Your extension", own).chosen(chosen(&query.extension)))
 }
 
 async fn list(
@@ -149,14 +158,20 @@ async fn list(
     visitor: Visitor,
     Query(mut query): Query<api::CallQuery>,
 ) -> Result<Response, Problem> {
-    for word in [&mut query.state, &mut query.direction, &mut query.number] {
+    for word in [&mut query.state, &mut query.direction, &mut query.number, &mut query.extension] {
         word.take_if(|word| word.trim().is_empty());
     }
-    let form = filter_form(&query);
-    let narrowed =
-        [("number", query.number.clone()), ("direction", query.direction.clone()), ("state", query.state.clone())];
+    // Whoever sees all calls need not choose among the own extensions.
+    let own = if visitor.may(Action::ReadCalls) { Vec::new() } else { visitor.extensions(&kernel).await? };
+    let form = filter_form(&query, own);
+    let narrowed = [
+        ("number", query.number.clone()),
+        ("direction", query.direction.clone()),
+        ("state", query.state.clone()),
+        ("extension", query.extension.clone()),
+    ];
     let found = api::list(Given(calls), Given(kernel), visitor.principal().clone(), Query(query)).await?.0;
-    let table = Table::new("Calls", &COLUMNS).with(found.calls.iter().map(row));
+    let table = Table::new("Calls", &COLUMNS).with(found.calls.iter().map(|call| row(&visitor, call)));
     let empty = "No call yet. Run a flow, or register a phone and dial; the calls of the last days stand here.";
     let mut page = ListPage::new(visitor.page("Calls", PATH), "Who called whom, and how it ended.", table, empty);
     page.filter = Some(form);
@@ -199,6 +214,8 @@ struct StoryPart {
     moments: Vec<Moment>,
     recordings: Vec<Audio>,
     controls: bool,
+    /// Whether its run may be looked at.
+    shows_run: bool,
     is_up: bool,
 }
 
@@ -251,6 +268,7 @@ async fn story_part(kernel: &Kernel, calls: &Calls, visitor: &Visitor, id: &str)
             })
             .collect(),
         controls: is_up && visitor.may(Action::ControlCalls),
+        shows_run: visitor.may(Action::ReadFlows),
         is_up,
         call,
     })
@@ -288,7 +306,12 @@ async fn show_story(
     visitor: Visitor,
     Path(path): Path<CallPath>,
 ) -> Result<Response, Problem> {
-    show(&story_part(&kernel, &calls, &visitor, &path.id).await?)
+    let story = story_part(&kernel, &calls, &visitor, &path.id).await?;
+    let mut part = show(&story)?;
+    if !story.is_up {
+        *part.status_mut() = StatusCode::from_u16(STOP_ASKING).map_err(Problem::internal)?;
+    }
+    Ok(part)
 }
 
 async fn hang_up(

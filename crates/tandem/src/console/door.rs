@@ -1,18 +1,30 @@
 //! The doors of the console: each route with what it needs, asked for before its handler runs.
 //!
-//! Invariant: no handler runs for somebody whom its door does not let in, and no door is without a lock.
+//! Invariant: no handler runs for somebody whom its door does not let in, none changes another organisation than its form
+//! was made for, and no door is without a lock.
+
+use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts, Request, State as Given};
 use axum::handler::Handler;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use kernel::error::codes;
+use kernel::http::bearer_token;
 use kernel::{Action, Credential, Kernel, Principal, Problem};
 
+use super::form::Posted;
+use super::page::go;
+use super::refusal::SIGN_IN;
+use super::session::Theme;
+use super::sign_in::SIGN_OUT;
+use super::{kept, made_for};
 use crate::app::State;
 
 /// Nothing comes from another site, nothing stands inline, nobody frames a page.
@@ -36,6 +48,11 @@ pub enum Needs {
 }
 
 impl Needs {
+    /// Whether what stands behind the door belongs to an organisation.
+    fn is_of_an_organisation(self) -> bool {
+        matches!(self, Self::May(_) | Self::MayEither(..))
+    }
+
     /// Whether a principal may come in.
     ///
     /// # Errors
@@ -109,26 +126,102 @@ impl Doors {
     }
 }
 
-/// Lets in whom the door lets in. The credential stays with the request for its handler.
+/// Lets in whom the door lets in, and marks the forms of the page that comes out.
 async fn unlock(Given((state, needs)): Given<(State, Needs)>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let admitted = if needs == Needs::Nothing {
-        // A form that signs in must be ours too, or a visitor works in a stranger's account unawares.
-        if parts.method.is_safe() || Kernel::from_ref(&state).is_own_page(&parts.headers) {
-            Ok(())
-        } else {
-            Err(Problem::new(codes::FOREIGN_ORIGIN))
+    let came_in = if needs == Needs::Nothing { open(&state, request) } else { admit(&state, needs, request).await };
+    match came_in {
+        Ok((request, org)) => {
+            let marked = made_for::mark(next.run(request).await, &org).await;
+            marked.unwrap_or_else(IntoResponse::into_response)
         }
-    } else {
-        match Credential::from_request_parts(&mut parts, &state).await {
-            Ok(credential) => needs.admit(&credential.principal),
-            Err(problem) => Err(problem),
-        }
-    };
-    match admitted {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => problem.into_response(),
+        Err(Refused::Answer(response)) => *response,
+        Err(Refused::Problem(problem)) => problem.into_response(),
     }
+}
+
+/// A request that may go on to its handler, and the organisation that its credential names.
+type Admitted = (Request, Arc<str>);
+
+/// Why a request does not go on.
+enum Refused {
+    Problem(Problem),
+    /// With a page of its own.
+    Answer(Box<Response>),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Response> for Refused {
+    fn from(response: Response) -> Self {
+        Self::Answer(Box::new(response))
+    }
+}
+
+/// Who comes in where anybody may.
+fn open(state: &State, request: Request) -> Result<Admitted, Refused> {
+    // A form that signs in must be ours too, or a visitor works in a stranger's account unawares.
+    if request.method().is_safe() || Kernel::from_ref(state).is_own_page(request.headers()) {
+        Ok((request, "".into()))
+    } else {
+        Err(Problem::new(codes::FOREIGN_ORIGIN).into())
+    }
+}
+
+/// Who comes in where a credential is needed. The credential and what was posted stay with the request for its handler.
+async fn admit(state: &State, needs: Needs, request: Request) -> Result<Admitted, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let credential = match Credential::from_request_parts(&mut parts, state).await {
+        Ok(credential) => needs.admit(&credential.principal).map(|()| credential),
+        Err(problem) => Err(problem),
+    };
+    let credential = match credential {
+        Ok(credential) => credential,
+        Err(problem) if problem.code == codes::UNAUTHORIZED => {
+            return Err(signed_out(state, &parts, body, problem).await?);
+        }
+        Err(problem) => return Err(problem.into()),
+    };
+    let (posted, body) =
+        if parts.method.is_safe() { (None, body) } else { (Some(Posted::read(body).await?), Body::empty()) };
+    let org = Arc::clone(credential.principal.org());
+    let made_for = made_for::of(&parts.headers, posted.as_ref());
+    // A token names its organisation by itself; a browser's cookie may be another one since the page was made.
+    let must_say = posted.is_some() && needs.is_of_an_organisation() && bearer_token(&parts.headers).is_none();
+    match made_for {
+        Some(made_for) if *made_for == *org => {}
+        None if !must_say => {}
+        _ if !needs.is_of_an_organisation() => {}
+        _ => {
+            let (path, theme) = (parts.uri.path(), Theme::of(&parts.headers));
+            let posted = posted.unwrap_or_default();
+            let kernel = Kernel::from_ref(state);
+            return Err(kept::elsewhere(&kernel, &credential.principal, path, &posted, theme).await?.into());
+        }
+    }
+    if let Some(posted) = posted {
+        parts.extensions.insert(posted);
+    }
+    Ok((Request::from_parts(parts, body), org))
+}
+
+/// What whoever is not signed in is answered: what was typed stays, and no page asks to go on to where only forms go.
+async fn signed_out(state: &State, parts: &Parts, body: Body, problem: Problem) -> Result<Refused, Problem> {
+    // A script would be led on to the sign-in and take it for the part that it asked for.
+    if parts.headers.contains_key("hx-request") {
+        return Ok((StatusCode::UNAUTHORIZED, "signed out").into_response().into());
+    }
+    if parts.method.is_safe() {
+        return Ok(problem.into());
+    }
+    let path = parts.uri.path();
+    if path == SIGN_OUT || !Kernel::from_ref(state).is_own_page(&parts.headers) {
+        return Ok(go(SIGN_IN).into());
+    }
+    Ok(kept::signed_out(path, &Posted::read(body).await?, Theme::of(&parts.headers))?.into())
 }
 
 /// The headers of every page.

@@ -1,6 +1,7 @@
 //! Flows: the list, the editor with its mistakes at their lines and its drawing, versions, and a call with it.
 //!
-//! Invariant: what the editor says is what `POST /v1/flows` would say; a flow that is refused stays in the editor.
+//! Invariant: what the editor says is what `POST /v1/flows` would say; a flow that is refused stays in the editor, and
+//! none is saved over a version that its author has not seen.
 
 use std::collections::HashMap;
 
@@ -19,7 +20,7 @@ use super::door::Needs::May;
 use super::form::{Field, Form, Posted};
 use super::graph::Graph;
 use super::list::ListPage;
-use super::page::{Page, done, go, show, show_refused};
+use super::page::{Page, done, go, show, show_conflict, show_refused};
 use super::runs;
 use super::samples::{self, Sample};
 use super::table::{Cell, Table};
@@ -28,6 +29,8 @@ use crate::flows::api::saved;
 use crate::flows::{Flows, Purpose, Report, lenient, store};
 
 const PATH: &str = "/console/flows";
+/// The field with the version that a form was made for.
+const SEEN: &str = "version";
 /// Versions and runs shown beside a flow.
 const MAX_VERSIONS: i64 = 50;
 const MAX_RUNS: i64 = 10;
@@ -169,6 +172,19 @@ struct EditPage {
     name_error: Option<String>,
     look: Look,
     back: String,
+    /// The version that is being changed; none of a new flow.
+    seen: Option<i64>,
+    /// Its publish secret, which is not in the text, stays.
+    has_secret: bool,
+    /// Somebody else's text, which was saved meanwhile.
+    newer: Option<Newer>,
+}
+
+/// What somebody else has saved while a text was written.
+struct Newer {
+    version: i64,
+    name: String,
+    text: String,
 }
 
 #[derive(Template)]
@@ -194,8 +210,9 @@ async fn choose(
         Some(sample) => {
             let look = look_at(&flows, visitor.org_id(), sample.text).await?;
             let (name, text) = (sample.name.to_owned(), sample.text.to_owned());
-            let action = "/console/flows/new".to_owned();
-            show(&EditPage { page, action, name, text, name_error: None, look, back: "/console/flows/new".to_owned() })
+            let (action, back) = ("/console/flows/new".to_owned(), "/console/flows/new".to_owned());
+            let (name_error, seen, has_secret, newer) = (None, None, false, None);
+            show(&EditPage { page, action, name, text, name_error, look, back, seen, has_secret, newer })
         }
     }
 }
@@ -215,6 +232,16 @@ async fn refused(
     (title, action, back): (&str, String, String),
     problem: Option<Problem>,
 ) -> Result<Response, Problem> {
+    show_refused(&refused_page(flows, visitor, posted, (title, action, back), problem).await?)
+}
+
+async fn refused_page(
+    flows: &Flows,
+    visitor: &Visitor,
+    posted: &Posted,
+    (title, action, back): (&str, String, String),
+    problem: Option<Problem>,
+) -> Result<EditPage, Problem> {
     if let Some(problem) = problem.as_ref().filter(|problem| problem.status().is_server_error()) {
         return Err(problem.clone());
     }
@@ -223,7 +250,7 @@ async fn refused(
     let name_error = of_name.map(|error| error.message.clone());
     let name_error = name_error.or_else(|| other.map(|problem| problem.code.title.to_owned()));
     let text = posted.raw("text");
-    let page = EditPage {
+    Ok(EditPage {
         page: visitor.page(title, PATH),
         action,
         name: posted.get("name").to_owned(),
@@ -231,8 +258,10 @@ async fn refused(
         name_error,
         look: look_at(flows, visitor.org_id(), text).await?,
         back,
-    };
-    show_refused(&page)
+        seen: posted.get(SEEN).parse().ok(),
+        has_secret: false,
+        newer: None,
+    })
 }
 
 async fn create(Given(flows): Given<Flows>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
@@ -290,31 +319,27 @@ struct FlowPage {
     manages: bool,
 }
 
-/// The visitor's own extension, and whether a phone rings for it already.
+/// The visitor's own phone, and whether it rings already.
 struct OwnPhone {
     number: String,
     is_online: bool,
 }
 
-/// The visitor's own phone, if there is an extension: with it, the form says "call me".
-async fn own_phone(flows: &Flows, visitor: &Visitor) -> Result<Option<OwnPhone>, Problem> {
-    let extensions = calls::extensions(flows.kernel(), visitor.org_id()).await.map_err(Problem::internal)?;
-    let own =
-        extensions.into_iter().find(|entry| visitor.principal().person().is_some_and(|own| **own == *entry.person));
-    Ok(own.filter(|_| visitor.may(Action::UseOwnPhone)).map(|entry| OwnPhone {
-        is_online: flows.calls().presence(visitor.org_id(), &entry.number).registered,
-        number: entry.number,
-    }))
+/// The visitor's own phone, if there is an extension.
+fn own_phone(flows: &Flows, visitor: &Visitor, own: &[String]) -> Option<OwnPhone> {
+    let first = own.first().filter(|_| visitor.may(Action::UseOwnPhone))?;
+    let is_online = flows.calls().presence(visitor.org_id(), first).registered;
+    Some(OwnPhone { number: first.clone(), is_online })
 }
 
-fn run_form(id: &str, to: &str) -> Form {
-    let submit = if to.is_empty() { "Call" } else { "Call me" };
-    Form::new(format!("{PATH}/{id}/run"), submit).with(
-        Field::line("to", "Call this number with it")
-            .optional()
-            .value(to)
-            .hint("An extension such as your own, or a public number; empty calls the number of its first step."),
-    )
+/// The form that runs a flow: with an own extension it says "call me", and offers the others.
+fn run_form(id: &str, own: &[String]) -> Form {
+    let submit = if own.is_empty() { "Call" } else { "Call me" };
+    let field = Field::line("to", "Call this number with it")
+        .optional()
+        .value(own.first().map_or("", String::as_str))
+        .hint("An extension such as your own, or a public number; empty calls the number of its first step.");
+    Form::new(format!("{PATH}/{id}/run"), submit).with(field.suggesting(own.to_vec()))
 }
 
 async fn flow_page(
@@ -324,8 +349,9 @@ async fn flow_page(
     version: Option<i64>,
     refused: Option<Form>,
 ) -> Result<FlowPage, Problem> {
-    let own = own_phone(flows, visitor).await?;
-    let run_form = refused.unwrap_or_else(|| run_form(id, own.as_ref().map_or("", |own| &own.number)));
+    let extensions = visitor.extensions(flows.kernel()).await?;
+    let own = own_phone(flows, visitor, &extensions);
+    let run_form = refused.unwrap_or_else(|| run_form(id, &extensions));
     let (db, org) = (&flows.kernel().db, visitor.org_id());
     let (flow, body) = read(flows, visitor, id, version).await?;
     let shown = version.unwrap_or(flow.version);
@@ -372,6 +398,9 @@ async fn edit(
         text,
         name_error: None,
         back: format!("{PATH}/{}", path.id),
+        seen: Some(flow.version),
+        has_secret: flow.body.as_ref().is_some_and(store::has_secret),
+        newer: None,
     })
 }
 
@@ -386,11 +415,27 @@ async fn update(
     let Some(body) = with_name(posted.raw("text"), posted.get("name")) else {
         return refused(&flows, &visitor, &posted, around(), None).await;
     };
-    match saved::save_version(&flows, visitor.org_id(), &path.id, &body).await {
+    // A form without the version that it was made for has seen none.
+    let seen = posted.get(SEEN).parse().unwrap_or(0);
+    match saved::save_version(&flows, visitor.org_id(), &path.id, Some(seen), &body).await {
         Ok(_) => Ok(done(&here, "saved")),
         Err(problem) if problem.code == codes::NOT_FOUND => Err(problem),
+        Err(problem) if problem.code == codes::CONFLICT => {
+            let page = refused_page(&flows, &visitor, &posted, around(), None).await?;
+            show_conflict(&overtaken(&flows, &visitor, &path.id, page).await?)
+        }
         Err(problem) => refused(&flows, &visitor, &posted, around(), Some(problem)).await,
     }
+}
+
+/// The editor with both texts: the own one, and what somebody else has saved meanwhile. Saved again, the own one is the
+/// next version.
+async fn overtaken(flows: &Flows, visitor: &Visitor, id: &str, page: EditPage) -> Result<EditPage, Problem> {
+    let (flow, body) = read(flows, visitor, id, None).await?;
+    let text = serde_json::to_string_pretty(&body).unwrap_or_default();
+    let has_secret = flow.body.as_ref().is_some_and(store::has_secret);
+    let newer = Newer { version: flow.version, name: flow.name, text };
+    Ok(EditPage { seen: Some(flow.version), has_secret, newer: Some(newer), ..page })
 }
 
 async fn run(
@@ -404,7 +449,8 @@ async fn run(
         Err(problem) if problem.code == codes::NOT_FOUND || problem.status().is_server_error() => Err(problem),
         Err(problem) if !visitor.may(Action::ReadFlows) => Err(problem),
         Err(problem) => {
-            let form = run_form(&path.id, "").filled(&posted).refused(problem)?;
+            let own = visitor.extensions(flows.kernel()).await?;
+            let form = run_form(&path.id, &own).filled(&posted).refused(problem)?;
             show_refused(&flow_page(&flows, &visitor, &path.id, None, Some(form)).await?)
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use askama::Template;
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use kernel::error::codes;
 use kernel::http::{MAX_JSON_BODY, read_body};
@@ -37,6 +38,11 @@ impl Posted {
         Some(self.get(name)).filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
+    /// Every name with each of its values.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())))
+    }
+
     /// Every value of a field.
     pub(super) fn all(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
@@ -57,8 +63,22 @@ impl Posted {
 impl<S: Send + Sync> FromRequest<S> for Posted {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body = read_body(request.into_body(), MAX_FORM_BODY).await?;
+    async fn from_request(mut request: Request, _: &S) -> Result<Self, Problem> {
+        match request.extensions_mut().remove::<Self>() {
+            // Its door has read it.
+            Some(posted) => Ok(posted),
+            None => Self::read(request.into_body()).await,
+        }
+    }
+}
+
+impl Posted {
+    /// The fields of a form's body.
+    ///
+    /// # Errors
+    /// A body that is too long, has too many fields, or U+0000 in one.
+    pub(super) async fn read(body: Body) -> Result<Self, Problem> {
+        let body = read_body(body, MAX_FORM_BODY).await?;
         let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (count, (name, value)) in url::form_urlencoded::parse(&body).enumerate() {
             if count >= MAX_FIELDS {
@@ -105,11 +125,23 @@ pub(super) struct Field {
     pub(super) error: Option<String>,
     pub(super) is_optional: bool,
     pub(super) autocomplete: &'static str,
+    /// Values that a line offers to choose from.
+    pub(super) suggestions: Vec<String>,
 }
 
 impl Field {
     fn new(name: &'static str, label: &'static str, kind: Kind) -> Self {
-        Self { name, label, hint: "", kind, values: Vec::new(), error: None, is_optional: false, autocomplete: "off" }
+        Self {
+            name,
+            label,
+            hint: "",
+            kind,
+            values: Vec::new(),
+            error: None,
+            is_optional: false,
+            autocomplete: "off",
+            suggestions: Vec::new(),
+        }
     }
 
     /// A line of text.
@@ -177,13 +209,20 @@ impl Field {
         self
     }
 
+    /// What a line offers to choose from, besides typing.
+    pub(super) fn suggesting(mut self, values: Vec<String>) -> Self {
+        self.suggestions = values;
+        self
+    }
+
     /// What a browser may fill in by itself, in HTML's words.
     pub(super) fn autocomplete(mut self, word: &'static str) -> Self {
         self.autocomplete = word;
         self
     }
 
-    fn text_value(&self) -> &str {
+    /// The first value of it.
+    pub(super) fn text_value(&self) -> &str {
         self.values.first().map_or("", String::as_str)
     }
 
@@ -262,6 +301,14 @@ impl Form {
     pub(super) fn filled(mut self, posted: &Posted) -> Self {
         for field in self.fields.iter_mut().filter(|field| !field.is_password()) {
             field.values = posted.all(field.name).to_vec();
+        }
+        self
+    }
+
+    /// With another value in a field.
+    pub(super) fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        if let Some(field) = self.fields.iter_mut().find(|field| field.name == name) {
+            field.values = vec![value.into()];
         }
         self
     }

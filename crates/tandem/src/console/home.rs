@@ -57,7 +57,8 @@ async fn overview(
     let last = Query(api::CallQuery { limit: Some(SHOWN), ..api::CallQuery::default() });
     let last = api::list(Given(calls.clone()), Given(kernel.clone()), visitor.principal().clone(), last).await?.0.calls;
     let failed = last.iter().filter(|call| call.cause.as_deref().is_some_and(|cause| cause != "normal")).count();
-    let table = Table::new("Last calls", &super::calls::COLUMNS).with(last.iter().map(super::calls::row));
+    let table = Table::new("Last calls", &super::calls::COLUMNS)
+        .with(last.iter().map(|call| super::calls::row(&visitor, call)));
     show(&HomePage {
         page: visitor.page("Overview", "/console"),
         figures: figures(&kernel, &calls, &visitor, &org.id).await?,

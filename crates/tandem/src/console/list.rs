@@ -28,7 +28,7 @@ pub(super) struct ListPage {
     pub(super) about: &'static str,
     /// Buttons beside the heading.
     pub(super) actions: Vec<Link>,
-    /// Narrows the list down; sent by GET.
+    /// Above the list: narrows it down, sent by GET, or makes one more.
     pub(super) filter: Option<Form>,
     pub(super) table: Table,
     /// While there is nothing: what to do next.

@@ -17,6 +17,10 @@
 //!    [`form::Form::refused`], and what was typed stays by [`form::Form::filled`].
 //! 3. A line in the table of [`nav`].
 //!
+//! A form begins `<form method="post"`: its door writes into it which organisation it was made for, and asks for that when
+//! it comes back ([`made_for`]). A form that changes what was there before carries the version that it shows, and answers
+//! [`page::show_conflict`] with both texts when there is a later one.
+//!
 //! After a change answer [`page::done`], which goes on to another page with a word of confirmation. What is shown once
 //! (a key, a password) is answered at once. Links, icons and assets: [`nav`], [`icon`], [`assets`]. Nothing may be
 //! loaded from elsewhere and nothing may stand inline (scripts, `style`): the pages' Content-Security-Policy forbids it.
@@ -34,7 +38,9 @@ mod graph;
 mod health;
 mod home;
 mod icon;
+mod kept;
 mod list;
+mod made_for;
 mod nav;
 mod numbers;
 mod organisations;
@@ -57,6 +63,7 @@ mod site;
 mod story;
 mod table;
 mod teams;
+mod tokens;
 mod trunks;
 mod visitor;
 mod webhooks;
@@ -77,6 +84,7 @@ fn doors() -> Doors {
     let doors = Doors::default();
     let doors = sign_in::doors(doors);
     let doors = account::doors(doors);
+    let doors = tokens::doors(doors);
     let doors = organisations::doors(doors);
     let doors = home::doors(doors);
     let doors = calls::doors(doors);

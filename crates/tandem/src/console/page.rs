@@ -28,6 +28,8 @@ pub(super) struct Page {
     pub(super) role: &'static str,
     /// The organisation that the visitor works in.
     pub(super) org_name: Option<String>,
+    /// Its id: what the page's scripts ask for is asked for this one.
+    pub(super) org_id: String,
     /// Whether the visitor may choose another organisation.
     pub(super) is_administrator: bool,
     /// What was done a moment ago.
@@ -46,6 +48,7 @@ impl Page {
             name: String::new(),
             role: "",
             org_name: None,
+            org_id: String::new(),
             is_administrator: false,
             done: None,
             is_open: true,
@@ -78,6 +81,16 @@ pub(super) fn show(page: &impl Template) -> Result<Response, Problem> {
 pub(super) fn show_refused(page: &impl Template) -> Result<Response, Problem> {
     let mut response = show(page)?;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    Ok(response)
+}
+
+/// Answers with a form whose thing somebody else has changed since it was shown; both texts stand on it.
+///
+/// # Errors
+/// When its template fails.
+pub(super) fn show_conflict(page: &impl Template) -> Result<Response, Problem> {
+    let mut response = show(page)?;
+    *response.status_mut() = StatusCode::CONFLICT;
     Ok(response)
 }
 

@@ -1,6 +1,6 @@
 //! People: the members of the organisation, their roles and extensions; invited by a link that signs in once.
 //!
-//! Invariant: nobody gives or touches a role above the own one, and an organisation keeps an owner.
+//! Invariant: nobody gives or touches a role above the own one. That an organisation keeps an owner is the kernel's.
 
 use askama::Template;
 use axum::extract::State as Given;
@@ -39,6 +39,7 @@ pub(super) fn doors(doors: Doors) -> Doors {
         .post("/console/people/{id}/role", manage, set_role)
         .post("/console/people/{id}/link", manage, invite_again)
         .post("/console/people/{id}/voicemail", manage, set_voicemail)
+        .post("/console/people/{id}/extension", manage, add_extension)
         .post("/console/people/{id}/disable", manage, disable)
 }
 
@@ -54,7 +55,7 @@ async fn list(Given(kernel): Given<Kernel>, Given(calls): Given<Calls>, visitor:
     let rows = people.into_iter().map(|person| {
         let own: Vec<&ExtensionEntry> = extensions.iter().filter(|entry| entry.person == person.id).collect();
         let numbers = own.iter().map(|entry| entry.number.as_str()).collect::<Vec<_>>().join(", ");
-        let phone = own.first().map_or(Cell::Empty, |entry| phone_state(&calls, org, &entry.number));
+        let phone = phone_state(&calls, org, &own);
         vec![
             Cell::link(person.name, format!("{PATH}/{}", person.id)),
             Cell::optional(person.email),
@@ -74,13 +75,18 @@ async fn list(Given(kernel): Given<Kernel>, Given(calls): Given<Calls>, visitor:
     show(&list.action(visitor.may(Action::ManagePeople), "Invite a person", "/console/people/new"))
 }
 
-/// Whether an extension's phones can be reached now.
-fn phone_state(calls: &Calls, org: &str, number: &str) -> Cell {
-    let presence = calls.presence(org, number);
-    match (presence.registered, presence.busy) {
-        (_, true) => Cell::State("in a call".to_owned(), "busy"),
-        (true, false) => Cell::State("online".to_owned(), "good"),
-        (false, false) => Cell::State("offline".to_owned(), "plain"),
+/// Whether a person's phones can be reached now, by any of the extensions.
+fn phone_state(calls: &Calls, org: &str, own: &[&ExtensionEntry]) -> Cell {
+    if own.is_empty() {
+        return Cell::Empty;
+    }
+    let presences: Vec<_> = own.iter().map(|entry| calls.presence(org, &entry.number)).collect();
+    if presences.iter().any(|presence| presence.busy) {
+        Cell::State("in a call".to_owned(), "busy")
+    } else if presences.iter().any(|presence| presence.registered) {
+        Cell::State("online".to_owned(), "good")
+    } else {
+        Cell::State("offline".to_owned(), "plain")
     }
 }
 
@@ -227,30 +233,38 @@ struct PersonPage {
     lines: Vec<ExtensionEntry>,
     /// Absent when the visitor may not change it.
     role_form: Option<Form>,
-    is_self: bool,
+    /// The same for the phones.
+    extension_form: Option<Form>,
 }
 
-async fn person_page(
-    kernel: &Kernel,
-    visitor: &Visitor,
-    id: &str,
-    refused: Option<Form>,
-) -> Result<PersonPage, Problem> {
+/// The page, with forms as they were refused.
+#[derive(Default)]
+struct Refused {
+    role: Option<Form>,
+    extension: Option<Form>,
+}
+
+async fn person_page(kernel: &Kernel, visitor: &Visitor, id: &str, refused: Refused) -> Result<PersonPage, Problem> {
     let org = visitor.org_id();
     let person = kernel.person(org, id).await?;
     let lines = extensions(kernel, org).await?.into_iter().filter(|entry| entry.person == person.id).collect();
     let manages = visitor.may(Action::ManagePeople) && may_touch(visitor, person.role) && person.disabled_at.is_none();
     let is_self = visitor.principal().person().is_some_and(|own| **own == *person.id);
-    let role_form = refused.or_else(|| (manages && !is_self).then(|| role_form(visitor, &person)));
+    let role_form = refused.role.or_else(|| (manages && !is_self).then(|| role_form(visitor, &person)));
     Ok(PersonPage {
         page: visitor.page(person.name.clone(), PATH),
         path: format!("{PATH}/{}", person.id),
         since: rfc3339(person.created_at),
+        extension_form: refused.extension.or_else(|| manages.then(|| extension_form(&person))),
         person,
         lines,
         role_form,
-        is_self,
     })
+}
+
+fn extension_form(person: &Person) -> Form {
+    let field = Field::line("extension", "One more extension").hint("2 to 7 digits that nobody has yet, such as 1001.");
+    Form::new(format!("{PATH}/{}/extension", person.id), "Give the extension").with(field)
 }
 
 fn role_form(visitor: &Visitor, person: &Person) -> Form {
@@ -263,23 +277,23 @@ async fn show_person(
     visitor: Visitor,
     Path(path): Path<PersonPath>,
 ) -> Result<Response, Problem> {
-    show(&person_page(&kernel, &visitor, &path.id, None).await?)
+    show(&person_page(&kernel, &visitor, &path.id, Refused::default()).await?)
 }
 
-/// A person whom the visitor may change: not itself, and nobody above.
-async fn touched(kernel: &Kernel, visitor: &Visitor, id: &str) -> Result<Person, Problem> {
+/// A person whose phones the visitor may change: nobody above.
+async fn served(kernel: &Kernel, visitor: &Visitor, id: &str) -> Result<Person, Problem> {
     let person = kernel.person(visitor.org_id(), id).await?;
-    let is_self = matches!(visitor.principal(), Principal::Person { person: own, .. } if **own == *person.id);
-    if is_self || !may_touch(visitor, person.role) || person.disabled_at.is_some() {
+    if !may_touch(visitor, person.role) || person.disabled_at.is_some() {
         return Err(Problem::new(kernel::error::codes::FORBIDDEN));
     }
     Ok(person)
 }
 
-/// Whether the organisation has another owner than this one.
-async fn has_other_owner(kernel: &Kernel, person: &Person) -> Result<bool, Problem> {
-    let people = kernel.people(&person.org, "", MAX_SHOWN).await?;
-    Ok(people.iter().any(|other| other.id != person.id && other.role == Role::Owner && other.disabled_at.is_none()))
+/// A person whom the visitor may change: not itself either.
+async fn touched(kernel: &Kernel, visitor: &Visitor, id: &str) -> Result<Person, Problem> {
+    let person = served(kernel, visitor, id).await?;
+    let is_self = matches!(visitor.principal(), Principal::Person { person: own, .. } if **own == *person.id);
+    if is_self { Err(Problem::new(kernel::error::codes::FORBIDDEN)) } else { Ok(person) }
 }
 
 async fn set_role(
@@ -289,19 +303,43 @@ async fn set_role(
     posted: Posted,
 ) -> Result<Response, Problem> {
     let person = touched(&kernel, &visitor, &path.id).await?;
-    let wrong = match posted.get("role").parse::<Role>() {
-        Err(error) => error.to_string(),
-        Ok(role) if !may_touch(&visitor, role) => format!("only an owner makes somebody {role}"),
-        Ok(role) if role != Role::Owner && person.role == Role::Owner && !has_other_owner(&kernel, &person).await? => {
-            "an organisation needs an owner: make somebody else one first".to_owned()
-        }
-        Ok(role) => {
-            kernel.set_role(&person, role).await?;
-            return Ok(done(&format!("{PATH}/{}", person.id), "saved"));
-        }
+    let form = role_form(&visitor, &person).filled(&posted);
+    let form = match posted.get("role").parse::<Role>() {
+        Err(error) => form.wrong("role", error.to_string()),
+        Ok(role) if !may_touch(&visitor, role) => form.wrong("role", format!("only an owner makes somebody {role}")),
+        Ok(role) => match kernel.set_role(&person, role).await {
+            Ok(()) => return Ok(done(&format!("{PATH}/{}", person.id), "saved")),
+            Err(error) => form.refused(error)?,
+        },
     };
-    let form = role_form(&visitor, &person).filled(&posted).wrong("role", wrong);
-    show_refused(&person_page(&kernel, &visitor, &path.id, Some(form)).await?)
+    let refused = Refused { role: Some(form), ..Refused::default() };
+    show_refused(&person_page(&kernel, &visitor, &path.id, refused).await?)
+}
+
+async fn add_extension(
+    Given(kernel): Given<Kernel>,
+    visitor: Visitor,
+    Path(path): Path<PersonPath>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let person = served(&kernel, &visitor, &path.id).await?;
+    match calls::add_extension(&kernel, visitor.org()?, &person.id, posted.get("extension")).await {
+        Ok(sip) => show(&ShownOncePage {
+            page: visitor.page(format!("A phone for {}", person.name), PATH),
+            about: "A softphone registers with these; the phone of the console needs none of them.".to_owned(),
+            secrets: vec![
+                ("SIP server", sip.domain),
+                ("SIP user", sip.username),
+                ("SIP password", sip.password.expose().to_owned()),
+            ],
+            next: Link::new("To the people", PATH),
+        }),
+        Err(error) => {
+            let form = extension_form(&person).filled(&posted).refused(error)?;
+            let refused = Refused { extension: Some(form), ..Refused::default() };
+            show_refused(&person_page(&kernel, &visitor, &path.id, refused).await?)
+        }
+    }
 }
 
 async fn invite_again(
@@ -321,9 +359,10 @@ async fn set_voicemail(
     Path(path): Path<PersonPath>,
     posted: Posted,
 ) -> Result<Response, Problem> {
+    let person = served(&kernel, &visitor, &path.id).await?;
     let on = posted.get("on") == "yes";
     let lines = extensions(&kernel, visitor.org_id()).await?;
-    let line = lines.iter().find(|line| line.person == path.id && line.number == posted.get("number"));
+    let line = lines.iter().find(|line| line.person == person.id && line.number == posted.get("number"));
     let line = line.ok_or_else(Problem::not_found)?;
     calls::set_voicemail(&kernel, visitor.org_id(), &line.number, on).await.map_err(Problem::internal)?;
     Ok(done(&format!("{PATH}/{}", path.id), if on { "enabled" } else { "disabled" }))
@@ -335,11 +374,11 @@ async fn disable(
     Path(path): Path<PersonPath>,
 ) -> Result<Response, Problem> {
     let person = touched(&kernel, &visitor, &path.id).await?;
-    if person.role == Role::Owner && !has_other_owner(&kernel, &person).await? {
-        let form =
-            role_form(&visitor, &person).wrong("role", "an organisation needs an owner: make somebody else one first");
-        return show_refused(&person_page(&kernel, &visitor, &path.id, Some(form)).await?);
+    match calls::disable_user(&kernel, visitor.org_id(), &person.id).await {
+        Ok(()) => Ok(done(PATH, "disabled")),
+        Err(error) => {
+            let refused = Refused { role: Some(role_form(&visitor, &person).refused(error)?), ..Refused::default() };
+            show_refused(&person_page(&kernel, &visitor, &path.id, refused).await?)
+        }
     }
-    calls::disable_user(&kernel, visitor.org_id(), &person.id).await?;
-    Ok(done(PATH, "disabled"))
 }

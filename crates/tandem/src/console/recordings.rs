@@ -53,6 +53,8 @@ struct SoundsPage {
     page: Page,
     about: &'static str,
     empty: &'static str,
+    /// The own extensions, when there are several to choose from, and whether it is that one's box.
+    extensions: Vec<(String, bool)>,
     sounds: Vec<Sound>,
     more: Option<String>,
 }
@@ -94,6 +96,7 @@ async fn list(
     show(&SoundsPage {
         page: visitor.page("Recordings", PATH),
         about: "Left the customer, right whom they heard. Who listens stands in the audit.",
+        extensions: Vec::new(),
         empty: "Nothing is recorded yet. A flow records with \"record\": true, or with a record step.",
         sounds,
         more: found.cursor.map(|place| format!("{PATH}?cursor={}", cursor(&place))),
@@ -114,30 +117,41 @@ fn sound(message: VoicemailView, deletes: bool) -> Sound {
     }
 }
 
+/// `?extension=1002`
+#[derive(Debug, Deserialize)]
+struct BoxQuery {
+    extension: Option<String>,
+    cursor: Option<String>,
+}
+
 async fn boxes(
     Given(kernel): Given<Kernel>,
     visitor: Visitor,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<BoxQuery>,
 ) -> Result<Response, Problem> {
     let (org, sight) = voicemail_sight(&kernel, &visitor, Action::ReadVoicemail).await?;
-    let after = query.after()?;
-    let found = match &sight {
-        Sight::All => records::messages(&kernel, &org, None, after.as_deref(), SHOWN).await,
-        Sight::Own(own) => match own.first() {
-            Some(extension) => records::messages(&kernel, &org, Some(extension), after.as_deref(), SHOWN).await,
-            None => Ok(records::VoicemailPage { messages: Vec::new(), cursor: None }),
-        },
-    };
-    let found = found.map_err(Problem::internal)?;
+    let after = PageQuery { cursor: query.cursor, limit: None }.after()?;
     let own = match &sight {
         Sight::Own(own) => own.clone(),
         Sight::All => Vec::new(),
+    };
+    let chosen = query.extension.filter(|wanted| own.contains(wanted)).or_else(|| own.first().cloned());
+    let found = match (&sight, chosen.as_deref()) {
+        (Sight::Own(_), None) => Ok(records::VoicemailPage { messages: Vec::new(), cursor: None }),
+        (_, extension) => records::messages(&kernel, &org, extension, after.as_deref(), SHOWN).await,
+    };
+    let found = found.map_err(Problem::internal)?;
+    let several = own.iter().filter(|_| own.len() > 1);
+    let here = match &chosen {
+        Some(extension) => format!("{VOICEMAIL}?extension={extension}&"),
+        None => format!("{VOICEMAIL}?"),
     };
     let manages = visitor.may(Action::ManageVoicemail);
     let messages = found.messages.into_iter();
     show(&SoundsPage {
         page: visitor.page("Voicemail", VOICEMAIL),
         about: "Messages of callers who found nobody, newest first.",
+        extensions: several.map(|number| (number.clone(), chosen.as_ref() == Some(number))).collect(),
         empty: "No message. A box is switched on at a person's extension; a flow's voicemail step leads to it.",
         sounds: messages
             .map(|message| {
@@ -145,7 +159,7 @@ async fn boxes(
                 sound(message, manages || own)
             })
             .collect(),
-        more: found.cursor.map(|place| format!("{VOICEMAIL}?cursor={}", cursor(&place))),
+        more: found.cursor.map(|place| format!("{here}cursor={}", cursor(&place))),
     })
 }
 

@@ -12,7 +12,8 @@ use super::session::Theme;
 
 /// The paths whose visitors are people.
 const FACES: &[&str] = &["/console", "/phone"];
-const SIGN_IN: &str = "/console/sign-in";
+/// Where whoever has no session is led.
+pub(super) const SIGN_IN: &str = "/console/sign-in";
 
 #[derive(Template)]
 #[template(path = "console/refusal.html")]

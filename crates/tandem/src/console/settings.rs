@@ -3,18 +3,20 @@
 use axum::extract::State as Given;
 use axum::response::Response;
 use kernel::org_settings::RETENTION_KINDS;
-use kernel::{Action, Kernel, OrgSettings, Problem};
+use kernel::{Action, Kernel, Org, Problem, RecordError};
 use serde_json::{Map, Value, json};
 
 use super::door::Doors;
 use super::door::Needs::May;
 use super::form::{Field, Form, Posted};
-use super::page::{Page, done, show, show_refused};
+use super::page::{Page, done, show, show_conflict, show_refused};
 use super::visitor::Visitor;
 
 use askama::Template;
 
 const PATH: &str = "/console/settings";
+/// The field with the version that the form was made for.
+const SEEN: &str = "version";
 /// Names of the fields of [`RETENTION_KINDS`], in their order.
 const DAYS: [(&str, &str); 4] = [
     ("days_calls", "Days to keep calls"),
@@ -38,12 +40,14 @@ struct SettingsPage {
     manages: bool,
 }
 
-fn form(settings: &OrgSettings) -> Form {
+fn form(org: &Org) -> Form {
+    let settings = &org.settings;
     let lines = |list: &[String]| list.join("\n");
     let quiet = |time: fn(&kernel::org_settings::QuietHours) -> &str| {
         settings.quiet_hours.as_ref().map(time).unwrap_or_default().to_owned()
     };
     let mut form = Form::new(PATH, "Save")
+        .with(Field::hidden(SEEN, org.version.to_string()))
         .with(
             Field::text("caller_ids", "Caller ids", 2)
                 .optional()
@@ -135,24 +139,48 @@ fn page(visitor: &Visitor, form: Form) -> Result<SettingsPage, Problem> {
 }
 
 async fn show_settings(visitor: Visitor) -> Result<Response, Problem> {
-    show(&page(&visitor, form(&visitor.org()?.settings))?)
+    show(&page(&visitor, form(visitor.org()?))?)
 }
 
 async fn change(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
-    let typed = || Ok::<_, Problem>(form(&visitor.org()?.settings).filled(&posted));
+    let typed = || Ok::<_, Problem>(form(visitor.org()?).filled(&posted));
     let changes = match changes(&posted) {
         Ok(changes) => changes,
         Err((name, message)) => return show_refused(&page(&visitor, typed()?.wrong(name, message))?),
     };
-    match kernel.change_org_settings(visitor.org_id(), &changes).await {
+    // A form without the version that it was made for has seen none.
+    let seen = posted.get(SEEN).parse().unwrap_or(0);
+    match kernel.change_org_settings_seen(visitor.org_id(), seen, &changes).await {
         Ok(_) => {
             let actor = visitor.principal().actor();
             let audit = kernel.audit_write(visitor.org_id(), actor, "settings.change", visitor.org_id());
             kernel.db.writer().commit(vec![audit]).await.map_err(Problem::internal)?;
             Ok(done(PATH, "saved"))
         }
+        Err(RecordError::Conflict) => overtaken(&kernel, &visitor, &posted).await,
         Err(error) => show_refused(&page(&visitor, typed()?.refused(at_its_days(error.into()))?)?),
     }
+}
+
+/// The form with what was typed, and beside each field that differs what somebody else has saved meanwhile. Sent again,
+/// it holds.
+async fn overtaken(kernel: &Kernel, visitor: &Visitor, posted: &Posted) -> Result<Response, Problem> {
+    let org = kernel.org_by_id(visitor.org_id()).await?.ok_or_else(Problem::not_found)?;
+    let now = form(&org);
+    let mut typed = form(&org).filled(posted).set(SEEN, org.version.to_string());
+    for (typed, now) in typed.fields.iter_mut().zip(&now.fields) {
+        let (theirs, ours) = (now.text_value().trim(), typed.text_value().trim());
+        if theirs != ours {
+            let theirs = if theirs.is_empty() { "nothing" } else { theirs };
+            typed.error = Some(format!("Somebody else has saved meanwhile: {theirs}"));
+        }
+    }
+    let typed = typed.wrong(
+        "",
+        "Somebody else has saved other settings meanwhile; nothing of yours is saved yet. Where \
+        the two differ it stands beside the field. Save again when yours shall hold.",
+    );
+    show_conflict(&page(visitor, typed)?)
 }
 
 /// What the API says of `retention_days` belongs to the field of the kind that it names.

@@ -11,7 +11,7 @@ use axum::response::Response;
 use kernel::http::{Client, Path, Query};
 use kernel::notice::Channel;
 use kernel::sign_in::{Identity, SignInError};
-use kernel::{Kernel, Problem, Secret};
+use kernel::{Kernel, Problem, RecordError, Secret};
 use serde::Deserialize;
 
 use super::door::Doors;
@@ -23,6 +23,8 @@ use super::site::Site;
 use super::visitor::Visitor;
 
 const HOME: &str = "/console";
+/// Ends the session.
+pub(super) const SIGN_OUT: &str = "/console/sign-out";
 
 pub(super) fn doors(doors: Doors) -> Doors {
     doors
@@ -32,7 +34,7 @@ pub(super) fn doors(doors: Doors) -> Doors {
         .post("/console/sign-in/link", Nothing, mail_link)
         .get("/console/link/{link}", Nothing, show_link)
         .post("/console/link/{link}", Nothing, by_link)
-        .post("/console/sign-out", SignIn, sign_out)
+        .post(SIGN_OUT, SignIn, sign_out)
         .post("/console/theme", Nothing, theme)
 }
 
@@ -151,13 +153,35 @@ fn link_form() -> Form {
         .with(Field::typed("email", "Mail address", "email").autocomplete("username"))
 }
 
-async fn ask_for_link(headers: HeaderMap) -> Result<Response, Problem> {
-    show(&SignInPage {
-        page: Page::open("A link by mail", Theme::of(&headers)),
+fn ask_page(headers: &HeaderMap, form: Form) -> SignInPage {
+    SignInPage {
+        page: Page::open("A link by mail", Theme::of(headers)),
         about: "The link signs you in once, within 15 minutes. You can set a new password then.".to_owned(),
-        form: Some(link_form()),
+        form: Some(form),
         others: vec![("Sign in with a password", "/console/sign-in")],
-    })
+    }
+}
+
+async fn ask_for_link(headers: HeaderMap) -> Result<Response, Problem> {
+    show(&ask_page(&headers, link_form()))
+}
+
+/// Puts a mail with a link into the outbox for everybody of an address.
+async fn write_links(kernel: &Kernel, site: &Site, org: &str, email: &str) -> Result<(), RecordError> {
+    for whose in &kernel.who_may_sign_in(org, email).await? {
+        // An administrator of the installation has the command line; its links are in no organisation's outbox.
+        let Identity::Person { org, .. } = whose else { continue };
+        let (link, write) = kernel.draft_link(whose);
+        let body = format!(
+            "Somebody, you we hope, asked for a link to sign in to Tandem. It works once, within 15 minutes:\n\n{}\n",
+            site.sign_in(&link)
+        );
+        // To the stored address: what was typed may only look like it.
+        let Some(to) = kernel.identity(whose).await?.email else { continue };
+        let mail = kernel.notice_write(org, Channel::Mail, &to, "Your link to sign in", &body);
+        kernel.db.writer().commit(vec![write, mail]).await?;
+    }
+    Ok(())
 }
 
 /// Writes a mail to everybody of this address. The answer is the same whether there is anybody.
@@ -169,25 +193,18 @@ async fn mail_link(
     posted: Posted,
 ) -> Result<Response, Problem> {
     let org = org_of_host(&kernel, &headers).await?;
-    let email = posted.get("email");
-    let found = match kernel.who_may_sign_in(&org, email, client.ip).await {
-        Ok(found) => found,
-        Err(SignInError::Wait(wait)) => return Err(wait.into()),
-        Err(SignInError::Record(error)) => return Err(error.into()),
-    };
-    for whose in &found {
-        // An administrator of the installation has the command line; its links are in no organisation's outbox.
-        let Identity::Person { org, .. } = whose else { continue };
-        let (link, write) = kernel.draft_link(whose);
-        let body = format!(
-            "Somebody, you we hope, asked for a link to sign in to Tandem. It works once, within 15 minutes:\n\n{}\n",
-            site.sign_in(&link)
-        );
-        // To the stored address: what was typed may only look like it.
-        let Some(to) = kernel.identity(whose).await.map_err(Problem::from)?.email else { continue };
-        let mail = kernel.notice_write(org, Channel::Mail, &to, "Your link to sign in", &body);
-        kernel.db.writer().commit(vec![write, mail]).await.map_err(Problem::internal)?;
+    let email = posted.get("email").to_owned();
+    if let Err(wait) = kernel.may_ask_for_link(&email, client.ip) {
+        let wrong = format!("Too many links were asked for. Wait {} s.", wait.seconds);
+        return show_refused(&ask_page(&headers, link_form().filled(&posted).wrong("email", wrong)));
     }
+    // Beside the answer, which comes as soon whether there is anybody.
+    let writing = kernel.clone();
+    kernel.tasks.spawn(async move {
+        if let Err(error) = write_links(&writing, &site, &org, &email).await {
+            tracing::error!(%error, "a link to sign in cannot be mailed");
+        }
+    });
     show(&SignInPage {
         page: Page::open("Look into your mail", Theme::of(&headers)),
         about: "If somebody of this server has that address, a link is on its way there. Without a mail provider it \
@@ -288,17 +305,11 @@ async fn by_link(
         refused?;
         return show_refused(&page);
     }
-    match kernel.take_link(&path.link).await? {
+    let password = Some(posted.raw("password")).filter(|password| !password.is_empty()).map(Secret::new);
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    match kernel.sign_in_by_link(&path.link, password.as_ref(), client.ip, agent).await? {
         None => gone(&link_page(&kernel, &headers, &path, |form| form).await?),
-        Some(whose) => {
-            let has_password = !posted.raw("password").is_empty();
-            let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-            let token = kernel.sign_in(&whose, client.ip, agent).await?;
-            if has_password {
-                let credential = kernel.authenticate_session(token.expose()).await?;
-                let this = credential.map(|credential| credential.id.to_string()).unwrap_or_default();
-                kernel.change_password(&whose, &Secret::new(posted.raw("password")), &this).await?;
-            }
+        Some(token) => {
             let mut response = go(HOME);
             session::give(&mut response, client, &token);
             Ok(response)

@@ -1,6 +1,7 @@
 //! Who looks at a page: a person, or an administrator of the installation looking at an organisation.
 //!
-//! Invariant: a visitor's organisation is its credential's; nothing on a page names another.
+//! Invariant: a visitor's organisation is its credential's; nothing on a page names another, and forms that name another
+//! do not come this far ([`super::made_for`]).
 
 use std::sync::Arc;
 
@@ -79,6 +80,16 @@ impl Visitor {
         }
     }
 
+    /// The own extensions, by number.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn extensions(&self, kernel: &Kernel) -> Result<Vec<String>, Problem> {
+        let Some(person) = self.principal().person() else { return Ok(Vec::new()) };
+        let all = calls::extensions(kernel, self.org_id()).await.map_err(Problem::internal)?;
+        Ok(all.into_iter().filter(|entry| entry.person == **person).map(|entry| entry.number).collect())
+    }
+
     /// A page for this visitor; `place` is the path of the line of the navigation that it belongs to.
     pub(super) fn page(&self, title: impl Into<String>, place: &'static str) -> Page {
         Page {
@@ -88,6 +99,7 @@ impl Visitor {
             name: self.name.clone(),
             role: self.role().map_or("administrator", Role::as_str),
             org_name: self.org.as_ref().map(|org| org.name.clone()),
+            org_id: self.org_id().to_string(),
             is_administrator: self.is_administrator(),
             done: self.done.clone(),
             is_open: false,

@@ -131,6 +131,24 @@ pub fn sealed(kernel: &Kernel, mut body: Value) -> Result<Value, SecretError> {
     Ok(body)
 }
 
+/// Seals into a new body the publish secret of the body before it, when the new one names none and the same URL: whoever
+/// sends back what it has read takes no secret away.
+fn keep_secret(body: &mut Value, before: &Value) {
+    let Some(before) = before.get("publish") else { return };
+    let Some(publish) = body.get_mut("publish").and_then(Value::as_object_mut) else { return };
+    if let (Some(secret), false) = (before.get(SEALED), publish.contains_key(SEALED))
+        && publish.get("url") == before.get("url")
+    {
+        publish.insert(SEALED.to_owned(), secret.clone());
+    }
+}
+
+/// Whether a saved body has a publish secret.
+#[must_use]
+pub fn has_secret(body: &Value) -> bool {
+    body.pointer("/publish").is_some_and(|publish| publish.get(SEALED).is_some())
+}
+
 /// A saved body to be run: its publish secret opened.
 ///
 /// # Errors
@@ -199,7 +217,8 @@ pub async fn create(kernel: &Kernel, org: &str, name: &str, body: &Value) -> Res
     Ok(SavedFlow { id, name: name.to_owned(), version: 1, created_ms: now_ms, updated_ms: now_ms, body: Some(body) })
 }
 
-/// Saves a new version of a flow; none when there is no such flow.
+/// Saves a new version of a flow; none when there is no such flow. Whoever changed the flow as it was in a version that
+/// it `seen` overwrites no later one. The publish secret, which is never shown, stays while its URL does.
 ///
 /// # Errors
 /// [`SaveError`].
@@ -207,13 +226,19 @@ pub async fn update(
     kernel: &Kernel,
     org: &str,
     id: &str,
-    name: Option<&str>,
-    body: &Value,
+    seen: Option<i64>,
+    (name, body): (Option<&str>, &Value),
 ) -> Result<Option<SavedFlow>, SaveError> {
     let Some(before) = one(&kernel.db, org, id).await? else {
         return Ok(None);
     };
-    let body = sealed(kernel, body.clone())?;
+    if seen.is_some_and(|seen| seen != before.version) {
+        return Err(SaveError::Conflict);
+    }
+    let mut body = sealed(kernel, body.clone())?;
+    if let Some(before) = &before.body {
+        keep_secret(&mut body, before);
+    }
     let now_ms = kernel.clock.now_ms();
     let name = name.unwrap_or(&before.name).to_owned();
     let version = before.version + 1;

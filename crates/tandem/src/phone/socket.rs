@@ -14,9 +14,10 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use calls::Calls;
-use kernel::http::{Client, Cookies, SESSION_COOKIE, bearer_token};
+use kernel::http::{Client, Cookies, Query, SESSION_COOKIE, bearer_token};
 use kernel::limit::{Buckets, Rate};
 use kernel::{Action, Credential, Kernel, Principal, Problem, Secret};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use voice::Voice;
@@ -99,6 +100,13 @@ pub(super) struct Parties {
     voice: Voice,
 }
 
+/// `?extension=1002`
+#[derive(Debug, Deserialize)]
+pub(super) struct PhoneQuery {
+    /// Which of the own extensions the phone is of; absent = the first one.
+    extension: Option<String>,
+}
+
 /// Opens a browser phone's socket.
 pub(super) async fn open(
     axum::extract::State(kernel): axum::extract::State<Kernel>,
@@ -106,21 +114,29 @@ pub(super) async fn open(
     axum::extract::State(voice): axum::extract::State<Voice>,
     client: Client,
     of_request: OfRequest,
+    Query(query): Query<PhoneQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let parties = Parties { kernel, calls, voice };
     upgrade.read_buffer_size(READ_BUFFER).max_frame_size(MAX_FRAME_BYTES).max_message_size(MAX_FRAME_BYTES).on_upgrade(
         move |socket| {
             let tasks = parties.kernel.tasks.clone();
-            tasks.track_future(serve(parties, socket, client.ip, of_request))
+            tasks.track_future(serve(parties, socket, client.ip, of_request, query.extension))
         },
     )
 }
 
 /// One socket, from its hello to its end.
-async fn serve(parties: Parties, mut socket: WebSocket, peer: IpAddr, of_request: OfRequest) {
+async fn serve(
+    parties: Parties,
+    mut socket: WebSocket,
+    peer: IpAddr,
+    of_request: OfRequest,
+    extension: Option<String>,
+) {
     let stop = parties.kernel.stop.clone();
-    let parting = match stop.run_until_cancelled(greet(&parties, &mut socket, peer, of_request)).await {
+    let greeted = greet(&parties, &mut socket, peer, of_request, extension.as_deref());
+    let parting = match stop.run_until_cancelled(greeted).await {
         Some(Ok(greeted)) => talk(&parties, &mut socket, greeted).await,
         Some(Err(parting)) => parting,
         None => Parting::Stop,
@@ -174,6 +190,7 @@ async fn greet(
     socket: &mut WebSocket,
     peer: IpAddr,
     of_request: OfRequest,
+    extension: Option<&str>,
 ) -> Result<Greeted, Parting> {
     let (was, token) = hello(socket).await?;
     let recognised = match (of_request, token) {
@@ -188,7 +205,7 @@ async fn greet(
         }
     };
     let Recognised { credential, proof } = recognised;
-    let account = account(parties, &credential.principal).await?;
+    let account = account(parties, &credential.principal, extension).await?;
     let line = account.line.clone();
     match parties.voice.browser_phone(account, was.as_ref(), peer) {
         Ok((phone, told)) => Ok(Greeted { phone, told, proof, line }),
@@ -218,13 +235,13 @@ async fn hello(socket: &mut WebSocket) -> Result<(Option<PhoneId>, Option<Secret
 }
 
 /// Whose phone it is.
-async fn account(parties: &Parties, principal: &Principal) -> Result<PhoneAccount, Parting> {
+async fn account(parties: &Parties, principal: &Principal, extension: Option<&str>) -> Result<PhoneAccount, Parting> {
     let Ok(org) = principal.authorize(Action::UseOwnPhone) else {
         return Err(Parting::because(Fault::Unauthorized, "this credential may not phone"));
     };
-    let nobody = || Parting::because(Fault::NoExtension, "you have no extension: ask an administrator");
+    let nobody = || Parting::because(Fault::NoExtension, "you have no such extension: ask an administrator");
     let person = principal.person().ok_or_else(nobody)?;
-    match parties.calls.directory().browser_line(org, person).await {
+    match parties.calls.directory().browser_line(org, person, extension).await {
         Ok(Some((line, name))) => Ok(PhoneAccount { line, name, ice_servers: relays(parties, person) }),
         Ok(None) => Err(nobody()),
         Err(error) => {

@@ -99,13 +99,38 @@ function followEvents() {
   });
 }
 
-/** Whoever was signed out meanwhile is asked to sign in, instead of seeing half a page. */
-function noticeSignOut() {
-  document.body.addEventListener("htmx:beforeSwap", (event) => {
-    const request = /** @type {any} */ (event).detail.xhr;
-    if (request.responseURL.includes("/console/sign-in")) window.location.reload();
+/** What keeps a part of the page from being read again: by the status of the answer, the words and the way out. */
+const HINDRANCES = new Map([
+  [401, { words: "You are signed out. What stands here stays: sign in in a new tab, then go on.", label: "Sign in", path: "/console/sign-in" }],
+  [409, { words: "This browser works in another organisation now, in another tab. This page does not follow any more.", label: "To the overview", path: "/console" }],
+]);
+
+/** Says above the page why it does not follow, once; nothing that was typed is lost. @param {number} status */
+function sayHindrance(status) {
+  const hindrance = HINDRANCES.get(status);
+  if (!hindrance || document.querySelector("[data-hindrance]")) return;
+  const notice = document.createElement("p");
+  notice.className = "notice bad";
+  notice.setAttribute("role", "alert");
+  notice.dataset.hindrance = String(status);
+  const link = document.createElement("a");
+  link.href = hindrance.path;
+  link.target = "_blank";
+  link.rel = "noopener";
+  link.textContent = hindrance.label;
+  const words = document.createElement("span");
+  words.append(`${hindrance.words} `, link);
+  notice.append(words);
+  document.getElementById("main")?.prepend(notice);
+}
+
+/** Whoever was signed out meanwhile, or works elsewhere, is told so; the page and what was typed on it stay. */
+function noticeHindrances() {
+  document.body.addEventListener("htmx:responseError", (event) => sayHindrance(/** @type {any} */ (event).detail.xhr.status));
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    document.querySelector("[data-hindrance]")?.remove();
+    showTimes(/** @type {HTMLElement} */ (event.target));
   });
-  document.body.addEventListener("htmx:afterSwap", (event) => showTimes(/** @type {HTMLElement} */ (event.target)));
 }
 
 showTimes(document);
@@ -116,4 +141,4 @@ closeSheets();
 askFirst();
 goToError();
 followEvents();
-noticeSignOut();
+noticeHindrances();

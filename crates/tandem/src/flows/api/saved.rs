@@ -202,7 +202,7 @@ pub(super) async fn read(
     Ok(Json(FlowView::of(saved, None)))
 }
 
-/// Save a new version of a flow
+/// Save a new version of a flow; `publish.secret` stays when it is left out and `publish.url` stays
 #[utoipa::path(
     put,
     path = "/v1/flows/{id}",
@@ -219,24 +219,27 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Json<FlowView>, Problem> {
     let org = principal.authorize(Action::ManageFlows)?;
-    let (saved, warnings) = save_version(&flows, org, &path.id, &read_body(body, lenient::MAX_BODY).await?).await?;
+    let body = read_body(body, lenient::MAX_BODY).await?;
+    let (saved, warnings) = save_version(&flows, org, &path.id, None, &body).await?;
     Ok(Json(FlowView::of(saved, Some(warnings))))
 }
 
-/// Saves a new version of a flow; a name in the body renames it.
+/// Saves a new version of a flow; a name in the body renames it. `seen` is the version that its author began with.
 ///
 /// # Errors
-/// 404, or what is wrong with the body, all at once.
+/// 404, what is wrong with the body, all at once, or 409 when there is a later version than the one that was seen.
 pub(crate) async fn save_version(
     flows: &Flows,
     org: &str,
     id: &str,
+    seen: Option<i64>,
     body: &[u8],
 ) -> Result<(SavedFlow, Vec<Finding>), Problem> {
     // What is not there is not judged.
     store::one(&flows.kernel().db, org, id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let draft = Draft::read(flows, org, body).await?;
-    let saved = store::update(flows.kernel(), org, id, draft.name.as_deref(), &draft.body).await.map_err(not_saved)?;
+    let new = (draft.name.as_deref(), &draft.body);
+    let saved = store::update(flows.kernel(), org, id, seen, new).await.map_err(not_saved)?;
     flows.shelf().clear();
     Ok((saved.ok_or_else(Problem::not_found)?, draft.report.warnings))
 }

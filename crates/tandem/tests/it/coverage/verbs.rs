@@ -36,6 +36,8 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
     std::fs::write(&bad, r#"{"flow":[{"id":1,"type":"dance"}]}"#).unwrap();
     let app = house.verb(&["app", "create", "first", "--org", "acme"]).await["id"].as_str().unwrap().to_owned();
 
+    // The first person owns the organisation and stays.
+    house.verb(&["user", "create", "Owner", "--org", "acme"]).await;
     let eve = house.verb(&["user", "create", "Eve", "--org", "acme"]).await["id"].as_str().unwrap().to_owned();
 
     let id = |made: Value| made["id"].as_str().unwrap().to_owned();

@@ -26,6 +26,25 @@ pub(crate) fn form(request: reqwest::RequestBuilder, fields: &[(&str, &str)]) ->
     request.header("content-type", "application/x-www-form-urlencoded").body(body)
 }
 
+/// The hidden fields of the form of a page that posts to `action`.
+pub(crate) fn hidden_fields(page: &str, action: &str) -> Vec<(String, String)> {
+    let begin = format!("<form method=\"post\" action=\"{action}\"");
+    let (_, form) = page.split_once(&begin).unwrap_or_else(|| panic!("no form posts to {action}: {page}"));
+    let (form, _) = form.split_once("</form>").unwrap();
+    let read = |input: &str| {
+        let (name, rest) = input.split_once("\" value=\"").unwrap();
+        let (value, _) = rest.split_once('"').unwrap();
+        (unescaped(name), unescaped(value))
+    };
+    form.split("<input type=\"hidden\" name=\"").skip(1).map(read).collect()
+}
+
+/// A text of a page as its reader sees it.
+pub(crate) fn unescaped(html: &str) -> String {
+    let known = [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")];
+    known.iter().fold(html.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -63,6 +82,21 @@ impl Client {
     /// A form that a page of the server itself sends.
     pub(crate) fn post_page(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
         form(self.request(Method::POST, path).header("sec-fetch-site", "same-origin"), fields)
+    }
+
+    /// Fills in the form of a page that posts to `action`, and sends it with what stands hidden in it, as a browser does.
+    pub(crate) async fn submit(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> Reply {
+        let shown = self.get(page).await;
+        assert_eq!(shown.status, 200, "{page}: {}", shown.text);
+        self.submit_shown(&shown.text, action, fields).await
+    }
+
+    /// The same for a page that is open already, perhaps for a long time.
+    pub(crate) async fn submit_shown(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> Reply {
+        let hidden = hidden_fields(page, action);
+        let hidden = hidden.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let all: Vec<(&str, &str)> = hidden.chain(fields.iter().copied()).collect();
+        self.send(self.post_page(action, &all)).await
     }
 
     /// The same with a credential.

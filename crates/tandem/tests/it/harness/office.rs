@@ -96,9 +96,10 @@ impl<'s> Office<'s> {
         }
         tenant.trunk("Carrier", &[&crowd.address.to_string()], &[RECEPTION]).await;
         let team = json!({"name": "Support", "number": TEAM, "strategy": "longest_idle", "members": PATIENT});
-        owner.post("/v1/teams", &team).await.expect(201);
+        let team = text(&owner.post("/v1/teams", &team).await.expect(201)["id"]);
         owner.patch(&format!("/v1/extensions/{BRIEF}"), &json!({"voicemail": true})).await.expect(200);
-        let mut office = Self { server, tenant, owner, things: Vec::new(), live: String::new(), crowd };
+        let mut office =
+            Self { server, tenant, owner, things: vec![("/console/teams/{id}", team)], live: String::new(), crowd };
         office.programs(stub).await;
         office.papers().await;
         office.past().await;
@@ -126,7 +127,7 @@ impl<'s> Office<'s> {
         let sent = self.owner.send(self.owner.post_page("/console/people/new", &invited)).await;
         assert_eq!(sent.status, 200, "{}", sent.text);
         let settings = [("tariff", "0.02 EUR"), ("days_calls", "90"), ("do_not_call", "+447700900999")];
-        let saved = self.owner.send(self.owner.post_page("/console/settings", &settings)).await;
+        let saved = self.owner.submit("/console/settings", "/console/settings", &settings).await;
         assert_eq!(saved.status, 303, "{}", saved.text);
     }
 

@@ -20,6 +20,10 @@ type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]
 
 const OF_THE_OWNER: &[Case] = &[
     ("/console/account", "/console/account/password", &[("password", "short")], "password"),
+    ("/console/account/tokens", "", &[("label", "")], "label"),
+    ("/console/people/{id}", "/console/people/{id}/extension", &[("extension", "1")], "extension"),
+    ("/console/teams/{id}", "", &[("name", "")], "name"),
+    ("/console/teams/{id}", "", &[("name", "Sales"), ("ring_s", "4")], "ring_s"),
     ("/console/people/new", "", &[("name", "Bo"), ("extension", "1")], "extension"),
     ("/console/people/new", "", &[("name", "Bo"), ("email", "bo at example")], "email"),
     ("/console/people/new", "", &[("name", ""), ("email", "bo@example.org")], "name"),

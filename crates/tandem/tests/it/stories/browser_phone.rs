@@ -18,18 +18,26 @@ use crate::harness::server::{Plan, Server, Tenant};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A phone's socket.
-struct Phone(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(super) struct Phone(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Phone {
     async fn open(server: &Server, headers: &[(&'static str, &str)]) -> Result<Self, tungstenite::Error> {
-        let mut request = format!("ws://{}/v1/rtc", server.app.http()).into_client_request().unwrap();
+        Self::open_at(server, "/v1/rtc", headers).await
+    }
+
+    pub(super) async fn open_at(
+        server: &Server,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, tungstenite::Error> {
+        let mut request = format!("ws://{}{path}", server.app.http()).into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
         }
         Ok(Self(connect_async(request).await?.0))
     }
 
-    async fn say(&mut self, frame: &Value) {
+    pub(super) async fn say(&mut self, frame: &Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
@@ -47,7 +55,7 @@ impl Phone {
     }
 
     /// The next frame; none when the server has closed.
-    async fn next(&mut self) -> Option<Value> {
+    pub(super) async fn next(&mut self) -> Option<Value> {
         self.next_or_code().await.ok()
     }
 
@@ -89,7 +97,7 @@ async fn person(server: &Server, acme: &Tenant<'_>, extension: &str, role: Role)
 }
 
 /// A phone that is online.
-async fn online(server: &Server, token: &str, extension: &str) -> Phone {
+pub(super) async fn online(server: &Server, token: &str, extension: &str) -> Phone {
     let mut phone = Phone::open(server, &[]).await.unwrap();
     phone.say(&json!({"type": "hello", "token": token})).await;
     let ready = phone.next().await.unwrap();

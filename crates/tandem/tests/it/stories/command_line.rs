@@ -222,6 +222,9 @@ async fn a_leaked_credential_is_replaced_and_a_person_is_let_go() {
         running.client().bearing(old).until_status("/v1/events", 401).await;
         assert_eq!(says(new).await, 200);
     }
+    let said = tandem.refusal(&["user", "disable", text(&ann, "id"), "--org", "acme"]).await;
+    assert!(said.contains("needs an owner"), "{said}");
+    tandem.json(&["user", "create", "Ben", "--org", "acme", "--role", "owner"]).await;
     tandem.json(&["user", "disable", text(&ann, "id"), "--org", "acme"]).await;
     running.client().bearing(text(&again, "auth_token")).until_status("/v1/events", 401).await;
     let said = tandem.refusal(&["user", "disable", text(&ann, "id"), "--org", "acme"]).await;

@@ -4,6 +4,8 @@ mod browser_phone;
 mod command_line;
 mod conference;
 mod console;
+mod console_account;
+mod console_edits;
 mod crash;
 mod crash_callbacks;
 mod hangups;
