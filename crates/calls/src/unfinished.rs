@@ -26,8 +26,10 @@ pub(crate) struct Missing {
     pub(crate) data: Value,
 }
 
-/// What begins, what ends it, and how the end reads of something that lasted so many seconds.
-const PAIRS: [(&str, &str, fn(&Value, f64) -> Value); 3] = [
+/// What begins, what ends it, and how the end reads of something that began so and lasted so many seconds.
+type Pair = (&'static str, &'static str, fn(&Value, f64) -> Value);
+
+const PAIRS: [Pair; 3] = [
     ("queue.joined", "queue.left", |began, seconds| {
         json!({
             "team": began["team"], "reason": Left::Hangup.as_str(), "waited_s": seconds, "position": began["position"],
@@ -48,21 +50,21 @@ pub(crate) fn missing(events: &[Past], over_ms: i64) -> Vec<Missing> {
         let last = events.iter().rfind(|event| event.kind == beginning || event.kind == end);
         let Some(began) = last.filter(|event| event.kind == beginning) else { continue };
         let seconds = (over_ms - began.time_ms).max(0) as f64 / 1000.0;
-        let data = data(&began.body["data"], seconds);
+        let data = data(began.body.get("data").unwrap_or(&Value::Null), seconds);
         missing.push(Missing { kind: end, leg: leg_of(&began.body), step: step_of(&began.body), data });
     }
     missing
 }
 
 fn leg_of(body: &Value) -> Option<(LegId, LegRole)> {
-    let leg = &body["leg"];
-    let role = serde_json::from_value(leg["role"].clone()).ok()?;
-    Some((leg["id"].as_str()?.into(), role))
+    let leg = body.get("leg")?;
+    let role = serde_json::from_value(leg.get("role")?.clone()).ok()?;
+    Some((leg.get("id")?.as_str()?.into(), role))
 }
 
 fn step_of(body: &Value) -> Option<Step> {
-    let step = &body["step"];
-    Some(Step { id: step["id"].as_str()?.to_owned(), kind: step["type"].as_str()?.to_owned() })
+    let step = body.get("step")?;
+    Some(Step { id: step.get("id")?.as_str()?.to_owned(), kind: step.get("type")?.as_str()?.to_owned() })
 }
 
 #[cfg(test)]
