@@ -168,7 +168,8 @@ fn mark_of(team: &TeamRecord) -> Result<String, Problem> {
 async fn edit_form(kernel: &Kernel, visitor: &Visitor, team: &TeamRecord) -> Result<Form, Problem> {
     let form = Form::new(format!("{PATH}/{}", team.id), "Save")
         .with(Field::hidden(SEEN, mark_of(team)?))
-        .with(Field::line("name", "Name"));
+        .with(Field::line("name", "Name"))
+        .with(Field::tick("announce_position", "Callers who wait hear their place").ticked(team.announce_position));
     let mut form = with_fields(form, kernel, visitor)
         .await?
         .set("name", &team.name)
@@ -215,6 +216,7 @@ async fn change(
                 strategy: posted.optional("strategy"),
                 wrap_up_s: wrap_up_s.or(Some(0)),
                 ring_s,
+                announce_position: Some(posted.is_ticked("announce_position")),
                 members: Some(in_order(&team.members, posted.all("member"))),
             };
             match calls::change_team(&kernel, visitor.org_id(), &team.id, change).await {
