@@ -21,6 +21,7 @@ crate::statements! {
         where org = $1 and id = $2";
     BY_EMAIL = "select id, org, name, email, role, version, created_at, disabled_at from person \
         where org = $1 and email = $2";
+    GIVE_EMAIL = "update person set email = $3, version = version + 1 where org = $1 and id = $2 and email is null";
     LIST = "select id, org, name, email, role, version, created_at, disabled_at from person \
         where org = $1 and id > $2 order by id limit $3";
     HAS_ANY = "select id from person where org = $1 limit 1";
@@ -195,6 +196,17 @@ impl Kernel {
         Ok(())
     }
 
+    /// Gives a mail address to a person who has none, so that he can sign in by a password.
+    ///
+    /// # Errors
+    /// What is wrong with the address, that somebody of the organisation has it, or that the person has one.
+    pub async fn give_person_email(&self, org: &str, id: &str, email: &str) -> Result<(), RecordError> {
+        let email = check_email(email)?;
+        let given =
+            self.db.run(GIVE_EMAIL, args![org, id, &email]).await.map_err(RecordError::taken("email", email))?;
+        if given == 0 { Err(RecordError::not_found("person without a mail address", id)) } else { Ok(()) }
+    }
+
     /// Ends a membership: no credential of the person is good any more.
     ///
     /// # Errors
@@ -285,6 +297,11 @@ mod tests {
             let ann = || NewPerson { email: Some("Ann@x.org".into()), ..named("Ann") };
             kernel.create_person(&a, ann()).await.unwrap();
             kernel.create_person(&b, ann()).await.unwrap();
+            let (bob, _) = kernel.create_person(&b, named("Bob")).await.unwrap();
+            assert!(kernel.give_person_email(&b, &bob.id, "ann@x.org").await.is_err(), "hers");
+            kernel.give_person_email(&b, &bob.id, "Bob@x.org").await.unwrap();
+            assert_eq!(kernel.person(&b, &bob.id).await.unwrap().email.as_deref(), Some("bob@x.org"));
+            assert!(kernel.give_person_email(&b, &bob.id, "other@x.org").await.is_err(), "given once");
             let refused = kernel.create_person(&a, ann()).await.unwrap_err();
             assert_eq!(refused.to_string(), "email: \"ann@x.org\" is taken");
             // Two at once pass the look before the write; the unique key tells them apart.

@@ -104,7 +104,8 @@ async fn next(
 ) -> Result<Vec<Next>, Problem> {
     let mut next = Vec::new();
     let flow = store::list(&kernel.db, org, "", 1).await.map_err(Problem::internal)?.into_iter().next();
-    if let Some(flow) = flow.as_ref().filter(|_| has_no_calls && visitor.may(Action::RunFlow)) {
+    let may_hear = visitor.may(Action::RunFlow) && visitor.may(Action::ReadFlows);
+    if let Some(flow) = flow.as_ref().filter(|_| has_no_calls && may_hear) {
         let why = "Your phone rings in the page, and you see each step of the flow as you hear it.";
         next.push(Next { what: "Hear a flow", why, path: format!("/console/flows/{}", flow.id) });
     }

@@ -223,7 +223,8 @@ struct LinkPath {
 /// What a link's page asks: nothing that must be answered.
 fn enter_form(link: &str, whose: &Identity, email: Option<&str>) -> Form {
     let mut form = Form::new(format!("/console/link/{link}"), "Sign in");
-    if matches!(whose, Identity::Administrator(_)) {
+    // Whoever has none could never use the password that is chosen here.
+    if matches!(whose, Identity::Administrator(_)) || email.is_none() {
         let field = Field::typed("email", "Your mail address", "email").optional().autocomplete("username");
         form = form.with(field.value(email.unwrap_or_default()));
     }
@@ -245,7 +246,7 @@ async fn link_page(
         return Ok(SignInPage {
             page: Page::open("This link is used up", Theme::of(headers)),
             about: "A link signs in once, within 15 minutes. Ask for another one: by mail, from whoever invited you, \
-                    or, on the server, with `tandem admin link`."
+                    or, on the server, with `tandem user link` or `tandem admin link`."
                 .to_owned(),
             form: None,
             others: vec![("Mail me a link", "/console/sign-in/link"), ("Sign in with a password", "/console/sign-in")],
@@ -317,14 +318,22 @@ async fn by_link(
     }
 }
 
-/// Checks what a link's page asked for, and keeps an administrator's mail address.
+/// Checks what a link's page asked for, and keeps the mail address of who had none, or is an administrator.
 async fn set_up(kernel: &Kernel, whose: &Identity, posted: &Posted) -> Result<(), Problem> {
     let password = posted.raw("password");
     if !password.is_empty() {
         kernel::password::check(&Secret::new(password))?;
     }
-    if let (Identity::Administrator(id), Some(email)) = (whose, posted.optional("email")) {
-        kernel.set_administrator_email(id, &email).await?;
+    let has_email = kernel.identity(whose).await?.email.is_some();
+    match (whose, posted.optional("email")) {
+        (Identity::Administrator(id), Some(email)) => kernel.set_administrator_email(id, &email).await?,
+        (Identity::Person { org, person }, Some(email)) if !has_email => {
+            kernel.give_person_email(org, person, &email).await?;
+        }
+        (_, None) if !has_email && !password.is_empty() => {
+            return Err(Problem::field("/email", "required", "A password needs a mail address to sign in with."));
+        }
+        _ => {}
     }
     Ok(())
 }

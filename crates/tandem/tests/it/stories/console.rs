@@ -132,6 +132,35 @@ async fn an_invitation_lands_in_the_outbox_and_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_mail_address_gives_one_with_the_first_password() {
+    let server = Plan::new().at(START_MS).start().await;
+    let acme = server.org("acme").await;
+    let owner = server.browser().bearing(&acme.token);
+    for (name, email) in [("Ann", ""), ("Bob", "bob@example.org")] {
+        let made = owner
+            .send(owner.post_page("/console/people/new", &[("name", name), ("email", email), ("role", "member")]))
+            .await;
+        assert_eq!(made.status, 200, "{}", made.text);
+    }
+    let ann = server.app.kernel.people(&acme.org.id, "", 10).await.unwrap();
+    let ann = ann.into_iter().find(|person| person.name == "Ann").unwrap();
+    let whose = kernel::sign_in::Identity::Person { org: ann.org, person: ann.id };
+    let link = format!("/console/link/{}", server.app.kernel.create_link(&whose).await.unwrap().expose());
+    let browser = server.browser();
+    for (email, said) in [("", "needs a mail address"), ("bob@example.org", "is taken")] {
+        let form = [("email", email), ("password", "correct horse")];
+        let refused = browser.send(browser.post_page(&link, &form)).await;
+        assert!(refused.status == 422 && refused.text.contains(said), "{}", refused.text);
+    }
+    let form = [("email", "Ann@example.org"), ("password", "correct horse")];
+    assert_eq!(browser.send(browser.post_page(&link, &form)).await.status, 303);
+    let later = server.browser();
+    let entered = later.send(later.post_page("/console/sign-in", &[("email", "ann@example.org"), form[1]])).await;
+    assert_eq!((entered.status, location(&entered)), (303, "/console"), "{}", entered.text);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn guessing_passwords_meets_a_limit() {
     let server = Plan::new().at(START_MS).start().await;
     let acme = server.org("acme").await;
