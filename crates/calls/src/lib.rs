@@ -77,7 +77,7 @@ pub use store::{CallFilter, CallPage};
 pub use supervision::{SuperviseError, SuperviseMode, Supervised};
 pub use sweep::{ShelfSweep, sweeps};
 pub use tap::Tap;
-pub use teams::{NewTeam, TeamChange, TeamRecord, change_team, create_team, remove_team, team, teams};
+pub use teams::{NewTeam, TeamChange, TeamRecord, USUAL_RING_S, change_team, create_team, remove_team, team, teams};
 pub use trunks::{NewTrunk, TrunkEverywhere, TrunkRecord, create_trunk, remove_trunk, trunks, trunks_everywhere};
 
 #[cfg(test)]

@@ -85,7 +85,11 @@ impl Lobby {
                 self.play_music(call);
             }
             CallEvent::Queue(QueueEvent::Moved { position, expected_ms }) => self.place = Some((position, expected_ms)),
-            CallEvent::Queue(QueueEvent::Bridged { .. }) => (self.place, self.coming, self.spoken) = (None, None, None),
+            CallEvent::Queue(QueueEvent::Bridged { .. }) => {
+                (self.place, self.coming, self.spoken) = (None, None, None);
+                // What got ready while the two were brought together must not be heard over the agent.
+                call.stop_play();
+            }
             CallEvent::PlayEnded { play } if self.spoken == Some(play) => self.play_music(call),
             CallEvent::Queue(QueueEvent::Ended) => call.hangup(Cause::Normal, EndedBy::Target),
             CallEvent::Queue(QueueEvent::Left { why }) => {

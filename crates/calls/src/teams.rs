@@ -22,7 +22,8 @@ const MAX_NAME: usize = 200;
 const MAX_WRAP_UP_S: i64 = 3_600;
 /// Shortest and longest ringing for one offer, and what it is when nobody says, in seconds.
 const RING_S: std::ops::RangeInclusive<i64> = 5..=300;
-const USUAL_RING_S: i64 = 20;
+/// How long an offer rings when nobody says otherwise, in seconds.
+pub const USUAL_RING_S: i64 = 20;
 
 kernel::statements! {
     /// Whether somebody has an extension.

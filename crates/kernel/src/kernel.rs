@@ -255,6 +255,12 @@ pub(crate) fn lock_data(data: &Path) -> Result<ServerLock, DbError> {
     ServerLock::of_file(&data.join(LOCK_FILE))
 }
 
+/// Whether a server, or a restore, has the data directory.
+#[must_use]
+pub fn is_in_use(data: &Path) -> bool {
+    data.join(LOCK_FILE).exists() && matches!(lock_data(data), Err(DbError::InUse))
+}
+
 /// The path of the embedded store, when it should be there and is not.
 #[must_use]
 pub fn missing_store(config: &Config) -> Option<PathBuf> {

@@ -1,7 +1,8 @@
 //! What a running server says of itself in its data directory: where it listens and how it is reached, so that verbs
 //! beside it print links and addresses that work, whatever flags it was started with.
 //!
-//! Invariant: it is believed only while something answers where it says that HTTP listens.
+//! Invariant: it is believed only while a server has the data directory and HTTP answers where the file says; a link
+//! that signs in must not lead to whoever took the port of a server that was killed.
 
 use std::fs;
 use std::io;
@@ -52,7 +53,9 @@ impl Running {
     pub(crate) fn of_data(data: &Path) -> Option<Self> {
         let text = fs::read(data.join(FILE)).ok()?;
         let said: Self = serde_json::from_slice(&text).ok()?;
-        TcpStream::connect_timeout(&reachable(said.http), PATIENCE).is_ok().then_some(said)
+        let runs =
+            kernel::kernel::is_in_use(data) && TcpStream::connect_timeout(&reachable(said.http), PATIENCE).is_ok();
+        runs.then_some(said)
     }
 
     /// Whether the server has this port of this machine.

@@ -26,6 +26,7 @@ pub struct TurnWish<'a> {
 pub struct Turn {
     seat: Seat,
     ring_ms: i64,
+    rings_all: bool,
     offer: Option<Offer>,
     last_offer: u64,
 }
@@ -44,7 +45,7 @@ impl Calls {
         };
         let patience = Patience { timeout_ms, max_waiting: usize::MAX };
         let seat = self.floors().join(org, &team, patience, Some(joined_ms)).await?;
-        Ok(Some(Turn { seat, ring_ms: team.ring_ms, offer: None, last_offer: 0 }))
+        Ok(Some(Turn { seat, ring_ms: team.ring_ms, rings_all: !team.queues(), offer: None, last_offer: 0 }))
     }
 }
 
@@ -53,6 +54,12 @@ impl Turn {
     #[must_use]
     pub fn ring_ms(&self) -> i64 {
         self.ring_ms
+    }
+
+    /// Whether an offer goes to everybody: after one that came to nothing there is nobody else to ask.
+    #[must_use]
+    pub fn rings_all(&self) -> bool {
+        self.rings_all
     }
 
     /// Waits for agents, whose extensions are to be rung now, together; none when it has waited long enough. Safe to give

@@ -20,6 +20,8 @@ use super::table::{Cell, Table};
 use super::visitor::Visitor;
 
 const PATH: &str = "/console/account";
+/// How the ids of personal tokens begin.
+const PERSON_TOKEN_ID: &str = "ptk_";
 
 pub(super) fn doors(doors: Doors) -> Doors {
     doors.get(PATH, SignIn, show_account).post("/console/account/password", SignIn, set_password).post(
@@ -44,11 +46,7 @@ struct AccountPage {
 fn password_form(is_fresh: bool) -> Form {
     let mut form = Form::new("/console/account/password", "Set the password");
     if !is_fresh {
-        form = form.with(
-            Field::typed("current", "Present password", "password")
-                .autocomplete("current-password")
-                .hint("None yet, or forgotten? Sign in by a new link: then it is not asked for."),
-        );
+        form = form.with(proof_field());
     }
     form.with(
         Field::typed("password", "New password", "password")
@@ -81,6 +79,21 @@ async fn show_account(Given(kernel): Given<Kernel>, visitor: Visitor) -> Result<
     show(&account(&kernel, &visitor, password_form(is_fresh)).await?)
 }
 
+/// Whether nobody else can be at this browser: a link signed it in a moment ago. A program that sends its token proves
+/// itself each time.
+pub(super) async fn is_fresh(kernel: &Kernel, visitor: &Visitor) -> Result<bool, Problem> {
+    let credential = &visitor.credential;
+    let is_token = credential.id.starts_with(PERSON_TOKEN_ID);
+    Ok(is_token || kernel.is_fresh_by_link(&visitor.identity()?, &credential.id).await?)
+}
+
+/// Asks for the present password.
+pub(super) fn proof_field() -> Field {
+    Field::typed("current", "Present password", "password")
+        .autocomplete("current-password")
+        .hint("None yet, or forgotten? Sign in by a new link: then it is not asked for.")
+}
+
 async fn set_password(
     Given(kernel): Given<Kernel>,
     visitor: Visitor,
@@ -103,7 +116,7 @@ async fn set_password(
 }
 
 /// What is wrong with the present password, where one is asked for.
-async fn wrong_proof(
+pub(super) async fn wrong_proof(
     kernel: &Kernel,
     whose: &Identity,
     is_fresh: bool,

@@ -215,7 +215,7 @@ async fn change(
                 name: Some(posted.get("name").to_owned()),
                 strategy: posted.optional("strategy"),
                 wrap_up_s: wrap_up_s.or(Some(0)),
-                ring_s,
+                ring_s: ring_s.or(Some(calls::USUAL_RING_S)),
                 announce_position: Some(posted.is_ticked("announce_position")),
                 members: Some(in_order(&team.members, posted.all("member"))),
             };

@@ -1,14 +1,15 @@
 //! The own personal tokens: made, listed, revoked. A token is shown once, when it is made.
 //!
-//! Invariant: nobody sees or ends another one's token here.
+//! Invariant: nobody sees or ends another one's token here; whoever finds a browser open takes no token away from it.
 
 use axum::extract::State as Given;
 use axum::response::Response;
-use kernel::http::Path;
+use kernel::http::{Client, Path};
 use kernel::time::rfc3339;
 use kernel::{Kernel, Problem};
 use serde::Deserialize;
 
+use super::account::{is_fresh, proof_field, wrong_proof};
 use super::door::Doors;
 use super::door::Needs::SignIn;
 use super::form::{Field, Form, Posted};
@@ -31,9 +32,10 @@ fn owner(visitor: &Visitor) -> Result<&str, Problem> {
     visitor.principal().person().map(|person| &**person).ok_or_else(Problem::not_found)
 }
 
-fn form() -> Form {
-    Form::new(PATH, "Make a token")
-        .with(Field::line("label", "What it is for").hint("Such as the program that will use it; only you read it."))
+async fn form(kernel: &Kernel, visitor: &Visitor) -> Result<Form, Problem> {
+    let form = Form::new(PATH, "Make a token")
+        .with(Field::line("label", "What it is for").hint("Such as the program that will use it; only you read it."));
+    Ok(if is_fresh(kernel, visitor).await? { form } else { form.with(proof_field()) })
 }
 
 async fn page(kernel: &Kernel, visitor: &Visitor, form: Form) -> Result<ListPage, Problem> {
@@ -66,13 +68,24 @@ async fn page(kernel: &Kernel, visitor: &Visitor, form: Form) -> Result<ListPage
 }
 
 async fn list(Given(kernel): Given<Kernel>, visitor: Visitor) -> Result<Response, Problem> {
-    show(&page(&kernel, &visitor, form()).await?)
+    show(&page(&kernel, &visitor, form(&kernel, &visitor).await?).await?)
 }
 
-async fn create(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
+async fn create(
+    Given(kernel): Given<Kernel>,
+    visitor: Visitor,
+    client: Client,
+    posted: Posted,
+) -> Result<Response, Problem> {
     let (person, label) = (owner(&visitor)?, posted.get("label"));
     if label.is_empty() || label.chars().count() > MAX_LABEL || label.chars().any(char::is_control) {
-        let form = form().filled(&posted).wrong("label", format!("1 to {MAX_LABEL} characters in one line"));
+        let form = form(&kernel, &visitor).await?.filled(&posted);
+        let form = form.wrong("label", format!("1 to {MAX_LABEL} characters in one line"));
+        return show_refused(&page(&kernel, &visitor, form).await?);
+    }
+    let is_fresh = is_fresh(&kernel, &visitor).await?;
+    if let Some(wrong) = wrong_proof(&kernel, &visitor.identity()?, is_fresh, &posted, client).await? {
+        let form = form(&kernel, &visitor).await?.filled(&posted).wrong("current", wrong);
         return show_refused(&page(&kernel, &visitor, form).await?);
     }
     let token = kernel.create_person_token(visitor.org_id(), person, label).await?;

@@ -121,6 +121,8 @@ pub(super) struct Attempt {
     until_ms: Option<i64>,
     /// The place in the queue of the team that is rung.
     turn: Option<Turn>,
+    /// Who has answered that team's offer and is still there.
+    agent: Option<String>,
     _driven: Driven,
 }
 
@@ -134,7 +136,17 @@ impl Attempt {
         turn: Option<Turn>,
     ) -> Self {
         let sentences = Sentences::of(callbacks.flows().calls(), &callback);
-        Self { callbacks, callback, call, sentences, stage: Stage::Ringing, until_ms: None, turn, _driven: driven }
+        Self {
+            callbacks,
+            callback,
+            call,
+            sentences,
+            stage: Stage::Ringing,
+            until_ms: None,
+            turn,
+            agent: None,
+            _driven: driven,
+        }
     }
 
     /// Carries it through and writes down what came of it.
@@ -157,6 +169,7 @@ impl Attempt {
                         return self.end_of(cause, by);
                     }
                     self.take(event);
+                    self.free_agent_who_left();
                 }
                 () = clock.sleep_until(until_ms.unwrap_or(i64::MAX)), if until_ms.is_some() => self.sentence_over(),
             }
@@ -168,6 +181,7 @@ impl Attempt {
             CallEvent::Answered => {
                 if let (Some(turn), Some(agent)) = (&mut self.turn, self.call.party()) {
                     turn.answered(agent);
+                    self.agent = Some(agent.to_owned());
                 }
                 self.note(State::Connecting);
                 match self.say(self.sentences.greeting.sound()) {
@@ -192,6 +206,13 @@ impl Attempt {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// An agent who has handed the customer on talks no longer: the next caller may be his.
+    fn free_agent_who_left(&mut self) {
+        if self.agent.is_some() && self.agent.as_deref() != self.call.party() {
+            (self.agent, self.turn) = (None, None);
         }
     }
 
@@ -244,9 +265,9 @@ impl Attempt {
 
     async fn settle(&mut self, end: End) -> Result<(), CallbackError> {
         let kernel = self.callbacks.flows().kernel().clone();
-        // An agent who did not answer is left alone for a while; the next one is rung at once.
+        // An agent who did not answer is left alone for a while; the next one, if there is another, is rung at once.
         self.turn.iter_mut().for_each(Turn::passed);
-        let in_turn = self.turn.take().is_some();
+        let asks_the_next = self.turn.take().is_some_and(|turn| !turn.rings_all());
         // Behind the rows that the call has queued, so that the newest state of the callback is the last one written.
         let writes = match end {
             // The next start takes it up as after a crash.
@@ -259,7 +280,7 @@ impl Attempt {
             End::Unreached(reason) => {
                 match due::retry_ms(self.callback.attempt, self.callback.attempts, kernel.clock.now_ms()) {
                     Some(at_ms) => {
-                        let at_ms = if in_turn { kernel.clock.now_ms() } else { at_ms };
+                        let at_ms = if asks_the_next { kernel.clock.now_ms() } else { at_ms };
                         let job = Job::new(&self.callback.org, JOB_KIND, &self.callback.id, at_ms, json!({}));
                         vec![self.callback.moved_write(at_ms, true), job.schedule_write()]
                     }

@@ -163,6 +163,17 @@ enum Parting {
 }
 
 impl Parting {
+    /// Why a token does not let in: a page tries again unless the token itself is refused.
+    fn for_token(problem: &Problem) -> Self {
+        match problem.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Self::because(Fault::Unauthorized, "the token is not good")
+            }
+            StatusCode::TOO_MANY_REQUESTS => Self::because(Fault::RateLimited, "too many requests with this token"),
+            _ => Self::because(Fault::Unavailable, "the token cannot be looked at now"),
+        }
+    }
+
     fn because(code: Fault, message: &str) -> Self {
         Self::Error(Down::Error { code, message: message.to_owned(), id: None, field: None })
     }
@@ -197,7 +208,7 @@ async fn greet(
         (OfRequest::Good(recognised), _) => recognised,
         (OfRequest::Nothing, Some(token)) => match parties.kernel.admit(token.expose(), peer).await {
             Ok(credential) => Recognised { credential, proof: Proof::Token(token) },
-            Err(_) => return Err(Parting::because(Fault::Unauthorized, "the token is not good")),
+            Err(problem) => return Err(Parting::for_token(&problem)),
         },
         (OfRequest::WrongCookie, _) => return Err(Parting::because(Fault::Unauthorized, "the session is over")),
         (OfRequest::Nothing, None) => {

@@ -54,10 +54,9 @@ pub(super) async fn tap(
 ) -> Result<Response, Problem> {
     let org = principal.authorize(Action::ReadCalls)?;
     let place = kernel.limits.tap(org)?;
-    let from = match start(page, &headers)? {
-        Some(position) => position,
-        None => kernel.events.head(org).await.map_err(Problem::internal)?,
-    };
+    // A browser that signs in elsewhere comes with the place that it had in another log.
+    let head = kernel.events.head(org).await.map_err(Problem::internal)?;
+    let from = start(page, &headers)?.map_or(head, |position| position.min(head));
     let tap = kernel.events.tap(org, from);
     let token = presented_token(&headers).map(Secret::new);
     let listener = Listener { org: Arc::clone(org), token, _place: place };
@@ -134,7 +133,8 @@ async fn feed(kernel: Kernel, listener: Listener, mut tap: Tap, reader: mpsc::Se
             () = kernel.stop.cancelled() => return,
         };
         for logged in batch {
-            if !matches!(timeout(WRITE_PATIENCE, reader.send(server_sent(logged))).await, Ok(Ok(()))) {
+            let sent = kernel.stop.run_until_cancelled(timeout(WRITE_PATIENCE, reader.send(server_sent(logged))));
+            if !matches!(sent.await, Some(Ok(Ok(())))) {
                 return;
             }
         }

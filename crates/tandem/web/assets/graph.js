@@ -104,7 +104,8 @@ export function lightGraph() {
   document.addEventListener("tandem:open", async () => {
     if (waiting) return;
     waiting = [];
-    const past = await lit.past();
+    // What cannot be read now is read when the tap opens again; what is heard is shown all the same.
+    const past = await lit.past().catch(() => []);
     const all = [...past, ...waiting];
     waiting = null;
     all.forEach(take);

@@ -95,7 +95,9 @@ export function follow(kinds, hear) {
 
 /** @param {string[]} kinds @param {(news: News) => void} hear */
 function followShared(kinds, hear) {
-  const worker = new SharedWorker(new URL("tap-worker.js", import.meta.url), { type: "module", name: "tandem-tap" });
+  // One for each organisation: a tab that looks at another one must not share its events, or its place among them.
+  const name = `tandem-tap-${document.body.dataset.organisation ?? ""}`;
+  const worker = new SharedWorker(new URL("tap-worker.js", import.meta.url), { type: "module", name });
   worker.addEventListener("error", () => followAlone(kinds, hear), { once: true });
   const { port } = worker;
   port.addEventListener("message", ({ data }) => hear(data));

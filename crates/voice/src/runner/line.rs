@@ -240,7 +240,8 @@ impl Line {
             return Opened::Nothing;
         };
         let opened = peer.hear(now_us, from, buffer, len, wire);
-        if opened == Opened::Check {
+        // Checks of a browser whose handshake never ends are no life: nothing will ever be heard of it.
+        if opened == Opened::Check && peer.is_connected() {
             self.source.alive(now_us);
         }
         opened

@@ -189,6 +189,8 @@ impl Waiting {
                     context.push(Effect::Release { sound });
                 }
                 self.saying = Saying::Nothing;
+                // What got ready while the two were brought together must not be heard over the agent.
+                context.push(Effect::StopPlay);
                 None
             }
             QueueNews::Ended => Some(Exit::by("bridged")),

@@ -144,7 +144,7 @@ async fn whoever_has_no_mail_address_gives_one_with_the_first_password() {
     }
     let ann = server.app.kernel.people(&acme.org.id, "", 10).await.unwrap();
     let ann = ann.into_iter().find(|person| person.name == "Ann").unwrap();
-    let whose = kernel::sign_in::Identity::Person { org: ann.org, person: ann.id };
+    let whose = Identity::Person { org: ann.org, person: ann.id };
     let link = format!("/console/link/{}", server.app.kernel.create_link(&whose).await.unwrap().expose());
     let browser = server.browser();
     for (email, said) in [("", "needs a mail address"), ("bob@example.org", "is taken")] {
