@@ -186,7 +186,7 @@ impl Browser {
         self.sequence += 1;
         let opus = self.rtc.codec_config().find(|codec| codec.spec().clock_rate.get() == 48_000);
         let number = opus.ok_or("no Opus")?.pt();
-        let timestamp = u32::try_from(self.sequence * 960 & 0xffff_ffff).unwrap_or(0);
+        let timestamp = u32::try_from((self.sequence * 960) & 0xffff_ffff).unwrap_or(0);
         let write = RtpWrite::new(number, self.sequence.into(), timestamp, now, PAYLOAD.to_vec());
         let mut direct = self.rtc.direct_api();
         direct.stream_tx_by_mid(mid, None).ok_or("no stream")?.write_rtp(write);

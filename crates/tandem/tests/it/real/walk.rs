@@ -137,7 +137,8 @@ async fn walk_office(part: usize) {
         });
         for part in NO_PAGES {
             let reply = office.owner.get(&office.path(part).unwrap()).await;
-            assert_eq!(reply.status, 200, "{part}: {}", reply.text);
+            // 286: it is there, and need not be asked for again.
+            assert!(matches!(reply.status, 200 | 286), "{part}: {} {}", reply.status, reply.text);
         }
     }
     walk(&server, &visitors, true, Some(&pictures())).await;
