@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_believed_while_it_answers() {
+    fn a_server_is_believed_while_it_has_its_data_and_answers() {
         let data = tempfile::tempdir().unwrap();
         assert_eq!(Running::of_data(data.path()), None);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -113,6 +113,9 @@ mod tests {
             public_ip: None,
         };
         fs::write(data.path().join(FILE), serde_json::to_vec(&said).unwrap()).unwrap();
+        assert_eq!(Running::of_data(data.path()), None, "somebody else has the port of a server that was killed");
+        let lock = fs::File::create(data.path().join("server.lock")).unwrap();
+        lock.lock().unwrap();
         assert_eq!(Running::of_data(data.path()), Some(said.clone()));
         assert!(said.listens("192.0.2.1:5070".parse().unwrap()) && said.listens(http));
         assert!(!said.listens("192.0.2.1:5060".parse().unwrap()));

@@ -31,7 +31,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(3, "0003_flows.sql"),
     migration!(4, "0004_sign_in.sql"),
     migration!(5, "0005_queues.sql"),
-    migration!(8, "0008_announcements.sql"),
+    migration!(6, "0006_announcements.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \

@@ -26,6 +26,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a flooding bot still sends is read this slowly, and for so long.
+const DRAIN_PAUSE: Duration = Duration::from_millis(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest message of the other side, in bytes: a minute of audio in base64.
 const MAX_MESSAGE: usize = 1 << 20;
 /// Events of the tap that may wait when the other side reads again, oldest dropped: half a second of both tracks.
@@ -192,14 +195,17 @@ impl Stream {
     }
 
     /// Says why it is over. What the other side still sends is read and thrown away: a socket that is closed over unread
-    /// bytes is reset, and the reason with it.
+    /// bytes is reset, and the reason with it. It is read slowly: who floods without a pause comes to read the reason only
+    /// when it has to wait.
     async fn close(&mut self, frame: CloseFrame) {
         let goodbye = async {
             if self.socket.close(Some(frame)).await.is_ok() {
-                while let Some(Ok(_)) = self.socket.next().await {}
+                while let Some(Ok(_)) = self.socket.next().await {
+                    tokio::time::sleep(DRAIN_PAUSE).await;
+                }
             }
         };
-        let _late = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+        let _late = tokio::time::timeout(DRAIN_TIMEOUT, goodbye).await;
     }
 
     /// The call is over, or needs the stream no more.
