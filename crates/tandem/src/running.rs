@@ -53,9 +53,9 @@ impl Running {
     pub(crate) fn of_data(data: &Path) -> Option<Self> {
         let text = fs::read(data.join(FILE)).ok()?;
         let said: Self = serde_json::from_slice(&text).ok()?;
-        let runs =
-            kernel::kernel::is_in_use(data) && TcpStream::connect_timeout(&reachable(said.http), PATIENCE).is_ok();
-        runs.then_some(said)
+        // The lock is tried last: a server that is only starting takes it before it listens, and must not find it taken.
+        let answers = TcpStream::connect_timeout(&reachable(said.http), PATIENCE).is_ok();
+        (answers && kernel::kernel::is_in_use(data)).then_some(said)
     }
 
     /// Whether the server has this port of this machine.

@@ -271,6 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn only_another_day_or_port_makes_the_sample_the_same() {
+        let today = tour().payload();
+        let later = Tour { today: "2027-02-01T00:00:00Z".parse().unwrap(), ..tour() };
+        assert_ne!(today["flow"], later.payload()["flow"]);
+        assert_eq!(timeless(today.clone())["flow"], timeless(later.payload())["flow"]);
+        let mut edited = today.clone();
+        edited["flow"][1]["text"] = "Mine".into();
+        assert_ne!(timeless(edited)["flow"], timeless(today)["flow"], "a newcomer's own words stay");
+    }
+
+    #[test]
     fn the_curl_line_is_one_line_in_one_pair_of_quotes() {
         let line = tour().curl("127.0.0.1:8080".parse().unwrap());
         assert!(!line.contains('\n'));

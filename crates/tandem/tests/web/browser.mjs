@@ -82,6 +82,13 @@ export async function open({ microphone = "fake", flags = [], context: options =
   return { browser, context, page };
 }
 
+/** Signs the page in by a link of the console. @param {import("playwright-core").Page} page @param {string} link */
+export async function signIn(page, link) {
+  await page.goto(new URL(link, task.url).href);
+  await page.locator("form button").first().click();
+  await page.waitForURL((url) => !url.pathname.includes("/link/"));
+}
+
 /**
  * Carries out the test's commands until it is gone.
  * @param {import("playwright-core").Browser} browser

@@ -3,7 +3,7 @@
  * A person at the console, with the phone in its pages. The task: `url` of the server, `link` that signs in. Commands are
  * below; a page is known by the number of its tab, the first is 0.
  */
-import { open, serve, task, tell, watch } from "./browser.mjs";
+import { open, serve, signIn, task, tell, watch } from "./browser.mjs";
 import { EAR } from "./ear.mjs";
 
 /** As loud as anything that is not silence, of 32768, root mean square. */
@@ -36,9 +36,7 @@ const tab = (/** @type {{ tab?: number }} */ { tab = 0 }) => {
 };
 const address = (/** @type {string} */ path) => new URL(path, task.url).href;
 
-await first.goto(address(task.link));
-await first.locator("form button").first().click();
-await first.waitForURL((url) => !url.pathname.includes("/link/"));
+await signIn(first, task.link);
 tell("signed in", { path: new URL(first.url()).pathname });
 
 await serve(browser, {

@@ -4,7 +4,7 @@
  * `forms`: `{path, action, fill, wrong}`, where `fill` has what is typed by the names of the fields, and `wrong` is the
  * field that must be named. Tells `refused` for each, with what is `amiss` in sentences.
  */
-import { open, task, tell, watch } from "./browser.mjs";
+import { open, signIn, task, tell, watch } from "./browser.mjs";
 
 /** @typedef {{ path: string, action: string, fill: Record<string, string>, wrong: string }} Case */
 
@@ -52,11 +52,7 @@ for (const { link, forms } of task.visitors) {
   const context = await browser.newContext();
   const page = await context.newPage();
   watch(page);
-  if (link) {
-    await page.goto(new URL(link, task.url).href);
-    await page.locator("form button").first().click();
-    await page.waitForURL((url) => !url.pathname.includes("/link/"));
-  }
+  if (link) await signIn(page, link);
   for (const sent of forms) await send(page, sent);
   await context.close();
 }

@@ -9,7 +9,7 @@
  */
 import { join } from "node:path";
 import { look, picture, walkByKeys } from "./looks.mjs";
-import { open, task, tell, watch } from "./browser.mjs";
+import { open, signIn, task, tell, watch } from "./browser.mjs";
 
 /** What a picture for readers shows: px. */
 const FRAME = { width: 1200, height: 800 };
@@ -58,11 +58,7 @@ for (const { link, pages } of task.visitors) {
   const context = await browser.newContext({ viewport: FRAME });
   const page = await context.newPage();
   watch(page);
-  if (link) {
-    await page.goto(new URL(link, task.url).href);
-    await page.locator("form button").first().click();
-    await page.waitForURL((url) => !url.pathname.includes("/link/"));
-  }
+  if (link) await signIn(page, link);
   for (const place of pages) await visit(page, place);
   await context.close();
 }

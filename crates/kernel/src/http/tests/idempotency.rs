@@ -1,5 +1,7 @@
 //! Idempotency-Key: once run, whoever asks again and whatever died in between.
 
+use tokio::task::JoinHandle;
+
 use super::*;
 
 #[tokio::test]
@@ -79,19 +81,23 @@ async fn refusals_are_answers_failures_are_not() {
     assert_eq!(server.post("/things", &token, "k4", &too_large).await.status, 413);
 }
 
+/// A request whose handler has begun and does not end while the gate is shut.
+async fn stuck(server: &Arc<Server>, token: &str) -> JoinHandle<Answer> {
+    let (asked, token) = (Arc::clone(server), token.to_owned());
+    let request = tokio::spawn(async move { asked.post("/things", &token, "k1", "{}").await });
+    while server.runs() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    request
+}
+
 #[tokio::test]
 async fn two_at_once_run_once() {
     for test in testing::each().await {
         let server = Arc::new(server(test));
         let (_, token) = server.owner("dev").await;
         server.app.gate.forget_permits(1_000);
-        let first = tokio::spawn({
-            let (server, token) = (Arc::clone(&server), token.clone());
-            async move { server.post("/things", &token, "k1", "{}").await }
-        });
-        while server.runs() == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        let first = stuck(&server, &token).await;
         let second = server.post("/things", &token, "k1", "{}").await;
         assert_eq!((second.status, second.header("retry-after")), (409, "1"));
         assert_eq!(second.json()["code"], "idempotency_in_flight");
@@ -115,13 +121,7 @@ async fn a_request_that_died_with_its_process_is_never_run_again() {
         let server = Arc::new(server(test));
         let (_, token) = server.owner("dev").await;
         server.app.gate.forget_permits(1_000);
-        let first = tokio::spawn({
-            let (server, token) = (Arc::clone(&server), token.clone());
-            async move { server.post("/things", &token, "k1", "{}").await }
-        });
-        while server.runs() == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        let first = stuck(&server, &token).await;
         // However long it takes, as when the store is stuck: this process knows that it runs.
         server.test.hand.advance(3_600_000);
         assert_eq!(server.post("/things", &token, "k1", "{}").await.json()["code"], "idempotency_in_flight");

@@ -47,6 +47,10 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
     house.verb(&["number", "add", "+442071838759", "--org", "acme", "--to", "team:5999"]).await;
     let hook = id(house.verb(&["webhook", "add", "http://gone.example.org/", "--org", "acme"]).await);
     let saved = id(house.verb(&["flow", "save", &file, "--org", "acme", "--name", "gone"]).await);
+    let public = "+442071838757";
+    let named = house.verb(&["number", "add", public, "--org", "acme", "--to", "flow:gone"]).await;
+    assert_eq!(named["to"], format!("flow:{saved}"), "by the flow's name");
+    house.verb(&["number", "remove", public, "--org", "acme"]).await;
 
     let org = ["--org", "acme"];
     let with = |words: &[&str]| -> Vec<String> { words.iter().chain(&org).map(|word| (*word).to_owned()).collect() };

@@ -60,6 +60,7 @@ async fn the_first_start_prints_a_link_that_signs_in_once() {
     let made = browser.send(browser.post_page("/console/organisations", &[("name", "Acme")])).await;
     assert_eq!((made.status, location(&made)), (303, "/console"), "{}", made.text);
     assert!(browser.get("/console").await.text.contains("Acme"));
+    assert_eq!(location(&browser.get("/").await), "/console", "whoever types the server's name alone");
 
     // Whoever signed in is an administrator: the next start prints no link, the command line does.
     let mut running = running;

@@ -95,7 +95,7 @@ async fn links_by_mail_have_a_limit_of_their_own_that_guessing_does_not_use_up()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_made_shown_once_used_and_revoked_by_its_owner_alone() {
-    let server = Server::start().await;
+    let server = Plan::new().at(START_MS).start().await;
     let acme = server.org("acme").await;
     let (ann, _) = person(&server, &acme, agent("1001")).await;
     let browser = server.signed_in(&ann).await;
@@ -117,6 +117,12 @@ async fn a_token_is_made_shown_once_used_and_revoked_by_its_owner_alone() {
     assert_eq!(program.get("/v1/me/state").await.status, 200);
     assert_eq!(browser.submit_shown(&page, &revoke, &[]).await.status, 303);
     assert_eq!(program.get("/v1/me/state").await.status, 401);
+
+    // Later whoever finds the browser open takes no token away.
+    server.clock().advance(LINK_LIFE_MS);
+    let refused = browser.submit(tokens, tokens, &[("label", "mine"), ("current", "guess")]).await;
+    assert!(refused.status == 422 && refused.text.contains("id=\"current-error\""), "{}", refused.text);
+    assert!(!refused.text.contains("mine</td>") && !refused.text.contains("pt_"), "{}", refused.text);
     server.stop().await;
 }
 

@@ -77,7 +77,8 @@ async fn everything_of_a_party_is_exported_and_erased_wherever_it_stands() {
         let audio = bytes::Bytes::from_static(b"RIFF");
         kernel.files.put(Shelf::Voicemail, org, &format!("{message}.wav"), audio).await.unwrap();
     }
-    let body = json!({"flow": [], "publish": {"url": "https://x.example", "sealed_secret": "locked"}}).to_string();
+    let step = json!({"id": "ask", "type": "http", "headers": {"Authorization": "Bearer of-the-organisation"}});
+    let body = json!({"flow": [step], "publish": {"url": "https://x.example", "sealed_secret": "locked"}}).to_string();
     put(db, RUN, args!["run_1", org, "call_from", body, r#"{"pin":"1234"}"#, AT_MS]).await;
     put(db, RUN, args!["run_booked", org, "call_gone", "{}", "{}", AT_MS]).await;
     put(db, CALLBACK, args!["cb_over", org, "run_booked", NUMBER, "completed", AT_MS, AT_MS]).await;
@@ -89,7 +90,9 @@ async fn everything_of_a_party_is_exported_and_erased_wherever_it_stands() {
         assert!(kept.text.contains(said), "{said} in {}", kept.text);
     }
     let exported = send(&owner, "/console/privacy/export", TYPED).await;
-    assert!(!exported.text.contains("locked"), "a secret is nobody's data");
+    for secret in ["locked", "of-the-organisation"] {
+        assert!(!exported.text.contains(secret), "a secret is nobody's data");
+    }
     let exported = exported.expect(200);
     let ids = |list: &Value, at: &str| -> Vec<String> {
         list.as_array().unwrap().iter().map(|one| one.pointer(at).unwrap().as_str().unwrap().to_owned()).collect()
@@ -99,6 +102,7 @@ async fn everything_of_a_party_is_exported_and_erased_wherever_it_stands() {
     assert_eq!(exported["calls"][0]["recordings"][0]["id"], "rec_1");
     assert_eq!(exported["calls"][1]["messages"][0]["id"], "vm_of_call");
     assert_eq!(exported["calls"][1]["runs"][0]["variables"]["pin"], "1234");
+    assert_eq!(exported["calls"][1]["runs"][0]["steps"], json!([{"id": "ask", "type": "http"}]));
     assert_eq!(ids(&exported["messages"], "/id"), ["vm_alone"]);
     assert_eq!(ids(&exported["callbacks"], "/callback/id"), ["cb_over", "cb_to_come"]);
 
