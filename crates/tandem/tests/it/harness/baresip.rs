@@ -25,6 +25,8 @@ pub(crate) struct Baresip {
     control: TcpStream,
     unread: Vec<u8>,
     events: VecDeque<Value>,
+    /// Whether it has answered any command.
+    answered: bool,
     child: Child,
 }
 
@@ -68,7 +70,34 @@ impl Baresip {
         .await
         .expect("baresip opens its control socket");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Self { account, address, folder, control, unread: Vec::new(), events: VecDeque::new(), child }
+        let mut phone = Self {
+            account,
+            address,
+            folder,
+            control,
+            unread: Vec::new(),
+            events: VecDeque::new(),
+            answered: false,
+            child,
+        };
+        phone.listens().await;
+        phone
+    }
+
+    /// An open socket may be nobody's: only when it has answered does it tell what happens.
+    async fn listens(&mut self) {
+        self.say("reginfo", "").await;
+        let answered = timeout(PATIENCE, async {
+            while !self.answered {
+                self.read_control().await;
+            }
+        });
+        assert!(
+            answered.await.is_ok(),
+            "{}: a control socket without an answer\n{}",
+            self.account.user,
+            self.log_tail()
+        );
     }
 
     /// Its first registration may be over before the control socket is open: the log tells of each.
@@ -147,12 +176,16 @@ impl Baresip {
             if let Some(at) = self.events.iter().position(|event| event["type"] == kind) {
                 return self.events.remove(at).unwrap();
             }
-            let mut buffer = [0; 8192];
-            let read = self.control.read(&mut buffer).await.unwrap();
-            assert!(read > 0, "{}: baresip ended\n{}", self.account.user, self.log_tail());
-            self.unread.extend_from_slice(&buffer[..read]);
-            self.split_messages();
+            self.read_control().await;
         }
+    }
+
+    async fn read_control(&mut self) {
+        let mut buffer = [0; 8192];
+        let read = self.control.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "{}: baresip ended\n{}", self.account.user, self.log_tail());
+        self.unread.extend_from_slice(&buffer[..read]);
+        self.split_messages();
     }
 
     fn split_messages(&mut self) {
@@ -164,6 +197,7 @@ impl Baresip {
             }
             let message: Value = serde_json::from_slice(&self.unread[colon + 1..end]).unwrap();
             self.unread.drain(..=end);
+            self.answered |= message["response"] == true;
             if message["event"] == true {
                 self.events.push_back(message);
             }

@@ -3,8 +3,10 @@
 //!
 //! Each phone is a child process that is ended by its own id when its handle is dropped.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long a phone may take for anything that it does by itself.
@@ -97,16 +99,29 @@ impl Account {
     }
 }
 
-/// A port on loopback that is free for UDP and TCP, and so is the next one.
+/// Ports given to programs that are started with one: below those that the kernel gives out by itself
+/// (from 32768), and beside those of RTP (from 20000).
+const GIVEN_PORTS: std::ops::Range<u16> = 10_000..19_999;
+
+/// A port on loopback that is free for UDP and TCP, and so is the next one. It stays this test's as long
+/// as its process lives: a locked file says so to the tests that run beside it.
 pub(crate) fn free_ports() -> u16 {
-    for _ in 0..200 {
-        let Ok(first) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) else { continue };
-        let port = first.local_addr().unwrap().port();
-        let free = port < u16::MAX
-            && UdpSocket::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok()
-            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-            && TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok();
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("tandem-test-ports");
+    std::fs::create_dir_all(&folder).unwrap();
+    // Neighbours among the processes begin far apart.
+    let begin = std::process::id().wrapping_mul(977);
+    for step in 0..1_000 {
+        let pairs = u32::from(GIVEN_PORTS.end - GIVEN_PORTS.start) / 2;
+        let port = GIVEN_PORTS.start + u16::try_from(begin.wrapping_add(step) % pairs).unwrap() * 2;
+        let claim = File::create(folder.join(port.to_string())).unwrap();
+        let free = claim.try_lock().is_ok()
+            && [port, port + 1].iter().all(|port| {
+                UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
+                    && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
+            });
         if free {
+            HELD.lock().unwrap().push(claim);
             return port;
         }
     }
