@@ -32,6 +32,9 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004_sign_in.sql"),
     migration!(5, "0005_queues.sql"),
     migration!(6, "0006_announcements.sql"),
+    migration!(7, "0007_meetings.sql"),
+    migration!(8, "0008_pairs.sql"),
+    migration!(9, "0009_notices.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \
