@@ -56,6 +56,10 @@ pub enum Action {
     ReadCalls,
     /// Hang up, listen to, or move any call.
     ControlCalls,
+    /// See every meeting of the organisation.
+    ReadMeetings,
+    /// Make, change, call and end any meeting.
+    ManageMeetings,
     /// Hear and fetch every recording.
     ReadRecordings,
     /// Hear and fetch the recordings of own calls.
@@ -98,6 +102,8 @@ const TABLE: &[(Action, Role, Kind, Option<Scope>)] = {
         (RunFlow, Agent, Changes, Some(Scope::Flows)),
         (ReadCalls, Supervisor, Reads, Some(Scope::Flows)),
         (ControlCalls, Supervisor, Changes, Some(Scope::Flows)),
+        (ReadMeetings, Supervisor, Reads, Some(Scope::Meetings)),
+        (ManageMeetings, Supervisor, Changes, Some(Scope::Meetings)),
         (ReadRecordings, Supervisor, Reads, Some(Scope::Flows)),
         (ReadOwnRecordings, Agent, Reads, Some(Scope::Flows)),
         (ManageVoicemail, Admin, Changes, Some(Scope::Flows)),
@@ -247,6 +253,8 @@ mod tests {
         xxxx.. RunFlow
         xxx..x ReadCalls
         xxx... ControlCalls
+        xxx..x ReadMeetings
+        xxx... ManageMeetings
         xxx..x ReadRecordings
         xxxx.x ReadOwnRecordings
         xx.... ManageVoicemail
@@ -288,6 +296,7 @@ mod tests {
         assert!(Scope::covers(&[], Action::ManagePeople));
         assert!(Scope::covers(&[Scope::Flows], Action::RunFlow));
         assert!(!Scope::covers(&[Scope::Meetings], Action::RunFlow));
+        assert!(Scope::covers(&[Scope::Meetings], Action::ManageMeetings));
         assert!(!Scope::covers(&[Scope::Flows], Action::ManagePeople));
     }
 
