@@ -24,7 +24,7 @@ use crate::db::{Db, DbError, Row, Wake, Write};
 use crate::ids::Ids;
 use crate::time::Clock;
 
-/// Jobs that run at once on a node.
+/// Jobs of one kind that run at once on a node: a crowd of one kind takes no place from another.
 const MAX_RUNNING: usize = 64;
 /// How long a claim holds without being renewed.
 const LEASE_MS: i64 = 60_000;
@@ -49,7 +49,8 @@ crate::statements! {
     CANCEL = "delete from job where kind = $1 and key = $2";
     // The condition stands outside the sub-select too: of two PostgreSQL sessions that found the same row, the second
     // sees it changed.
-    CLAIM = "update job set node = $3, claim = $4, lease_until_at = $5, attempt = attempt + 1 \
+    // Many at once, since each claim is a commit of its own; with its key, each has a name of its own.
+    CLAIM = "update job set node = $3, claim = cast($4 as text) || '/' || key, lease_until_at = $5, attempt = attempt + 1 \
         where kind = $1 and due_at <= $2 and lease_until_at <= $2 and key in \
             (select key from job where kind = $1 and due_at <= $2 and lease_until_at <= $2 order by due_at limit $6) \
         returning kind, key, org, due_at, payload, attempt, claim";
@@ -87,6 +88,8 @@ pub struct Job {
 pub enum JobOutcome {
     /// It is over; its row goes.
     Done,
+    /// The handler's own commit has ended it ([`Job::done_write`]) or scheduled it anew.
+    Settled,
     /// Run it again then.
     Again {
         /// When, in UTC milliseconds.
@@ -203,9 +206,15 @@ impl Jobs {
 
 struct Runner {
     jobs: Jobs,
-    /// Claims at work, and when each is renewed.
-    running: HashMap<String, i64>,
+    /// Claims at work.
+    running: HashMap<String, Running>,
     tasks: JoinSet<String>,
+}
+
+/// A claim at work.
+struct Running {
+    kind: &'static str,
+    renew_ms: i64,
 }
 
 impl Runner {
@@ -263,13 +272,14 @@ impl Runner {
             let handlers = self.jobs.handlers.lock().unwrap_or_else(PoisonError::into_inner);
             handlers.iter().map(|(kind, handler)| (*kind, Arc::clone(handler))).collect()
         };
-        let mut next_ms = self.running.values().copied().fold(now_ms + LOOK_EVERY_MS, i64::min);
+        let renewals = self.running.values().map(|running| running.renew_ms);
+        let mut next_ms = renewals.fold(now_ms + LOOK_EVERY_MS, i64::min);
         for (kind, handler) in handlers {
-            if self.running.len() >= MAX_RUNNING {
-                // The end of a running job brings us back here.
-                return Ok(next_ms);
-            }
             for sql in [NEXT_FREE, NEXT_LEASE] {
+                if self.free(kind) == 0 {
+                    // The end of a running job brings us back here.
+                    break;
+                }
                 let Some(due_ms) = self.next_due(sql, kind).await? else {
                     continue;
                 };
@@ -290,35 +300,38 @@ impl Runner {
 
     async fn renew(&mut self, now_ms: i64) -> Result<(), DbError> {
         let due: Vec<_> =
-            self.running.iter().filter(|(_, at)| **at <= now_ms).map(|(claim, _)| claim.clone()).collect();
+            self.running.iter().filter(|(_, at)| at.renew_ms <= now_ms).map(|(claim, _)| claim.clone()).collect();
         if due.is_empty() {
             return Ok(());
         }
         let renew = |claim: &String| Write::new(RENEW, args![&self.jobs.node, claim, now_ms + LEASE_MS]);
         self.jobs.db.writer().commit(due.iter().map(renew).collect()).await?;
-        self.running.extend(due.into_iter().map(|claim| (claim, now_ms + RENEW_MS)));
+        for claim in due {
+            self.running.entry(claim).and_modify(|running| running.renew_ms = now_ms + RENEW_MS);
+        }
         Ok(())
     }
 
-    /// Claims due jobs of a kind and starts them. True when there may be more.
+    /// How many more jobs of a kind may run.
+    fn free(&self, kind: &str) -> usize {
+        MAX_RUNNING.saturating_sub(self.running.values().filter(|running| running.kind == kind).count())
+    }
+
+    /// Claims due jobs of a kind and starts them, the oldest first. True when there may be more.
     async fn claim(&mut self, kind: &'static str, handler: &Arc<dyn JobHandler>, now_ms: i64) -> Result<bool, DbError> {
-        let free = MAX_RUNNING.saturating_sub(self.running.len());
-        let mut found = 0;
-        // One claim a job: each has a name of its own.
-        while found < free {
-            let claim = self.jobs.ids.new("claim", now_ms);
-            let mut tx = self.jobs.db.begin().await?;
-            let args = args![kind, now_ms, self.jobs.node.as_ref(), &claim, now_ms + LEASE_MS, 1_i64];
-            let Some(row) = tx.one(CLAIM, args).await? else {
-                return Ok(false);
-            };
-            let job = Job::from_row(&row)?;
-            tx.commit().await?;
-            self.running.insert(claim, now_ms + RENEW_MS);
+        let name = self.jobs.ids.new("claim", now_ms);
+        let mut tx = self.jobs.db.begin().await?;
+        let limit = i64::try_from(self.free(kind)).unwrap_or_default();
+        let rows = tx.all(CLAIM, args![kind, now_ms, self.jobs.node.as_ref(), name, now_ms + LEASE_MS, limit]).await?;
+        let mut claimed: Vec<Job> = rows.iter().map(Job::from_row).collect::<Result<_, _>>()?;
+        tx.commit().await?;
+        claimed.sort_by_key(|job| job.due_ms);
+        let found = !claimed.is_empty();
+        for job in claimed {
+            self.running.insert(job.claim.clone(), Running { kind, renew_ms: now_ms + RENEW_MS });
             self.tasks.spawn(run_job(self.jobs.clone(), Arc::clone(handler), job));
-            found += 1;
         }
-        Ok(true)
+        Ok(found)
     }
 }
 
@@ -331,6 +344,7 @@ async fn run_job(jobs: Jobs, handler: Arc<dyn JobHandler>, job: Job) -> String {
         .await
         .unwrap_or_else(|_| JobOutcome::Failed("the handler panicked".to_owned()));
     let write = match outcome {
+        JobOutcome::Settled => return claim,
         JobOutcome::Done => Write::new(DONE, args![&kind, &key, &claim]),
         JobOutcome::Again { at_ms } => Write::new(AGAIN, args![&kind, &key, &claim, at_ms]),
         JobOutcome::Failed(error) => {

@@ -232,3 +232,67 @@ async fn a_node_that_starts_again_frees_what_it_held() {
     assert_eq!(runs.recv().await.unwrap().attempt, 2);
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_crowd_of_one_kind_keeps_no_place_from_another() {
+    struct Slow(mpsc::Sender<Job>, Arc<tokio::sync::Semaphore>);
+    impl JobHandler for Slow {
+        fn run(&self, job: Job) -> BoxFuture<'_, JobOutcome> {
+            Box::pin(async move {
+                self.0.send(job).await.unwrap();
+                self.1.acquire().await.unwrap().forget();
+                JobOutcome::Done
+            })
+        }
+    }
+    for test in TestDb::each().await {
+        let clock = Clock::fake(NOW);
+        let stage = stage(&test, "n1", &clock);
+        let (told, mut runs) = mpsc::channel(500);
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        stage.jobs.register("slow", Arc::new(Slow(told.clone(), Arc::clone(&gate))));
+        stage.jobs.register("quick", Arc::new(Told(told, |_: &Job| JobOutcome::Done)));
+        stage.start();
+        let crowd = (0..150).map(|n| Job::new("", "slow", &n.to_string(), NOW - 150 + n, Value::Null).schedule_write());
+        test.db.writer().commit(crowd.collect()).await.unwrap();
+        let mut started = Vec::new();
+        for _ in 0..MAX_RUNNING {
+            started.push(runs.recv().await.unwrap().due_ms);
+        }
+        assert!(started.iter().all(|due_ms| *due_ms < NOW - 150 + 64), "the oldest first: {started:?}");
+        nothing_runs(&mut runs).await;
+        test.db.writer().commit(vec![Job::new("", "quick", "1", NOW, Value::Null).schedule_write()]).await.unwrap();
+        assert_eq!(runs.recv().await.unwrap().kind, "quick");
+        gate.add_permits(150);
+        until_empty(&test).await;
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_has_settled_is_left_as_it_is() {
+    struct Anew(Db, mpsc::Sender<i64>);
+    impl JobHandler for Anew {
+        fn run(&self, job: Job) -> BoxFuture<'_, JobOutcome> {
+            Box::pin(async move {
+                let again = Job { due_ms: job.due_ms + 1_000, ..job.clone() };
+                let write = if job.due_ms == NOW { again.schedule_write() } else { job.done_write() };
+                self.0.writer().commit(vec![write]).await.unwrap();
+                self.1.send(job.due_ms).await.unwrap();
+                JobOutcome::Settled
+            })
+        }
+    }
+    let test = TestDb::sqlite().await;
+    let clock = Clock::fake(NOW);
+    let stage = stage(&test, "n1", &clock);
+    let (told, mut runs) = mpsc::channel(9);
+    stage.jobs.register("a", Arc::new(Anew(test.db.clone(), told)));
+    stage.start();
+    test.db.writer().commit(vec![Job::new("", "a", "1", NOW, Value::Null).schedule_write()]).await.unwrap();
+    assert_eq!(runs.recv().await.unwrap(), NOW);
+    stage.hand.advance(1_000);
+    assert_eq!(runs.recv().await.unwrap(), NOW + 1_000);
+    until_empty(&test).await;
+    stage.end().await;
+}
