@@ -73,6 +73,13 @@ export class Shell {
     );
   }
 
+  /** Leaves what a phone needs that dials nothing, and is not seen before there is something to see. */
+  reduce() {
+    this.form.remove();
+    this.pad.remove();
+    this.root.hidden = true;
+  }
+
   /** Says something to those who do not see the page. @param {string} text */
   announce(text) {
     this.news.textContent = text;
@@ -121,10 +128,15 @@ export class CallItem {
     ]),
   );
   #transfer = make("form", { class: "transfer", hidden: "" });
+  #isReduced;
   element = make("li", {});
 
-  /** @param {PhoneCall} call */
-  constructor(call) {
+  /**
+   * @param {PhoneCall} call
+   * @param {boolean} isReduced nothing but to answer, to mute and to hang up
+   */
+  constructor(call, isReduced) {
+    this.#isReduced = isReduced;
     const id = `transfer-${call.id}`;
     this.#transfer.append(
       make("label", { for: id }, "Transfer to"),
@@ -150,8 +162,8 @@ export class CallItem {
     this.#button("answer", incoming, "Answer");
     this.#button("reject", incoming, "Decline");
     this.#button("mute", up, call.muted ? "Unmute" : "Mute", call.muted);
-    this.#button("hold", up, call.held ? "Resume" : "Hold", call.held);
-    this.#button("transfer", up, "Transfer");
+    this.#button("hold", up && !this.#isReduced, call.held ? "Resume" : "Hold", call.held);
+    this.#button("transfer", up && !this.#isReduced, "Transfer");
     this.#button("hangup", !incoming && !call.ended, "Hang up");
     this.#button("dismiss", call.ended, "Dismiss");
     if (!up) this.#transfer.hidden = true;

@@ -9,6 +9,10 @@
  * another address, the property `token` a person's token. `call(number)`, `answer()`, `hangUp()` and `press(keys)` do
  * what its buttons do. Every change is told by the event `phonechange`, whose detail is what {@link TandemPhone.view}
  * gives. Colours and measures are custom properties, listed in phone.css.
+ *
+ * With `mode="party"` it is the phone of a meeting's page: it dials nothing and is seen while there is a call or something
+ * to say. The page asks the server for the call; `expect(ms)` opens the microphone for it before, and the call that comes
+ * within that time is answered by itself.
  */
 
 import { causeText, PhoneCall } from "./phone-call.js";
@@ -45,6 +49,10 @@ export class TandemPhone extends HTMLElement {
   #heard = null;
   /** A call is about to be placed. */
   #dialling = false;
+  /** Until then a call that comes is the one that was asked for, ms. */
+  #expectedUntil = 0;
+  /** The call that came so. @type {string | null} */
+  #expected = null;
   /** @type {number | undefined} */
   #clock;
   /** @type {{ microphone: string, speaker: string }} */
@@ -57,7 +65,18 @@ export class TandemPhone extends HTMLElement {
     this.#listen();
   }
 
+  /** Whether it is the phone of a meeting's page. */
+  get #isParty() {
+    return this.getAttribute("mode") === "party";
+  }
+
+  /** Whether the page has asked for a call that has not come yet. */
+  get #isExpecting() {
+    return Date.now() < this.#expectedUntil;
+  }
+
   connectedCallback() {
+    if (this.#isParty) this.#shell.reduce();
     this.#chosen = { ...this.#chosen, ...JSON.parse(localStorage.getItem(DEVICES) ?? "{}") };
     const url = new URL(this.getAttribute("socket") ?? "/v1/rtc", location.href);
     url.protocol = url.protocol.replace("http", "ws");
@@ -135,6 +154,30 @@ export class TandemPhone extends HTMLElement {
     await call.answer(microphone);
   }
 
+  /**
+   * Opens the microphone for a call that is about to come, and answers it by itself when it comes within so many ms.
+   * @param {number} ms
+   * @returns {Promise<boolean>} whether it can be answered; why not is said
+   */
+  async expect(ms) {
+    if (!this.#line?.online) {
+      this.#shell.complain("This page is not connected to the server yet. Wait a moment, then try again.");
+      this.#update();
+      return false;
+    }
+    this.#expectedUntil = Date.now() + ms;
+    const isOpen = (await this.#open()) !== null;
+    if (!isOpen) this.#expectedUntil = 0;
+    this.#update();
+    return isOpen;
+  }
+
+  /** The call that was expected does not come. */
+  forget() {
+    this.#expectedUntil = 0;
+    this.#update();
+  }
+
   /** Hangs up the call with this id, or the one that is up. @param {string} [id] */
   hangUp(id) {
     this.#find(id, (call) => !call.ended)?.hangUp();
@@ -151,7 +194,7 @@ export class TandemPhone extends HTMLElement {
   /** @param {import("./phone-line.js").Ready} ready */
   #began(ready) {
     this.#ready = ready;
-    this.#shell.owner.textContent = `${ready.name} · ${ready.extension}`;
+    if (!this.#isParty) this.#shell.owner.textContent = `${ready.name} · ${ready.extension}`;
     this.#say("Ready");
     const alive = new Set(ready.calls.map(({ id }) => id));
     for (const { call } of this.#calls.values()) {
@@ -191,14 +234,18 @@ export class TandemPhone extends HTMLElement {
   async #incoming({ id, from, sdp }) {
     const known = this.#calls.get(id)?.call;
     if (known) return known.repeatAnswer();
-    const call = this.#add(id, from, "incoming");
-    this.#shell.announce(`${nameOf(call.party)} calls you.`);
+    const isExpected = this.#isExpecting;
+    if (isExpected) this.#expected = id;
+    this.#expectedUntil = 0;
+    const call = this.#add(id, this.#isParty ? { number: "", name: from.name || "Your meeting" } : from, "incoming");
+    if (!isExpected) this.#shell.announce(`${nameOf(call.party)} calls you.`);
     this.#line?.send({ type: "ringing", id });
     try {
       await call.receive(sdp);
     } catch {
-      call.reject();
+      return call.reject();
     }
+    if (isExpected) await this.answer(id);
   }
 
   /**
@@ -220,6 +267,10 @@ export class TandemPhone extends HTMLElement {
     if (reason === "no_extension") {
       this.#say("Not connected");
       this.#shell.complain("You have no extension, so there is nothing to ring. Ask an administrator for one.");
+    } else if (this.#isParty) {
+      this.#say("Signed out");
+      this.#shell.complain("You are signed out, so this page does not ring. To come back, open your link again.");
+      this.#update();
     } else if (this.token === null) {
       this.#say("Signed out");
       const href = `/console/sign-in?next=${encodeURIComponent(location.pathname)}`;
@@ -240,7 +291,7 @@ export class TandemPhone extends HTMLElement {
   #add(id, party, state) {
     if (!this.#line) throw new Error("the phone is not in a page");
     const call = new PhoneCall(this.#line, id, party, state, this.#ready?.ice_servers ?? []);
-    const item = new CallItem(call);
+    const item = new CallItem(call, this.#isParty);
     this.#calls.set(id, { call, item });
     this.#shell.calls.append(item.element);
     call.addEventListener("change", () => {
@@ -413,23 +464,36 @@ export class TandemPhone extends HTMLElement {
 
   #tick() {
     for (const { call, item } of this.#calls.values()) item.tick(call);
+    // The call that was expected has not come in time: the microphone is not kept for it.
+    if (this.#expectedUntil > 0 && !this.#isExpecting) this.forget();
   }
 
   /** @param {string} status */
   #say(status) {
-    this.#shell.status.textContent = status;
+    // A live region that is written again speaks again.
+    if (this.#shell.status.textContent !== status) this.#shell.status.textContent = status;
     this.#update();
   }
 
   #update() {
     const living = [...this.#calls.values()].map(({ call }) => call).filter((call) => !call.ended);
     const talks = living.some((call) => call.state !== "incoming");
-    if (living.some((call) => call.state === "incoming")) this.#bell.ring(talks);
+    if (living.some((call) => call.state === "incoming" && call.id !== this.#expected)) this.#bell.ring(talks);
     else this.#bell.stop();
     this.#hear();
-    if (living.length === 0 && this.#microphone && !this.#dialling) this.#close();
+    const isIdle = living.length === 0 && !this.#dialling && !this.#isExpecting;
+    if (isIdle && this.#microphone) this.#close();
+    if (this.#isParty) this.#showWhenNeeded(isIdle);
     this.#shell.dial.disabled = !this.#line?.online || this.#dialling;
     this.#tell();
+  }
+
+  /** The phone of a meeting's page is seen while there is a call, or something to say. @param {boolean} isIdle */
+  #showWhenNeeded(isIdle) {
+    const online = this.#line?.online ?? false;
+    if (online) this.#say(this.#isExpecting ? "Calling you …" : "Ready");
+    const isLost = this.#ready !== null && !online;
+    this.#shell.root.hidden = isIdle && this.#calls.size === 0 && this.#shell.problem.hidden && !isLost;
   }
 
   #tell() {

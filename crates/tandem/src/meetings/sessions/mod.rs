@@ -1,0 +1,135 @@
+//! Signed-in parties: who comes by a sign-in token or a one-time link gets a session, known by a cookie.
+//!
+//! Invariant: a session is one party's of one application of one organisation, and shows that party's meetings only; each
+//! sign-in makes a new one, whose secret is stored as a hash. A cookie changes nothing, and opens no socket, for a page of
+//! another site.
+
+mod store;
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::header::UPGRADE;
+use axum::http::request::Parts;
+use kernel::error::codes;
+use kernel::http::{Client, Cookies};
+use kernel::secret::token_hash;
+use kernel::{DbError, Kernel, Problem, Secret};
+
+/// The cookie of a signed-in party.
+pub const PARTY_COOKIE: &str = "tandem_party";
+/// Beginning of its value.
+const SESSION_TOKEN: &str = "tp_";
+/// Longest value that is looked up, in bytes.
+const MAX_TOKEN: usize = 128;
+/// A session ends so long after its sign-in, in seconds.
+pub const SESSION_SECONDS: u32 = 14 * 86_400;
+/// Hexadecimal digits of a [`Party::mark`].
+const MARK_LENGTH: usize = 16;
+
+/// Whom a token or a link signs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// The organisation.
+    pub org: String,
+    /// The application that knows the person.
+    pub app: String,
+    /// As which it knows them.
+    pub uid: String,
+    /// The meeting that the token or link was made for: where they land.
+    pub meeting: i64,
+    /// The token's id; empty for a link.
+    pub jti: String,
+}
+
+/// A party that is signed in. As an extractor it answers 401 to anybody else, and 403 to a page of another site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// The organisation.
+    pub org: Arc<str>,
+    /// The application.
+    pub app: Arc<str>,
+    /// As which the application knows the person.
+    pub uid: Arc<str>,
+    /// The meeting that was signed in for.
+    pub meeting: i64,
+    /// The hash of the session's secret.
+    session: Arc<str>,
+}
+
+impl Party {
+    /// Stands for this party on a page, and tells nothing about it: what a page does, it does for whom it was made.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let whole = token_hash(&[&*self.org, &*self.app, &*self.uid].join("\n"));
+        whole.chars().take(MARK_LENGTH).collect()
+    }
+
+    /// Whether both are the same person of the same application, perhaps at two browsers.
+    #[must_use]
+    pub fn is_same_person(&self, other: &Self) -> bool {
+        (&self.org, &self.app, &self.uid) == (&other.org, &other.app, &other.uid)
+    }
+}
+
+/// Opens a session: the cookie's value.
+///
+/// # Errors
+/// When the store fails.
+pub async fn open(kernel: &Kernel, whose: &Whose) -> Result<Secret, DbError> {
+    let token = format!("{SESSION_TOKEN}{}", kernel.ids.token());
+    let now_ms = kernel.clock.now_ms();
+    store::open(kernel, whose, &token_hash(&token), now_ms, now_ms + i64::from(SESSION_SECONDS) * 1_000).await?;
+    Ok(token.into())
+}
+
+/// The party of a cookie, if its session is open.
+///
+/// # Errors
+/// When the store fails.
+pub async fn recognise(kernel: &Kernel, cookie: &str) -> Result<Option<Party>, DbError> {
+    if cookie.len() > MAX_TOKEN || !cookie.starts_with(SESSION_TOKEN) {
+        return Ok(None);
+    }
+    store::find(kernel, &token_hash(cookie), kernel.clock.now_ms()).await
+}
+
+/// Whether a party's session is still open.
+///
+/// # Errors
+/// When the store fails.
+pub async fn is_open(kernel: &Kernel, party: &Party) -> Result<bool, DbError> {
+    Ok(store::find(kernel, &party.session, kernel.clock.now_ms()).await?.is_some())
+}
+
+/// Signs a party's browser out.
+///
+/// # Errors
+/// When the store fails.
+pub async fn close(kernel: &Kernel, party: &Party) -> Result<(), DbError> {
+    store::close(kernel, &party.org, &party.session).await
+}
+
+impl<S> FromRequestParts<S> for Party
+where
+    S: Send + Sync,
+    Kernel: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let kernel = Kernel::from_ref(state);
+        let Some(cookie) = Cookies(&parts.headers).get(PARTY_COOKIE) else {
+            return Err(Problem::new(codes::UNAUTHORIZED));
+        };
+        let is_safe = parts.method.is_safe() && !parts.headers.contains_key(UPGRADE);
+        if !is_safe && !kernel.is_own_page(&parts.headers) {
+            return Err(Problem::new(codes::FOREIGN_ORIGIN));
+        }
+        if let Some(party) = recognise(&kernel, cookie).await.map_err(Problem::internal)? {
+            return Ok(party);
+        }
+        let Ok(client) = Client::from_request_parts(parts, state).await;
+        Err(kernel.wrong_credential(client.ip))
+    }
+}
