@@ -24,7 +24,7 @@ const SESSION_TOKEN: &str = "tp_";
 const MAX_TOKEN: usize = 128;
 /// A session ends so long after its sign-in, in seconds.
 pub const SESSION_SECONDS: u32 = 14 * 86_400;
-/// Hexadecimal digits of a [`Party::mark`].
+/// Hexadecimal digits of a [`PartySession::mark`].
 const MARK_LENGTH: usize = 16;
 
 /// Whom a token or a link signs in.
@@ -44,7 +44,7 @@ pub struct Whose {
 
 /// A party that is signed in. As an extractor it answers 401 to anybody else, and 403 to a page of another site.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Party {
+pub struct PartySession {
     /// The organisation.
     pub org: Arc<str>,
     /// The application.
@@ -57,7 +57,7 @@ pub struct Party {
     session: Arc<str>,
 }
 
-impl Party {
+impl PartySession {
     /// Stands for this party on a page, and tells nothing about it: what a page does, it does for whom it was made.
     #[must_use]
     pub fn mark(&self) -> String {
@@ -87,7 +87,7 @@ pub async fn open(kernel: &Kernel, whose: &Whose) -> Result<Secret, DbError> {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn recognise(kernel: &Kernel, cookie: &str) -> Result<Option<Party>, DbError> {
+pub async fn recognise(kernel: &Kernel, cookie: &str) -> Result<Option<PartySession>, DbError> {
     if cookie.len() > MAX_TOKEN || !cookie.starts_with(SESSION_TOKEN) {
         return Ok(None);
     }
@@ -98,7 +98,7 @@ pub async fn recognise(kernel: &Kernel, cookie: &str) -> Result<Option<Party>, D
 ///
 /// # Errors
 /// When the store fails.
-pub async fn is_open(kernel: &Kernel, party: &Party) -> Result<bool, DbError> {
+pub async fn is_open(kernel: &Kernel, party: &PartySession) -> Result<bool, DbError> {
     Ok(store::find(kernel, &party.session, kernel.clock.now_ms()).await?.is_some())
 }
 
@@ -106,11 +106,11 @@ pub async fn is_open(kernel: &Kernel, party: &Party) -> Result<bool, DbError> {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn close(kernel: &Kernel, party: &Party) -> Result<(), DbError> {
+pub async fn close(kernel: &Kernel, party: &PartySession) -> Result<(), DbError> {
     store::close(kernel, &party.org, &party.session).await
 }
 
-impl<S> FromRequestParts<S> for Party
+impl<S> FromRequestParts<S> for PartySession
 where
     S: Send + Sync,
     Kernel: FromRef<S>,

@@ -3,7 +3,7 @@
 use kernel::db::Write;
 use kernel::{DbError, Kernel, args};
 
-use super::{Party, Whose};
+use super::{PartySession, Whose};
 
 /// Browsers of one party that are signed in at once; the oldest give way.
 const MAX_SESSIONS: i64 = 20;
@@ -11,7 +11,7 @@ const MAX_SESSIONS: i64 = 20;
 kernel::statements! {
     FIND = "select s.hash as hash, s.org as org, s.app as app, s.uid as uid, s.meeting as meeting \
         from party_session s join app a on a.org = s.org and a.id = s.app \
-        where s.hash = $1 and s.expires_at > $2 and a.disabled_at is null";
+        where s.hash = $1 and s.expires_at > $2 and s.ended_at is null and a.disabled_at is null";
     INSERT = "insert into party_session (hash, org, app, uid, meeting, jti, created_at, expires_at) \
         values ($1, $2, $3, $4, $5, $6, $7, $8)";
     CLOSE = "delete from party_session where org = $1 and hash = $2";
@@ -22,9 +22,9 @@ kernel::statements! {
 }
 
 /// The party of a session that is open.
-pub(super) async fn find(kernel: &Kernel, hash: &str, now_ms: i64) -> Result<Option<Party>, DbError> {
+pub(super) async fn find(kernel: &Kernel, hash: &str, now_ms: i64) -> Result<Option<PartySession>, DbError> {
     let Some(row) = kernel.db.one(FIND, args![hash, now_ms]).await? else { return Ok(None) };
-    Ok(Some(Party {
+    Ok(Some(PartySession {
         org: row.text("org")?.into(),
         app: row.text("app")?.into(),
         uid: row.text("uid")?.into(),
