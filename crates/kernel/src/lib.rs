@@ -40,6 +40,7 @@ pub mod sign_in;
 pub mod telemetry;
 pub mod time;
 pub mod webhook;
+pub mod zones;
 
 pub use bus::Bus;
 pub use config::Config;

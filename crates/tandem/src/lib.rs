@@ -7,6 +7,7 @@ pub mod calls;
 pub mod cli;
 pub mod console;
 pub mod flows;
+pub mod meetings;
 pub mod openapi;
 mod phone;
 pub mod platform;

@@ -10,7 +10,7 @@ use std::{
 use calls::{CallError, Calls, NewCall, ResolveError, Turn, TurnWish};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kernel::{
-    DbError, Event, Job, JobHandler, JobOutcome, Org, Outbox, RecordError, Target, Write, events::NEXT_SEQ, jobs,
+    DbError, Event, Job, JobHandler, JobOutcome, Org, Outbox, RecordError, Target, Write, events::NEXT_SEQ, jobs, zones,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,6 @@ use super::{
     due::{self, Facts, Rules, State, Verdict},
     questions::is_entity,
     store::{self, Callback},
-    zones,
 };
 
 /// Kind of the jobs.

@@ -2,10 +2,9 @@
 //! (contracts/flows.md "callback"). Invariant: a callback that was joined is never dialled again, one that was not is
 //! dialled until it is joined or missed.
 
-use super::{
-    steps::callback::{RETRY_MINUTES, when},
-    zones::{self, Zone},
-};
+use kernel::zones::{self, Zone};
+
+use super::steps::callback::{RETRY_MINUTES, when};
 
 /// A server that was down dials a callback that is at most so late, in milliseconds.
 pub const MAX_LATE_MS: i64 = 15 * 60_000;

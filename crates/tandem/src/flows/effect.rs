@@ -1,10 +1,11 @@
 //! The words between the machine and its shell: what happens ([`Input`]) and what shall be done ([`Effect`]).
 //! Tokens (`sound`, `play`, `request`) are numbers that the machine chooses; the shell maps them to what they name.
 
+use kernel::zones::Due;
 use serde_json::{Map, Value};
 use voice::cause::Cause;
 
-use super::{model::StepId, steps::callback::Order, zones::Due};
+use super::{model::StepId, steps::callback::Order};
 
 /// Something that happened to the call or to what the machine asked for.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! Desk of call flows (document 003): a JSON list of steps runs on a real call.
 //!
-//! The rules are pure: `lenient` reads, `check` judges, `template` fills, `zones` and `due` tell times, `machine` runs
+//! The rules are pure: `lenient` reads, `check` judges, `template` fills, `due` tells times, `machine` runs
 //! the steps. Around them stand `run` (a machine on a call), `shelf` (flows ready to run), `callbacks` (their jobs), `attempt` (their
 //! calls), `sounds`, `store` and `api`.
 
@@ -27,7 +27,6 @@ pub mod steps;
 pub mod store;
 mod stream;
 pub mod template;
-pub mod zones;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kernel::zones::{self, Due};
 use serde_json::json;
 use voice::cause::Cause;
 
@@ -12,7 +13,6 @@ use crate::flows::{
     machine::{Booked, Booking, Effect, Input},
     model::whole_number,
     template::{Template, is_number, is_sip_uri},
-    zones::{self, Due},
 };
 
 pub(super) const EDGES: &[&str] = &["fail"];

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use calls::queue::announce::{Announcements, position_words};
+use kernel::zones::{self, Due};
 use serde_json::json;
 use voice::cause::Cause;
 
@@ -16,7 +17,6 @@ use crate::flows::{
     machine::{Booked, Booking, Effect, Input, QueueNews, QueueOrder, Sounding, Source},
     steps::callback::Order,
     template::{is_number, is_sip_uri},
-    zones::{self, Due},
 };
 
 pub(super) const EDGES: &[&str] = &["bridged", "timeout", "full", "callback"];

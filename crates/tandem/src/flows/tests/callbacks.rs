@@ -15,7 +15,7 @@ use super::stage::*;
 use crate::flows::due::State;
 use crate::flows::machine::Booking;
 use crate::flows::steps::callback::Order;
-use crate::flows::zones::Due;
+use kernel::zones::Due;
 
 /// The entity.
 const AGENT: &str = "1001";

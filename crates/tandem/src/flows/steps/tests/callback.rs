@@ -1,9 +1,10 @@
 //! `callback`.
+use kernel::zones::Dst;
+
 use super::*;
 use crate::flows::{
     machine::{Booked, Booking},
     steps::callback::Order,
-    zones::Dst,
 };
 
 fn step(fields: Value) -> Value {

@@ -1,4 +1,4 @@
-//! When a callback is due: the wall time and zone that the author wrote, as an instant (contracts/flows.md "callback", T7).
+//! A wall time in a zone as an instant, for callbacks and meetings (contracts/flows.md "callback", T7).
 //! Invariant: a gap shifts forward by its own length, a fold means its first occurrence; no other reading exists.
 
 use jiff::{
