@@ -17,6 +17,7 @@ use crate::conferring::Leaving;
 use crate::driver::{CallEvent, Connect, JoinConference, LeaveVoicemail, Queueing, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, CallModel, EndedBy};
+use crate::pairing::PairAddress;
 use crate::queue::Left;
 use crate::tap::Tap;
 
@@ -100,6 +101,27 @@ impl Call {
     /// [`CallEvent::Connect`]. A connect that is under way is given up first.
     pub fn connect(&mut self, connect: Connect) {
         self.live().connect(connect);
+    }
+
+    /// Connects the customer with the second party of a pair, who sees no more than the caller id. The customer goes on
+    /// hearing what he hears.
+    pub(crate) fn connect_party(&mut self, connect: Connect, party: PairAddress) {
+        self.live().connect_party(connect, party);
+    }
+
+    /// The second party of a pair is looked up or rung.
+    pub(crate) fn is_ringing_party(&self) -> bool {
+        self.live_ref().is_ringing_party()
+    }
+
+    /// Plays once to both who are connected; the end comes as [`CallEvent::PlayEnded`].
+    pub(crate) fn announce(&mut self, what: Playable) -> PlayId {
+        self.live().announce(what)
+    }
+
+    /// Makes the call a pair's: masked, at most so long, and neither party brings anybody else into it.
+    pub(crate) fn keep_to_two(&mut self, longest_ms: i64) {
+        self.live().keep_to_two(longest_ms);
     }
 
     /// Says what the whisper is that the connect under way announced as [`Whisper::Coming`]; no sound at all means

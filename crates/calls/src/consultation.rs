@@ -67,7 +67,7 @@ impl Live {
     /// A party of ours wants to be replaced by the one that it consulted by another leg of its own.
     pub(crate) fn consultation_requested(&mut self, asking: &LegId, to: String, other_leg: LegId) {
         let Some(party) = self.party(asking) else { return };
-        let may_ask = party.is_own_phone() && self.is_connected(asking) && self.consultation.is_none();
+        let may_ask = self.may_transfer(asking) && self.consultation.is_none();
         let other = self.calls.registry().call_of(&other_leg).filter(|call| may_ask && *call != self.model.id);
         let (reply, answer) = oneshot::channel();
         let wish = HandOver { leg: other_leg, sink: self.sink.clone(), reply };
@@ -154,7 +154,7 @@ impl Live {
     fn may_leave(&self, leg: &LegId) -> bool {
         let Some((customer, other)) = self.connected() else { return false };
         let (phone, by_customer) = if customer.leg.id() == leg { (customer, true) } else { (other, false) };
-        phone.leg.id() == leg && phone.is_own_phone() && (by_customer || !self.keeping.is_waiting())
+        !self.paired && phone.leg.id() == leg && phone.is_own_phone() && (by_customer || !self.keeping.is_waiting())
     }
 
     /// Takes a party out of the call, which does not end by that.
@@ -175,8 +175,7 @@ impl Live {
 
     /// A phone of the organisation's calls to take a party's place.
     pub(crate) fn replace(&mut self, leg: &LegId, incoming: Incoming, busy: Busy) {
-        let may = self.is_connected(leg) && self.party(leg).is_some_and(Party::is_own_phone);
-        if !may || self.is_ending() {
+        if !self.may_transfer(leg) || self.is_ending() {
             return incoming.leg.reject(NO_SUCH_DIALOG);
         }
         let extension = busy.extension().to_string();

@@ -12,6 +12,7 @@ use crate::connect::{Briefing, ConnectStatus, Device, Effect, Input, Machine, Ru
 use crate::driver::{CallEvent, Connect, ConnectEvent, QueueEvent, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, Change, EndedBy, LegRole};
+use crate::pairing::{PairAddress, is_party_line};
 use crate::party::Party;
 use crate::queue::Left;
 use crate::routes::{Route, Routed};
@@ -33,6 +34,8 @@ pub(crate) struct Wanted {
     pub(crate) offer: Option<u64>,
     /// How the driver hears of it.
     pub(crate) words: Words,
+    /// It rings the second party of a pair, here; the driver says what the customer hears meanwhile.
+    pub(crate) party: Option<PairAddress>,
 }
 
 /// In whose words a driver hears what becomes of a connect: those of what it asked for itself.
@@ -96,6 +99,11 @@ impl Live {
     pub(crate) async fn look_up_wanted(&mut self) {
         let Some(wanted) = self.wanted.clone() else { return };
         let Connect { targets, caller_id, .. } = &wanted.connect;
+        if let Some(party) = &wanted.party {
+            let routed = self.calls.directory().party_route(&self.model.org, party, caller_id.as_deref()).await;
+            self.wanted = None;
+            return self.begin_connect(wanted, vec![routed]);
+        }
         if wanted.offer.is_none() && self.calls.directory().has_queue(&self.model.org, targets).await {
             self.wanted = None;
             self.errand = Some(Errand::Connect(wanted));
@@ -129,7 +137,8 @@ impl Live {
             accept_key: connect.accept_key,
         };
         // Who waits in a queue goes on hearing what he hears there.
-        if wanted.offer.is_none() && self.standing().is_some_and(|party| party.answered) {
+        let waits = wanted.offer.is_none() && wanted.party.is_none();
+        if waits && self.standing().is_some_and(|party| party.answered) {
             let sound = connect.hold_music.clone().unwrap_or(Playable::Ringback);
             self.play(sound, PlayMode::FOREVER.loops);
         }
@@ -259,6 +268,8 @@ impl Live {
         let (role, number) = (dialling.role, dialling.number(device.target));
         let extension = match &order.target {
             Target::Binding(binding) => Some(binding.extension.clone()),
+            // A party's page is nobody's phone of the organisation.
+            Target::Browser { .. } if is_party_line(&order.to_user) => None,
             Target::Browser { .. } => Some(order.to_user.as_str().into()),
             Target::Trunk { .. } | Target::Uri(_) | Target::Own { .. } => None,
         };

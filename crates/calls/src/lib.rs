@@ -29,6 +29,7 @@ mod live;
 mod lobby;
 pub mod model;
 pub mod numbers;
+pub mod pairing;
 mod party;
 mod ports;
 pub mod presence;
@@ -69,6 +70,10 @@ pub use lines::{
 };
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
 pub use numbers::NumberError;
+pub use pairing::{
+    PAIR_RING_MS, PairAddress, PairDesk, PairEvent, PairHandle, PairOrder, PairParty, PairSide, PairSounds, PartedBy,
+    PartyLine,
+};
 pub use public_numbers::{NumberView, bind_number, public_number, public_numbers, release_number};
 pub use queue::{AgentState, AgentView, Availability, Left, OwnState, QueueView, TeamStrategy, Turn, TurnWish};
 pub use sentence::Sentence;

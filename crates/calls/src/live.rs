@@ -88,6 +88,8 @@ pub(crate) struct Live {
     pub(crate) depth: u8,
     /// What its further legs may travel (Max-Forwards).
     pub(crate) hops_left: u32,
+    /// It is a pair's: two parties, and nobody else.
+    pub(crate) paired: bool,
     pub(crate) time_limit_ms: i64,
     pub(crate) talk_until_ms: Option<i64>,
     next_play: PlayId,
@@ -135,6 +137,7 @@ impl Live {
             display: None,
             depth: 0,
             hops_left: voice::MAX_FORWARDS,
+            paired: false,
             time_limit_ms,
             talk_until_ms: None,
             next_play: 1,

@@ -12,6 +12,7 @@ use voice::cause::Cause;
 use voice::leg::{LegEnd, LegId};
 
 use crate::numbers;
+use crate::pairing::BROWSER;
 
 /// Most legs that one call remembers; older ones that have ended make room.
 pub const MAX_LEGS: usize = 64;
@@ -315,7 +316,8 @@ impl CallModel {
 
     /// The number as this call's events and rows may show it.
     pub fn shown(&self, number: &str) -> String {
-        if self.masked { numbers::masked(number) } else { number.to_owned() }
+        // A page is no number.
+        if self.masked && number != BROWSER { numbers::masked(number) } else { number.to_owned() }
     }
 
     fn add_leg(&mut self, leg: LegRecord) -> bool {

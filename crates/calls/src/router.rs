@@ -13,7 +13,7 @@ use voice::{Incoming, Inside, Source};
 use crate::ResolveError;
 use crate::call::Call;
 use crate::connect::ConnectStatus;
-use crate::directory::{Destination, PersonEntry};
+use crate::directory::{Bound, Destination, PersonEntry};
 use crate::driver::{CallEvent, Connect, ConnectEvent, LeaveVoicemail, RING_MS, TIME_LIMIT_MS, VoicemailEvent};
 use crate::live::Live;
 use crate::lobby;
@@ -85,7 +85,9 @@ async fn receive(calls: Calls, org: Arc<str>, id: Arc<str>, ticket: Ticket, inco
     let caller = Box::pin(caller(&calls, &org, &incoming)).await;
     let destination = Box::pin(destination(&calls, &org, &incoming)).await;
     let from_trunk = matches!(incoming.source, Source::Trunk { .. });
-    let call = Box::pin(begin(&calls, org, id, ticket, incoming, &caller)).await;
+    // Who calls for a meeting is shown to nobody, from the first row on.
+    let masked = matches!(&destination, Ok(Destination::OwnNumber { bound: Bound::Meetings, .. }));
+    let call = Box::pin(begin(&calls, org, id, ticket, incoming, &caller, masked)).await;
     match destination {
         Ok(Destination::OwnNumber { e164, bound }) => match calls.handler(&bound) {
             Some(desk) => desk.handle(call, InboundNumber { e164, bound }).await,
@@ -159,6 +161,7 @@ async fn begin(
     ticket: Ticket,
     incoming: Incoming,
     caller: &Caller,
+    masked: bool,
 ) -> Call {
     let model = CallModel {
         id,
@@ -168,7 +171,7 @@ async fn begin(
         from: caller.number.clone(),
         to: numbers::e164(&incoming.to_user).unwrap_or_else(|| incoming.to_user.clone()),
         run: None,
-        masked: false,
+        masked,
         state: CallState::Initiated,
         legs: Vec::new(),
         end: None,

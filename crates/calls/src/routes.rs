@@ -145,7 +145,7 @@ fn caller(shown: ChosenCallerId, display: Option<&str>) -> CallerId {
     }
 }
 
-fn unroutable(org: &str, number: &str, error: &ResolveError) -> Routed {
+pub(crate) fn unroutable(org: &str, number: &str, error: &ResolveError) -> Routed {
     let cause = match error {
         ResolveError::Number(NumberError::NotAllowed) => Cause::Rejected,
         ResolveError::Number(_) => Cause::InvalidNumber,

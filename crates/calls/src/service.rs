@@ -26,11 +26,12 @@ use crate::lines::extensions;
 use crate::live::Live;
 use crate::model::{CallModel, CallState, CallView, Direction};
 use crate::numbers::{self, NumberError};
+use crate::pairing::{PairAddress, Pairs};
 use crate::presence::{BusyExtensions, Presence};
 use crate::queue::{Availability, Floors, OwnState, QueueView};
 use crate::registry::Registry;
 use crate::router;
-use crate::routes::Asking;
+use crate::routes::{Asking, Routed};
 use crate::store::{self, CallFilter, CallPage};
 use crate::teams::{team, teams};
 
@@ -136,6 +137,7 @@ struct Inner {
     busy: BusyExtensions,
     floors: Floors,
     conferences: Conferences,
+    pairs: Pairs,
     flows: OnceLock<Arc<dyn InboundHandler>>,
     meetings: OnceLock<Arc<dyn InboundHandler>>,
     draining: AtomicBool,
@@ -163,6 +165,7 @@ impl Calls {
             speech,
             conferences: Conferences::new(registry.clone()),
             registry,
+            pairs: Pairs::default(),
             floors: Floors::new(kernel.clone(), directory.clone(), busy.clone()),
             busy,
             flows: OnceLock::new(),
@@ -202,23 +205,24 @@ impl Calls {
     /// [`CallError::Draining`], or what the store says.
     pub async fn place(&self, new: NewCall) -> Result<Call, CallError> {
         // On a task of its own: between the commit of its rows and its [`Call`] nobody else could end it.
-        let placing = self.clone().place_now(new);
+        let placing = self.clone().place_now(new, None);
         self.0.kernel.tasks.spawn(placing.in_current_span()).await?
     }
 
-    async fn place_now(self, new: NewCall) -> Result<Call, CallError> {
+    /// Places a call to the first party of a pair; [`NewCall::number`] is what rows show of it.
+    pub(crate) async fn place_party(self, new: NewCall, party: PairAddress) -> Result<Call, CallError> {
+        self.place_now(new, Some(party)).await
+    }
+
+    async fn place_now(self, new: NewCall, party: Option<PairAddress>) -> Result<Call, CallError> {
         if self.is_draining() {
             return Err(CallError::Draining);
         }
         let now_ms = self.0.kernel.clock.now_ms();
         let place = self.0.kernel.limits.call(&new.org, now_ms).map_err(CallError::Limit)?;
-        let destination = self.0.directory.resolve(&new.org, &new.number).await?;
-        let asking = Asking { caller_id: new.caller_id.as_deref(), ..Asking::default() };
-        let routed = if new.ring.is_empty() {
-            vec![self.0.directory.route_to(&new.org, &new.number, &destination, asking).await]
-        } else {
-            let extensions: Vec<String> = new.ring.iter().map(ToString::to_string).collect();
-            self.0.directory.routes(&new.org, &extensions, asking).await
+        let routed = match &party {
+            Some(party) => vec![self.0.directory.party_route(&new.org, party, new.caller_id.as_deref()).await],
+            None => self.routes_of(&new).await?,
         };
         let id: Arc<str> = new.id.into();
         let route = routed.iter().find_map(|target| target.routes.as_ref().ok());
@@ -250,6 +254,18 @@ impl Calls {
         self.0.kernel.db.writer().commit(writes).await?;
         live.dial_first(routed, new.role, new.timeout_ms);
         Ok(Call::new(live))
+    }
+
+    /// The devices that a new call rings.
+    async fn routes_of(&self, new: &NewCall) -> Result<Vec<Routed>, CallError> {
+        let directory = &self.0.directory;
+        let destination = directory.resolve(&new.org, &new.number).await?;
+        let asking = Asking { caller_id: new.caller_id.as_deref(), ..Asking::default() };
+        if new.ring.is_empty() {
+            return Ok(vec![directory.route_to(&new.org, &new.number, &destination, asking).await]);
+        }
+        let extensions: Vec<String> = new.ring.iter().map(ToString::to_string).collect();
+        Ok(directory.routes(&new.org, &extensions, asking).await)
     }
 
     /// Hangs a call up by API: cause canceled before the answer, normal after it. A call that is
@@ -392,6 +408,10 @@ impl Calls {
 
     pub(crate) fn floors(&self) -> &Floors {
         &self.0.floors
+    }
+
+    pub(crate) fn pairs(&self) -> &Pairs {
+        &self.0.pairs
     }
 
     pub(crate) fn conferences(&self) -> &Conferences {

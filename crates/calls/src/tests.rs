@@ -8,6 +8,7 @@ mod inbound;
 mod joined;
 mod kept;
 mod outbound;
+mod pairing;
 mod queueing;
 mod recovery;
 mod stage;

@@ -50,9 +50,9 @@ impl Live {
         }
     }
 
-    /// It is a phone of ours, and talks with the other.
-    fn may_transfer(&self, id: &LegId) -> bool {
-        self.party(id).is_some_and(Party::is_own_phone) && self.is_connected(id)
+    /// It is a phone of ours, and talks with the other. One of a pair talks with that other and nobody else.
+    pub(crate) fn may_transfer(&self, id: &LegId) -> bool {
+        !self.paired && self.party(id).is_some_and(Party::is_own_phone) && self.is_connected(id)
     }
 
     /// One of the two who are connected leaves, and the other goes to `number`.
@@ -68,7 +68,8 @@ impl Live {
         self.give_up_dialling();
         self.leave_queue(Left::Hangup);
         asking.hangup(Cause::Normal);
-        self.wanted = Some(Wanted { connect: Connect::to(number), then_end, transfer: true, offer: None, words });
+        self.wanted =
+            Some(Wanted { connect: Connect::to(number), then_end, transfer: true, offer: None, words, party: None });
     }
 
     /// The customer's phone hands the other party on: the call stands on that one from now on.

@@ -14,6 +14,7 @@ use crate::driver::{CallEvent, Connect, ConnectEvent};
 use crate::journal::Step;
 use crate::live::{AtEnd, Live};
 use crate::model::Change;
+use crate::pairing::PairAddress;
 use crate::queue::Left;
 
 impl Live {
@@ -67,11 +68,48 @@ impl Live {
     }
 
     pub(crate) fn connect(&mut self, connect: Connect) {
-        self.want(Wanted { connect, then_end: false, transfer: false, offer: None, words: Words::Connect });
+        self.want(Wanted {
+            connect,
+            then_end: false,
+            transfer: false,
+            offer: None,
+            words: Words::Connect,
+            party: None,
+        });
+    }
+
+    /// Rings the second party of a pair.
+    pub(crate) fn connect_party(&mut self, connect: Connect, party: PairAddress) {
+        let party = Some(party);
+        self.want(Wanted { connect, then_end: false, transfer: false, offer: None, words: Words::Connect, party });
+    }
+
+    /// The second party of a pair is looked up or rung, and the first waits for it.
+    pub(crate) fn is_ringing_party(&self) -> bool {
+        (self.wanted.is_some() || self.dialling.is_some()) && self.bridged_device().is_none() && !self.is_ending()
+    }
+
+    /// Plays once to the two who are connected; the play that is told is the customer's.
+    pub(crate) fn announce(&mut self, what: Playable) -> PlayId {
+        let other = self.new_play();
+        if let Some((_, party)) = self.connected() {
+            party.leg.play(other, what.clone(), PlayMode::ONCE);
+        }
+        self.play(what, PlayMode::ONCE.loops)
+    }
+
+    /// The call is a pair's from now on: it lasts so long at most, and neither party brings anybody else into it.
+    pub(crate) fn keep_to_two(&mut self, longest_ms: i64) {
+        self.model.masked = true;
+        self.paired = true;
+        self.time_limit_ms = longest_ms;
+        if let Some(until_ms) = &mut self.talk_until_ms {
+            *until_ms = self.calls.kernel().clock.now_ms() + longest_ms;
+        }
     }
 
     pub(crate) fn transfer(&mut self, connect: Connect) {
-        self.want(Wanted { connect, then_end: true, transfer: true, offer: None, words: Words::Connect });
+        self.want(Wanted { connect, then_end: true, transfer: true, offer: None, words: Words::Connect, party: None });
     }
 
     fn want(&mut self, wanted: Wanted) {

@@ -163,7 +163,8 @@ impl Live {
         let targets = offer.agents.iter().map(ToString::to_string).collect();
         let connect = Connect { targets, ..waiting.connect.clone() };
         let offer = Some(offer.number);
-        self.wanted = Some(Wanted { connect, then_end: false, transfer: false, offer, words: Words::Queue });
+        self.wanted =
+            Some(Wanted { connect, then_end: false, transfer: false, offer, words: Words::Queue, party: None });
     }
 
     /// An agent was joined with the customer.
