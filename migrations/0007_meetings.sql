@@ -31,7 +31,7 @@ create table meeting (
     body            text not null,             -- the meeting as JSON
     primary key (org, id)
 );
-create index meeting_by_order on meeting (org, app, order_id);
+create unique index meeting_by_order on meeting (org, app, order_id, caller_uid, receiver_uid) where state <> 'ended';
 create index meeting_by_caller on meeting (org, app, caller_uid, starts_at);
 create index meeting_by_receiver on meeting (org, app, receiver_uid, starts_at);
 create index meeting_by_start on meeting (org, starts_at, id);
@@ -47,16 +47,6 @@ create table meeting_pin (
     primary key (org, pin)
 );
 create index meeting_pin_by_meeting on meeting_pin (org, meeting);
-
--- The calls that a meeting has made.
-create table meeting_call (
-    org        text not null references org (id),
-    meeting    bigint not null,
-    call       text not null,
-    started_at bigint not null,
-    primary key (org, call)
-);
-create index meeting_call_by_meeting on meeting_call (org, meeting, call);
 
 -- Sign-in tokens that were given out: good until they expire, unless they were revoked.
 create table meeting_party_token (

@@ -15,7 +15,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 
 pub use auth::{Cookies, SESSION_COOKIE, Tenant, bearer_token, presented_token};
-pub use body::{Json, MAX_JSON_BODY, Path, Query, find_nul, read_body};
+pub use body::{Json, MAX_JSON_BODY, Path, Query, find_nul, read_body, read_json};
 pub use client::{Client, Peer};
 pub use edge::RequestId;
 pub use page::{DEFAULT_PAGE, MAX_PAGE, PageQuery, cursor};

@@ -23,6 +23,7 @@ use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 
 use crate::console::{self, Site};
 use crate::flows::{self, Flows};
+use crate::meetings::{self, Meetings};
 use crate::openapi;
 use crate::phone;
 use crate::platform::{self, Health, Sign, Vitals};
@@ -59,6 +60,7 @@ pub struct State {
     calls: Calls,
     voice: Voice,
     flows: Flows,
+    meetings: Meetings,
     site: Site,
 }
 
@@ -127,7 +129,7 @@ fn voice_flag(error: &VoiceError) -> &'static str {
 
 /// Every documented route of the server.
 pub fn routes() -> OpenApiRouter<State> {
-    platform::routes().merge(flows::api::routes()).merge(crate::calls::routes())
+    platform::routes().merge(flows::api::routes()).merge(meetings::api::routes()).merge(crate::calls::routes())
 }
 
 impl App {
@@ -161,8 +163,10 @@ impl App {
         let speech = Speech::new(&kernel.config.speech, scratch);
         let calls = Calls::start(&kernel, directory, Arc::new(voice.clone()), speech.clone(), incoming);
         let flows = Flows::start(&kernel, &calls, &speech);
+        let meetings = Meetings::start(&kernel, &calls, &speech);
         calls.recover(|_, _| Vec::new()).await?;
         flows.recover().await?;
+        meetings.recover().await?;
         let mut sweeps = calls::sweeps(&kernel);
         sweeps.extend(flows::sweeps(&kernel));
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
@@ -181,6 +185,7 @@ impl App {
             calls: calls.clone(),
             voice: voice.clone(),
             flows,
+            meetings,
             site: site.clone(),
         };
         let pages = console::router(&state).merge(phone::router(&state));

@@ -12,15 +12,13 @@ use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{app, flows};
+use crate::{app, flows, meetings};
 
 /// The registers of error codes that desks add to the kernel's.
-pub const ERROR_CODES: &[&[Code]] = &[flows::api::codes::ALL, crate::calls::codes::ALL];
+pub const ERROR_CODES: &[&[Code]] = &[flows::api::codes::ALL, meetings::api::codes::ALL, crate::calls::codes::ALL];
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";
-/// The routes of document 003, which have an envelope of their own.
-const DOCUMENTED: &str = "/api/";
 /// Where a flow is posted, behind each base.
 const FLOW_PATH: &str = "/call/flow";
 const JSON: &str = "application/json";
@@ -34,6 +32,7 @@ const REFUSAL: &str = "refused: the credential, the body, its size or a limit; t
     security(("bearer" = [])),
     tags(
         (name = "flows", description = "call flows and their runs"),
+        (name = "meetings", description = "masked meetings of two people"),
         (name = "calls", description = "calls, recordings, voicemail"),
         (name = "events", description = "the event log, as a list and live"),
         (name = "webhooks", description = "events by HTTP, signed as Standard Webhooks says"),
@@ -68,7 +67,9 @@ pub fn document() -> OpenApi {
 /// routes their envelope.
 fn document_refusals(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
-        let (kind, schema) = if path.starts_with(DOCUMENTED) { (JSON, "Refused") } else { (PROBLEM, "ProblemBody") };
+        // The routes of document 003 have an envelope of their own.
+        let of_flows = flows::api::BASES.iter().any(|base| path.starts_with(base));
+        let (kind, schema) = if of_flows { (JSON, "Refused") } else { (PROBLEM, "ProblemBody") };
         let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {

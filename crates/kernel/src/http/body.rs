@@ -75,7 +75,11 @@ pub async fn read_body(body: Body, max: usize) -> Result<Bytes, Problem> {
     })
 }
 
-fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON document as [`Json`] does.
+///
+/// # Errors
+/// 400 or 422, naming the field.
+pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| Problem::new(codes::UNREADABLE_JSON).detail(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
     if let Some(pointer) = find_nul(text) {

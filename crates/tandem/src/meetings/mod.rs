@@ -4,4 +4,164 @@
 //! The rules are pure: `model` says what a meeting does next. Around it stand its store, its jobs, its live call and its
 //! pages. Source: docs/contracts/meetings.md.
 
+pub mod api;
+mod booking;
+mod desk;
+mod driver;
+pub mod error;
+mod guard;
+mod inbound;
+mod jobs;
 pub mod model;
+mod notices;
+mod pool;
+pub mod sessions;
+mod store;
+mod veto;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use calls::{Calls, InboundKind};
+use kernel::{DbError, Kernel};
+use voice::speech::Speech;
+
+pub use booking::{Order, Scheduled};
+pub use desk::Action;
+pub use error::MeetingError;
+pub use store::{MeetingFilter, MeetingPage};
+
+use desk::Which;
+use guard::PinGuard;
+use model::{Input, Meeting, Settings};
+
+/// The desk. Cheap to clone.
+#[derive(Clone)]
+pub struct Meetings(Arc<Inner>);
+
+struct Inner {
+    kernel: Kernel,
+    calls: Calls,
+    speech: Speech,
+    guard: PinGuard,
+    /// The greatest ids that were given out, by organisation.
+    last_ids: Mutex<HashMap<String, i64>>,
+    /// The last sign of life of the server that ran here before, UTC milliseconds.
+    died_ms: Option<i64>,
+}
+
+impl Meetings {
+    /// Takes the meetings' jobs and the calls to numbers of meetings. Call it before `Kernel::start`, so that no job
+    /// waits for its handler, and before calls come up, whose signs of life hide the last one of before.
+    #[must_use]
+    pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech) -> Self {
+        let meetings = Self(Arc::new(Inner {
+            kernel: kernel.clone(),
+            calls: calls.clone(),
+            speech: speech.clone(),
+            guard: PinGuard::default(),
+            last_ids: Mutex::default(),
+            died_ms: kernel.pulse.last_ms(),
+        }));
+        kernel.jobs.register(jobs::JOB_KIND, jobs::handler(&meetings));
+        calls.on_inbound(InboundKind::Meetings, Arc::new(inbound::Inbound(meetings.clone())));
+        meetings
+    }
+
+    /// Settles what a crash left behind: a meeting whose call is gone is open again, or ended. Call it before
+    /// `Kernel::start`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn recover(&self) -> Result<(), DbError> {
+        let died_ms = self.0.died_ms.unwrap_or_else(|| self.now_ms());
+        let mut after = (String::new(), i64::MIN);
+        loop {
+            let page = store::in_call(&self.kernel().db, &after).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (org, id) in page {
+                let which = Which { org: org.as_str().into(), app: None, id };
+                match self.apply(&which, Input::Restarted { died_ms }).await {
+                    Ok(_) => tracing::warn!(%org, meeting = id, "a meeting's call was cut by the last stop"),
+                    // Its application was ended: nothing can be said of it any more.
+                    Err(error) => tracing::error!(%org, meeting = id, %error, "a meeting could not be settled"),
+                }
+            }
+        }
+    }
+
+    /// A meeting; `app` none = of any application.
+    ///
+    /// # Errors
+    /// [`MeetingError::NotFound`], or what the store says.
+    pub async fn get(&self, org: &str, app: Option<&str>, id: i64) -> Result<Meeting, MeetingError> {
+        store::meeting(&self.kernel().db, org, app, id).await?.ok_or(MeetingError::NotFound)
+    }
+
+    /// A page of meetings in the order of their start; `app` none = of every application.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn list(
+        &self,
+        org: &str,
+        app: Option<&str>,
+        filter: &MeetingFilter,
+        limit: i64,
+    ) -> Result<MeetingPage, DbError> {
+        store::list(&self.kernel().db, org, app, filter, limit).await
+    }
+
+    /// The meetings of a person of an application, the latest start first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn of_party(&self, org: &str, app: &str, uid: &str) -> Result<Vec<Meeting>, DbError> {
+        store::of_party(&self.kernel().db, org, app, uid).await
+    }
+
+    /// What an application has decided about its meetings.
+    ///
+    /// # Errors
+    /// What the store says; an application that was ended has its defaults.
+    pub async fn settings(&self, org: &str, app: &str) -> Result<Settings, MeetingError> {
+        match self.kernel().app(org, app).await {
+            Ok(app) => Ok(Settings::read(&app.settings)),
+            Err(kernel::RecordError::NotFound { .. }) => Ok(Settings::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The ids of a meeting's calls, oldest first.
+    ///
+    /// # Errors
+    /// [`MeetingError::NotFound`], or what the store says.
+    pub async fn calls_of(&self, org: &str, id: i64) -> Result<Vec<String>, MeetingError> {
+        Ok(self.get(org, None, id).await?.calls)
+    }
+
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.0.kernel
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.0.kernel.clock.now_ms()
+    }
+
+    fn calls(&self) -> &Calls {
+        &self.0.calls
+    }
+
+    fn speech(&self) -> &Speech {
+        &self.0.speech
+    }
+
+    fn guard(&self) -> &PinGuard {
+        &self.0.guard
+    }
+
+    fn last_ids(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+        self.0.last_ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

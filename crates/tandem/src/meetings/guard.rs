@@ -1,0 +1,90 @@
+//! Who guesses PINs: a line that entered too many wrong ones is refused for a while.
+//!
+//! Invariant: memory is bounded whatever the number of lines. Lines that withhold their number count as one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Wrong PINs after which a line is refused.
+const MAX_WRONG: u32 = 9;
+/// How long it is refused, and after how long without a wrong one its count is forgotten, in milliseconds.
+const REFUSED_MS: i64 = 10 * 60_000;
+/// Lines remembered; beyond it those whose time is over are forgotten, then all.
+const MAX_LINES: usize = 65_536;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    wrong: u32,
+    last_ms: i64,
+}
+
+impl Line {
+    fn is_over(self, now_ms: i64) -> bool {
+        now_ms.saturating_sub(self.last_ms) >= REFUSED_MS
+    }
+}
+
+/// Counts wrong PINs by organisation and line.
+#[derive(Debug, Default)]
+pub(super) struct PinGuard(Mutex<HashMap<(String, String), Line>>);
+
+impl PinGuard {
+    /// Whether a line is refused now, with the right PIN too.
+    pub(super) fn is_refused(&self, org: &str, line: &str, now_ms: i64) -> bool {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (org.to_owned(), line.to_owned());
+        lines.get(&key).is_some_and(|line| line.wrong >= MAX_WRONG && !line.is_over(now_ms))
+    }
+
+    /// A wrong PIN came from a line.
+    pub(super) fn wrong(&self, org: &str, line: &str, now_ms: i64) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (org.to_owned(), line.to_owned());
+        if lines.len() >= MAX_LINES && !lines.contains_key(&key) {
+            lines.retain(|_, line| !line.is_over(now_ms));
+            if lines.len() >= MAX_LINES {
+                lines.clear();
+            }
+        }
+        let line = lines.entry(key).or_default();
+        if line.is_over(now_ms) {
+            line.wrong = 0;
+        }
+        *line = Line { wrong: line.wrong + 1, last_ms: now_ms };
+    }
+
+    /// The right one came: the line is trusted again.
+    pub(super) fn right(&self, org: &str, line: &str) {
+        let key = (org.to_owned(), line.to_owned());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_wrong_pins_refuse_a_line_for_ten_minutes_and_no_other() {
+        let guard = PinGuard::default();
+        for n in 0..9 {
+            assert!(!guard.is_refused("org", "+4420", n));
+            guard.wrong("org", "+4420", n);
+        }
+        assert!(guard.is_refused("org", "+4420", 9));
+        assert!(!guard.is_refused("org", "+4421", 9) && !guard.is_refused("other", "+4420", 9));
+        assert!(guard.is_refused("org", "+4420", 8 + REFUSED_MS - 1));
+        assert!(!guard.is_refused("org", "+4420", 8 + REFUSED_MS));
+        guard.wrong("org", "+4420", 8 + REFUSED_MS);
+        assert!(!guard.is_refused("org", "+4420", 8 + REFUSED_MS), "counted anew");
+    }
+
+    #[test]
+    fn a_right_pin_clears_the_count() {
+        let guard = PinGuard::default();
+        (0..8).for_each(|n| guard.wrong("org", "+4420", n));
+        guard.right("org", "+4420");
+        guard.wrong("org", "+4420", 9);
+        assert!(!guard.is_refused("org", "+4420", 9));
+    }
+}
