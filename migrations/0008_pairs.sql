@@ -9,4 +9,5 @@ create table pair_number (
     until_at bigint not null,                  -- free for others from then on
     primary key (org, pair, side)
 );
-create index pair_number_by_call on pair_number (org, number, cli);
+create index pair_number_by_cli on pair_number (org, cli, number);
+create index pair_number_by_time on pair_number (org, until_at);

@@ -27,6 +27,7 @@ mod keeping;
 mod lines;
 mod live;
 mod lobby;
+pub mod masking;
 pub mod model;
 pub mod numbers;
 pub mod pairing;
@@ -68,6 +69,7 @@ pub use lines::{
     CreatedUser, ExtensionEntry, NewUser, SipAccount, add_extension, create_user, disable_user, extensions,
     renew_password, set_voicemail,
 };
+pub use masking::{CallBack, Mask, MaskOrder};
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};
 pub use numbers::NumberError;
 pub use pairing::{

@@ -7,6 +7,7 @@ mod directory;
 mod inbound;
 mod joined;
 mod kept;
+mod masking;
 mod outbound;
 mod pairing;
 mod queueing;

@@ -6,7 +6,7 @@ use kernel::db::Write;
 use tokio::sync::mpsc;
 use voice::cause::Cause;
 use voice::leg::{LegEvent, PlayId, Playable, RecordCommand, Signal};
-use voice::ports::BoxFuture;
+use voice::ports::{BoxFuture, Ports};
 use voice::runner::script::{Asked, ScriptedLeg};
 use voice::{CallerId, Target};
 
@@ -320,4 +320,45 @@ async fn a_number_that_answers_by_itself_is_no_party() {
     let missed = PairEvent::NotReached { who: PairSide::First, cause: Cause::NoRoute };
     assert_eq!(notes.heard(), [missed, PairEvent::Ended { cause: Cause::NoRoute }]);
     assert!(stage.nobody_dialled());
+}
+
+#[tokio::test]
+async fn a_partys_page_rings_by_its_own_line_which_nobody_can_dial() {
+    let mut stage = stage().await;
+    let line = PartyLine::new("app_1", "1001");
+    let identity = line.identity(&stage.org());
+    let page = PairParty { address: PairAddress::Browser(line.clone()), caller_id: Some(POOL.into()) };
+    assert!(!stage.directory.is_party_online(&stage.org.id, &line));
+    Ports::browser_phone(&*stage.directory, &identity, &"phone_1".into(), true);
+    assert!(stage.directory.is_party_online(&stage.org.id, &line));
+    assert!(!stage.directory.is_party_online("org_other", &line));
+    assert!(!stage.directory.is_party_online(&stage.org.id, &PartyLine::new("app_2", "1001")), "another application's");
+    for dialled in [&*identity.extension, "1001", "app_1/1001"] {
+        assert!(stage.directory.resolve(&stage.org.id, dialled).await.is_err(), "{dialled}");
+    }
+    let (_handle, _notes) = paired(&stage, order(&stage, number(ANN), page)).await;
+    let mut ann = stage.dialled().await.far;
+    ann.tell(answered());
+    let second = stage.dialled().await;
+    assert!(matches!(&second.order.target, Target::Browser { phone } if &**phone == "phone_1"));
+    assert_eq!(second.order.from, CallerId { number: POOL.into(), display: None, anonymous: false });
+    let mut page = second.far;
+    page.tell(answered());
+    asked(&mut ann, |asked| matches!(asked, Asked::Bridge(_))).await;
+    page.tell(LegEvent::TransferRequested { to: "1001".into(), replaces: None });
+    asked_signal(&mut page, Signal::AcceptTransfer(false)).await;
+    let id = stage.only_call().await;
+    let kept = serde_json::to_string(&(stage.events(&id).await, stage.view(&id).await)).unwrap();
+    assert!(kept.contains("\"browser\"") && !kept.contains("app_1/1001") && !kept.contains(&ANN[1..]), "{kept}");
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_open_is_not_reached() {
+    let mut stage = stage().await;
+    let page = PairParty { address: PairAddress::Browser(PartyLine::new("app_1", "7")), caller_id: None };
+    let (_handle, notes) = paired(&stage, order(&stage, number(ANN), page)).await;
+    let mut ann = stage.dialled().await.far;
+    ann.tell(answered());
+    notes.until(PairEvent::NotReached { who: PairSide::Second, cause: Cause::Unreachable }).await;
+    told(&mut ann).await;
 }

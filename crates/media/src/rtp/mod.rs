@@ -71,10 +71,15 @@ impl<'a> Packet<'a> {
         let out = out.get_mut(..len).ok_or(RtpError::BufferTooSmall)?;
         let (header, payload) = out.split_first_chunk_mut::<HEADER_BYTES>().ok_or(RtpError::BufferTooSmall)?;
         payload.copy_from_slice(self.payload);
-        // Version 2, no padding, no extension, no contributing sources.
-        header[0] = 2 << 6;
-        self.stamp(header)?;
+        self.stamp_bare(header)?;
         Ok(len)
+    }
+
+    /// The same with a header that has nothing behind its twelve bytes but the payload.
+    fn stamp_bare(&self, packet: &mut [u8]) -> Result<(), RtpError> {
+        // Version 2, no padding, no extension, no contributing sources.
+        *packet.first_mut().ok_or(RtpError::BufferTooSmall)? = 2 << 6;
+        self.stamp(packet)
     }
 
     /// Writes everything but the first byte of the header over a packet that is there.

@@ -1,9 +1,11 @@
 //! Forwards one source's packets into another party's stream by rewriting their headers in place.
 //!
-//! Invariant: losses of the source stay visible as holes, everything else (a new source, a prompt in between, events taken out) leaves none.
+//! Invariant: losses of the source stay visible as holes, everything else (a new source, a prompt in between, events taken out) leaves none. Of the
+//! source's packet only its marker and its payload go on: contributing sources, header extensions (which may name a person, RFC 7941) and padding
+//! were agreed with nobody on the other side, and stay here.
 
 use super::{
-    Packet, RtpError,
+    HEADER_BYTES, Packet, RtpError, header_bytes,
     sender::{Sender, Speaker},
 };
 
@@ -38,7 +40,7 @@ impl Rewriter {
         Self::default()
     }
 
-    /// Rewrites `datagram` in place so that it continues `sender`'s stream with `payload_type`.
+    /// Rewrites `datagram` in place so that it continues `sender`'s stream with `payload_type`; the bytes that are left of it.
     ///
     /// [`RtpError::Late`]: drop the packet, its place is taken.
     pub fn rewrite(
@@ -47,9 +49,10 @@ impl Rewriter {
         now_us: u64,
         payload_type: u8,
         datagram: &mut [u8],
-    ) -> Result<(), RtpError> {
+    ) -> Result<usize, RtpError> {
         let packet = Packet::parse(datagram)?;
         let payload_len = packet.payload.len();
+        let payload_at = header_bytes(datagram).ok_or(RtpError::Malformed)?;
         let fresh = !self.anchor.as_ref().is_some_and(|anchor| anchor.holds(sender, now_us, &packet));
         if fresh {
             self.anchor = None;
@@ -78,7 +81,11 @@ impl Rewriter {
             sender.skip(ahead.cast_unsigned());
             sender.sent(now_us, numbers.timestamp, sender.clock_rate() / 50, payload_len);
         }
-        numbers.stamp(datagram)
+        if payload_at > HEADER_BYTES {
+            datagram.copy_within(payload_at..payload_at + payload_len, HEADER_BYTES);
+        }
+        numbers.stamp_bare(datagram)?;
+        Ok(HEADER_BYTES + payload_len)
     }
 
     /// Takes `packet` out of the stream: the numbers close up behind it. For telephone events, which are regenerated.

@@ -194,14 +194,16 @@ fn a_source_that_starts_anew_leaves_no_hole() {
 }
 
 #[test]
-fn header_extensions_and_contributors_travel_along() {
-    let mut bytes = vec![0x91, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0xbe, 0xde, 0, 1, 9, 9, 9, 9, 0x55, 0x55];
+fn header_extensions_contributors_and_padding_stay_with_the_source() {
+    // Version 2 with padding, an extension and one contributing source.
+    let head = [0xb1, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0xbe, 0xde, 0, 1, 9, 9, 9, 9];
+    let mut bytes = [&head[..], &[0x55, 0x56], &[8, 8, 8, 4]].concat();
     assert_eq!(header_bytes(&bytes), Some(24));
     let mut line = Line::new();
-    Rewriter::new().rewrite(&mut line.sender, 0, 3, &mut bytes).unwrap();
-    let packet = Packet::parse(&bytes).unwrap();
-    assert_eq!((packet.payload, packet.payload_type, packet.ssrc), (&[0x55, 0x55][..], 3, 0xcafe));
-    assert_eq!(bytes[12..24], [1, 2, 3, 4, 0xbe, 0xde, 0, 1, 9, 9, 9, 9]);
+    let len = Rewriter::new().rewrite(&mut line.sender, 0, 3, &mut bytes).unwrap();
+    let packet = Packet::parse(&bytes[..len]).unwrap();
+    assert_eq!((packet.payload, packet.payload_type, packet.ssrc), (&[0x55, 0x56][..], 3, 0xcafe));
+    assert_eq!((len, bytes[0]), (HEADER_BYTES + 2, 0x80), "twelve bytes, and what is said");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use voice::leg::PhoneId;
 use voice::ports::LineIdentity;
 use voice::rtc::frame::IceServer;
 use voice::rtc::frame::{Down, Fault, MAX_FRAME_BYTES, Up};
-use voice::rtc::{BrowserPhone, ICE_SERVERS_FRESH_MS, PhoneAccount, PhoneRefused, ice_servers};
+use voice::rtc::{BrowserPhone, ICE_SERVERS_FRESH_MS, PhoneAccount, PhoneRefused, PhoneRights, ice_servers};
 
 /// Bytes of an idle WebSocket's read buffer (axum's default costs 133 kB a connection).
 const READ_BUFFER: usize = 4_096;
@@ -253,7 +253,10 @@ async fn account(parties: &Parties, principal: &Principal, extension: Option<&st
     let nobody = || Parting::because(Fault::NoExtension, "you have no such extension: ask an administrator");
     let person = principal.person().ok_or_else(nobody)?;
     match parties.calls.directory().browser_line(org, person, extension).await {
-        Ok(Some((line, name))) => Ok(PhoneAccount { line, name, ice_servers: relays(parties, person) }),
+        Ok(Some((line, name))) => {
+            let ice_servers = relays(parties, person);
+            Ok(PhoneAccount { line, name, ice_servers, rights: PhoneRights::All })
+        }
         Ok(None) => Err(nobody()),
         Err(error) => {
             tracing::error!(%error, "a phone's extension cannot be read");

@@ -37,6 +37,17 @@ pub struct PhoneAccount {
     pub name: String,
     /// What its browser may ask for its own addresses, as of now.
     pub ice_servers: Vec<IceServer>,
+    /// What it may do.
+    pub rights: PhoneRights,
+}
+
+/// What a browser phone may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhoneRights {
+    /// Whatever a phone does.
+    All,
+    /// Take the calls that it gets, and no more: it dials nobody and hands nobody on, and its line is shown to nobody.
+    AnswerOnly,
 }
 
 /// Why a phone is not taken.

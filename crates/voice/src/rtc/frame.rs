@@ -297,6 +297,8 @@ pub enum Fault {
     TooManyCalls,
     /// Nobody agreed to the transfer: the call goes on.
     TransferRefused,
+    /// The phone may not do that: one that only takes calls makes none, and hands none on.
+    NotAllowed,
     /// About a call: its `offer` came within a second of the one before, and is to be made again after that. Without a
     /// call: too many frames, and the socket is closed.
     RateLimited,
@@ -319,7 +321,8 @@ impl Fault {
             | Self::WrongState
             | Self::BadSdp
             | Self::TooManyCalls
-            | Self::TransferRefused => 1_008,
+            | Self::TransferRefused
+            | Self::NotAllowed => 1_008,
         }
     }
 }

@@ -22,6 +22,6 @@ mod turn;
 
 pub(crate) use desk::Surroundings;
 pub(crate) use exchange::Exchange;
-pub use exchange::{BrowserPhone, PhoneAccount, PhoneRefused};
+pub use exchange::{BrowserPhone, PhoneAccount, PhoneRefused, PhoneRights};
 pub(crate) use phone::CODECS;
 pub use turn::{ICE_SERVERS_FRESH_MS, ice_servers};

@@ -9,7 +9,7 @@ use kernel::Ids;
 use media::codec::CodecKind;
 
 use super::call::{Action, NEVER, PhoneCall, fault};
-use super::exchange::PhoneAccount;
+use super::exchange::{PhoneAccount, PhoneRights};
 use super::frame::{Caller, Down, Fault, IceServer, Up};
 use crate::cause::Cause;
 use crate::leg::{LegId, PhoneId, Signal};
@@ -95,10 +95,10 @@ impl Phone {
         self.lost_at = None;
         self.candidates = candidates;
         self.account.ice_servers = ice_servers;
-        let PhoneAccount { line, name, ice_servers } = &self.account;
+        let PhoneAccount { line, name, ice_servers, rights } = &self.account;
         out.push(Order::Tell(Down::Ready {
             phone: self.id.clone(),
-            extension: line.extension.to_string(),
+            extension: if *rights == PhoneRights::All { line.extension.to_string() } else { String::new() },
             name: name.clone(),
             ice_servers: ice_servers.clone(),
             calls: self.calls.iter().filter_map(PhoneCall::view).collect(),
@@ -133,6 +133,10 @@ impl Phone {
                 out.push(Order::Tell(Down::Error { code: Fault::WrongState, message, id: None, field: None }));
             }
             Up::Ping => out.push(Order::Tell(Down::Pong)),
+            Up::Call { id, .. } | Up::Transfer { id, .. } if self.account.rights == PhoneRights::AnswerOnly => {
+                let message = "this phone only takes calls: it dials nobody, and hands nobody on";
+                out.push(Order::Tell(fault(Fault::NotAllowed, message, &short(&id), None)));
+            }
             Up::Call { id, to, sdp } => self.call(id, to, &sdp, now, out),
             Up::Ringing { id } => self.by_name(&id, out, PhoneCall::ringing),
             Up::Answer { id, sdp } => self.by_name(&id, out, |call, out| call.answered_by_phone(&sdp, out)),
@@ -238,7 +242,7 @@ impl Phone {
             Some(leg) => self.by_leg(&leg, out, act),
             None => {
                 let message = "no call of that name".to_owned();
-                let id = Some(name.chars().take(MAX_NAME).collect());
+                let id = Some(short(name));
                 out.push(Order::Tell(Down::Error {
                     code: Fault::UnknownCall,
                     message,
@@ -261,4 +265,9 @@ impl Phone {
     fn tidy(&mut self) {
         self.calls.retain(|call| !call.is_over());
     }
+}
+
+/// A call's name as it is said back.
+fn short(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
 }

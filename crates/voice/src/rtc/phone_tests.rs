@@ -4,7 +4,7 @@ use kernel::Ids;
 use media::codec::CodecKind;
 
 use super::call::Action;
-use super::exchange::PhoneAccount;
+use super::exchange::{PhoneAccount, PhoneRights};
 use super::frame::{Down, Fault, IceServer, Side, Up};
 use super::phone::{Order, Phone, Ring};
 use crate::cause::Cause;
@@ -22,8 +22,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(PhoneRights::All)
+    }
+
+    fn with(rights: PhoneRights) -> Self {
         let line = LineIdentity { org: "org_1".into(), extension: "1001".into(), person: None, line: "browser".into() };
-        let account = PhoneAccount { line, name: "Ann".to_owned(), ice_servers: Vec::new() };
+        let account = PhoneAccount { line, name: "Ann".to_owned(), ice_servers: Vec::new(), rights };
         let fingerprint = Fingerprint { hash: "sha-256".to_owned(), digest: vec![7; 32] };
         let mut phone = Phone::new("phone_1".into(), account, fingerprint, Ids::seeded(7));
         phone.attach(vec!["192.0.2.10:3479".parse().unwrap()], Vec::new(), &mut Vec::new());
@@ -250,4 +254,26 @@ fn what_rings_waits_less_for_a_lost_phone_than_what_is_up() {
     assert!(!bench.phone.is_gone());
     assert_eq!(ended(&mut bench, 31_000), [(up.to_string(), Cause::Unreachable)]);
     assert!(bench.phone.is_gone());
+}
+
+#[test]
+fn a_phone_that_only_takes_calls_dials_nobody_and_hands_nobody_on() {
+    let mut bench = Bench::with(PhoneRights::AnswerOnly);
+    let mut out = Vec::new();
+    bench.phone.attach(Vec::new(), Vec::new(), &mut out);
+    assert!(matches!(&out[..], [Order::Tell(Down::Ready { extension, .. })] if extension.is_empty()), "{out:?}");
+    bench.rings("leg_1");
+    let wanted = [
+        Up::Call { id: "c1".to_owned(), to: "1002".to_owned(), sdp: CHROMIUM.to_owned() },
+        Up::Transfer { id: "leg_1".to_owned(), to: "1002".to_owned() },
+    ];
+    for frame in wanted {
+        let said = bench.says(frame);
+        assert!(matches!(&said[..], [Order::Tell(Down::Error { code: Fault::NotAllowed, .. })]), "{said:?}");
+    }
+    let hung_up = bench.says(Up::Hangup { id: "leg_1".to_owned() });
+    assert!(
+        matches!(hung_up.last(), Some(Order::Leg(_, Action::Ended(_)))),
+        "it may end what it was given: {hung_up:?}"
+    );
 }

@@ -326,8 +326,8 @@ impl Line {
         Some(len)
     }
 
-    /// Numbers a packet of the bridged leg in place; none when it comes too late.
-    pub(super) fn relay(&mut self, now_us: u64, rewriter: &mut Rewriter, packet: &mut [u8]) -> Option<()> {
+    /// Numbers a packet of the bridged leg in place; its length, none when it comes too late.
+    pub(super) fn relay(&mut self, now_us: u64, rewriter: &mut Rewriter, packet: &mut [u8]) -> Option<usize> {
         rewriter.rewrite(&mut self.sender, now_us, self.remote.payload_out, packet).ok()
     }
 

@@ -34,9 +34,8 @@ impl LegMedia {
         if self.playing.is_some() || self.hold_music.is_some() || !line.sends() {
             return;
         }
-        if line.relay(now_us, &mut self.rewriter, packet).is_none() {
-            return;
-        }
+        let Some(len) = line.relay(now_us, &mut self.rewriter, packet) else { return };
+        let packet = packet.get(..len).unwrap_or_default();
         if let Some(recording) = &mut self.recording {
             recording.sent(now_us, line.remote().codec, packet);
         }

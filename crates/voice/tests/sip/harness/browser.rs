@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use voice::leg::PhoneId;
 use voice::ports::LineIdentity;
 use voice::rtc::frame::{CallView, Down, Up};
-use voice::rtc::{BrowserPhone, PhoneAccount};
+use voice::rtc::{BrowserPhone, PhoneAccount, PhoneRights};
 
 use super::{PATIENCE, Server};
 
@@ -401,7 +401,12 @@ pub(crate) fn line(extension: &str) -> LineIdentity {
 impl Window {
     /// Opens a phone of an extension, or the one that was open before; and the calls that it has.
     pub(crate) async fn open(server: &Server, extension: &str, was: Option<&PhoneId>) -> (Self, Vec<CallView>) {
-        let account = PhoneAccount { line: line(extension), name: format!("P {extension}"), ice_servers: Vec::new() };
+        let account = PhoneAccount {
+            line: line(extension),
+            name: format!("P {extension}"),
+            ice_servers: Vec::new(),
+            rights: PhoneRights::All,
+        };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (phone, told) = server.voice.browser_phone(account, was, peer).unwrap();
         let mut window = Self { phone, told };
