@@ -11,7 +11,7 @@ use voice::Incoming;
 use voice::cause::Cause;
 use voice::leg::{LegEvent, LegId, LegSink};
 
-use crate::driver::RecordAction;
+use crate::driver::{CallEvent, RecordAction};
 use crate::live::Live;
 use crate::model::{Change, Direction, EndedBy, LegRole};
 use crate::party::Party;
@@ -220,6 +220,7 @@ impl Live {
         }
         if stands {
             self.standing = Some(id);
+            self.tell(CallEvent::PartyChanged);
         }
         if let Some((customer, other)) = self.connected() {
             customer.leg.stop_play();

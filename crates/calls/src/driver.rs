@@ -337,6 +337,8 @@ pub enum CallEvent {
     Held,
     /// The customer is back.
     Resumed,
+    /// Somebody else is the customer from now on: he was handed on, or has handed the other party on.
+    PartyChanged,
     /// The customer has been silent for as long as asked.
     Silence,
     /// Progress of the connect.

@@ -10,7 +10,7 @@ use voice::leg::LegId;
 use crate::connect::Device;
 use crate::dialling::Wanted;
 use crate::directory::Directory;
-use crate::driver::Connect;
+use crate::driver::{CallEvent, Connect};
 use crate::live::Live;
 use crate::party::Party;
 use crate::queue::Left;
@@ -64,6 +64,7 @@ impl Live {
         let (words, then_end) = (self.words(), self.dialling_ends_call() || by_customer);
         if by_customer {
             self.stand_on_other(id, self.bridged_device());
+            self.tell(CallEvent::PartyChanged);
         }
         self.give_up_dialling();
         self.leave_queue(Left::Hangup);

@@ -67,6 +67,9 @@ pub enum BackupError {
     /// A restore never takes the place of data unasked.
     #[error("the store holds {0} organisation(s) already: say --replace to put the backup in their place")]
     Holds(i64),
+    /// Files could not change places at the commit point.
+    #[error("{0} is a mount of its own and cannot be exchanged: mount the data directory that holds it instead")]
+    Mounted(PathBuf),
     /// The rows are restored and the files are not all in place: the next start, or the next restore, goes on.
     #[error("the rows are restored, the files are not all: start the server, or run it again ({0})")]
     Half(#[source] io::Error),

@@ -230,3 +230,32 @@ async fn a_phone_that_calls_for_a_place_gets_it_and_no_call_of_its_own() {
     assert_eq!(stage.view(&call).await.ended_by.as_deref(), Some("target"));
     assert!(!stage.calls.presence(&stage.org.id, "1003").busy);
 }
+
+#[tokio::test]
+async fn a_driver_hears_that_somebody_else_is_its_party() {
+    for consults in [true, false] {
+        let mut stage = Stage::new().await;
+        let (mut call, first) = up(&mut stage).await;
+        for extension in ["1002", "1003"] {
+            stage.person(extension, 1).await;
+        }
+        call.connect(Connect::to("1002"));
+        let (_, other) = tokio::join!(next(&mut call), async {
+            let other = stage.dialled().await.far;
+            other.tell(answered());
+            other
+        });
+        assert_eq!(call.party(), Some("1001"));
+        let mut consulted = None;
+        let replaces = if consults {
+            let (second, _) = consulted.insert(talks(&mut stage, "1001", "1003").await);
+            Some(Replaced::Leg(second.id().clone()))
+        } else {
+            None
+        };
+        first.tell(LegEvent::TransferRequested { to: "sip:1003@127.0.0.1".into(), replaces });
+        assert_eq!(next(&mut call).await, CallEvent::PartyChanged, "consults: {consults}");
+        assert_ne!(call.party(), Some("1001"));
+        drop((other, consulted));
+    }
+}

@@ -54,6 +54,13 @@ enum Step {
 }
 
 impl Marker {
+    /// What stands in a data directory that cannot be renamed, since another file system is mounted there.
+    pub(super) fn immovable(data: &Path) -> Option<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let places = NAMES.iter().filter_map(|name| data.join(name).canonicalize().ok());
+        places.into_iter().find(|place| is_mount_point(&mounts, place))
+    }
+
     /// What will be exchanged, as the data directory stands now.
     pub(super) fn of(data: &Path, id: String, sha256: String, made_at_ms: i64, aside: String) -> Self {
         let replaces = NAMES.into_iter().filter(|name| data.join(name).exists()).map(str::to_owned).collect();
@@ -135,6 +142,12 @@ impl Marker {
     }
 }
 
+/// Whether the kernel's list of mounts names a path (proc(5), `mountinfo`: the fifth field, blanks in octal).
+fn is_mount_point(mounts: &str, path: &Path) -> bool {
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    points.map(|point| point.replace("\\040", " ")).any(|point| Path::new(&point) == path)
+}
+
 /// Whether a restore of this data directory was cut off behind its commit point, and is still to be settled.
 #[must_use]
 pub fn was_cut_off(data: &Path) -> bool {
@@ -203,6 +216,18 @@ fn sync_folders(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mount_is_known_by_its_path() {
+        let mounts = "36 35 98:0 / /srv/tandem/files rw,noatime - ext4 /dev/sdb rw\n\
+            37 35 98:0 / /srv/two\\040words rw - ext4 /dev/sdc rw\n";
+        for path in ["/srv/tandem/files", "/srv/two words"] {
+            assert!(is_mount_point(mounts, Path::new(path)), "{path}");
+        }
+        for path in ["/srv/tandem", "/srv/tandem/files/recordings", "/dev/sdb"] {
+            assert!(!is_mount_point(mounts, Path::new(path)), "{path}");
+        }
+    }
 
     /// A data directory whose restore has been read to its end; `fresh` = there was nothing before.
     fn read_to_its_end(fresh: bool) -> (tempfile::TempDir, Marker) {

@@ -80,6 +80,9 @@ async fn prepare(
     for folder in [&incoming, &outgoing] {
         make_data(folder).map_err(at(folder))?;
     }
+    if let Some(place) = Marker::immovable(data) {
+        return Err(BackupError::Mounted(place));
+    }
     let read = load(archive, loader, &incoming).await?;
     for table in SIGNED_IN {
         loader.empty(table).await?;

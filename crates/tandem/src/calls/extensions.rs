@@ -5,7 +5,9 @@ use axum::{extract::State, http::StatusCode};
 use calls::{ExtensionEntry, SipAccount};
 use kernel::{
     Action, Kernel, Principal, Problem, RecordError,
+    error::codes,
     http::{Json, Path},
+    role::may_manage,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -116,10 +118,18 @@ pub(super) async fn create(
     let org = principal.authorize(Action::ManagePeople)?;
     let org = kernel.org_by_id(org).await?.ok_or_else(Problem::not_found)?;
     let ExtensionRequest { extension: number, person } = request;
+    may_serve(&kernel, &principal, &org.id, &person).await?;
     let made = calls::add_extension(&kernel, &org, &person, &number).await.map_err(refused)?;
     let SipAccount { username, password, domain } = made;
     let sip = SipView { username, password: password.expose().to_owned(), domain };
     Ok((StatusCode::CREATED, Json(ExtensionMade { number, person, sip })))
+}
+
+/// Nobody serves the phones of a person above: whoever has a line's credential calls in its name.
+async fn may_serve(kernel: &Kernel, principal: &Principal, org: &str, person: &str) -> Result<(), Problem> {
+    let Principal::Person { role: own, .. } = principal else { return Ok(()) };
+    let served = kernel.person(org, person).await.map_err(refused)?;
+    if may_manage(*own, served.role) { Ok(()) } else { Err(Problem::new(codes::FORBIDDEN)) }
 }
 
 /// A person that is not there is a mistake of the body's.
@@ -147,8 +157,9 @@ pub(super) async fn change(
     Json(change): Json<ExtensionChange>,
 ) -> Result<Json<ExtensionView>, Problem> {
     let org = principal.authorize(Action::ManagePeople)?;
-    calls::set_voicemail(&kernel, org, &path.number, change.voicemail).await.map_err(Problem::internal)?;
     let entries = calls::extensions(&kernel, org).await.map_err(Problem::internal)?;
-    let changed = entries.into_iter().find(|entry| entry.number == path.number).ok_or_else(Problem::not_found)?;
-    Ok(Json(changed.into()))
+    let entry = entries.into_iter().find(|entry| entry.number == path.number).ok_or_else(Problem::not_found)?;
+    may_serve(&kernel, &principal, org, &entry.person).await?;
+    calls::set_voicemail(&kernel, org, &path.number, change.voicemail).await.map_err(Problem::internal)?;
+    Ok(Json(ExtensionEntry { voicemail: change.voicemail, ..entry }.into()))
 }

@@ -116,7 +116,8 @@ impl Tour {
                 let now = store::one(&kernel.db, org, &flow.id).await.map_err(CliError::because)?;
                 // Only what the demo itself wrote, on another day, gives way; not what a newcomer made of it.
                 let old = now.and_then(|now| now.body).filter(|old| *old != body);
-                if old.is_some_and(|old| timeless(old) == timeless(body.clone())) {
+                let tomorrow = self.tomorrow();
+                if old.is_some_and(|old| timeless(old, &tomorrow) == timeless(body.clone(), &tomorrow)) {
                     store::update(kernel, org, &flow.id, None, (None, &body)).await.map_err(CliError::because)?;
                 }
             }
@@ -199,7 +200,7 @@ impl Tour {
         {
             sample.insert(key.to_owned(), value.into());
         }
-        let tomorrow = self.today.to_zoned(TimeZone::UTC).date().saturating_add(1.day()).to_string();
+        let tomorrow = self.tomorrow();
         let steps = sample.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten();
         for step in steps.filter_map(Value::as_object_mut) {
             if step.get("type").is_some_and(|kind| kind == "callback") {
@@ -208,16 +209,34 @@ impl Tour {
         }
         Value::Object(sample)
     }
+
+    /// The day of the sample's callback, as `2027-01-01`.
+    fn tomorrow(&self) -> String {
+        self.today.to_zoned(TimeZone::UTC).date().saturating_add(1.day()).to_string()
+    }
 }
 
-/// A flow without what differs from start to start: the callback's day and the endpoint's port.
-fn timeless(mut body: Value) -> Value {
-    for step in body.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(step) = step.as_object_mut() {
-            step.retain(|name, _| name != "date" && name != "url");
+/// A flow without what differs from start to start: the callback's day, which was some demo's tomorrow, and the port of
+/// the endpoint on this machine.
+fn timeless(mut body: Value, tomorrow: &str) -> Value {
+    let steps = body.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten();
+    for step in steps.filter_map(Value::as_object_mut) {
+        if step.get("date").and_then(Value::as_str).is_some_and(|date| date <= tomorrow) {
+            step.remove("date");
+        }
+        let path = step.get("url").and_then(Value::as_str).and_then(path_on_this_machine);
+        if let Some(path) = path.map(str::to_owned) {
+            step.insert("url".to_owned(), path.into());
         }
     }
     body
+}
+
+/// `/api/test` of `http://127.0.0.1:4711/api/test`.
+fn path_on_this_machine(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("http://")?;
+    let (host, _) = rest.split_once('/')?;
+    host.parse::<SocketAddr>().ok()?.ip().is_loopback().then(|| &rest[host.len()..])
 }
 
 /// Answers what the sample's `http` step asks, and says so on the terminal.
@@ -275,10 +294,16 @@ mod tests {
         let today = tour().payload();
         let later = Tour { today: "2027-02-01T00:00:00Z".parse().unwrap(), ..tour() };
         assert_ne!(today["flow"], later.payload()["flow"]);
-        assert_eq!(timeless(today.clone())["flow"], timeless(later.payload())["flow"]);
-        let mut edited = today.clone();
-        edited["flow"][1]["text"] = "Mine".into();
-        assert_ne!(timeless(edited)["flow"], timeless(today)["flow"], "a newcomer's own words stay");
+        let timeless = |flow: &Value| timeless(flow.clone(), &later.tomorrow())["flow"].clone();
+        let mut moved = later.payload();
+        moved["flow"][4]["url"] = "http://127.0.0.1:4712/api/test/{{account_id}}".into();
+        assert_eq!(timeless(&today), timeless(&moved));
+        let own = [(1, "text", "Mine"), (4, "url", "https://example.org/own"), (3, "date", "2027-12-24")];
+        for (step, field, value) in own {
+            let mut edited = today.clone();
+            edited["flow"][step][field] = value.into();
+            assert_ne!(timeless(&edited), timeless(&today), "a newcomer's own {field} stays");
+        }
     }
 
     #[test]

@@ -180,6 +180,7 @@ impl Run {
             | CallEvent::EarlyMedia
             | CallEvent::Held
             | CallEvent::Resumed
+            | CallEvent::PartyChanged
             | CallEvent::Silence
             | CallEvent::Connect(ConnectEvent::Ringing { .. } | ConnectEvent::Answered { .. })
             | CallEvent::Recording(_)
@@ -197,6 +198,8 @@ impl Run {
                 self.requests.remove(&request);
                 Some(Input::HttpDone { request, answer })
             }
+            // Nobody would be told: whoever left while it was looked up has no callback.
+            Done::Checked { .. } if self.call.model().end.is_some() => None,
             Done::Checked { booking, refused } => Some(Input::Booked(match refused {
                 Some(reason) => Booked::Refused(reason),
                 None => self.book(&booking),

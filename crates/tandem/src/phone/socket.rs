@@ -31,6 +31,8 @@ use voice::rtc::{BrowserPhone, ICE_SERVERS_FRESH_MS, PhoneAccount, PhoneRefused,
 const READ_BUFFER: usize = 4_096;
 /// The first frame has to come within this.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+/// Control frames that are borne before it.
+const PINGS_BEFORE_HELLO: u32 = 16;
 /// The credential is looked at again this often: calls go on no longer after it was revoked.
 const LOOK: Duration = Duration::from_secs(5);
 /// Frames that a phone may say: a burst when it comes back to its calls, and so many in the long run.
@@ -226,16 +228,17 @@ async fn greet(
     }
 }
 
-/// The first frame.
+/// The first frame, before which a stranger may ping a little.
 async fn hello(socket: &mut WebSocket) -> Result<(Option<PhoneId>, Option<Secret>), Parting> {
     let first = timeout(HELLO_PATIENCE, async {
-        loop {
+        for _ in 0..=PINGS_BEFORE_HELLO {
             match socket.recv().await? {
                 Ok(Message::Text(text)) => return Some(text),
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Binary(_) | Message::Close(_)) | Err(_) => return None,
             }
         }
+        None
     });
     let first = first.await.ok().flatten().ok_or(Parting::Gone)?;
     match Up::read(&first) {
@@ -276,7 +279,7 @@ async fn talk(parties: &Parties, socket: &mut WebSocket, greeted: Greeted) -> Pa
     let Greeted { phone, mut told, proof, line } = greeted;
     let clock = &parties.kernel.clock;
     let (mut life, mut look) = (interval(SIGN_OF_LIFE), interval(LOOK));
-    let frames = Buckets::new(FRAMES);
+    let (frames, controls) = (Buckets::new(FRAMES), Buckets::new(FRAMES));
     let mut relays_as_of = clock.now_ms();
     loop {
         let goes_on = tokio::select! {
@@ -291,7 +294,7 @@ async fn talk(parties: &Parties, socket: &mut WebSocket, greeted: Greeted) -> Pa
                     }
                     take(socket, &phone, &text).await
                 }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => true,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => controls.take((), clock.now_ms()).is_ok(),
                 Some(Ok(Message::Binary(_) | Message::Close(_)) | Err(_)) | None => false,
             },
             _ = life.tick() => send(socket, Message::Ping(Bytes::new())).await,
@@ -311,6 +314,10 @@ async fn talk(parties: &Parties, socket: &mut WebSocket, greeted: Greeted) -> Pa
             () = parties.kernel.stop.cancelled() => return Parting::Stop,
         };
         if !goes_on {
+            // A page that signs out leaves with its session: nobody comes back to these calls.
+            if !may_stay(parties, &proof, &line).await {
+                phone.expel().await;
+            }
             return Parting::Gone;
         }
     }

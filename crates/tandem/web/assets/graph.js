@@ -63,13 +63,18 @@ class LitGraph {
     }
   }
 
+  /** Nothing has happened yet. */
+  clear() {
+    for (const part of this.#graph.querySelectorAll(".here, .was")) part.classList.remove("here", "was");
+  }
+
   /** Everything that has happened so far. @returns {Promise<any[]>} */
   async past() {
     /** @type {any[]} */
     const all = [];
     for (let cursor = ""; ; ) {
       const page = await fetch(`/v1/calls/${this.#call}/events?limit=500${cursor && `&cursor=${cursor}`}`);
-      if (!page.ok) return all;
+      if (!page.ok) throw new Error(`the call's events: ${page.status}`);
       const found = await page.json();
       if (found.events.length === 0) return all;
       all.push(...found.events);
@@ -88,10 +93,12 @@ export function lightGraph() {
   if (!graph || !call) return;
   const lit = new LitGraph(graph, call);
   let shown = 0;
+  /** Whether the past has been read: until then what is heard says nothing of what came before it. */
+  let whole = false;
   /** What is heard while the past is read; null when it is not. @type {any[] | null} */
   let waiting = null;
   const take = (/** @type {any} */ event) => {
-    if (event.seq <= shown) return;
+    if (whole && event.seq <= shown) return;
     shown = event.seq;
     lit.take(event);
   };
@@ -104,10 +111,15 @@ export function lightGraph() {
   document.addEventListener("tandem:open", async () => {
     if (waiting) return;
     waiting = [];
-    // What cannot be read now is read when the tap opens again; what is heard is shown all the same.
-    const past = await lit.past().catch(() => []);
-    const all = [...past, ...waiting];
+    const past = await lit.past().catch(() => null);
+    const all = [...(past ?? []), ...waiting];
     waiting = null;
+    // What cannot be read now is read when the tap opens again; what is heard is shown all the same.
+    if (past && !whole) {
+      whole = true;
+      shown = 0;
+      lit.clear();
+    }
     all.forEach(take);
   });
 }

@@ -89,8 +89,13 @@ export class TapLine {
  * @param {(news: News) => void} hear
  */
 export function follow(kinds, hear) {
-  if ("SharedWorker" in globalThis) followShared(kinds, hear);
-  else followAlone(kinds, hear);
+  const own = document.body.dataset.organisation;
+  // A tap that was opened again by a session's cookie may be another organisation's by now.
+  const hearOwn = (/** @type {News} */ news) => {
+    if (news.what !== "event" || own === undefined || news.event.org === own) hear(news);
+  };
+  if ("SharedWorker" in globalThis) followShared(kinds, hearOwn);
+  else followAlone(kinds, hearOwn);
 }
 
 /** @param {string[]} kinds @param {(news: News) => void} hear */

@@ -43,6 +43,16 @@ async fn an_extensions_box_is_switched_on_and_off() {
     let on = client.patch("/v1/extensions/1001", &json!({"voicemail": true})).await.expect(200);
     assert_eq!(on["voicemail"], true);
     client.patch("/v1/extensions/9999", &json!({"voicemail": true})).await.expect(404);
+    // An admin serves the phones of those who are not above him.
+    org.hire("Olivia Brand", Role::Owner, Some("1020")).await;
+    let admin = server.client().bearing(&org.person(Role::Admin).await);
+    let listed = client.get("/v1/extensions").await.expect(200);
+    let hers = listed["extensions"].as_array().unwrap().iter().find(|entry| entry["number"] == "1020").unwrap();
+    let line = json!({"extension": "1021", "person": hers["person"]});
+    admin.post("/v1/extensions", &line).await.expect(403);
+    admin.patch("/v1/extensions/1020", &json!({"voicemail": true})).await.expect(403);
+    admin.patch("/v1/extensions/1001", &json!({"voicemail": true})).await.expect(200);
+    client.post("/v1/extensions", &line).await.expect(201);
     client.patch("/v1/extensions/1001", &json!({"voicemail": "yes"})).await.expect(422);
     let other = server.org("other").await.client();
     other.patch("/v1/extensions/1001", &json!({"voicemail": false})).await.expect(404);
