@@ -22,6 +22,8 @@ use subtle::ConstantTimeEq;
 const KEY_BYTES: usize = 32;
 /// Bytes of an XChaCha20 nonce: long enough to be drawn at random for each message.
 const NONCE_BYTES: usize = 24;
+/// Bytes of the key's public id: six, so that base 64 writes it without padding.
+const KEY_ID_BYTES: usize = 6;
 /// Mark of the one sealing format there is, so that a later one can be told apart.
 const SEAL_VERSION: &str = "s1.";
 
@@ -115,6 +117,7 @@ pub enum SecretError {
 pub struct Secrets {
     seal: Arc<XChaCha20Poly1305>,
     url_key: [u8; KEY_BYTES],
+    key_id: [u8; KEY_ID_BYTES],
 }
 
 impl fmt::Debug for Secrets {
@@ -161,7 +164,16 @@ impl Secrets {
     pub fn from_key(key: &[u8; KEY_BYTES]) -> Self {
         // Two uses, two keys: what is learned about one says nothing about the other.
         let sealing = derive(key, b"tandem seal");
-        Self { seal: Arc::new(XChaCha20Poly1305::new(&sealing.into())), url_key: derive(key, b"tandem url") }
+        let mut key_id = [0; KEY_ID_BYTES];
+        for (slot, byte) in key_id.iter_mut().zip(derive(key, b"tandem key id")) {
+            *slot = byte;
+        }
+        Self { seal: Arc::new(XChaCha20Poly1305::new(&sealing.into())), url_key: derive(key, b"tandem url"), key_id }
+    }
+
+    /// Tells this key from another one, and nothing else about it.
+    pub fn key_id(&self) -> [u8; KEY_ID_BYTES] {
+        self.key_id
     }
 
     /// Seals `text` for one `purpose` (a table and column, say); only the same purpose opens it.

@@ -24,8 +24,8 @@ pub struct Order {
     pub caller: Party,
     /// Who is called.
     pub receiver: Party,
-    /// UTC milliseconds; may lie in the past.
-    pub starts_ms: i64,
+    /// UTC milliseconds; may lie in the past. None = now, and of an order that is known already: as it is.
+    pub starts_ms: Option<i64>,
     /// The longest talk, milliseconds.
     pub duration_ms: i64,
 }
@@ -68,12 +68,8 @@ impl Meetings {
 
     async fn order_again(&self, settings: &Settings, known: &Meeting, order: Order) -> Result<Scheduled, MeetingError> {
         let Order { caller, receiver, starts_ms, duration_ms, .. } = order;
-        let change = Change {
-            caller: Some(caller),
-            receiver: Some(receiver),
-            starts_ms: Some(starts_ms),
-            duration_ms: Some(duration_ms),
-        };
+        let change =
+            Change { caller: Some(caller), receiver: Some(receiver), starts_ms, duration_ms: Some(duration_ms) };
         let which = Which { org: known.org.as_str().into(), app: Some(known.app.as_str().into()), id: known.id };
         let meeting = self.apply(&which, Input::Change(Box::new(change))).await?.meeting();
         let warnings = pool::warnings_of(&meeting, settings);
@@ -98,7 +94,7 @@ impl Meetings {
             order_id,
             caller,
             receiver,
-            starts_ms,
+            starts_ms: starts_ms.unwrap_or(now_ms),
             duration_ms,
             pins: self.new_pins(),
             dial_in: choice.dial_in,

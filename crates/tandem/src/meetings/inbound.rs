@@ -92,7 +92,6 @@ impl Meetings {
             };
             match store::by_pin(&self.kernel().db, &org, &digits).await {
                 Ok(Some(party)) => {
-                    self.guard().right(&org, line);
                     call.sensitive(false);
                     return Some(party);
                 }

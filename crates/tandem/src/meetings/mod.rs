@@ -12,11 +12,15 @@ pub mod error;
 mod guard;
 mod inbound;
 mod jobs;
+mod legacy;
 pub mod model;
 mod notices;
+pub mod order;
 mod pool;
 pub mod sessions;
+pub mod start_at;
 mod store;
+pub mod tokens;
 mod veto;
 
 use std::collections::HashMap;

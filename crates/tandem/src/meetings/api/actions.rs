@@ -76,7 +76,7 @@ pub(super) struct ChangeRequest {
 }
 
 /// Reads a body that may be missing.
-async fn optional<T: serde::de::DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
+pub(super) async fn optional<T: serde::de::DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
     let bytes = read_body(body, MAX_JSON_BODY).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) { Ok(T::default()) } else { kernel::http::read_json(&bytes) }
 }
@@ -187,7 +187,7 @@ pub(super) async fn change(
 ) -> Result<Json<MeetingView>, Problem> {
     let reached = Asker::Credential(principal).reach(&meetings, &path.id, May::ManageMeetings).await?;
     let settings = meetings.settings(&reached.org, &reached.meeting.app).await?;
-    let change = fields::change(&request, &reached.meeting, &settings, meetings.now_ms())?;
+    let change = fields::change(&request, &reached.meeting, &settings)?;
     if change == crate::meetings::model::Change::default() {
         return Err(Problem::new(codes::INVALID_FIELD).and("", "missing_field", "nothing that changes"));
     }

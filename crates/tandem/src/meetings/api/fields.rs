@@ -1,12 +1,13 @@
 //! Fields of bodies that may be numbers or texts.
 
-use kernel::Problem;
+use kernel::{Problem, zones};
 use serde_json::Value;
 
 use super::actions::{ChangeRequest, PartyChange};
 use crate::meetings::model::{
     CallType, Change, DurationUnit, MAX_DURATION_MS, MIN_DURATION_MS, Meeting, Party, Role, Settings,
 };
+use crate::meetings::start_at;
 
 /// Longest name, in characters.
 const MAX_NAME: usize = 200;
@@ -53,14 +54,9 @@ pub(super) fn length(seconds: Option<&Value>, minutes: Option<&Value>) -> Result
 ///
 /// # Errors
 /// 422 naming every field that is wrong.
-pub(super) fn change(
-    request: &ChangeRequest,
-    meeting: &Meeting,
-    settings: &Settings,
-    now_ms: i64,
-) -> Result<Change, Problem> {
+pub(super) fn change(request: &ChangeRequest, meeting: &Meeting, settings: &Settings) -> Result<Change, Problem> {
     let mut wrong = Wrong::default();
-    let starts_ms = wrong.or_none(starts(request, settings, now_ms));
+    let starts_ms = wrong.or_none(starts(request, settings));
     let duration_ms = wrong.or_none(duration(request, settings));
     let caller = wrong.party(request.caller.as_ref(), meeting, Role::Caller);
     let receiver = wrong.party(request.receiver.as_ref(), meeting, Role::Receiver);
@@ -158,12 +154,14 @@ fn number_of(text: &str) -> Result<Option<String>, calls::NumberError> {
     }
 }
 
-fn starts(request: &ChangeRequest, settings: &Settings, _now_ms: i64) -> Result<Option<i64>, Problem> {
+fn starts(request: &ChangeRequest, settings: &Settings) -> Result<Option<i64>, Problem> {
     let Some(text) = &request.start_at else { return Ok(None) };
-    let _zone = request.time_zone.as_deref().unwrap_or(&settings.time_zone);
-    let time = kernel::time::parse_rfc3339(text);
-    time.map(Some)
-        .ok_or_else(|| Problem::field("/start_at", "invalid", "such as 31-12-2031 5:00 PM or 2031-12-31T17:00:00Z"))
+    let named = request.time_zone.as_deref().unwrap_or(&settings.time_zone);
+    let zone = zones::parse_zone(named).ok_or_else(|| {
+        Problem::field("/time_zone", "unknown_timezone", "the IANA name of a time zone, such as Europe/London")
+    })?;
+    let start = start_at::read(text, &zone);
+    start.map(|start| Some(start.at_ms)).ok_or_else(|| Problem::field("/start_at", "invalid", start_at::EXPECTED))
 }
 
 fn duration(request: &ChangeRequest, settings: &Settings) -> Result<Option<i64>, Problem> {

@@ -5,6 +5,7 @@ mod actions;
 mod asker;
 pub mod codes;
 mod fields;
+mod post;
 mod read;
 mod view;
 
@@ -29,12 +30,13 @@ where
     let mut router = OpenApiRouter::new();
     for base in BASES {
         let below = OpenApiRouter::new()
-            .routes(routes!(read::list))
+            .routes(routes!(read::list, post::create))
             .routes(routes!(read::read, actions::change))
             .routes(routes!(actions::call))
             .routes(routes!(actions::extend))
             .routes(routes!(actions::finish))
-            .routes(routes!(actions::cancel));
+            .routes(routes!(actions::cancel))
+            .routes(routes!(post::links));
         router = router.nest(base, below);
     }
     router
