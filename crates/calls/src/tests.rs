@@ -1,6 +1,7 @@
 //! Tests of whole calls: a fake clock, scripted legs, a real database.
 
 mod any_moment;
+mod any_pair;
 mod conferring;
 mod consultation;
 mod directory;

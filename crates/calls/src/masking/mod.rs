@@ -11,6 +11,9 @@
 pub mod pool;
 mod store;
 
+#[cfg(test)]
+pub(crate) use store::ALL as STATEMENTS;
+
 use std::sync::Arc;
 
 use kernel::db::{DbError, Write};

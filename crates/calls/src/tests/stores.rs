@@ -3,8 +3,8 @@
 use kernel::db::testing::TestDb;
 
 use crate::{
-    bindings, browser_phones, concerning, directory, erasure, lines, ports, public_numbers, queue, statistics, store,
-    sweep, teams, trunks,
+    bindings, browser_phones, concerning, directory, erasure, lines, masking, ports, public_numbers, queue, statistics,
+    store, sweep, teams, trunks,
 };
 
 #[tokio::test]
@@ -16,6 +16,7 @@ async fn every_statement_prepares_on_both_engines() {
         directory::ALL,
         erasure::ALL,
         lines::ALL,
+        masking::STATEMENTS,
         ports::ALL,
         public_numbers::ALL,
         statistics::ALL,

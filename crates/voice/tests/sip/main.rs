@@ -8,6 +8,7 @@ mod carriers;
 mod edges;
 mod harness;
 mod incoming;
+mod masking;
 mod mutations;
 mod naming;
 mod phones;
