@@ -23,6 +23,8 @@ const SIGN_INS_FROM_EVERYWHERE: Rate = Rate { burst: 100, per_minute: 10 };
 const LINKS: Rate = Rate { burst: 5, per_minute: 1 };
 /// The same from everywhere: nobody's mailbox is flooded.
 const LINKS_FROM_EVERYWHERE: Rate = Rate { burst: 20, per_minute: 2 };
+/// Pages of one party of a meeting that follow it at once.
+const PARTY_STREAMS: u32 = 10;
 /// Seconds to wait when a concurrency limit is full: calls end when they end.
 const CONCURRENCY_RETRY_S: u64 = 5;
 const US_PER_MINUTE: i64 = 60_000_000;
@@ -203,6 +205,7 @@ struct Inner {
     calls: Buckets<String>,
     calls_up: AtOnce,
     taps: AtOnce,
+    party_streams: AtOnce,
 }
 
 impl Limits {
@@ -220,6 +223,7 @@ impl Limits {
             calls: Buckets::new(Rate::per_second(config.calls_per_second)),
             calls_up: AtOnce::new(config.concurrent_calls),
             taps: AtOnce::new(config.concurrent_taps),
+            party_streams: AtOnce::new(PARTY_STREAMS),
         }))
     }
 
@@ -294,6 +298,15 @@ impl Limits {
     /// How long to wait when it has too many open.
     pub fn tap(&self, org: &str) -> Result<Place, RetryAfter> {
         self.0.taps.place(org)
+    }
+
+    /// One more page that follows the meetings of a party, which is named by anything that no other party has; keep the
+    /// place while it does.
+    ///
+    /// # Errors
+    /// How long to wait when the party has too many open.
+    pub fn party_stream(&self, party: &str) -> Result<Place, RetryAfter> {
+        self.0.party_streams.place(party)
     }
 
     /// How many taps are open, of all organisations.

@@ -20,6 +20,14 @@ pub struct Zone {
     pub fixed_offset: bool,
 }
 
+impl Zone {
+    /// Its rules.
+    #[must_use]
+    pub fn time_zone(self) -> TimeZone {
+        self.zone
+    }
+}
+
 /// What daylight saving did to a wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dst {

@@ -25,6 +25,7 @@ use crate::console::{self, Site};
 use crate::flows::{self, Flows};
 use crate::meetings::{self, Meetings};
 use crate::openapi;
+use crate::party;
 use crate::phone;
 use crate::platform::{self, Health, Sign, Vitals};
 use crate::running;
@@ -41,7 +42,11 @@ const TLS_PORT_ABOVE: u16 = 1;
 
 /// What desks with documented routes tell the layers in front of them.
 const HOOKS: Hooks = Hooks {
-    envelope: |path, problem| console::envelope(path, problem).or_else(|| flows::api::envelope(path, problem)),
+    envelope: |path, problem| {
+        console::envelope(path, problem)
+            .or_else(|| party::envelope(path, problem))
+            .or_else(|| flows::api::envelope(path, problem))
+    },
     body_token: flows::api::body_token,
 };
 
@@ -188,7 +193,7 @@ impl App {
             meetings,
             site: site.clone(),
         };
-        let pages = console::router(&state).merge(phone::router(&state));
+        let pages = console::router(&state).merge(party::router(&state)).merge(phone::router(&state));
         let router = openapi::serve(routes().with_state(state)).merge(pages);
         let router = kernel::http::layers(router, &kernel, HOOKS);
         listeners.serve(&kernel, &router);

@@ -9,6 +9,7 @@ pub mod console;
 pub mod flows;
 pub mod meetings;
 pub mod openapi;
+pub mod party;
 mod phone;
 pub mod platform;
 mod running;

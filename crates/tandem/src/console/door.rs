@@ -232,7 +232,7 @@ async fn manners(request: Request, next: Next) -> Response {
 }
 
 /// Puts the headers of a page on an answer.
-pub(super) fn decorate(response: &mut Response) {
+pub(crate) fn decorate(response: &mut Response) {
     let lines: [(HeaderName, &'static str); 5] = [
         (CONTENT_SECURITY_POLICY, POLICY),
         (CACHE_CONTROL, "no-store"),

@@ -72,6 +72,7 @@ use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 
+pub(crate) use door::decorate;
 pub use door::{Door, Needs};
 pub use refusal::envelope;
 pub use site::{Site, outward_address, reachable};

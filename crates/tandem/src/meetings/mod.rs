@@ -10,6 +10,7 @@ mod desk;
 mod driver;
 pub mod error;
 mod guard;
+pub mod ics;
 mod inbound;
 mod jobs;
 mod legacy;

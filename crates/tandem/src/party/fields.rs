@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Uri};
 use kernel::error::codes;
 use kernel::http::{find_nul, read_body};
 use kernel::{Problem, Secret};
@@ -78,6 +78,14 @@ impl Presented {
         Ok(value.map(str::to_owned))
     }
 
+    /// The one of an address.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(super) fn in_query(uri: &Uri) -> Result<Option<Secret>, Problem> {
+        Ok(Self::of_pairs(uri.query().unwrap_or_default().as_bytes())?.map(whole))
+    }
+
     fn of_json(body: &[u8]) -> Result<Option<String>, Problem> {
         let unreadable = || Problem::new(codes::UNREADABLE_JSON);
         let text = str::from_utf8(body).map_err(|_| unreadable())?;
@@ -93,7 +101,7 @@ impl<S: Send + Sync> FromRequest<S> for Presented {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let in_query = Self::of_pairs(request.uri().query().unwrap_or_default().as_bytes())?;
+        let in_query = Self::in_query(request.uri())?;
         let is_json = is_json(request.headers());
         let body = read_body(request.into_body(), MAX_BODY).await?;
         let in_body = match body.is_empty() {
@@ -101,10 +109,13 @@ impl<S: Send + Sync> FromRequest<S> for Presented {
             false if is_json => Self::of_json(&body)?,
             false => Self::of_pairs(&body)?,
         };
-        // The `+` of a token that was not encoded has become a blank.
-        let whole = |text: String| Secret::new(text.trim().replace(' ', "+"));
-        Ok(Self(in_body.or(in_query).map(whole)))
+        Ok(Self(in_body.map(whole).or(in_query)))
     }
+}
+
+/// The `+` of a token that was not encoded has become a blank.
+fn whole(text: String) -> Secret {
+    Secret::new(text.trim().replace(' ', "+"))
 }
 
 #[cfg(test)]

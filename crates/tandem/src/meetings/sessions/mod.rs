@@ -4,6 +4,7 @@
 //! sign-in makes a new one, whose secret is stored as a hash. A cookie changes nothing, and opens no socket, for a page of
 //! another site.
 
+pub mod codes;
 mod store;
 
 use std::sync::Arc;
@@ -42,6 +43,29 @@ pub struct Whose {
     pub jti: String,
 }
 
+/// Why somebody is not signed in, in plain words for whoever opened the link.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInRefused {
+    /// It was not made here, was changed, or none came.
+    #[error("This link is not whole, or it was not made here.")]
+    Unknown,
+    /// Its time is over.
+    #[error("It was good until a day after the meeting. Ask for a new one where you got it.")]
+    Expired,
+    /// It was taken back.
+    #[error("It was taken back. Ask for a new one where you got it.")]
+    Revoked,
+    /// Its meeting does not take place.
+    #[error("The meeting that it was made for was cancelled.")]
+    Cancelled,
+    /// A link for one use.
+    #[error("It was good for one use and for ten minutes. Ask for a new one where you got it.")]
+    Used,
+    /// The store failed; for the log.
+    #[error("{0}")]
+    Failed(#[from] DbError),
+}
+
 /// A party that is signed in. As an extractor it answers 401 to anybody else, and 403 to a page of another site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartySession {
@@ -70,6 +94,15 @@ impl PartySession {
     pub fn is_same_person(&self, other: &Self) -> bool {
         (&self.org, &self.app, &self.uid) == (&other.org, &other.app, &other.uid)
     }
+}
+
+/// Whom a one-time link signs in; it is used up by this.
+///
+/// # Errors
+/// Why it signs nobody in.
+pub async fn take_link(kernel: &Kernel, link: &str) -> Result<Whose, SignInRefused> {
+    let taken = store::take_link(kernel, &token_hash(link), kernel.clock.now_ms()).await?;
+    taken.ok_or(SignInRefused::Used)
 }
 
 /// Opens a session: the cookie's value.

@@ -12,6 +12,8 @@ kernel::statements! {
     FIND = "select s.hash as hash, s.org as org, s.app as app, s.uid as uid, s.meeting as meeting \
         from party_session s join app a on a.org = s.org and a.id = s.app \
         where s.hash = $1 and s.expires_at > $2 and s.ended_at is null and a.disabled_at is null";
+    TAKE_LINK = "update meeting_link set used_at = $2 where hash = $1 and used_at is null and expires_at > $2 \
+        returning org, app, uid, meeting";
     INSERT = "insert into party_session (hash, org, app, uid, meeting, jti, created_at, expires_at) \
         values ($1, $2, $3, $4, $5, $6, $7, $8)";
     CLOSE = "delete from party_session where org = $1 and hash = $2";
@@ -30,6 +32,21 @@ pub(super) async fn find(kernel: &Kernel, hash: &str, now_ms: i64) -> Result<Opt
         uid: row.text("uid")?.into(),
         meeting: row.int("meeting")?,
         session: row.text("hash")?.into(),
+    }))
+}
+
+/// Whom a one-time link signs in, if it was not used before.
+pub(super) async fn take_link(kernel: &Kernel, hash: &str, now_ms: i64) -> Result<Option<Whose>, DbError> {
+    let mut tx = kernel.db.begin().await?;
+    let row = tx.one(TAKE_LINK, args![hash, now_ms]).await?;
+    tx.commit().await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Whose {
+        org: row.text("org")?,
+        app: row.text("app")?,
+        uid: row.text("uid")?,
+        meeting: row.int("meeting")?,
+        jti: String::new(),
     }))
 }
 

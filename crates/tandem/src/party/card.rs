@@ -1,0 +1,311 @@
+//! One meeting as one of its two parties sees it: plain words for its state, and what the party can do now.
+//!
+//! Invariant: nothing on a card is the other party's but a name, and no name that holds a number is shown.
+
+use std::fmt;
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use jiff::tz::TimeZone;
+
+use super::words::{self, Moment};
+use crate::meetings::model::{CallType, Cause, Meeting, Party, Role, Settings, State};
+
+/// By how much a meeting can be extended with one press, in minutes.
+const EXTENSIONS: [i64; 4] = [5, 10, 15, 30];
+/// A name that has so many digits of the party's number in a row would tell it.
+const TELLING_DIGITS: usize = 5;
+/// Digits of a PIN that are read in one go.
+const PIN_GROUP: usize = 4;
+const MINUTE_MS: i64 = 60_000;
+
+/// What all cards of a page have in common.
+pub(super) struct View<'a> {
+    /// The application's settings.
+    pub(super) settings: &'a Settings,
+    /// Its zone.
+    pub(super) zone: &'a TimeZone,
+    /// UTC milliseconds.
+    pub(super) now_ms: i64,
+    /// Whom the page is made for.
+    pub(super) mark: &'a str,
+}
+
+/// What is left until something, in words that the page's script says again.
+pub(super) struct Left {
+    /// UTC milliseconds.
+    until_ms: i64,
+    /// With `{}` for the time.
+    words: &'static str,
+    now_ms: i64,
+}
+
+impl Left {
+    fn text(&self) -> String {
+        self.words.replace("{}", &words::span(self.until_ms - self.now_ms))
+    }
+}
+
+/// Another time that one of the two proposes.
+struct Proposed {
+    is_theirs: bool,
+    words: String,
+    starts: Moment,
+    length: String,
+}
+
+/// How to come in from any phone.
+struct DialIn {
+    number: String,
+    pin: String,
+    /// Whether the party's own number is recognised.
+    is_known: bool,
+}
+
+/// A card, shown by naming it in a template.
+#[derive(Template)]
+#[template(path = "party/card.html")]
+pub(super) struct Card {
+    id: i64,
+    /// Of its group: `now`, `next`, `past`.
+    look: &'static str,
+    /// What the script compares: a new word is told.
+    phase: String,
+    revision: i64,
+    title: String,
+    /// Who the other is, inside a sentence.
+    peer: String,
+    /// The same where a sentence begins.
+    peer_at_beginning: String,
+    starts: Moment,
+    ends: Moment,
+    zone: String,
+    tone: &'static str,
+    words: String,
+    at: Option<Moment>,
+    left: Option<Left>,
+    hints: Vec<String>,
+    proposal: Option<Proposed>,
+    can_call: bool,
+    call_type: &'static str,
+    dial_in: Option<DialIn>,
+    extensions: Vec<i64>,
+    can_propose: bool,
+    can_finish: bool,
+    can_cancel: bool,
+    has_more: bool,
+    minutes: i64,
+    mark: String,
+}
+
+/// Every value in it is escaped by its own template.
+impl HtmlSafe for Card {}
+
+/// The hidden field that says whom a form was made for.
+struct MarkField<'a>(&'a str);
+
+impl fmt::Display for MarkField<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, r#"<input type="hidden" name="for" value="{}">"#, self.0)
+    }
+}
+
+/// A mark is hexadecimal.
+impl HtmlSafe for MarkField<'_> {}
+
+/// The words of a state.
+#[derive(Default)]
+struct Said {
+    tone: &'static str,
+    words: String,
+    at: Option<i64>,
+    left: Option<(i64, &'static str)>,
+    hints: Vec<String>,
+}
+
+impl Said {
+    fn of(tone: &'static str, words: impl Into<String>) -> Self {
+        Self { tone, words: words.into(), ..Self::default() }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl Card {
+    /// The card of a meeting for one of its two.
+    pub(super) fn of(meeting: &Meeting, role: Role, view: &View<'_>) -> Self {
+        let (own, other) = (meeting.party(role), meeting.party(role.other()));
+        let peer = shown_name(other).unwrap_or("the other side").to_owned();
+        let said = said(meeting, role, &peer, view);
+        let (state, settings) = (meeting.state, view.settings);
+        let is_over = state == State::Ended;
+        let is_begun = matches!(state, State::Open | State::Connecting | State::Live);
+        let extensions = if is_begun { extensions(meeting.extend_left_ms(settings)) } else { Vec::new() };
+        let moment = |ms| Moment::new(ms, view.zone);
+        let phase = match state {
+            // Between two tries it says more than before.
+            State::Open => format!("open-{}-{}", meeting.attempts, meeting.can_be_called(view.now_ms)),
+            state => state.as_str().to_owned(),
+        };
+        Self {
+            id: meeting.id,
+            look: look(meeting, view.now_ms),
+            phase,
+            revision: meeting.revision,
+            title: shown_name(other).unwrap_or("Your meeting").to_owned(),
+            peer_at_beginning: shown_name(other).unwrap_or("The other side").to_owned(),
+            peer,
+            starts: moment(meeting.starts_ms),
+            ends: moment(meeting.starts_ms.saturating_add(meeting.limit_ms())),
+            zone: settings.time_zone.clone(),
+            tone: said.tone,
+            words: said.words,
+            at: said.at.map(moment),
+            left: said.left.map(|(until_ms, words)| Left { until_ms, words, now_ms: view.now_ms }),
+            hints: said.hints,
+            proposal: proposed(meeting, role, view).filter(|_| !is_over),
+            can_call: meeting.can_be_called(view.now_ms),
+            call_type: own.call_type.as_str(),
+            dial_in: dial_in(meeting, role).filter(|_| matches!(state, State::Scheduled | State::Open)),
+            extensions,
+            can_propose: matches!(state, State::Scheduled | State::Open) && meeting.proposal.is_none(),
+            can_finish: is_begun,
+            can_cancel: matches!(state, State::Scheduled | State::Open),
+            has_more: !is_over,
+            minutes: meeting.duration_ms / MINUTE_MS,
+            mark: view.mark.to_owned(),
+        }
+    }
+
+    /// `now`, `next` or `past`.
+    pub(super) fn look(&self) -> &'static str {
+        self.look
+    }
+
+    /// The meeting's id.
+    pub(super) fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// When it begins, UTC milliseconds.
+    pub(super) fn starts_ms(&self) -> i64 {
+        self.starts.ms
+    }
+
+    fn mark_field(&self) -> MarkField<'_> {
+        MarkField(&self.mark)
+    }
+}
+
+fn look(meeting: &Meeting, now_ms: i64) -> &'static str {
+    match meeting.state {
+        State::Scheduled if !meeting.can_be_called(now_ms) => "next",
+        State::Ended => "past",
+        _ => "now",
+    }
+}
+
+/// What a party is called, unless its name tells its number.
+pub(super) fn shown_name(party: &Party) -> Option<&str> {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let (name, number) = (party.name.trim(), digits(party.number.as_deref().unwrap_or_default()));
+    let in_name = digits(name);
+    let tells = (0..in_name.len().saturating_sub(TELLING_DIGITS - 1))
+        .filter_map(|at| in_name.get(at..at + TELLING_DIGITS))
+        .any(|part| number.contains(part));
+    (!name.is_empty() && !tells).then_some(name)
+}
+
+/// The state in plain words.
+fn said(meeting: &Meeting, role: Role, peer: &str, view: &View<'_>) -> Said {
+    match meeting.state {
+        State::Ended => ended(meeting),
+        State::Live => {
+            let until_ms = meeting.live_since_ms.unwrap_or(view.now_ms).saturating_add(meeting.talk_left_ms());
+            Said { left: Some((until_ms, ": {} left")), ..Said::of("good", "You are talking") }
+        }
+        State::Connecting => connecting(meeting, role, peer),
+        State::Open | State::Scheduled if meeting.can_be_called(view.now_ms) => open(meeting, role, peer),
+        State::Open => Said::of("", "Nobody can call any more"),
+        State::Scheduled => {
+            let left = Some((meeting.opens_ms(), ", in {}"));
+            let said = Said { at: Some(meeting.opens_ms()), left, ..Said::of("", "Opens at") };
+            if view.settings.auto_start { said.hint("It begins by itself: we call you both.") } else { said }
+        }
+    }
+}
+
+fn open(meeting: &Meeting, role: Role, peer: &str) -> Said {
+    let mut said = match (meeting.talked, meeting.reconnect_until_ms) {
+        (true, Some(until_ms)) => {
+            Said { left: Some((until_ms, ", for {} more")), ..Said::of("good", "You were parted. You can call again") }
+        }
+        _ => Said::of("good", "You can call now"),
+    };
+    let last = match meeting.last_attempt {
+        Some(Cause::Busy) => Some("The last try met a busy line."),
+        Some(Cause::NoShow) => Some("At the last try nobody answered."),
+        Some(Cause::Failed) => Some("The last try did not come through."),
+        _ => None,
+    };
+    said.hints.extend(last.map(str::to_owned));
+    match meeting.party(role).call_type {
+        CallType::Browser => said.hint(format!("You talk in this page. Leave it open: it rings here when {peer} calls.")),
+        CallType::Phone => said.hint(format!("Your phone rings first. Answer it, and we call {peer}.")),
+    }
+}
+
+fn connecting(meeting: &Meeting, role: Role, peer: &str) -> Said {
+    let place = match meeting.party(role).call_type {
+        CallType::Browser => "Answer in this page.",
+        CallType::Phone => "Answer your phone when it rings.",
+    };
+    match meeting.initiator {
+        Some(by) if by == role => Said::of("busy", format!("Calling {peer}")).hint(place),
+        Some(_) => Said::of("busy", format!("{peer} is calling you")).hint(place),
+        None => Said::of("busy", "We are calling you both").hint(place),
+    }
+}
+
+fn ended(meeting: &Meeting) -> Said {
+    let talked = || format!("Ended: you talked for {}", words::length(meeting.talked_ms));
+    let words = match meeting.cause {
+        Some(Cause::Cancelled) => "Cancelled".to_owned(),
+        _ if meeting.talked => talked(),
+        Some(Cause::NoShow) if meeting.attempts > 0 => "Ended: only one of you was there".to_owned(),
+        Some(Cause::NoShow) => "Ended: no one was there".to_owned(),
+        Some(Cause::Busy) => "Ended: the line was busy".to_owned(),
+        Some(Cause::Failed) => "Ended: the call did not come through".to_owned(),
+        Some(Cause::Expired) => "Ended: nobody called".to_owned(),
+        Some(Cause::Completed) | None => "Ended".to_owned(),
+    };
+    Said::of("", words)
+}
+
+fn proposed(meeting: &Meeting, role: Role, view: &View<'_>) -> Option<Proposed> {
+    let proposal = meeting.proposal?;
+    let is_theirs = proposal.by != role;
+    let other = meeting.party(role.other());
+    let words = if is_theirs {
+        format!("{} proposes another time:", shown_name(other).unwrap_or("The other side"))
+    } else {
+        format!("You proposed another time, and {} has not answered yet:", shown_name(other).unwrap_or("the other side"))
+    };
+    let starts = Moment::new(proposal.starts_ms, view.zone);
+    Some(Proposed { is_theirs, words, starts, length: words::length(proposal.duration_ms) })
+}
+
+fn dial_in(meeting: &Meeting, role: Role) -> Option<DialIn> {
+    let own = meeting.party(role);
+    let pin: Vec<char> = meeting.pins.of(role).chars().collect();
+    let groups: Vec<String> = pin.chunks(PIN_GROUP).map(|group| group.iter().collect()).collect();
+    let is_known = meeting.call_back && own.number.is_some();
+    meeting.dial_in.clone().map(|number| DialIn { number, pin: groups.join(" "), is_known })
+}
+
+fn extensions(left_ms: i64) -> Vec<i64> {
+    EXTENSIONS.into_iter().filter(|minutes| minutes * MINUTE_MS <= left_ms).collect()
+}
