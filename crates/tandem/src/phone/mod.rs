@@ -1,6 +1,7 @@
 //! Desk of browser phones: the WebSockets by which a phone in a page signals, our own by the frames of
-//! `voice::rtc::frame`, others by SIP. This desk only says who may have a phone, and carries the frames.
+//! `voice::rtc::frame`, others by SIP. Here it is only said who may have a phone, and the frames are carried.
 
+mod owner;
 mod sip;
 mod socket;
 

@@ -140,7 +140,7 @@ async function refresh() {
   exchange(fresh);
 }
 
-/** @param {Element} card */
+/** Who it is with. @param {Element} card */
 const nameOf = (card) => card.querySelector("h3")?.textContent ?? "";
 
 /** Puts what has changed in the place of what was there. @param {HTMLElement} fresh */
@@ -169,6 +169,7 @@ function exchange(fresh) {
   }
   cards.replaceChildren(...fresh.childNodes);
   count();
+  remember();
   if (focused && !document.contains(focused)) focusAgain(focused);
   else if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
   if (words.length > 0) news.textContent = words.join(" ");
@@ -177,12 +178,6 @@ function exchange(fresh) {
 /** What there is to say of a card that is another one now. @param {HTMLElement} old @param {HTMLElement} card */
 function changes(old, card) {
   const words = [];
-  if (old.dataset.starts !== card.dataset.starts) {
-    const at = written(new Date(Number(card.dataset.starts)), "both");
-    const text = `Your meeting with ${nameOf(card)} was moved. It begins on ${at}.`;
-    say(text, "busy");
-    words.push(text);
-  }
   const state = card.querySelector(".state");
   if (state && old.dataset.phase !== card.dataset.phase) {
     const copy = /** @type {HTMLElement} */ (state.cloneNode(true));
@@ -192,6 +187,29 @@ function changes(old, card) {
   const proposal = card.querySelector("[data-proposal]");
   if (proposal && !old.querySelector("[data-proposal]")) words.push(`${nameOf(card)} proposes another time.`);
   return words;
+}
+
+/** Where it is kept when each meeting began, as this page showed it the last time. */
+const memory = `tandem-meetings-${mark}`;
+
+/** Remembers when the meetings begin; what was moved while nobody looked is told once. */
+function remember() {
+  /** @type {Record<string, string>} */
+  const before = JSON.parse(localStorage.getItem(memory) ?? "{}");
+  /** @type {Record<string, string>} */
+  const after = {};
+  for (const card of /** @type {NodeListOf<HTMLElement>} */ (cards.querySelectorAll("[data-meeting]:not(.past)"))) {
+    const { meeting = "", starts = "" } = card.dataset;
+    after[meeting] = starts;
+    if ((before[meeting] ?? starts) !== starts) sayMoved(card);
+  }
+  localStorage.setItem(memory, JSON.stringify(after));
+}
+
+/** @param {HTMLElement} card */
+function sayMoved(card) {
+  const at = written(new Date(Number(card.dataset.starts)), "both");
+  say(`Your meeting with ${nameOf(card)} was moved. It begins on ${at}.`, "busy");
 }
 
 /** Gives the focus to what stands for what had it. @param {Element} gone */
@@ -295,5 +313,6 @@ addEventListener("pageshow", ({ persisted }) => { if (persisted) refreshSoon(); 
 
 showTimes(document);
 count();
+remember();
 setInterval(count, EVERY);
 follow();
