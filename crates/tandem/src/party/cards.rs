@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 use kernel::{Kernel, Problem, zones};
 
 use super::card::{Card, View};
+use crate::meetings::Meetings;
 use crate::meetings::model::{CallType, Meeting, Role, Settings, State};
 use crate::meetings::sessions::PartySession;
-use crate::meetings::{MeetingError, Meetings};
 
 /// Meetings that are over and still shown.
 const MAX_PAST: usize = 20;
@@ -48,9 +48,8 @@ impl Seen {
     /// # Errors
     /// When the store fails.
     pub(super) async fn by(meetings: &Meetings, party: &PartySession) -> Result<Self, Problem> {
-        let failed = |error: MeetingError| Problem::internal(error);
-        let settings = meetings.settings(&party.org, &party.app).await.map_err(failed)?;
-        let all = meetings.of_party(&party.org, &party.app, &party.uid).await.map_err(failed)?;
+        let settings = meetings.settings(&party.org, &party.app).await.map_err(Problem::internal)?;
+        let all = meetings.of_party(&party.org, &party.app, &party.uid).await.map_err(Problem::internal)?;
         let meetings = all.into_iter().filter_map(|meeting| Some((meeting.role_of(&party.uid)?, meeting))).collect();
         Ok(Self { settings, meetings })
     }

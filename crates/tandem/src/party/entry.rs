@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use kernel::http::{Client, Path};
+use kernel::http::{Client, Path, Tenant};
 use kernel::{Kernel, Problem, Secret};
 
 use super::fields::{Fields, Presented, is_json};
@@ -46,10 +46,12 @@ pub(super) async fn enter(
     State(kernel): State<Kernel>,
     client: Client,
     headers: HeaderMap,
+    tenant: Result<Tenant, Problem>,
     Presented(token): Presented,
 ) -> Response {
+    let tenant = tenant.ok().map(|Tenant(org)| org.id);
     let whose = match token {
-        Some(token) => sessions::whose_token(&kernel, &token).await,
+        Some(token) => sessions::whose_token(&kernel, &token, tenant.as_deref()).await,
         None => Err(SignInRefused::Unknown),
     };
     match let_in(&kernel, client, whose).await {

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
-use kernel::error::codes;
+use kernel::error::codes::{FOREIGN_ORIGIN, UNAUTHORIZED};
 use kernel::http::{Client, Cookies};
 use kernel::secret::token_hash;
 use kernel::{DbError, Kernel, Problem, Secret};
+
+use super::tokens;
 
 /// The cookie of a signed-in party.
 pub const PARTY_COOKIE: &str = "tandem_party";
@@ -52,18 +54,15 @@ pub enum SignInRefused {
     /// Its time is over.
     #[error("It was good until a day after the meeting. Ask for a new one where you got it.")]
     Expired,
-    /// It was taken back.
-    #[error("It was taken back. Ask for a new one where you got it.")]
+    /// It was taken back, by itself or with its meeting.
+    #[error("It was taken back, or its meeting was cancelled. Ask for a new one where you got it.")]
     Revoked,
-    /// Its meeting does not take place.
-    #[error("The meeting that it was made for was cancelled.")]
-    Cancelled,
     /// A link for one use.
     #[error("It was good for one use and for ten minutes. Ask for a new one where you got it.")]
     Used,
     /// The store failed; for the log.
     #[error("{0}")]
-    Failed(#[from] DbError),
+    Failed(String),
 }
 
 /// A party that is signed in. As an extractor it answers 401 to anybody else, and 403 to a page of another site.
@@ -96,13 +95,32 @@ impl PartySession {
     }
 }
 
+/// Whom a sign-in token signs in. One of the time before this server is looked for in `tenant`.
+///
+/// # Errors
+/// Why it signs nobody in.
+pub async fn whose_token(kernel: &Kernel, token: &Secret, tenant: Option<&str>) -> Result<Whose, SignInRefused> {
+    let token = token.expose();
+    match tokens::recognise(kernel, token, tenant).await {
+        Ok(Some(whose)) => Ok(whose),
+        Ok(None) => match tokens::open(&kernel.secrets, token) {
+            None => Err(SignInRefused::Unknown),
+            Some(claims) if kernel.clock.now_ms() / 1_000 >= claims.exp => Err(SignInRefused::Expired),
+            Some(_) => Err(SignInRefused::Revoked),
+        },
+        Err(error) => Err(SignInRefused::Failed(error.to_string())),
+    }
+}
+
 /// Whom a one-time link signs in; it is used up by this.
 ///
 /// # Errors
 /// Why it signs nobody in.
 pub async fn take_link(kernel: &Kernel, link: &str) -> Result<Whose, SignInRefused> {
-    let taken = store::take_link(kernel, &token_hash(link), kernel.clock.now_ms()).await?;
-    taken.ok_or(SignInRefused::Used)
+    match store::take_link(kernel, &token_hash(link), kernel.clock.now_ms()).await {
+        Ok(taken) => taken.ok_or(SignInRefused::Used),
+        Err(error) => Err(SignInRefused::Failed(error.to_string())),
+    }
 }
 
 /// Opens a session: the cookie's value.
@@ -153,11 +171,11 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let kernel = Kernel::from_ref(state);
         let Some(cookie) = Cookies(&parts.headers).get(PARTY_COOKIE) else {
-            return Err(Problem::new(codes::UNAUTHORIZED));
+            return Err(Problem::new(UNAUTHORIZED));
         };
         let is_safe = parts.method.is_safe() && !parts.headers.contains_key(UPGRADE);
         if !is_safe && !kernel.is_own_page(&parts.headers) {
-            return Err(Problem::new(codes::FOREIGN_ORIGIN));
+            return Err(Problem::new(FOREIGN_ORIGIN));
         }
         if let Some(party) = recognise(&kernel, cookie).await.map_err(Problem::internal)? {
             return Ok(party);

@@ -10,6 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use super::ear::Heard;
 
+/// The cookies of sessions, of which a browser of a test keeps the last.
+const COOKIES: [&str; 2] = ["tandem_session=", "tandem_party="];
+
 /// One caller of the API.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -127,7 +130,7 @@ impl Client {
         let response = request.send().await.unwrap_or_else(|error| panic!("after {:?}: {error:?}", begun.elapsed()));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         for line in headers.get_all("set-cookie").iter().filter_map(|line| line.to_str().ok()) {
-            if let Some(pair) = line.split(';').next().filter(|pair| pair.starts_with("tandem_session=")) {
+            if let Some(pair) = line.split(';').next().filter(|pair| COOKIES.iter().any(|name| pair.starts_with(name))) {
                 *self.cookie.lock().unwrap() = pair.to_owned();
             }
         }

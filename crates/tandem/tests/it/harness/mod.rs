@@ -11,6 +11,7 @@ pub(crate) mod ear;
 pub(crate) mod handset;
 pub(crate) mod house;
 pub(crate) mod linphone;
+pub(crate) mod meeting;
 mod message;
 pub(crate) mod office;
 pub(crate) mod person;
