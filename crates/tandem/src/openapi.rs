@@ -15,11 +15,12 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{app, flows, meetings};
 
 /// The registers of error codes that desks add to the kernel's.
-<<<<<<< HEAD
-pub const ERROR_CODES: &[&[Code]] = &[flows::api::codes::ALL, meetings::api::codes::ALL, crate::calls::codes::ALL];
-=======
-pub const ERROR_CODES: &[&[Code]] = &[flows::api::codes::ALL, crate::calls::codes::ALL, crate::meetings::sessions::codes::ALL];
->>>>>>> 6653c00 (Write the face of a party: its doors, its page, its live part)
+pub const ERROR_CODES: &[&[Code]] = &[
+    flows::api::codes::ALL,
+    meetings::api::codes::ALL,
+    meetings::sessions::codes::ALL,
+    crate::calls::codes::ALL,
+];
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";
