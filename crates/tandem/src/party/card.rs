@@ -253,7 +253,9 @@ fn open(meeting: &Meeting, role: Role, peer: &str) -> Said {
     };
     said.hints.extend(last.map(str::to_owned));
     match meeting.party(role).call_type {
-        CallType::Browser => said.hint(format!("You talk in this page. Leave it open: it rings here when {peer} calls.")),
+        CallType::Browser => {
+            said.hint(format!("You talk in this page. Leave it open: it rings here when {peer} calls."))
+        }
         CallType::Phone => said.hint(format!("Your phone rings first. Answer it, and we call {peer}.")),
     }
 }
@@ -292,7 +294,10 @@ fn proposed(meeting: &Meeting, role: Role, view: &View<'_>) -> Option<Proposed> 
     let words = if is_theirs {
         format!("{} proposes another time:", shown_name(other).unwrap_or("The other side"))
     } else {
-        format!("You proposed another time, and {} has not answered yet:", shown_name(other).unwrap_or("the other side"))
+        format!(
+            "You proposed another time, and {} has not answered yet:",
+            shown_name(other).unwrap_or("the other side")
+        )
     };
     let starts = Moment::new(proposal.starts_ms, view.zone);
     Some(Proposed { is_theirs, words, starts, length: words::length(proposal.duration_ms) })

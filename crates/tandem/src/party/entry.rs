@@ -126,8 +126,7 @@ fn unreferred(mut response: Response) -> Response {
 
 fn set_cookie(response: &mut Response, client: Client, value: &Secret, seconds: u32) {
     let secure = if client.https { "; Secure" } else { "" };
-    let line =
-        format!("{PARTY_COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}", value.expose());
+    let line = format!("{PARTY_COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}", value.expose());
     // A token of ours: always a header's value.
     if let Ok(mut line) = HeaderValue::from_str(&line) {
         line.set_sensitive(true);

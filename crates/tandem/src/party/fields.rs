@@ -74,7 +74,8 @@ struct InSession {
 impl Presented {
     fn of_pairs(pairs: &[u8]) -> Result<Option<String>, Problem> {
         let fields = Fields::read(pairs)?;
-        let value = ["acc_tok", "session[acc_tok]"].map(|name| fields.get(name)).into_iter().find(|text| !text.is_empty());
+        let value =
+            ["acc_tok", "session[acc_tok]"].map(|name| fields.get(name)).into_iter().find(|text| !text.is_empty());
         Ok(value.map(str::to_owned))
     }
 

@@ -112,8 +112,7 @@ impl Follower {
     async fn concerns(&mut self, batch: &[Logged]) -> bool {
         let of_meetings = || batch.iter().filter(|logged| logged.kind.starts_with(MEETING));
         let mut is_ours = of_meetings().any(|logged| self.own.contains(&logged.key));
-        let may_be_new =
-            |logged: &Logged| matches!(&*logged.kind, "meeting.scheduled" | "meeting.rescheduled");
+        let may_be_new = |logged: &Logged| matches!(&*logged.kind, "meeting.scheduled" | "meeting.rescheduled");
         let unknown: Vec<&Logged> =
             of_meetings().filter(|logged| may_be_new(logged) && !self.own.contains(&logged.key)).collect();
         for logged in unknown {

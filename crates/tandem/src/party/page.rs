@@ -15,8 +15,8 @@ use crate::console::{Site, assets};
 use crate::meetings::Meetings;
 use crate::meetings::ics::{self, Entry};
 use crate::meetings::model::{CallType, Cause, Meeting, Role};
-use crate::meetings::sessions::codes::ANOTHER_PARTY;
 use crate::meetings::sessions::PartySession;
+use crate::meetings::sessions::codes::ANOTHER_PARTY;
 
 /// What every page of a party's loads.
 pub(super) struct Look;

@@ -105,15 +105,11 @@ impl OfRequest {
         match (self, token) {
             (Self::Good(recognised), _) => Ok(recognised),
             (Self::Nothing, Some(token)) => match server.kernel.admit(token.expose(), peer).await {
-                Ok(credential) => {
-                    Ok(Recognised { principal: Some(credential.principal), proof: Proof::Token(token) })
-                }
+                Ok(credential) => Ok(Recognised { principal: Some(credential.principal), proof: Proof::Token(token) }),
                 Err(problem) => Err(Parting::for_token(&problem)),
             },
             (Self::WrongCookie, _) => Err(Parting::because(Fault::Unauthorized, "the session is over")),
-            (Self::Nothing, None) => {
-                Err(Parting::because(Fault::Unauthorized, "sign in, or say hello with a token"))
-            }
+            (Self::Nothing, None) => Err(Parting::because(Fault::Unauthorized, "sign in, or say hello with a token")),
         }
     }
 }

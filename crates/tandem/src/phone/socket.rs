@@ -81,13 +81,7 @@ pub(super) async fn open(
 }
 
 /// One socket, from its hello to its end.
-async fn serve(
-    server: Server,
-    mut socket: WebSocket,
-    peer: IpAddr,
-    of_request: OfRequest,
-    extension: Option<String>,
-) {
+async fn serve(server: Server, mut socket: WebSocket, peer: IpAddr, of_request: OfRequest, extension: Option<String>) {
     let stop = server.kernel.stop.clone();
     let greeted = greet(&server, &mut socket, peer, of_request, extension.as_deref());
     let parting = match stop.run_until_cancelled(greeted).await {

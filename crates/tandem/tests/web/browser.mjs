@@ -89,6 +89,12 @@ export async function signIn(page, link) {
   await page.waitForURL((url) => !url.pathname.includes("/link/"));
 }
 
+/** Follows the link of a party to a meeting; its page signs in by itself. @param {import("playwright-core").Page} page @param {string} link */
+export async function enter(page, link) {
+  await page.goto(new URL(link, task.url).href);
+  await page.waitForURL((url) => url.pathname === "/meetings");
+}
+
 /**
  * Carries out the test's commands until it is gone.
  * @param {import("playwright-core").Browser} browser

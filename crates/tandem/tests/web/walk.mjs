@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Walks pages. The task: `url` of the server; `visitors`, each with the `link` that signs them in (none: a stranger) and
- * the `pages` they visit; `keys`: whether each page is
+ * Walks pages. The task: `url` of the server; `visitors`, each with the `link` that signs them in (none: a stranger; `enter`:
+ * that of a party to a meeting) and the `pages` they visit; `keys`: whether each page is
  * walked by Tab too; `pictures`: a folder for one picture of each page, with `every`: of each width, light and dark.
  * A page is `{name, path}`, with `shows`: a selector to wait for, `status` when it is not 200, and, for what a form answers,
  * `fill`: what is typed by the names of the fields, and `press`: the button by its words.
@@ -9,7 +9,7 @@
  */
 import { join } from "node:path";
 import { look, picture, walkByKeys } from "./looks.mjs";
-import { open, signIn, task, tell, watch } from "./browser.mjs";
+import { enter, open, signIn, task, tell, watch } from "./browser.mjs";
 
 /** What a picture for readers shows: px. */
 const FRAME = { width: 1200, height: 800 };
@@ -54,11 +54,12 @@ async function visit(page, { name, path, shows, status = 200, fill = {}, press }
   tell("page", { path, wrong });
 }
 
-for (const { link, pages } of task.visitors) {
+for (const { link, enter: way, pages } of task.visitors) {
   const context = await browser.newContext({ viewport: FRAME });
   const page = await context.newPage();
   watch(page);
   if (link) await signIn(page, link);
+  if (way) await enter(page, way);
   for (const place of pages) await visit(page, place);
   await context.close();
 }

@@ -22,4 +22,5 @@ pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sipp;
 pub(crate) mod stub;
+pub(crate) mod visitor;
 pub(crate) mod web_phone;

@@ -14,6 +14,7 @@ mod keys;
 mod lit_flow;
 mod own_numbers;
 mod parties;
+mod party_page;
 mod queue;
 mod recording;
 mod sample;

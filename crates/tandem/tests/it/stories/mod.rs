@@ -14,6 +14,7 @@ mod leaks;
 mod life;
 mod limits;
 mod outage;
+mod party;
 mod privacy;
 mod queues;
 mod recordings;
