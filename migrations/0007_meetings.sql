@@ -82,8 +82,7 @@ create table party_session (
     meeting    bigint not null,                -- that of the token that signed in
     jti        text not null,                  -- that token; '' = a link
     created_at bigint not null,
-    expires_at bigint not null,
-    ended_at   bigint
+    expires_at bigint not null
 );
 create index party_session_by_user on party_session (org, app, uid);
 create index party_session_by_end on party_session (org, expires_at);

@@ -1,4 +1,4 @@
-//! All SQL of meetings: their rows, users of applications, PINs, and what a party holds (tokens, links, sessions).
+//! All SQL of meetings: their rows, users of applications, PINs, and what a party holds (tokens, links).
 //! Every statement names the organisation.
 //!
 //! Invariant: a meeting's columns are those of its body; both change in one guarded write, which counts the revision.
@@ -43,8 +43,6 @@ kernel::statements! {
     REVOKE_TOKENS = "update meeting_party_token set revoked_at = $4 \
         where org = $1 and meeting = $2 and uid = $3 and revoked_at is null";
     REVOKE_LINKS = "delete from meeting_link where org = $1 and meeting = $2 and uid = $3";
-    END_SESSIONS = "update party_session set ended_at = $4 \
-        where org = $1 and meeting = $2 and uid = $3 and ended_at is null";
 }
 
 /// Which meetings a list is to show.
@@ -191,13 +189,13 @@ pub(super) fn user_write(org: &str, app: &str, party: &Party, now_ms: i64) -> Wr
     Write::new(USER_SAVE, args)
 }
 
-/// What a person holds of a meeting is void.
-pub(super) fn revoke_writes(meeting: &Meeting, uid: &str, now_ms: i64) -> [Write; 3] {
+/// What a person could come in with by a meeting is void. Whoever is signed in stays so: there may be other meetings, and
+/// that this one was called off is seen on the page.
+pub(super) fn revoke_writes(meeting: &Meeting, uid: &str, now_ms: i64) -> [Write; 2] {
     let (org, id) = (&meeting.org, meeting.id);
     [
         Write::new(REVOKE_TOKENS, args![org, id, uid, now_ms]),
         Write::new(REVOKE_LINKS, args![org, id, uid]),
-        Write::new(END_SESSIONS, args![org, id, uid, now_ms]),
     ]
 }
 

@@ -10,7 +10,7 @@ use kernel::time::rfc3339;
 pub enum Effect {
     /// One row of the event log.
     Event(Event),
-    /// The sign-in tokens, links and sessions of this meeting are void for this person.
+    /// The sign-in tokens and links of this meeting are void for this person.
     Revoke {
         /// The person, as the application knows them.
         uid: String,

@@ -11,7 +11,7 @@ const MAX_SESSIONS: i64 = 20;
 kernel::statements! {
     FIND = "select s.hash as hash, s.org as org, s.app as app, s.uid as uid, s.meeting as meeting \
         from party_session s join app a on a.org = s.org and a.id = s.app \
-        where s.hash = $1 and s.expires_at > $2 and s.ended_at is null and a.disabled_at is null";
+        where s.hash = $1 and s.expires_at > $2 and a.disabled_at is null";
     TAKE_LINK = "update meeting_link set used_at = $2 where hash = $1 and used_at is null and expires_at > $2 \
         returning org, app, uid, meeting";
     INSERT = "insert into party_session (hash, org, app, uid, meeting, jti, created_at, expires_at) \
