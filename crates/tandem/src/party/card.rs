@@ -314,3 +314,128 @@ fn dial_in(meeting: &Meeting, role: Role) -> Option<DialIn> {
 fn extensions(left_ms: i64) -> Vec<i64> {
     EXTENSIONS.into_iter().filter(|minutes| minutes * MINUTE_MS <= left_ms).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meetings::model::{NewMeeting, Pins, Proposal};
+
+    /// 2026-11-21T17:00:00Z.
+    const STARTS_MS: i64 = 1_795_280_400_000;
+
+    fn party(uid: &str, name: &str, number: Option<&str>) -> Party {
+        let call_type = if number.is_some() { CallType::Phone } else { CallType::Browser };
+        Party { uid: uid.to_owned(), name: name.to_owned(), number: number.map(str::to_owned), email: None, call_type }
+    }
+
+    fn meeting() -> Meeting {
+        let new = NewMeeting {
+            id: 5,
+            org: "org_1".to_owned(),
+            app: "app_1".to_owned(),
+            order_id: "551".to_owned(),
+            caller: party("ann", "Ann", Some("+41446681801")),
+            receiver: party("tom", "Tommy <b>", None),
+            starts_ms: STARTS_MS,
+            duration_ms: 30 * MINUTE_MS,
+            pins: Pins { caller: "12345678".to_owned(), receiver: "87654321".to_owned() },
+            dial_in: Some("+442071838750".to_owned()),
+            call_back: true,
+        };
+        Meeting::schedule(new, &Settings::default(), STARTS_MS - 60 * MINUTE_MS).0
+    }
+
+    fn card(meeting: &Meeting, role: Role, now_ms: i64) -> Card {
+        let settings = Settings { time_zone: "Europe/Kyiv".to_owned(), ..Settings::default() };
+        let zone = TimeZone::get("Europe/Kyiv").unwrap();
+        Card::of(meeting, role, &View { settings: &settings, zone: &zone, now_ms, mark: "ab12" })
+    }
+
+    /// The state as it is read.
+    fn state(meeting: &Meeting, role: Role, now_ms: i64) -> String {
+        let card = card(meeting, role, now_ms);
+        let at = card.at.map(|at| format!(" {}", at.time)).unwrap_or_default();
+        let left = card.left.map(|left| left.text()).unwrap_or_default();
+        format!("{}{at}{left}", card.words)
+    }
+
+    fn ended(cause: Cause, change: impl FnOnce(&mut Meeting)) -> String {
+        let mut meeting = Meeting { state: State::Ended, cause: Some(cause), ..meeting() };
+        change(&mut meeting);
+        state(&meeting, Role::Caller, STARTS_MS)
+    }
+
+    #[test]
+    fn every_state_has_plain_words() {
+        let mut meeting = meeting();
+        let before = STARTS_MS - 17 * MINUTE_MS;
+        assert_eq!(state(&meeting, Role::Caller, before), "Opens at 18:55, in 12 minutes");
+        meeting.state = State::Open;
+        assert_eq!(state(&meeting, Role::Caller, STARTS_MS), "You can call now");
+        meeting.state = State::Connecting;
+        meeting.initiator = Some(Role::Caller);
+        assert_eq!(state(&meeting, Role::Caller, STARTS_MS), "Calling Tommy <b>");
+        assert_eq!(state(&meeting, Role::Receiver, STARTS_MS), "Ann is calling you");
+        meeting.initiator = None;
+        assert_eq!(state(&meeting, Role::Receiver, STARTS_MS), "We are calling you both");
+        meeting.state = State::Live;
+        meeting.live_since_ms = Some(STARTS_MS);
+        meeting.talked_ms = 10 * MINUTE_MS;
+        assert_eq!(state(&meeting, Role::Caller, STARTS_MS + MINUTE_MS), "You are talking: 19 minutes left");
+        meeting.state = State::Open;
+        meeting.talked = true;
+        meeting.reconnect_until_ms = Some(STARTS_MS + 3 * MINUTE_MS);
+        let parted = state(&meeting, Role::Caller, STARTS_MS + MINUTE_MS);
+        assert_eq!(parted, "You were parted. You can call again, for 2 minutes more");
+    }
+
+    #[test]
+    fn every_end_has_plain_words() {
+        let talked = |meeting: &mut Meeting| (meeting.talked, meeting.talked_ms) = (true, 9 * MINUTE_MS);
+        assert_eq!(ended(Cause::Completed, talked), "Ended: you talked for 9 minutes");
+        assert_eq!(ended(Cause::Completed, |_| {}), "Ended");
+        assert_eq!(ended(Cause::NoShow, |_| {}), "Ended: no one was there");
+        assert_eq!(ended(Cause::NoShow, |meeting| meeting.attempts = 1), "Ended: only one of you was there");
+        assert_eq!(ended(Cause::Busy, |_| {}), "Ended: the line was busy");
+        assert_eq!(ended(Cause::Failed, |_| {}), "Ended: the call did not come through");
+        assert_eq!(ended(Cause::Expired, |_| {}), "Ended: nobody called");
+        assert_eq!(ended(Cause::Cancelled, |_| {}), "Cancelled");
+    }
+
+    #[test]
+    fn a_card_offers_what_can_be_done_and_escapes_what_others_wrote() {
+        let mut meeting = meeting();
+        let html = card(&meeting, Role::Caller, STARTS_MS).render().unwrap();
+        assert!(html.contains("Call Tommy &#60;b&#62;") && !html.contains("<b>"), "{html}");
+        assert!(html.contains("1234 5678") && !html.contains("8765"), "the own code alone: {html}");
+        assert!(html.contains("+442071838750") && html.contains("no code is needed"), "{html}");
+        assert!(!html.contains("668"), "not even the own number: {html}");
+        assert_eq!(html.matches("<form method=\"post\"").count(), html.matches("name=\"for\" value=\"ab12\"").count());
+
+        meeting.proposal =
+            Some(Proposal { by: Role::Receiver, starts_ms: STARTS_MS + 60 * MINUTE_MS, duration_ms: 20 * MINUTE_MS });
+        let (theirs, own) = (card(&meeting, Role::Caller, STARTS_MS), card(&meeting, Role::Receiver, STARTS_MS));
+        assert!(theirs.render().unwrap().contains("/meetings/5/confirm"));
+        assert!(!own.render().unwrap().contains("/meetings/5/confirm") && !own.can_propose);
+
+        let over = Meeting { state: State::Ended, cause: Some(Cause::Expired), ..meeting };
+        assert!(!card(&over, Role::Caller, STARTS_MS).render().unwrap().contains("<form"), "nothing is left to do");
+    }
+
+    #[test]
+    fn a_name_that_tells_the_number_is_not_shown() {
+        let named = |name: &str| party("ann", name, Some("+41446681801"));
+        assert_eq!(shown_name(&named("Ann")), Some("Ann"));
+        assert_eq!(shown_name(&named("Ann, room 6681")), Some("Ann, room 6681"));
+        for name in ["+41 44 668 18 01", "Ann 044-668-18-01", "66818", "  "] {
+            assert_eq!(shown_name(&named(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn more_time_is_offered_as_far_as_there_is_some() {
+        assert_eq!(extensions(3_600_000), [5, 10, 15, 30]);
+        assert_eq!(extensions(12 * MINUTE_MS), [5, 10]);
+        assert!(extensions(4 * MINUTE_MS).is_empty());
+    }
+}

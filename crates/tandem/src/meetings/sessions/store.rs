@@ -71,3 +71,13 @@ pub(super) async fn open(
 pub(super) async fn close(kernel: &Kernel, org: &str, hash: &str) -> Result<(), DbError> {
     kernel.db.run(CLOSE, args![org, hash]).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn every_statement_can_be_prepared() {
+        for test in kernel::db::testing::TestDb::each().await {
+            assert_eq!(test.unpreparable(&[super::ALL]).await, Vec::<String>::new());
+        }
+    }
+}
