@@ -14,7 +14,7 @@ use calls::PartyLine;
 use kernel::http::{Cookies, SESSION_COOKIE, bearer_token};
 use kernel::{Action, Credential, Kernel, Principal, Problem, Secret};
 use voice::ports::LineIdentity;
-use voice::rtc::frame::{Fault, IceServer};
+use voice::rtc::frame::{Down, Fault, IceServer, Up};
 use voice::rtc::{PhoneAccount, ice_servers};
 
 use super::socket::{Parting, Server};
@@ -163,6 +163,25 @@ pub(super) fn relays(server: &Server, whom: &str) -> Vec<IceServer> {
 }
 
 impl Proof {
+    /// A frame that the phone may say: a party's rings, and places or transfers no call.
+    ///
+    /// # Errors
+    /// What the phone is told instead.
+    pub(super) fn allows(&self, frame: Up) -> Result<Up, Down> {
+        let refuse = |code, id: &str, message: &str| {
+            Err(Down::Error { code, message: message.to_owned(), id: Some(id.to_owned()), field: None })
+        };
+        match (self, &frame) {
+            (Self::Party(_), Up::Call { id, .. }) => {
+                refuse(Fault::WrongState, id, "this phone only rings: its page asks for the call")
+            }
+            (Self::Party(_), Up::Transfer { id, .. }) => {
+                refuse(Fault::TransferRefused, id, "this phone transfers no call")
+            }
+            _ => Ok(frame),
+        }
+    }
+
     /// Whether it still opens the phone of this line.
     pub(super) async fn still_opens(&self, kernel: &Kernel, line: &LineIdentity) -> bool {
         let known = match self {

@@ -113,6 +113,11 @@ impl Client {
         self.token.as_deref().expect("a client with a credential")
     }
 
+    /// The cookie of its session, as a browser sends it.
+    pub(crate) fn cookie(&self) -> String {
+        self.cookie.lock().unwrap().clone()
+    }
+
     /// A request that is not sent yet, for headers of its own.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));

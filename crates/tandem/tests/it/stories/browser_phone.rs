@@ -60,7 +60,7 @@ impl Phone {
     }
 
     /// The error with which it is sent away, and the code.
-    async fn sent_away(mut self) -> (String, u16) {
+    pub(super) async fn sent_away(mut self) -> (String, u16) {
         let error = self.next().await.expect("a reason");
         assert_eq!(error["type"], "error", "{error}");
         let code = self.next_or_code().await.expect_err("and closed").expect("by a code");

@@ -15,6 +15,7 @@ mod life;
 mod limits;
 mod outage;
 mod party;
+mod party_phone;
 mod privacy;
 mod queues;
 mod recordings;
