@@ -9,7 +9,6 @@ use super::server::{Server, Tenant};
 
 /// An application, by its key.
 pub(crate) struct Application {
-    pub(crate) id: String,
     pub(crate) client: Client,
 }
 
@@ -49,8 +48,8 @@ impl Application {
     pub(crate) async fn of(tenant: &Tenant<'_>, server: &Server, name: &str, settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let new = NewApp { name: name.to_owned(), scopes: vec![Scope::Meetings], settings };
-        let (app, key) = server.app.kernel.create_app(&tenant.org.id, new).await.unwrap();
-        Self { id: app.id, client: server.client().bearing(key.expose()) }
+        let (_, key) = server.app.kernel.create_app(&tenant.org.id, new).await.unwrap();
+        Self { client: server.client().bearing(key.expose()) }
     }
 
     /// Orders a meeting.
