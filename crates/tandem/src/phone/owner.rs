@@ -14,8 +14,8 @@ use calls::PartyLine;
 use kernel::http::{Cookies, SESSION_COOKIE, bearer_token};
 use kernel::{Action, Credential, Kernel, Principal, Problem, Secret};
 use voice::ports::LineIdentity;
-use voice::rtc::frame::{Down, Fault, IceServer, Up};
-use voice::rtc::{PhoneAccount, ice_servers};
+use voice::rtc::frame::{Fault, IceServer};
+use voice::rtc::{PhoneAccount, PhoneRights, ice_servers};
 
 use super::socket::{Parting, Server};
 use crate::meetings::sessions::{self, PartySession};
@@ -133,7 +133,8 @@ impl Recognised {
 /// A party's phone shows nobody's name: its page knows who it is.
 fn account_of_party(server: &Server, party: &PartySession) -> PhoneAccount {
     let line = PartyLine::new(&party.app, &party.uid).identity(&party.org);
-    PhoneAccount { line, name: String::new(), ice_servers: relays(server, &party.mark()) }
+    let ice_servers = relays(server, &party.mark());
+    PhoneAccount { line, name: String::new(), ice_servers, rights: PhoneRights::AnswerOnly }
 }
 
 async fn account_of_person(
@@ -147,7 +148,10 @@ async fn account_of_person(
     let nobody = || Parting::because(Fault::NoExtension, "you have no such extension: ask an administrator");
     let person = principal.person().ok_or_else(nobody)?;
     match server.calls.directory().browser_line(org, person, extension).await {
-        Ok(Some((line, name))) => Ok(PhoneAccount { line, name, ice_servers: relays(server, person) }),
+        Ok(Some((line, name))) => {
+            let ice_servers = relays(server, person);
+            Ok(PhoneAccount { line, name, ice_servers, rights: PhoneRights::All })
+        }
         Ok(None) => Err(nobody()),
         Err(error) => {
             tracing::error!(%error, "a phone's extension cannot be read");
@@ -163,25 +167,6 @@ pub(super) fn relays(server: &Server, whom: &str) -> Vec<IceServer> {
 }
 
 impl Proof {
-    /// A frame that the phone may say: a party's rings, and places or transfers no call.
-    ///
-    /// # Errors
-    /// What the phone is told instead.
-    pub(super) fn allows(&self, frame: Up) -> Result<Up, Down> {
-        let refuse = |code, id: &str, message: &str| {
-            Err(Down::Error { code, message: message.to_owned(), id: Some(id.to_owned()), field: None })
-        };
-        match (self, &frame) {
-            (Self::Party(_), Up::Call { id, .. }) => {
-                refuse(Fault::WrongState, id, "this phone only rings: its page asks for the call")
-            }
-            (Self::Party(_), Up::Transfer { id, .. }) => {
-                refuse(Fault::TransferRefused, id, "this phone transfers no call")
-            }
-            _ => Ok(frame),
-        }
-    }
-
     /// Whether it still opens the phone of this line.
     pub(super) async fn still_opens(&self, kernel: &Kernel, line: &LineIdentity) -> bool {
         let known = match self {

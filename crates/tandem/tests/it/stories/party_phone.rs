@@ -53,10 +53,11 @@ async fn a_party_s_page_is_a_phone_that_rings_and_places_no_call() {
         (&json!("error"), &json!("wrong_state"), &json!("c1"))
     );
     phone.say(&json!({"type": "transfer", "id": "c1", "to": "1001"})).await;
-    assert_eq!(phone.next().await.unwrap()["code"], "transfer_refused");
+    assert_eq!(phone.next().await.unwrap()["code"], "not_allowed");
 
     // Nobody of the organisation reaches the page by dialling its line.
-    let line = ready["extension"].as_str().unwrap();
+    let app = server.app.kernel.apps(&acme.org.id, "", 1).await.unwrap().remove(0).id;
+    let line = format!("~{app}/ann");
     desk.say(&json!({"type": "call", "id": "c2", "to": line, "sdp": SDP})).await;
     let refused = desk.next().await.unwrap();
     assert!(refused["type"] == "error" || refused["type"] == "ended", "{refused}");
