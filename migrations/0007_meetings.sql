@@ -34,6 +34,8 @@ create table meeting (
 create unique index meeting_by_order on meeting (org, app, order_id, caller_uid, receiver_uid) where state <> 'ended';
 create index meeting_by_caller on meeting (org, app, caller_uid, starts_at);
 create index meeting_by_receiver on meeting (org, app, receiver_uid, starts_at);
+create index meeting_by_caller_number on meeting (org, caller_number);
+create index meeting_by_receiver_number on meeting (org, receiver_number);
 create index meeting_by_start on meeting (org, starts_at, id);
 create index meeting_by_end on meeting (org, ended_at) where ended_at is not null;
 create index meeting_up on meeting (state) where state in ('connecting', 'live');

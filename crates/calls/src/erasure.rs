@@ -81,6 +81,22 @@ pub async fn erase_calls(
     Ok(Some(erased))
 }
 
+/// Erases calls by their ids, such as those of a meeting, whose rows hold no number to find them by.
+///
+/// # Errors
+/// As [`erase_calls`].
+pub async fn erase_calls_of(kernel: &Kernel, org: &str, ids: &[String]) -> Result<Erased, DbError> {
+    let mut erased = Erased::default();
+    for part in ids.chunks(CALLS_AT_ONCE) {
+        let mut batch = Batch::default();
+        for id in part {
+            batch.call(kernel, org, id).await?;
+        }
+        erased.add(batch.commit(kernel).await?);
+    }
+    Ok(erased)
+}
+
 /// The same for the messages of a party whose call is forgotten.
 ///
 /// # Errors

@@ -77,6 +77,8 @@ pub struct App {
     pub voice: Voice,
     /// The calls that are up.
     pub calls: Calls,
+    /// The desk of meetings.
+    pub meetings: Meetings,
     health: Health,
     http: SocketAddr,
     https: Option<SocketAddr>,
@@ -174,6 +176,7 @@ impl App {
         meetings.recover().await?;
         let mut sweeps = calls::sweeps(&kernel);
         sweeps.extend(flows::sweeps(&kernel));
+        sweeps.extend(meetings::concerning::sweeps(&kernel));
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
         kernel.start();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
@@ -190,7 +193,7 @@ impl App {
             calls: calls.clone(),
             voice: voice.clone(),
             flows,
-            meetings,
+            meetings: meetings.clone(),
             site: site.clone(),
         };
         let pages = console::router(&state).merge(party::router(&state)).merge(phone::router(&state));
@@ -199,7 +202,7 @@ impl App {
         listeners.serve(&kernel, &router);
         health.set(Sign::Sip, !voice.local_sip().is_empty());
         health.set(Sign::Http, true);
-        let app = Self { kernel, voice, calls, health, http, https, site, certificate, locks };
+        let app = Self { kernel, voice, calls, meetings, health, http, https, site, certificate, locks };
         running::announce(&app);
         Ok(app)
     }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
 use crate::console::Site;
+use crate::meetings::app_settings;
 
 /// Where phones look for a server that listens nowhere in particular.
 const SIP_PORT: u16 = 5060;
@@ -213,6 +214,7 @@ impl AppVerb {
         match self {
             Self::Create { name, org, scopes, settings } => {
                 let org = kernel.find_org(&org).await?;
+                let settings = app_settings::checked_settings(kernel, settings)?;
                 let (app, key) = kernel.create_app(&org.id, NewApp { name, scopes, settings }).await?;
                 Ok(Answer {
                     text: format!(
@@ -243,7 +245,11 @@ impl AppVerb {
             }
             Self::Set { id, settings } => {
                 let org = kernel.org_of_app(&id).await?;
-                let app = kernel.set_app(&org, &id, settings).await?;
+                let mut app = app_settings::change_settings(kernel, &org, &id, settings).await?;
+                // It is sealed, and still nobody's business.
+                app.settings
+                    .entry(app_settings::LEGACY_SECRET.to_owned())
+                    .and_modify(|secret| "set".clone_into(secret));
                 Ok(Answer {
                     text: format!("application {}: {} settings", app.id, app.settings.len()),
                     json: json!({"id": app.id, "settings": app.settings}),

@@ -14,12 +14,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::flows::{path, store::concerning as flows};
+use crate::meetings::concerning as meetings;
 
 /// What is told next.
 enum Chapter {
     Calls,
     Messages,
     Callbacks,
+    Meetings,
     End,
 }
 
@@ -78,8 +80,7 @@ impl Telling {
             Chapter::Callbacks => {
                 let page = flows::callbacks_of(&self.kernel, &self.org, &self.party, &self.after).await?;
                 let Some(last) = page.last() else {
-                    let end = format!(",\"calls_up\":{},\"complete\":{}}}", self.up, self.up == 0);
-                    return Ok(Some(self.turn(Chapter::End, &end)));
+                    return Ok(Some(self.turn(Chapter::Meetings, ",\"meetings\":[")));
                 };
                 self.after.clone_from(&last.id);
                 let mut told = Vec::new();
@@ -88,6 +89,7 @@ impl Telling {
                 }
                 self.list(&told).map(Some)
             }
+            Chapter::Meetings => self.meetings().await.map(Some),
             Chapter::End => Ok(None),
         }
     }
@@ -117,6 +119,23 @@ impl Telling {
             "call": call,
         });
         self.list(&[told]).map(Some)
+    }
+
+    /// The next meetings, and behind the last one the end of the file.
+    async fn meetings(&mut self) -> Result<String, DbError> {
+        let after = self.after.parse().unwrap_or_default();
+        let page = meetings::meetings_of(&self.kernel, &self.org, &self.party, after).await?;
+        let Some(last) = page.last() else {
+            let users = json!(meetings::users_of(&self.kernel, &self.org, &self.party).await?);
+            let end = format!(",\"users\":{users},\"calls_up\":{},\"complete\":{}}}", self.up, self.up == 0);
+            return Ok(self.turn(Chapter::End, &end));
+        };
+        self.after = last.id.to_string();
+        let mut told = Vec::new();
+        for meeting in &page {
+            told.push(meetings::told(&self.kernel, meeting, &self.party).await?);
+        }
+        self.list(&told)
     }
 
     /// Some more elements of this chapter's list.

@@ -1,4 +1,5 @@
-//! Export and erasure of what is kept of a party, by number: calls, events, recordings, messages, runs, callbacks.
+//! Export and erasure of what is kept of a party, by number: calls, events, recordings, messages, runs, callbacks,
+//! meetings.
 //!
 //! Invariant: both are audited before they happen; a call that is up is neither exported half nor erased; what an
 //! erasure leaves for now is found by the same number again.
@@ -18,6 +19,7 @@ use super::form::{Field, Form, Posted};
 use super::page::{Page, show, show_refused};
 use super::visitor::Visitor;
 use crate::flows::store::{self, concerning as flows};
+use crate::meetings::concerning as meetings;
 
 const PATH: &str = "/console/privacy";
 
@@ -37,6 +39,7 @@ struct Done {
     recordings: u64,
     messages: u64,
     callbacks: u64,
+    meetings: u64,
     /// Stays for now.
     kept: u64,
     /// The server is stopping: the rest is to be erased again.
@@ -49,7 +52,8 @@ struct PrivacyPage {
     page: Page,
     form: Form,
     number: String,
-    kept: Option<(Kept, u64)>,
+    /// Calls and messages, callbacks, meetings.
+    kept: Option<(Kept, u64, u64)>,
     done: Option<Done>,
 }
 
@@ -81,9 +85,10 @@ async fn look(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) ->
     let org = visitor.org_id();
     let kept = concerning::count(&kernel, org, &party).await.map_err(Problem::internal)?;
     let callbacks = count_callbacks(&kernel, org, &party).await.map_err(Problem::internal)?;
+    let meetings = count_meetings(&kernel, org, &party).await.map_err(Problem::internal)?;
     show(&PrivacyPage {
         number: party.as_str().to_owned(),
-        kept: Some((kept, callbacks)),
+        kept: Some((kept, callbacks, meetings)),
         ..page(&visitor, form().filled(&posted))
     })
 }
@@ -94,6 +99,16 @@ async fn count_callbacks(kernel: &Kernel, org: &str, party: &Party) -> Result<u6
         let page = flows::callbacks_of(kernel, org, party, &after).await?;
         let Some(last) = page.last() else { return Ok(found) };
         after.clone_from(&last.id);
+        found += page.len() as u64;
+    }
+}
+
+async fn count_meetings(kernel: &Kernel, org: &str, party: &Party) -> Result<u64, DbError> {
+    let (mut found, mut after) = (0, 0);
+    loop {
+        let page = meetings::meetings_of(kernel, org, party, after).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.id;
         found += page.len() as u64;
     }
 }
@@ -147,6 +162,13 @@ async fn erase_all(kernel: &Kernel, org: &str, party: &Party) -> Result<Done, Db
         done.callbacks += gone;
         done.kept += kept;
     }
+    let mut after = 0;
+    while let Some(gone) = meetings::erase_meetings(kernel, org, party, &mut after).await? {
+        done.add(gone.of_calls);
+        done.meetings += gone.meetings;
+        done.kept += gone.kept;
+    }
+    meetings::erase_users(kernel, org, party).await?;
     Ok(done)
 }
 

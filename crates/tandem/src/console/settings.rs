@@ -18,9 +18,10 @@ const PATH: &str = "/console/settings";
 /// The field with the version that the form was made for.
 const SEEN: &str = "version";
 /// Names of the fields of [`RETENTION_KINDS`], in their order.
-const DAYS: [(&str, &str); 4] = [
+const DAYS: [(&str, &str); 5] = [
     ("days_calls", "Days to keep calls"),
     ("days_events", "Days to keep events"),
+    ("days_meetings", "Days to keep meetings"),
     ("days_recordings", "Days to keep recordings"),
     ("days_voicemail", "Days to keep voicemail"),
 ];

@@ -5,7 +5,7 @@
 
 use kernel::DbError;
 
-use super::desk::Which;
+use super::desk::{Step, Which};
 use super::error::MeetingError;
 use super::model::{Change, Input, Meeting, NewMeeting, Party, Pins, Settings};
 use super::{Meetings, pool, store};
@@ -71,7 +71,10 @@ impl Meetings {
         let change =
             Change { caller: Some(caller), receiver: Some(receiver), starts_ms, duration_ms: Some(duration_ms) };
         let which = Which { org: known.org.as_str().into(), app: Some(known.app.as_str().into()), id: known.id };
-        let meeting = self.apply(&which, Input::Change(Box::new(change))).await?.meeting();
+        let meeting = match self.apply(&which, Input::Change(Box::new(change))).await? {
+            Step::Same(meeting) => meeting,
+            Step::Changed { before, meeting } => self.choose_again(&before, meeting).await?,
+        };
         let warnings = pool::warnings_of(&meeting, settings);
         Ok(Scheduled { meeting, warnings, is_new: false })
     }
@@ -86,7 +89,8 @@ impl Meetings {
         let now_ms = self.now_ms();
         let Order { order_id, caller, receiver, starts_ms, duration_ms } = order;
         let id = self.next_id(org).await?;
-        let choice = pool::choose(self, org, settings, id, [&caller, &receiver]).await?;
+        let ends_ms = starts_ms.unwrap_or(now_ms).max(now_ms).saturating_add(duration_ms);
+        let choice = self.choose_number(org, settings, id, ends_ms, [&caller, &receiver]).await?;
         let new = NewMeeting {
             id,
             org: org.to_owned(),
@@ -105,7 +109,6 @@ impl Meetings {
         for role in super::model::Role::BOTH {
             writes.push(store::user_write(org, app, meeting.party(role), now_ms));
         }
-        writes.extend(choice.writes);
         writes.extend(self.following(&meeting, &meeting, &effects, settings).await?);
         self.commit(writes).await?;
         Ok(Scheduled { warnings: pool::warnings_of(&meeting, settings), meeting, is_new: true })

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::error::MeetingError;
 use super::model::{Actor, Change, Effect, Input, Meeting, Role, Settings, State};
+use super::pool::Choice;
 use super::{Meetings, jobs, notices, store, veto};
 
 /// How often a change is tried again when somebody else changed the meeting in the same moment.
@@ -70,13 +71,18 @@ pub(super) enum Step {
     /// The meeting is as it was.
     Same(Meeting),
     /// It changed, and everything that follows is under way.
-    Changed(Meeting),
+    Changed {
+        /// As it was.
+        before: Box<Meeting>,
+        /// As it is.
+        meeting: Meeting,
+    },
 }
 
 impl Step {
     pub(super) fn meeting(self) -> Meeting {
         match self {
-            Self::Same(meeting) | Self::Changed(meeting) => meeting,
+            Self::Same(meeting) | Self::Changed { meeting, .. } => meeting,
         }
     }
 }
@@ -120,7 +126,28 @@ impl Meetings {
             Action::Confirm => Input::Confirm { by: party.ok_or(MeetingError::NotFound)? },
             Action::Decline => Input::Decline { by: party.ok_or(MeetingError::NotFound)? },
         };
-        self.apply(&which, input).await.map(Step::meeting)
+        match self.apply(&which, input).await? {
+            Step::Same(meeting) => Ok(meeting),
+            Step::Changed { before, meeting } => self.choose_again(&before, meeting).await,
+        }
+    }
+
+    /// Notes which number the two see.
+    pub(super) async fn show_number(&self, which: &Which, choice: Choice) -> Result<Meeting, MeetingError> {
+        for _ in 0..MAX_TRIES {
+            let (mut meeting, _) = self.load(which).await?;
+            meeting.dial_in.clone_from(&choice.dial_in);
+            meeting.call_back = choice.call_back;
+            match self.commit(vec![store::update_write(&meeting)]).await {
+                Err(error) if error.is_conflict() => {}
+                Ok(()) => {
+                    meeting.revision += 1;
+                    return Ok(meeting);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(MeetingError::Busy)
     }
 
     /// Connects the two, if the application's hook has nothing against it.
@@ -175,7 +202,7 @@ impl Meetings {
         }
         meeting.revision += 1;
         self.carry_out(&meeting, &effects);
-        Ok(Step::Changed(meeting))
+        Ok(Step::Changed { before: Box::new(before), meeting })
     }
 
     pub(super) async fn load(&self, which: &Which) -> Result<(Meeting, Settings), MeetingError> {
@@ -232,6 +259,7 @@ impl Meetings {
         }
         if meeting.state == State::Ended && before.state != State::Ended {
             writes.push(store::forget_pins_write(meeting));
+            writes.extend(self.free_number(meeting));
         }
         writes.push(jobs::write(meeting, settings));
         Ok(writes)

@@ -14,7 +14,8 @@ use super::booking::PIN_DIGITS;
 use super::desk::Which;
 use super::error::MeetingError;
 use super::model::{Event, Input, Meeting, Refused, Role};
-use super::{pool, store, veto};
+use super::pool::Line;
+use super::{store, veto};
 
 /// PINs that a caller may enter in one call.
 const TRIES: usize = 3;
@@ -52,10 +53,9 @@ enum Entered {
 impl Meetings {
     async fn answer(&self, mut call: Call, dialled: String) {
         let line = call.model().from.clone();
-        let known = pool::party_of(self, &call.org, &dialled, &line).await;
-        let found = match known {
-            Ok(Some(party)) => Some(party),
-            Ok(None) => self.ask_for_pin(&mut call, &line).await,
+        let found = match self.whose_line(&call.org, &dialled, &line).await {
+            Ok(Line::Party(id, role)) => Some((id, role)),
+            Ok(Line::Unknown) => self.ask_for_pin(&mut call, &line).await,
             Err(error) => {
                 tracing::error!(org = %call.org, %error, "a call to a meeting could not be looked up");
                 self.say_last(call, NOT_NOW).await;

@@ -5,7 +5,9 @@
 //! pages. Source: docs/contracts/meetings.md.
 
 pub mod api;
+pub mod app_settings;
 mod booking;
+pub(crate) mod concerning;
 mod desk;
 mod driver;
 pub mod error;

@@ -27,6 +27,8 @@ kernel::statements! {
         and caller_uid = $4 and receiver_uid = $5 and state <> 'ended'";
     OF_PARTY = "select revision, body from meeting where org = $1 and app = $2 \
         and (caller_uid = $3 or receiver_uid = $3) order by starts_at desc, id desc limit $4";
+    LAST_OF_LINE = "select revision, body from meeting where org = $1 and (caller_number = $2 or receiver_number = $2) \
+        and ended_at > $3 order by ended_at desc limit 1";
     LIST = "select revision, body from meeting where org = $1 and (app = $2 or $2 is null) \
         and (state = $3 or $3 is null) and starts_at >= $4 and starts_at < $5 \
         and (caller_uid = $6 or receiver_uid = $6 or $6 is null) \
@@ -96,6 +98,11 @@ pub(super) async fn of_party(db: &Db, org: &str, app: &str, uid: &str) -> Result
     db.all(OF_PARTY, args![org, app, uid, MAX_OF_PARTY]).await?.iter().map(read).collect()
 }
 
+/// The last meeting that ended after a time and that a line belongs to.
+pub(super) async fn last_of_line(db: &Db, org: &str, number: &str, since_ms: i64) -> Result<Option<Meeting>, DbError> {
+    db.one(LAST_OF_LINE, args![org, number, since_ms]).await?.as_ref().map(read).transpose()
+}
+
 /// A page of meetings; `app` none = of every application.
 pub(super) async fn list(
     db: &Db,
@@ -135,7 +142,8 @@ pub(super) async fn by_pin(db: &Db, org: &str, pin: &str) -> Result<Option<(i64,
     Ok(Role::parse(&row.text("role")?).map(|role| (id, role)))
 }
 
-fn read(row: &Row) -> Result<Meeting, DbError> {
+/// A row with `revision` and `body`.
+pub(super) fn read(row: &Row) -> Result<Meeting, DbError> {
     let mut meeting: Meeting = row.json("body")?;
     meeting.revision = row.int("revision")?;
     Ok(meeting)
