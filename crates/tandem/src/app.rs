@@ -179,6 +179,7 @@ impl App {
         sweeps.extend(meetings::concerning::sweeps(&kernel));
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
         kernel.start();
+        platform::metrics::announce();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 
         let health = Health::default();

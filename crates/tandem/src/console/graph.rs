@@ -7,6 +7,9 @@ use crate::flows::drawing::{self, Arrow, BOX, Drawing, StepBox};
 use crate::flows::path::Visit;
 use crate::flows::{Purpose, check};
 
+/// A drawing shrinks to fit its place, to no less than this part of its size: its letters are 8 pixels high then.
+const LEAST_SCALE: (i32, i32) = (64, 100);
+
 /// The drawing, which is shown by naming it in a template.
 #[derive(Clone, Debug, Template)]
 #[template(path = "console/graph.html")]
@@ -34,6 +37,11 @@ impl Graph {
     pub(super) fn lit(mut self, call: &str, visits: Vec<Visit>, is_live: bool) -> Self {
         (self.call, self.visits, self.is_live) = (call.to_owned(), visits, is_live);
         self
+    }
+
+    /// The least width at which it can be read, in pixels; what is wider than its place is moved in it.
+    fn least_width(&self) -> i32 {
+        self.drawing.width * LEAST_SCALE.0 / LEAST_SCALE.1
     }
 
     fn size(&self) -> (i32, i32) {

@@ -29,6 +29,7 @@ mod account;
 mod applications;
 pub mod assets;
 mod audit;
+mod callbacks;
 mod calls;
 mod door;
 mod export;
@@ -89,6 +90,7 @@ fn doors() -> Doors {
     let doors = organisations::doors(doors);
     let doors = home::doors(doors);
     let doors = calls::doors(doors);
+    let doors = callbacks::doors(doors);
     let doors = runs::doors(doors);
     let doors = flows::doors(doors);
     let doors = phone::doors(doors);

@@ -19,6 +19,7 @@ pub(super) const TABLE: &[(&str, &[Line])] = &[
         &[
             ("/console/live", "Live calls", "live", May(Action::ReadCalls)),
             ("/console/calls", "Calls", "calls", SignIn),
+            ("/console/callbacks", "Callbacks", "callback", May(Action::ReadCalls)),
             ("/console/queues", "Queues", "queue", MayEither(Action::WorkQueue, Action::ReadCalls)),
             ("/phone", "Phone", "phone", May(Action::UseOwnPhone)),
             (

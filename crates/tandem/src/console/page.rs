@@ -109,6 +109,7 @@ const DONE: &[(&str, &str)] = &[
     ("mailed", "The mail is on its way."),
     ("sent", "It is on its way again."),
     ("ended", "The call is being ended."),
+    ("canceled", "It is called off."),
     ("disabled", "Switched off."),
     ("enabled", "Switched on."),
     ("welcome", "You are signed in. Set a password below, so that you can come back without a link."),

@@ -3,7 +3,7 @@
 //! left as a crash would leave it, so that its job finds it.
 
 use calls::{Call, CallEvent, Calls, Connect, ConnectEvent, ConnectStatus, EndedBy, LegRole, Sentence, Turn, Whisper};
-use kernel::Job;
+use kernel::{DbError, Job};
 use media::play::Sound;
 use serde_json::json;
 use voice::{
@@ -288,8 +288,11 @@ impl Attempt {
                 }
             }
         };
-        kernel.db.writer().commit(writes).await?;
-        Ok(())
+        match kernel.db.writer().commit(writes).await {
+            // A conflict: it was called off, which ended it.
+            Ok(_) | Err(DbError::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn missed(&mut self, reason: &str) -> Result<Vec<kernel::Write>, CallbackError> {

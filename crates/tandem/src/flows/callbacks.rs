@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Flows,
     attempt::Attempt,
+    cancel,
     due::{self, Facts, Rules, State, Verdict},
     questions::is_entity,
     store::{self, Callback},
@@ -193,9 +194,12 @@ impl Callbacks {
     /// Waits for an agent of the team and rings it. What goes wrong is found by the job, which looks again.
     async fn ring_in_turn(self, mut callback: Callback, driven: Driven, mut turn: Turn) {
         let kernel = self.flows.kernel().clone();
+        let mut called_off = kernel.bus.subscribe(&cancel::subject(&callback.id));
         let rung = loop {
             tokio::select! {
                 () = kernel.stop.cancelled() => return,
+                // It gives its place up.
+                _ = called_off.next() => return,
                 agents = turn.agents() => break match agents {
                     Some(agents) => {
                         let first = Self::of_turn(&callback, &turn, agents);
@@ -253,6 +257,8 @@ impl Callbacks {
             Err(CallError::Number(_)) => {
                 return self.end(&callback, State::Missed, "number_not_allowed").await;
             }
+            // It was called off in the same moment.
+            Err(CallError::Db(DbError::Conflict)) => return Ok(JobOutcome::Done),
             Err(CallError::Db(error)) => return Err(error.into()),
             Err(CallError::Org(error)) => return Err(error.into()),
             Err(CallError::Lost(error)) => return Ok(JobOutcome::Failed(error.to_string())),
@@ -269,13 +275,25 @@ impl Callbacks {
         callback: &Callback,
         state: State,
         reason: &str,
-        mut data: Value,
+        data: Value,
     ) -> Result<Vec<Write>, DbError> {
         let kind = if state == State::Completed { "callback.completed" } else { "callback.missed" };
+        let row = callback.end_write(state, reason, self.flows.kernel().clock.now_ms());
+        self.last_writes(callback, row, kind, data).await
+    }
+
+    /// The same with a write of its row that is another one.
+    pub(super) async fn last_writes(
+        &self,
+        callback: &Callback,
+        row: Write,
+        kind: &str,
+        mut data: Value,
+    ) -> Result<Vec<Write>, DbError> {
         if let Some(map) = data.as_object_mut() {
             map.insert("attempts".to_owned(), callback.attempt.into());
         }
-        let mut writes = vec![callback.end_write(state, reason, self.flows.kernel().clock.now_ms())];
+        let mut writes = vec![row];
         writes.extend(self.event_writes(callback, kind, data).await?);
         writes.push(jobs::cancel_write(JOB_KIND, &callback.id));
         Ok(writes)

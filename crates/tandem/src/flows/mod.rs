@@ -2,12 +2,13 @@
 //!
 //! The rules are pure: `lenient` reads, `check` judges, `template` fills, `due` tells times, `machine` runs
 //! the steps. Around them stand `run` (a machine on a call), `shelf` (flows ready to run), `callbacks` (their jobs), `attempt` (their
-//! calls), `sounds`, `store` and `api`.
+//! calls), `cancel` (their calling off), `sounds`, `store` and `api`.
 
 pub mod api;
 mod asking;
 mod attempt;
 mod callbacks;
+mod cancel;
 mod check;
 pub mod drawing;
 pub mod due;
@@ -38,6 +39,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use kernel::{DbError, Kernel, retention::Runs};
 use voice::speech::Speech;
 
+pub use cancel::CancelError;
 pub use check::{Ask, Checked, Problem, Purpose, Question, Report, check};
 pub use launch::{LaunchError, Launched, Order};
 pub use questions::{Judge, check_reading};

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 mod callbacks;
 
-pub use callbacks::{Booker, Callback, callback, callback_write, callbacks_ahead, has_open_callback};
+pub use callbacks::{
+    Booker, Callback, CallbackFilter, callback, callback_write, callbacks, callbacks_ahead, callbacks_coming, has_open_callback,
+};
 
 /// Sorts after every id.
 const AFTER_ALL: &str = "~";

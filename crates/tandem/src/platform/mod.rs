@@ -6,6 +6,7 @@
 mod errors;
 mod events;
 mod health;
+pub(crate) mod metrics;
 mod settings;
 mod tap;
 mod vitals;

@@ -17,6 +17,8 @@ export const WINDOWS = [
 export const THEMES = /** @type {const} */ (["light", "dark"]);
 /** Of a picture, in percent: text stays sharp, and thirty of them stay small. */
 const QUALITY = 75;
+/** A small desk, where a flow of three steps beside each other is seen whole: px. */
+const SMALL_DESK = { width: 1200, height: 800 };
 /** More controls than any page has. */
 const MOST_STOPS = 400;
 
@@ -33,13 +35,23 @@ async function barriers(page) {
   });
 }
 
+/** Whether a drawn flow is cut off beside. @param {Page} page */
+async function cutDrawings(page) {
+  await page.setViewportSize(SMALL_DESK);
+  return page.evaluate(() =>
+    [...document.querySelectorAll(".graph")]
+      .filter((graph) => graph.scrollWidth > graph.clientWidth)
+      .map((graph) => `its drawing of ${graph.scrollWidth} px is cut to ${graph.clientWidth} px`),
+  );
+}
+
 /**
  * Looks at a page at every width, light and dark. Gives what is wrong, in sentences.
  * @param {Page} page
  * @param {(window: { width: number, height: number }, theme: "light" | "dark") => Promise<unknown>} [picture]
  */
 export async function look(page, picture) {
-  const wrong = [];
+  const wrong = await cutDrawings(page);
   for (const window of WINDOWS) {
     await page.setViewportSize(window);
     for (const theme of THEMES) {

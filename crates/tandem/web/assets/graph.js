@@ -52,7 +52,7 @@ class LitGraph {
       for (const step of this.#find("step", id)) {
         step.classList.remove("was");
         step.classList.add("here");
-        centre(this.#graph.parentElement ?? this.#graph, step);
+        centre(this.#graph.closest(".graph") ?? this.#graph, step);
       }
     } else if (event.type === "step.completed" || event.type === "step.failed") {
       const arrows = this.#find("from", id).filter((arrow) => arrow.getAttribute("data-to") === event.data.next);

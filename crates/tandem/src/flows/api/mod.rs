@@ -1,6 +1,7 @@
-//! The desk's routes: those of document 003 under both published bases, and our own for saved flows.
+//! The desk's routes: those of document 003 under both published bases, and our own for saved flows and callbacks.
 //! Handlers read, ask the desk, and answer; no rule stands here.
 
+pub(crate) mod callbacks;
 mod credentials;
 mod documented;
 mod facade;
@@ -31,6 +32,8 @@ where
         .routes(routes!(saved::create, saved::list))
         .routes(routes!(saved::read, saved::update, saved::delete))
         .routes(routes!(saved::run))
+        .routes(routes!(callbacks::list))
+        .routes(routes!(callbacks::cancel))
         .routes(routes!(facade::hangup));
     for base in BASES {
         router = router.nest(base, documented::routes());

@@ -34,6 +34,10 @@ pub mod codes {
             "The flow is reached by public numbers, which the detail names. Bind them to something else first.";
         TOO_MANY_FLOWS = "too_many_flows", 409, "The organisation has too many flows",
             "Delete flows that nobody uses, then save again.";
+        CALLBACK_OVER = "callback_over", 409, "The callback is over",
+            "It was made, missed or called off before. Its state and reason say which.";
+        CALLBACK_CONNECTED = "callback_connected", 409, "The two are talking",
+            "A callback is called off before its two parties talk. To end their call, hang up the call that call_id names.";
     }
 }
 

@@ -2,6 +2,7 @@
 
 use kernel::{Arg, Db, DbError, Row, Write, args};
 
+use super::AFTER_ALL;
 use crate::flows::{due::State, machine::Booking};
 
 kernel::statements! {
@@ -10,13 +11,23 @@ kernel::statements! {
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'scheduled', $14, $9, $15) \
         on conflict (run, step) do nothing";
     CALLBACK_ONE = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
-        attempts, attempt, state, due_at, moved, last_call from callback where org = $1 and id = $2";
+        attempts, attempt, state, due_at, moved, last_call, reason, created_at, ended_at from callback where org = $1 and id = $2";
     CALLBACK_AHEAD = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
-        attempts, attempt, state, due_at, moved, last_call from callback \
+        attempts, attempt, state, due_at, moved, last_call, reason, created_at, ended_at from callback \
         where id > $1 and state = 'scheduled' and moved = $2 and due_at > $3 order by id limit $4";
+    CALLBACK_LIST = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
+        attempts, attempt, state, due_at, moved, last_call, reason, created_at, ended_at from callback \
+        where org = $1 and id < $2 and (state = $3 or $3 is null) and (ended_at is null or $4) order by id desc limit $5";
+    CALLBACK_COMING = "select id, org, run, step, call, wall_date, wall_time, zone, asap, entity, customer, ring_order, \
+        attempts, attempt, state, due_at, moved, last_call, reason, created_at, ended_at from callback \
+        where org = $1 and ended_at is null order by due_at, id limit $2";
     CALLBACK_OPEN = "select id from callback where org = $1 and run = $2 and ended_at is null limit 1";
-    CALLBACK_MOVE = "update callback set due_at = $3, moved = $4, state = 'scheduled' where org = $1 and id = $2";
-    CALLBACK_CALLING = "update callback set state = 'calling', attempt = $3, last_call = $4 where org = $1 and id = $2";
+    CALLBACK_MOVE = "update callback set due_at = $3, moved = $4, state = 'scheduled' where org = $1 and id = $2 \
+        and ended_at is null";
+    CALLBACK_CALLING = "update callback set state = 'calling', attempt = $3, last_call = $4 where org = $1 and id = $2 \
+        and ended_at is null";
+    CALLBACK_CANCEL = "update callback set state = 'missed', reason = $3, ended_at = $4 where org = $1 and id = $2 \
+        and ended_at is null and state <> 'connected'";
     CALLBACK_STATE = "update callback set state = $3 where org = $1 and id = $2 and ended_at is null";
     CALLBACK_END = "update callback set state = $3, reason = $4, ended_at = $5 where org = $1 and id = $2 and ended_at is null";
 }
@@ -52,6 +63,23 @@ pub struct Callback {
     pub moved: bool,
     /// The call of the newest attempt.
     pub last_call: String,
+    /// Why it ended; empty before.
+    pub reason: String,
+    /// When it was booked, UTC, milliseconds.
+    pub created_ms: i64,
+    /// When it ended, UTC, milliseconds.
+    pub ended_ms: Option<i64>,
+}
+
+/// Which callbacks a list shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CallbackFilter<'a> {
+    /// In this state alone.
+    pub state: Option<State>,
+    /// Only those that are not over.
+    pub open: bool,
+    /// Booked before this one; the newest without.
+    pub before: Option<&'a str>,
 }
 
 /// Which run books a callback.
@@ -100,6 +128,30 @@ pub async fn callback(db: &Db, org: &str, id: &str) -> Result<Option<Callback>, 
     db.one(CALLBACK_ONE, args![org, id]).await?.as_ref().map(read_callback).transpose()
 }
 
+/// Callbacks of an organisation, the one that was booked last first.
+///
+/// # Errors
+/// What the store says.
+pub async fn callbacks(
+    db: &Db,
+    org: &str,
+    filter: CallbackFilter<'_>,
+    limit: i64,
+) -> Result<Vec<Callback>, DbError> {
+    let CallbackFilter { state, open, before } = filter;
+    let state = state.map(|state| state.as_str().to_owned());
+    let args = args![org, before.unwrap_or(AFTER_ALL), state, !open, limit];
+    db.all(CALLBACK_LIST, args).await?.iter().map(read_callback).collect()
+}
+
+/// Callbacks of an organisation that are not over, the one that is due first first.
+///
+/// # Errors
+/// What the store says.
+pub async fn callbacks_coming(db: &Db, org: &str, limit: i64) -> Result<Vec<Callback>, DbError> {
+    db.all(CALLBACK_COMING, args![org, limit]).await?.iter().map(read_callback).collect()
+}
+
 /// Callbacks of every organisation that wait for a wall time after `now_ms`, in the order of their ids after `after`.
 ///
 /// # Errors
@@ -134,6 +186,9 @@ fn read_callback(row: &Row) -> Result<Callback, DbError> {
         due_ms: row.int("due_at")?,
         moved: row.bool("moved")?,
         last_call: row.text("last_call")?,
+        reason: row.text("reason")?,
+        created_ms: row.int("created_at")?,
+        ended_ms: row.opt_int("ended_at")?,
     })
 }
 
@@ -144,10 +199,10 @@ impl Callback {
         Write::new(CALLBACK_MOVE, self.args([due_ms.into(), moved.into()]))
     }
 
-    /// An attempt begins on this call.
+    /// An attempt begins on this call. Guarded: none begins of one that is over.
     #[must_use]
     pub fn calling_write(&self, attempt: i64, call: &str) -> Write {
-        Write::new(CALLBACK_CALLING, self.args([attempt.into(), call.into()]))
+        Write::guarded(CALLBACK_CALLING, self.args([attempt.into(), call.into()]))
     }
 
     /// It got further.
@@ -160,6 +215,12 @@ impl Callback {
     #[must_use]
     pub fn end_write(&self, state: State, reason: &str, now_ms: i64) -> Write {
         Write::guarded(CALLBACK_END, self.args([state.as_str().into(), reason.into(), now_ms.into()]))
+    }
+
+    /// It is called off. Guarded: it ends once, and never while the two talk.
+    #[must_use]
+    pub fn cancel_write(&self, reason: &str, now_ms: i64) -> Write {
+        Write::guarded(CALLBACK_CANCEL, self.args([reason.into(), now_ms.into()]))
     }
 
     fn args<const N: usize>(&self, rest: [Arg; N]) -> Vec<Arg> {

@@ -12,6 +12,7 @@ use voice::leg::LegEvent;
 use voice::runner::script::ScriptedLeg;
 
 use super::stage::*;
+use crate::flows::CancelError;
 use crate::flows::due::State;
 use crate::flows::machine::Booking;
 use crate::flows::steps::callback::Order;
@@ -172,6 +173,110 @@ async fn who_hangs_up_an_attempt_by_api_means_the_callback() {
     hangs_up(&mut agent).await;
     stage.until_callback(&key, |callback| callback.state == State::Missed).await;
     assert_eq!(stage.last(&key).await["reason"], "canceled");
+}
+
+#[tokio::test]
+async fn a_callback_that_is_called_off_is_not_made() {
+    let mut stage = stage().await;
+    let key = stage.book(&booking(Order::EntityFirst, 3, "12:10", 10 * MINUTE_MS)).await;
+    let strange = stage.flows.cancel_callback("org_other", &key).await;
+    assert!(matches!(strange, Err(CancelError::NotFound)), "{strange:?}");
+    stage.flows.cancel_callback(&stage.org.id, &key).await.unwrap();
+    let over = stage.callback(&key).await;
+    assert_eq!((over.state, over.reason.as_str(), over.ended_ms), (State::Missed, "canceled", Some(NOON)));
+    assert_eq!(stage.kinds(&key).await, ["callback.missed"]);
+    assert_eq!(stage.last(&key).await["reason"], "canceled");
+    stage.hand.advance(10 * MINUTE_MS);
+    assert!(stage.nobody_dialled().await);
+    let again = stage.flows.cancel_callback(&stage.org.id, &key).await;
+    assert!(matches!(again, Err(CancelError::Over)), "{again:?}");
+    assert_eq!(stage.kinds(&key).await, ["callback.missed"], "it ends once");
+}
+
+#[tokio::test]
+async fn whoever_rings_for_a_callback_that_is_called_off_rings_no_more() {
+    // 1: the agent rings; 2: the customer does; 3: nobody, until the next attempt.
+    for moment in 1..=3 {
+        let mut stage = stage().await;
+        let key = stage.book(&booking(Order::EntityFirst, 3, "12:00", 0)).await;
+        let mut agent = rings(&mut stage, AGENT).await;
+        let mut ringing = Vec::new();
+        match moment {
+            1 => ringing.push(agent),
+            2 => {
+                agent.tell(answered());
+                hears(&mut agent).await;
+                ringing.extend([rings(&mut stage, CUSTOMER).await, agent]);
+            }
+            _ => {
+                agent.tell(no_answer());
+                stage.until_callback(&key, |row| row.state == State::Scheduled && row.attempt == 1).await;
+            }
+        }
+        stage.flows.cancel_callback(&stage.org.id, &key).await.unwrap();
+        for leg in &mut ringing {
+            hangs_up(leg).await;
+        }
+        let call = stage.callback(&key).await.last_call;
+        within(async {
+            while !stage.is_completed(&call).await {
+                nap().await;
+            }
+        })
+        .await;
+        stage.hand.advance(60 * MINUTE_MS);
+        assert!(stage.nobody_dialled().await, "at moment {moment}");
+        assert_eq!(stage.kinds(&key).await, ["callback.started", "callback.missed"], "at moment {moment}");
+        assert_eq!(stage.last(&key).await["reason"], "canceled");
+    }
+}
+
+#[tokio::test]
+async fn two_who_talk_are_not_parted_by_calling_their_callback_off() {
+    let mut stage = stage().await;
+    let key = stage.book(&booking(Order::EntityFirst, 3, "12:00", 0)).await;
+    let mut agent = rings(&mut stage, AGENT).await;
+    agent.tell(answered());
+    hears(&mut agent).await;
+    let mut customer = rings(&mut stage, CUSTOMER).await;
+    customer.tell(answered());
+    stage.until_callback(&key, |callback| callback.state == State::Connected).await;
+    let refused = stage.flows.cancel_callback(&stage.org.id, &key).await;
+    assert!(matches!(refused, Err(CancelError::Talking)), "{refused:?}");
+    agent.tell(remote_end(Cause::Normal, None));
+    hangs_up(&mut customer).await;
+    stage.until_callback(&key, |callback| callback.state == State::Completed).await;
+    assert_eq!(stage.last(&key).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn who_is_called_off_gives_the_place_in_the_queue_up() {
+    let mut stage = stage().await;
+    team_of_two(&stage).await;
+    let org: Arc<str> = stage.org.id.as_str().into();
+    let mut people = Vec::new();
+    for extension in [AGENT, "1002"] {
+        people.push(stage.calls.directory().person(&org, extension).await.unwrap().unwrap().person);
+        stage.calls.say(&org, people.last().unwrap(), Availability::Away).await.unwrap();
+    }
+    let key = stage.book(&queued()).await;
+    waits(&stage, 1).await;
+    stage.flows.cancel_callback(&org, &key).await.unwrap();
+    waits(&stage, 0).await;
+    stage.calls.say(&org, &people[0], Availability::Available).await.unwrap();
+    assert!(stage.nobody_dialled().await, "an agent is there, but nobody to be called");
+    assert_eq!(stage.kinds(&key).await, ["callback.missed"]);
+}
+
+/// Waits until so many wait for the team.
+async fn waits(stage: &Stage, count: usize) {
+    let org: Arc<str> = stage.org.id.as_str().into();
+    within(async {
+        while stage.calls.queues(&org).await.unwrap().remove(0).waiting != count {
+            nap().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ const TABLE: &[(&str, May)] = &[
     ("GET /v1/calls/{id}/recordings", Read(Agent)),
     ("POST /v1/calls/{id}/supervise", Change(Supervisor)),
     ("DELETE /v1/calls/{id}/supervise", Change(Supervisor)),
+    ("GET /v1/callbacks", Read(Supervisor)),
+    ("DELETE /v1/callbacks/{id}", Change(Supervisor)),
     ("GET /v1/conferences", Read(Supervisor)),
     ("GET /v1/conferences/{room}", Read(Supervisor)),
     ("DELETE /v1/conferences/{room}", Change(Supervisor)),

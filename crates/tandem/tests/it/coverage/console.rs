@@ -61,6 +61,8 @@ const TABLE: &[(&str, May)] = &[
     ("GET /console/calls/{id}", SignedIn),
     ("GET /console/calls/{id}/story", SignedIn),
     ("POST /console/calls/{id}/hangup", Change(Supervisor)),
+    ("GET /console/callbacks", Read(Supervisor)),
+    ("POST /console/callbacks/{id}/cancel", Change(Supervisor)),
     ("GET /console/runs", Read(Supervisor)),
     ("GET /console/runs/{id}", Read(Supervisor)),
     ("GET /console/flows", Read(Supervisor)),
