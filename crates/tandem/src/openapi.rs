@@ -15,12 +15,8 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{app, flows, meetings};
 
 /// The registers of error codes that desks add to the kernel's.
-pub const ERROR_CODES: &[&[Code]] = &[
-    flows::api::codes::ALL,
-    meetings::api::codes::ALL,
-    meetings::sessions::codes::ALL,
-    crate::calls::codes::ALL,
-];
+pub const ERROR_CODES: &[&[Code]] =
+    &[flows::api::codes::ALL, meetings::api::codes::ALL, meetings::sessions::codes::ALL, crate::calls::codes::ALL];
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";

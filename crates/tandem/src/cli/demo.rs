@@ -1,8 +1,9 @@
 //! `tandem demo`: the five-minute tour. An organisation with two phones and a team, a test endpoint
-//! for the sample flow of document 003, and the words that lead a newcomer through it.
+//! for the sample flow of document 003, a meeting of two people, and the words that lead a newcomer through it.
 //!
 //! Invariant: what it prints works as it stands, at every start again.
 
+mod appointment;
 mod household;
 mod narrator;
 
@@ -18,6 +19,7 @@ use kernel::{Config, Kernel};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use self::appointment::Links;
 use self::household::Kept;
 use self::narrator::Narrator;
 use super::CliError;
@@ -136,10 +138,11 @@ impl Tour {
             }
             None => app.site().url("/console"),
         };
-        Ok(self.words(app, &console))
+        let links = appointment::open(app, &self.kept.org).await?;
+        Ok(self.words(app, &console, &links))
     }
 
-    fn words(&self, app: &App, console: &str) -> String {
+    fn words(&self, app: &App, console: &str, meeting: &Links) -> String {
         let http = app.http();
         let sip = app.sip().first().copied().unwrap_or(http);
         let server = reachable(sip);
@@ -162,6 +165,10 @@ impl Tour {
              \n\
              In it, \"Hear a flow\" and \"Call me\": the page is a phone that rings, you hear the sample flow and see its steps.\n\
              \n\
+             A meeting of two people who do not learn each other's number. Open each link in a browser window of its own, one of\n\
+             them private (a browser knows one of the two at a time); press Call in one and Answer in the other:\n\
+             \n     Ann, the caller:    {caller}\n     Ben, the receiver:  {receiver}\n\
+             \n\
              With phones of your own:\n\
              \n\
              1. Register a softphone, any SIP softphone, by UDP or TCP:\n\
@@ -179,6 +186,8 @@ impl Tour {
              \n\
              The secrets above are kept in {file}. Ctrl-C ends the demo.\n\
              As administrator of the whole installation you come in by `target/release/tandem admin link`.\n",
+            caller = meeting.caller,
+            receiver = meeting.receiver,
             curl = self.curl(http),
             endpoint = self.kept.endpoint,
             token = self.kept.auth_token,

@@ -11,14 +11,16 @@ use kernel::time::rfc3339;
 use kernel::{Action, Kernel, Problem, Scope};
 use serde::Deserialize;
 
+use super::app_meetings;
 use super::door::Doors;
 use super::door::Needs::May;
 use super::form::{Choice, Field, Form, Posted};
 use super::list::{FormPage, Link, ListPage};
-use super::page::{Page, done, show, show_refused};
+use super::page::{Page, done, show, show_conflict, show_refused};
 use super::shown_once::ShownOncePage;
 use super::table::{Cell, Table};
 use super::visitor::Visitor;
+use crate::meetings::model::SETTING_NAMES;
 
 const PATH: &str = "/console/applications";
 const MAX_SHOWN: i64 = 500;
@@ -37,6 +39,8 @@ pub(super) fn doors(doors: Doors) -> Doors {
         .get("/console/applications/new", manage, ask)
         .post("/console/applications/new", manage, create)
         .get("/console/applications/{id}", May(Action::ReadKeys), show_app)
+        .post("/console/applications/{id}/meetings", manage, set_meetings)
+        .post("/console/applications/{id}/rotate", manage, rotate)
         .post("/console/applications/{id}/keys", manage, add_key)
         .post("/console/applications/{id}/keys/{key}/revoke", manage, revoke_key)
         .post("/console/applications/{id}/remove", manage, remove)
@@ -127,7 +131,17 @@ struct AppPage {
     app: App,
     scopes: String,
     keys: Table,
+    /// How its meetings are; of one that may make some.
+    meetings: Option<Form>,
+    pool: Table,
     manages: bool,
+}
+
+impl AppPage {
+    /// What other desks read.
+    fn other_settings(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.app.settings.iter().filter(|(name, _)| !SETTING_NAMES.contains(&name.as_str()))
+    }
 }
 
 async fn show_app(
@@ -135,8 +149,17 @@ async fn show_app(
     visitor: Visitor,
     Path(path): Path<AppPath>,
 ) -> Result<Response, Problem> {
+    let app = kernel.app(visitor.org_id(), &path.id).await?;
+    show(&app_page(&kernel, &visitor, app, |form| Ok(form)).await?)
+}
+
+async fn app_page(
+    kernel: &Kernel,
+    visitor: &Visitor,
+    app: App,
+    change: impl FnOnce(Form) -> Result<Form, Problem>,
+) -> Result<AppPage, Problem> {
     let org = visitor.org_id();
-    let app = kernel.app(org, &path.id).await?;
     let manages = visitor.may(Action::ManageKeys);
     let path = format!("{PATH}/{}", app.id);
     let rows = kernel.app_keys(org, &app.id).await?.into_iter().map(|key| {
@@ -156,7 +179,59 @@ async fn show_app(
         ]
     });
     let keys = Table::new("Keys", &["Key", "Made", "Last used", ""]).with(rows);
-    show(&AppPage { page: visitor.page(app.name.clone(), PATH), scopes: scopes_of(&app), path, app, keys, manages })
+    let makes_meetings = Scope::covers(&app.scopes, Action::ManageMeetings);
+    let meetings = makes_meetings.then(|| change(app_meetings::form(&path, &app))).transpose()?;
+    let own = calls::public_numbers(kernel, org).await.map_err(Problem::internal)?;
+    Ok(AppPage {
+        page: visitor.page(app.name.clone(), PATH),
+        scopes: scopes_of(&app),
+        pool: app_meetings::pool(&app, &own),
+        path,
+        app,
+        keys,
+        meetings,
+        manages,
+    })
+}
+
+async fn set_meetings(
+    Given(kernel): Given<Kernel>,
+    visitor: Visitor,
+    Path(path): Path<AppPath>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let app = kernel.app(visitor.org_id(), &path.id).await?;
+    if let Some(both) = app_meetings::overtaken(&format!("{PATH}/{}", app.id), &app, &posted) {
+        return show_conflict(&app_page(&kernel, &visitor, app, |_| Ok(both)).await?);
+    }
+    match app_meetings::change(&kernel, &app, app_meetings::changes(&posted)).await {
+        Ok(_) => {
+            let actor = visitor.principal().actor();
+            let audit = kernel.audit_write(visitor.org_id(), actor, "application.change", &app.id);
+            kernel.db.writer().commit(vec![audit]).await.map_err(Problem::internal)?;
+            Ok(done(&format!("{PATH}/{}", app.id), "saved"))
+        }
+        Err(error) => {
+            let refused = |form: Form| form.filled(&posted).refused(error);
+            show_refused(&app_page(&kernel, &visitor, app, refused).await?)
+        }
+    }
+}
+
+/// A new key in place of all older ones.
+async fn rotate(
+    Given(kernel): Given<Kernel>,
+    visitor: Visitor,
+    Path(path): Path<AppPath>,
+) -> Result<Response, Problem> {
+    let org = visitor.org_id();
+    let app = kernel.app(org, &path.id).await?;
+    let old = kernel.app_keys(org, &app.id).await?;
+    let key = kernel.create_app_key(org, &app.id).await?;
+    for old in old {
+        kernel.revoke_app_key(org, &old.id).await?;
+    }
+    show_key(&visitor, &app, vec![("API key", key.expose().to_owned())])
 }
 
 async fn add_key(

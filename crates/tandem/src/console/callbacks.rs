@@ -112,7 +112,8 @@ async fn list(
     let full = usize::try_from(limit).is_ok_and(|limit| found.len() == limit);
     let more = found.last().filter(|_| full).map(|last| format!("{PATH}?cursor={}", cursor(&last.id)));
     let ended = found.iter().filter(|callback| callback.ended_ms.is_some()).map(past_row);
-    let over = Table::new("Callbacks that are over", &["Ended", "Customer", "With", "Booked", "Call", "End"]).with(ended);
+    let over =
+        Table::new("Callbacks that are over", &["Ended", "Customer", "With", "Booked", "Call", "End"]).with(ended);
     show(&CallbacksPage { page: visitor.page("Callbacks", PATH), coming, over, more })
 }
 

@@ -323,6 +323,23 @@ impl Form {
         self
     }
 
+    /// With, beside each field that differs, what somebody else has saved meanwhile; `now` is the form as it would be
+    /// shown now. Sent again, what was typed holds.
+    pub(super) fn overtaken(mut self, now: &Self) -> Self {
+        for (typed, now) in self.fields.iter_mut().zip(&now.fields) {
+            let (theirs, ours) = (now.text_value().trim(), typed.text_value().trim());
+            if theirs != ours {
+                let theirs = if theirs.is_empty() { "nothing" } else { theirs };
+                typed.error = Some(format!("Somebody else has saved meanwhile: {theirs}"));
+            }
+        }
+        self.wrong(
+            "",
+            "Somebody else has saved other settings meanwhile; nothing of yours is saved yet. Where \
+            the two differ it stands beside the field. Save again when yours shall hold.",
+        )
+    }
+
     /// With the errors of a refusal beside their fields.
     ///
     /// # Errors

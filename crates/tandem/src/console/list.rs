@@ -28,19 +28,32 @@ pub(super) struct ListPage {
     pub(super) about: &'static str,
     /// Buttons beside the heading.
     pub(super) actions: Vec<Link>,
+    /// Other ways to look at the same, beside the heading.
+    pub(super) others: Vec<Link>,
     /// Above the list: narrows it down, sent by GET, or makes one more.
     pub(super) filter: Option<Form>,
     pub(super) table: Table,
     /// While there is nothing: what to do next.
     pub(super) empty: &'static str,
-    /// Older ones.
+    /// The next page: of older ones, or whatever its label says.
     pub(super) more: Option<String>,
+    pub(super) more_label: &'static str,
 }
 
 impl ListPage {
     /// A list with nothing around it.
     pub(super) fn new(page: Page, about: &'static str, table: Table, empty: &'static str) -> Self {
-        Self { page, about, actions: Vec::new(), filter: None, table, empty, more: None }
+        Self {
+            page,
+            about,
+            actions: Vec::new(),
+            others: Vec::new(),
+            filter: None,
+            table,
+            empty,
+            more: None,
+            more_label: "Older",
+        }
     }
 
     /// With a button beside the heading, when the visitor may press it.

@@ -26,9 +26,11 @@
 //! loaded from elsewhere and nothing may stand inline (scripts, `style`): the pages' Content-Security-Policy forbids it.
 
 mod account;
+mod app_meetings;
 mod applications;
 pub mod assets;
 mod audit;
+mod calendar;
 mod callbacks;
 mod calls;
 mod door;
@@ -42,6 +44,10 @@ mod icon;
 mod kept;
 mod list;
 mod made_for;
+mod meeting;
+mod meeting_form;
+mod meeting_story;
+mod meetings;
 mod nav;
 mod numbers;
 mod organisations;
@@ -99,6 +105,7 @@ fn doors() -> Doors {
     let doors = teams::doors(doors);
     let doors = numbers::doors(doors);
     let doors = trunks::doors(doors);
+    let doors = meetings::doors(doors);
     let doors = applications::doors(doors);
     let doors = webhooks::doors(doors);
     let doors = outbox::doors(doors);

@@ -108,6 +108,7 @@ const DONE: &[(&str, &str)] = &[
     ("session", "The session has ended."),
     ("mailed", "The mail is on its way."),
     ("sent", "It is on its way again."),
+    ("called", "It is being called."),
     ("ended", "The call is being ended."),
     ("canceled", "It is called off."),
     ("disabled", "Switched off."),

@@ -167,20 +167,7 @@ async fn change(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) 
 /// it holds.
 async fn overtaken(kernel: &Kernel, visitor: &Visitor, posted: &Posted) -> Result<Response, Problem> {
     let org = kernel.org_by_id(visitor.org_id()).await?.ok_or_else(Problem::not_found)?;
-    let now = form(&org);
-    let mut typed = form(&org).filled(posted).set(SEEN, org.version.to_string());
-    for (typed, now) in typed.fields.iter_mut().zip(&now.fields) {
-        let (theirs, ours) = (now.text_value().trim(), typed.text_value().trim());
-        if theirs != ours {
-            let theirs = if theirs.is_empty() { "nothing" } else { theirs };
-            typed.error = Some(format!("Somebody else has saved meanwhile: {theirs}"));
-        }
-    }
-    let typed = typed.wrong(
-        "",
-        "Somebody else has saved other settings meanwhile; nothing of yours is saved yet. Where \
-        the two differ it stands beside the field. Save again when yours shall hold.",
-    );
+    let typed = form(&org).filled(posted).set(SEEN, org.version.to_string()).overtaken(&form(&org));
     show_conflict(&page(visitor, typed)?)
 }
 

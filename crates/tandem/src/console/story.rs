@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::meeting_story;
+
 /// One line of a call's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
@@ -65,7 +67,7 @@ fn moment(event: &Value) -> Moment {
         "transfer.started" => format!("Transfer to {}.", said("to")),
         "transfer.completed" => format!("Transferred to {}.", said("to")),
         "transfer.failed" => format!("The transfer failed: {}.", said("status")),
-        _ => match data {
+        _ => meeting_story::sentence(&kind, data).unwrap_or_else(|| match data {
             Value::Object(data) if !data.is_empty() => data
                 .iter()
                 .map(|(name, value)| {
@@ -74,14 +76,14 @@ fn moment(event: &Value) -> Moment {
                 .collect::<Vec<_>>()
                 .join(", "),
             _ => String::new(),
-        },
+        }),
     };
     let colour = match kind.as_str() {
         "call.answered" | "connect.answered" | "recording.ready" => "good",
         "call.completed" if data["cause"] != "normal" => "bad",
         kind if kind.ends_with(".failed") => "bad",
         kind if kind.ends_with(".ringing") => "busy",
-        _ => "plain",
+        _ => meeting_story::colour(&kind, data).unwrap_or("plain"),
     };
     Moment { at: text(&event["time"]), kind, sentence, colour }
 }

@@ -12,7 +12,8 @@ use serde_json::Value;
 mod callbacks;
 
 pub use callbacks::{
-    Booker, Callback, CallbackFilter, callback, callback_write, callbacks, callbacks_ahead, callbacks_coming, has_open_callback,
+    Booker, Callback, CallbackFilter, callback, callback_write, callbacks, callbacks_ahead, callbacks_coming,
+    has_open_callback,
 };
 
 /// Sorts after every id.

@@ -201,10 +201,7 @@ pub(super) fn user_write(org: &str, app: &str, party: &Party, now_ms: i64) -> Wr
 /// that this one was called off is seen on the page.
 pub(super) fn revoke_writes(meeting: &Meeting, uid: &str, now_ms: i64) -> [Write; 2] {
     let (org, id) = (&meeting.org, meeting.id);
-    [
-        Write::new(REVOKE_TOKENS, args![org, id, uid, now_ms]),
-        Write::new(REVOKE_LINKS, args![org, id, uid]),
-    ]
+    [Write::new(REVOKE_TOKENS, args![org, id, uid, now_ms]), Write::new(REVOKE_LINKS, args![org, id, uid])]
 }
 
 #[cfg(test)]

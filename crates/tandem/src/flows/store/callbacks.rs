@@ -132,12 +132,7 @@ pub async fn callback(db: &Db, org: &str, id: &str) -> Result<Option<Callback>, 
 ///
 /// # Errors
 /// What the store says.
-pub async fn callbacks(
-    db: &Db,
-    org: &str,
-    filter: CallbackFilter<'_>,
-    limit: i64,
-) -> Result<Vec<Callback>, DbError> {
+pub async fn callbacks(db: &Db, org: &str, filter: CallbackFilter<'_>, limit: i64) -> Result<Vec<Callback>, DbError> {
     let CallbackFilter { state, open, before } = filter;
     let state = state.map(|state| state.as_str().to_owned());
     let args = args![org, before.unwrap_or(AFTER_ALL), state, !open, limit];

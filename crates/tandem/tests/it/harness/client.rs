@@ -135,7 +135,8 @@ impl Client {
         let response = request.send().await.unwrap_or_else(|error| panic!("after {:?}: {error:?}", begun.elapsed()));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         for line in headers.get_all("set-cookie").iter().filter_map(|line| line.to_str().ok()) {
-            if let Some(pair) = line.split(';').next().filter(|pair| COOKIES.iter().any(|name| pair.starts_with(name))) {
+            if let Some(pair) = line.split(';').next().filter(|pair| COOKIES.iter().any(|name| pair.starts_with(name)))
+            {
                 *self.cookie.lock().unwrap() = pair.to_owned();
             }
         }

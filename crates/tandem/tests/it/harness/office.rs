@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use calls::NewUser;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use kernel::app::NewApp;
 use kernel::sign_in::Identity;
 use kernel::{Role, Scope, Secret};
@@ -23,6 +25,8 @@ const NOBODY: &str = "1004";
 const TEAM: &str = "5263";
 const RECEPTION: &str = "+442071838750";
 const SUPPORT: &str = "+442071838751";
+/// The number that the two of a meeting see.
+const POOL: &str = "+442071838752";
 /// Longer than any test walks.
 const FOR_EVER: Duration = Duration::from_secs(900);
 
@@ -116,9 +120,51 @@ impl<'s> Office<'s> {
             let made = self.owner.post("/v1/webhooks", &hook).await.expect(201);
             self.things.push(("/console/webhooks/{id}", text(&made["id"])));
         }
-        let shop = NewApp { name: "Shop".to_owned(), scopes: vec![Scope::Flows], ..NewApp::default() };
+        let shop = NewApp { name: "Shop".to_owned(), scopes: vec![Scope::Flows, Scope::Meetings], ..NewApp::default() };
         let (app, _) = self.server.app.kernel.create_app(&self.tenant.org.id, shop).await.unwrap();
+        let path = format!("/console/applications/{}", app.id);
+        self.tenant.number(POOL, "meetings").await;
+        let pool = format!("{POOL}, +442071838759");
+        let settings = [("time_zone", "Europe/London"), ("number_pool", &*pool), ("talk_warning_s", "60")];
+        let saved = self.owner.submit(&path, &format!("{path}/meetings"), &settings).await;
+        assert_eq!(saved.status, 303, "{}", saved.text);
+        self.meetings(&app.id).await;
         self.things.push(("/console/applications/{id}", app.id));
+    }
+
+    /// Meetings: one that is open, one of tomorrow by phone, one that was called off.
+    async fn meetings(&mut self, app: &str) {
+        let tomorrow = Timestamp::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
+        let starts = format!("{tomorrow}T09:30");
+        for (order, names, kind, starts) in [
+            ("4711", ["Ann Carter", "Ben Okafor"], "browser", ""),
+            ("4712", ["Chloe Martin", "David Ling"], "phone", &*starts),
+            ("4713", ["Eve Novak", "Ann Carter"], "browser", &*starts),
+        ] {
+            let fields = [
+                ("application", app),
+                ("order_id", order),
+                ("caller_name", names[0]),
+                ("caller_uid", order),
+                ("caller_type", kind),
+                ("caller_number", if kind == "phone" { "+447700900301" } else { "" }),
+                ("receiver_name", names[1]),
+                ("receiver_uid", "2"),
+                ("receiver_type", "browser"),
+                ("starts", starts),
+                ("duration", "30"),
+            ];
+            let made = self.owner.submit("/console/meetings/new", "/console/meetings/new", &fields).await;
+            assert_eq!(made.status, 303, "{}", made.text);
+            let path = made.headers["location"].to_str().unwrap().split('?').next().unwrap().to_owned();
+            if order == "4713" {
+                let off = self.owner.send(self.owner.post_page(&format!("{path}/cancel"), &[])).await;
+                assert_eq!(off.status, 303, "{}", off.text);
+            }
+            if order == "4711" {
+                self.things.push(("/console/meetings/{id}", path.rsplit('/').next().unwrap().to_owned()));
+            }
+        }
     }
 
     /// An invitation, settings.
@@ -141,6 +187,14 @@ impl<'s> Office<'s> {
         let leaves = vec![Act::Established, Act::Speak, Act::wait(5_000), Act::Hangup];
         self.crowd.dial("+447700900123", RECEPTION, leaves);
 
+        // One that has booked a callback, which comes.
+        let booking = json!([
+            {"id": 1, "type": "call", "number": BRIEF, "next_step": 2},
+            {"id": 2, "type": "callback", "date": "2031-01-15", "time": "10:00", "entity": TEAM, "next_step": 3},
+            {"id": 3, "type": "play", "text": "We will call you."},
+        ]);
+        self.owner.post("/api/v2/call/flow", &json!({ "flow": booking })).await.expect(201);
+
         let flow = json!([
             {"id": 1, "type": "call", "number": BRIEF, "next_step": 2},
             {"id": 2, "type": "play", "text": "Your parcel comes tomorrow between nine and ten.", "next_step": 3},
@@ -154,6 +208,8 @@ impl<'s> Office<'s> {
         }
         let ended = |list: &Value| list["calls"].as_array().unwrap().iter().all(|call| call["state"] == "completed");
         self.owner.until("/v1/calls", "all calls are over", ended).await;
+        let booked = |list: &Value| list["callbacks"][0]["state"] == "scheduled";
+        self.owner.until("/v1/callbacks?state=open", "the callback", booked).await;
         let recorded = |list: &Value| list["recordings"][0]["state"] == "ready";
         self.owner.until(&format!("/v1/calls/{call}/recordings"), "the recording", recorded).await;
         self.things.push(("/console/calls/{id}", call));

@@ -21,8 +21,13 @@ use crate::harness::stub::Stub;
 /// The walk with data is parted, so that cores share it.
 const PARTS: usize = 3;
 /// Parts of pages, and a file: they are asked for, not looked at.
-const NO_PAGES: [&str; 4] =
-    ["/console/live/table", "/console/queues/table", "/console/calls/{id}/story", "/console/reports/csv"];
+const NO_PAGES: [&str; 5] = [
+    "/console/live/table",
+    "/console/queues/table",
+    "/console/calls/{id}/story",
+    "/console/meetings/{id}/story",
+    "/console/reports/csv",
+];
 
 /// Somebody's way: the link that signs in, if any, and the pages.
 struct Visitor {
@@ -111,6 +116,7 @@ async fn walk_office(part: usize) {
     live["shows"] = json!("body.is-live .step.here");
     pages.push(live);
     pages.push(page("flows-new-sample", "/console/flows/new?sample=menu"));
+    pages.push(page("meetings-week", "/console/meetings/calendar?view=week"));
     // What is answered to a form, and to a path that leads nowhere.
     let key = json!({"press": "New key", "shows": "[data-copy]"});
     let found = json!({"fill": {"number": "1001"}, "press": "Look what is kept", "shows": "text=Erase"});
