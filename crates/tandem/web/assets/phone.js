@@ -470,9 +470,14 @@ export class TandemPhone extends HTMLElement {
 
   /** @param {string} status */
   #say(status) {
+    this.#write(status);
+    this.#update();
+  }
+
+  /** @param {string} status */
+  #write(status) {
     // A live region that is written again speaks again.
     if (this.#shell.status.textContent !== status) this.#shell.status.textContent = status;
-    this.#update();
   }
 
   #update() {
@@ -491,7 +496,7 @@ export class TandemPhone extends HTMLElement {
   /** The phone of a meeting's page is seen while there is a call, or something to say. @param {boolean} isIdle */
   #showWhenNeeded(isIdle) {
     const online = this.#line?.online ?? false;
-    if (online) this.#say(this.#isExpecting ? "Calling you …" : "Ready");
+    if (online) this.#write(this.#isExpecting ? "Calling you …" : "Ready");
     const isLost = this.#ready !== null && !online;
     this.#shell.root.hidden = isIdle && this.#calls.size === 0 && this.#shell.problem.hidden && !isLost;
   }
