@@ -275,37 +275,58 @@ function stopFollowing(status) {
   );
 }
 
-// --- calls
+// --- what is done
 
-/** Takes over a form that calls: the page is the phone, so that it needs a microphone first. @param {HTMLFormElement} form */
-async function call(form) {
+/** What is said when a form was taken, by the last part of its address. @type {Record<string, string>} */
+const DONE = {
+  extend: "There is more time now.",
+  finish: "The meeting has ended.",
+  cancel: "The meeting is cancelled.",
+  propose: "The other side is asked now. Until there is an answer, the old time holds.",
+  confirm: "The meeting is at its new time now.",
+  decline: "The meeting stays at its old time.",
+};
+
+/** Sends the form of a card without leaving the page, in which somebody may be talking. @param {HTMLFormElement} form */
+async function send(form) {
   const button = form.querySelector("button");
-  if (!phone || !button || button.disabled) return;
+  if (!button || button.disabled) return;
   button.disabled = true;
   said.hidden = true;
+  const calls = form.dataset.call === "browser" && phone !== null;
   try {
-    if (!(await phone.expect(EXPECTED_WITHIN))) return phone.scrollIntoView({ block: "nearest" });
-    const fields = new URLSearchParams();
-    for (const [name, value] of new FormData(form)) fields.append(name, String(value));
-    const answer = await fetch(form.action, { method: "POST", body: fields, redirect: "manual" });
-    if (answer.type === "opaqueredirect" || answer.ok) return;
-    phone.forget();
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    say(page.querySelector("[data-sentence]")?.textContent?.trim() ?? "That did not work. Try again in a moment.", "bad");
-  } catch {
-    phone.forget();
-    say("The server could not be reached. Look at your connection, then try again.", "bad");
+    // The page is the phone, so that it needs a microphone first.
+    if (calls && !(await phone.expect(EXPECTED_WITHIN))) return phone.scrollIntoView({ block: "nearest" });
+    const refusal = await post(form);
+    if (refusal !== null && calls) phone.forget();
+    const done = DONE[form.action.split("/").pop() ?? ""];
+    if (refusal !== null) say(refusal, "bad");
+    else if (done) say(done, "good");
   } finally {
     button.disabled = false;
     refreshSoon();
   }
 }
 
+/** Posts a form; gives what is in the way, in words. @param {HTMLFormElement} form @returns {Promise<string | null>} */
+async function post(form) {
+  const fields = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) fields.append(name, String(value));
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: fields, redirect: "manual" });
+    if (answer.type === "opaqueredirect" || answer.ok) return null;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    return page.querySelector("[data-sentence]")?.textContent?.trim() ?? "That did not work. Try again in a moment.";
+  } catch {
+    return "The server could not be reached. Look at your connection, then try again.";
+  }
+}
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!(form instanceof HTMLFormElement) || form.dataset.call !== "browser") return;
+  if (!(form instanceof HTMLFormElement) || !cards.contains(form)) return;
   event.preventDefault();
-  void call(form);
+  void send(form);
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : follow()));
 // A page that is left may come back as it was.
