@@ -17,7 +17,7 @@ use crate::conferring::Leaving;
 use crate::driver::{CallEvent, Connect, JoinConference, LeaveVoicemail, Queueing, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, CallModel, EndedBy};
-use crate::pairing::PairAddress;
+use crate::pairing::PartyDial;
 use crate::queue::Left;
 use crate::tap::Tap;
 
@@ -105,7 +105,7 @@ impl Call {
 
     /// Connects the customer with the second party of a pair, who sees no more than the caller id. The customer goes on
     /// hearing what he hears.
-    pub(crate) fn connect_party(&mut self, connect: Connect, party: PairAddress) {
+    pub(crate) fn connect_party(&mut self, connect: Connect, party: PartyDial) {
         self.live().connect_party(connect, party);
     }
 

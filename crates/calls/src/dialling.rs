@@ -12,7 +12,7 @@ use crate::connect::{Briefing, ConnectStatus, Device, Effect, Input, Machine, Ru
 use crate::driver::{CallEvent, Connect, ConnectEvent, QueueEvent, RecordAction, Whisper};
 use crate::live::Live;
 use crate::model::{CallEnd, Change, EndedBy, LegRole};
-use crate::pairing::{PairAddress, is_party_line};
+use crate::pairing::{PartyDial, is_party_line};
 use crate::party::Party;
 use crate::queue::Left;
 use crate::routes::{Route, Routed};
@@ -35,7 +35,7 @@ pub(crate) struct Wanted {
     /// How the driver hears of it.
     pub(crate) words: Words,
     /// It rings the second party of a pair, here; the driver says what the customer hears meanwhile.
-    pub(crate) party: Option<PairAddress>,
+    pub(crate) party: Option<PartyDial>,
 }
 
 /// In whose words a driver hears what becomes of a connect: those of what it asked for itself.

@@ -26,7 +26,7 @@ use crate::lines::extensions;
 use crate::live::Live;
 use crate::model::{CallModel, CallState, CallView, Direction};
 use crate::numbers::{self, NumberError};
-use crate::pairing::{PairAddress, Pairs};
+use crate::pairing::{Pairs, PartyDial};
 use crate::presence::{BusyExtensions, Presence};
 use crate::queue::{Availability, Floors, OwnState, QueueView};
 use crate::registry::Registry;
@@ -213,11 +213,11 @@ impl Calls {
     }
 
     /// Places a call to the first party of a pair; [`NewCall::number`] is what rows show of it.
-    pub(crate) async fn place_party(self, new: NewCall, party: PairAddress) -> Result<Call, CallError> {
+    pub(crate) async fn place_party(self, new: NewCall, party: PartyDial) -> Result<Call, CallError> {
         self.place_now(new, Some(party)).await
     }
 
-    async fn place_now(self, new: NewCall, party: Option<PairAddress>) -> Result<Call, CallError> {
+    async fn place_now(self, new: NewCall, party: Option<PartyDial>) -> Result<Call, CallError> {
         if self.is_draining() {
             return Err(CallError::Draining);
         }

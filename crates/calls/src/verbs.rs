@@ -14,7 +14,7 @@ use crate::driver::{CallEvent, Connect, ConnectEvent};
 use crate::journal::Step;
 use crate::live::{AtEnd, Live};
 use crate::model::Change;
-use crate::pairing::PairAddress;
+use crate::pairing::PartyDial;
 use crate::queue::Left;
 
 impl Live {
@@ -79,7 +79,7 @@ impl Live {
     }
 
     /// Rings the second party of a pair.
-    pub(crate) fn connect_party(&mut self, connect: Connect, party: PairAddress) {
+    pub(crate) fn connect_party(&mut self, connect: Connect, party: PartyDial) {
         let party = Some(party);
         self.want(Wanted { connect, then_end: false, transfer: false, offer: None, words: Words::Connect, party });
     }

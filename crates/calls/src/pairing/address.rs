@@ -8,8 +8,9 @@ use voice::cause::Cause;
 use voice::ports::LineIdentity;
 use voice::{CallerId, Target};
 
-use crate::directory::{Destination, Directory};
-use crate::routes::{Asking, Route, Routed};
+use crate::directory::{Bound, Destination, Directory, PersonEntry, ResolveError};
+use crate::numbers;
+use crate::routes::{Asking, Route, Routed, unroutable};
 
 /// What stands where a party's number would, when it is reached by its page.
 pub(crate) const BROWSER: &str = "browser";
@@ -62,6 +63,13 @@ impl PairAddress {
     }
 }
 
+/// A party to be rung, and the other, whose number it may not see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartyDial {
+    pub(crate) address: PairAddress,
+    pub(crate) other: PairAddress,
+}
+
 impl Directory {
     /// Whether a page of this party's is open, so that it can ring.
     #[must_use]
@@ -69,35 +77,65 @@ impl Directory {
         !self.browser_phones(org, &line.name).is_empty()
     }
 
-    /// The devices of a party, which see `caller_id` and no name. Whatever answers by itself there, such as a flow, is no
-    /// party.
-    pub(crate) async fn party_route(&self, org: &str, address: &PairAddress, caller_id: Option<&str>) -> Routed {
+    /// The devices of a party, which see `caller_id` or the organisation's usual number, and no name. When that is the
+    /// other's own number they see none. Whatever answers by itself there, such as a flow, is no party.
+    pub(crate) async fn party_route(&self, org: &str, to: &PartyDial, caller_id: Option<&str>) -> Routed {
+        let mut routed = match &to.address {
+            PairAddress::Browser(line) => self.page_route(org, line, caller_id).await,
+            PairAddress::Number(number) => self.number_route(org, number, caller_id).await,
+        };
+        let PairAddress::Number(other) = &to.other else { return routed };
+        for route in routed.routes.iter_mut().flatten() {
+            match self.is_number_of(org, &route.from.number, other).await {
+                Ok(false) => {}
+                Ok(true) => route.from = withheld(),
+                Err(error) => return unroutable(org, to.address.shown(), &error),
+            }
+        }
+        routed
+    }
+
+    async fn number_route(&self, org: &str, number: &str, caller_id: Option<&str>) -> Routed {
         let asking = Asking { caller_id, ..Asking::default() };
-        match address {
-            PairAddress::Browser(line) => self.page_route(org, line, asking).await,
-            PairAddress::Number(number) => match self.resolve(org, number).await {
-                Ok(Destination::OwnNumber { .. }) => nobody(number, Cause::NoRoute),
-                Ok(destination) => self.route_to(org, number, &destination, asking).await,
-                Err(error) => crate::routes::unroutable(org, number, &error),
-            },
+        match self.resolve(org, number).await {
+            Ok(Destination::OwnNumber { .. }) => {
+                Routed { number: number.to_owned(), caller_id_replaced: false, routes: Err(Cause::NoRoute) }
+            }
+            Ok(destination) => self.route_to(org, number, &destination, asking).await,
+            Err(error) => unroutable(org, number, &error),
         }
     }
 
-    async fn page_route(&self, org: &str, line: &PartyLine, asking: Asking<'_>) -> Routed {
-        let shown = match self.caller_id(org, asking.caller_id, None, true).await {
+    async fn page_route(&self, org: &str, line: &PartyLine, caller_id: Option<&str>) -> Routed {
+        let shown = match self.caller_id(org, caller_id, None, true).await {
             Ok(shown) => shown,
-            Err(error) => return crate::routes::unroutable(org, BROWSER, &error),
+            Err(error) => return unroutable(org, BROWSER, &error),
         };
-        let from =
-            CallerId { anonymous: shown.number.is_none(), number: shown.number.unwrap_or_default(), display: None };
+        let caller_id_replaced = shown.replaced;
+        let from = match shown.number {
+            Some(number) => CallerId { number, ..CallerId::default() },
+            None => withheld(),
+        };
         let route =
             |phone| Route { target: Target::Browser { phone }, from: from.clone(), to_user: line.name.to_string() };
         let routes: Vec<Route> = self.browser_phones(org, &line.name).into_iter().map(route).collect();
         let routes = if routes.is_empty() { Err(Cause::Unreachable) } else { Ok(routes) };
-        Routed { number: BROWSER.to_owned(), caller_id_replaced: shown.replaced, routes }
+        Routed { number: BROWSER.to_owned(), caller_id_replaced, routes }
+    }
+
+    /// Whether a number that is shown is the one of a party, or of the person who is it.
+    async fn is_number_of(&self, org: &str, shown: &str, party: &str) -> Result<bool, ResolveError> {
+        let Some(shown) = numbers::public(shown) else { return Ok(false) };
+        if numbers::public(party).as_ref() == Some(&shown) {
+            return Ok(true);
+        }
+        let Some(Bound::Person(owner)) = self.public_number(org, &shown).await? else { return Ok(false) };
+        let is_owner = |person: &PersonEntry| *person.extension == *owner;
+        Ok(matches!(self.resolve(org, party).await, Ok(Destination::Person(person)) if is_owner(&person)))
     }
 }
 
-fn nobody(number: &str, cause: Cause) -> Routed {
-    Routed { number: number.to_owned(), caller_id_replaced: false, routes: Err(cause) }
+/// Nobody's number.
+fn withheld() -> CallerId {
+    CallerId { anonymous: true, ..CallerId::default() }
 }

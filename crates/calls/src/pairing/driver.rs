@@ -13,7 +13,7 @@ use voice::ports::BoxFuture;
 
 use super::handles::{Entry, Wishes};
 use super::machine::{Effect, Input, Machine, PairRules};
-use super::{PairDesk, PairHandle, PairOrder, PairParty, PairSounds};
+use super::{PairAddress, PairDesk, PairHandle, PairOrder, PairParty, PairSounds, PartyDial};
 use crate::call::Call;
 use crate::connect::ConnectStatus;
 use crate::driver::{CallEvent, Connect, ConnectEvent, NewCall, RecordAction};
@@ -55,7 +55,8 @@ impl Calls {
                     writes,
                     ..NewCall::new(call_id, org.clone(), first.address.shown())
                 };
-                self.clone().place_party(new, first.address).await?
+                let to = PartyDial { address: first.address.clone(), other: second.address.clone() };
+                self.clone().place_party(new, to).await?
             }
         };
         let (handle, entry, wishes) = self.enter_pair(&org, &call.id);
@@ -63,6 +64,7 @@ impl Calls {
             machine: Machine::new(PairRules { limit_ms, warn_ms, record }),
             call,
             desk,
+            first: first.address,
             second,
             ring_ms,
             sounds,
@@ -95,6 +97,7 @@ struct Pair {
     machine: Machine,
     call: Call,
     desk: Arc<dyn PairDesk>,
+    first: PairAddress,
     second: PairParty,
     ring_ms: i64,
     sounds: PairSounds,
@@ -214,7 +217,8 @@ impl Pair {
             timeout_ms: self.ring_ms,
             ..Connect::to(self.second.address.shown())
         };
-        self.call.connect_party(connect, self.second.address.clone());
+        let to = PartyDial { address: self.second.address.clone(), other: self.first.clone() };
+        self.call.connect_party(connect, to);
         self.call.play(Playable::Ringback, FOREVER);
     }
 

@@ -21,7 +21,7 @@ use kernel::db::Write;
 use voice::cause::Cause;
 use voice::ports::BoxFuture;
 
-pub(crate) use address::{BROWSER, is_party_line};
+pub(crate) use address::{BROWSER, PartyDial, is_party_line};
 pub use address::{PairAddress, PartyLine};
 pub use handles::PairHandle;
 pub(crate) use handles::Pairs;
@@ -76,7 +76,8 @@ pub struct PairOrder {
 pub struct PairParty {
     /// Where it is reached.
     pub address: PairAddress,
-    /// The number that it sees: one of the organisation's own, or none for the organisation's usual one.
+    /// The number that it sees: one of the organisation's own, or none for the organisation's usual one. It sees no number
+    /// at all where that would be the other's.
     pub caller_id: Option<String>,
 }
 

@@ -362,3 +362,28 @@ async fn a_page_that_is_not_open_is_not_reached() {
     notes.until(PairEvent::NotReached { who: PairSide::Second, cause: Cause::Unreachable }).await;
     told(&mut ann).await;
 }
+
+#[tokio::test]
+async fn the_organisations_usual_number_is_not_shown_where_it_is_the_others() {
+    let mut stage = stage().await;
+    release_number(&stage.kernel, &stage.org.id, POOL).await.unwrap();
+    stage.person("1001", 1).await;
+    let to = Bound::Person("1001".into());
+    bind_number(&stage.kernel, &stage.org.id, "+442071838752", &to).await.unwrap();
+    let nothing = |address: &str| PairParty { caller_id: None, ..number(address) };
+    for agent in ["+442071838752", "1001"] {
+        let (handle, notes) = paired(&stage, order(&stage, nothing(agent), nothing(BOB))).await;
+        let first = stage.dialled().await;
+        assert_eq!(first.order.from.number, "+442071838752", "its own, which it knows");
+        let mut phone = first.far;
+        phone.tell(answered());
+        let second = stage.dialled().await;
+        let withheld = CallerId { number: String::new(), display: None, anonymous: true };
+        assert_eq!(second.order.from, withheld, "{agent}");
+        handle.hang_up(Cause::Normal);
+        asked_signal(&mut phone, Signal::Hangup(Cause::Normal)).await;
+        phone.tell(local_end(Cause::Normal));
+        second.far.tell(local_end(Cause::Canceled));
+        notes.ended().await;
+    }
+}
