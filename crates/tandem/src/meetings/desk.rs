@@ -154,7 +154,10 @@ impl Meetings {
     async fn call(&self, which: Which, by: Role) -> Result<Meeting, MeetingError> {
         let (meeting, settings) = self.load(&which).await?;
         // Nobody is asked about a call that cannot be.
-        meeting.clone().apply(Input::Call { by }, &settings, self.now_ms())?;
+        if let Err(refused) = meeting.clone().apply(Input::Call { by }, &settings, self.now_ms()) {
+            self.note_out_of_session(&meeting, by, refused).await?;
+            return Err(refused.into());
+        }
         if !veto::allows(self.kernel(), &settings, &meeting, Some(by)).await {
             self.apply(&which, Input::Vetoed { by: Some(by) }).await?;
             return Err(MeetingError::Vetoed);

@@ -190,8 +190,16 @@ impl Meetings {
         self.apply_with(which, Input::DialIn { by: role }, call).await.map(drop)
     }
 
-    /// Tells the application that a party called at the wrong time.
-    async fn note_out_of_session(&self, meeting: &Meeting, role: Role, why: Refused) -> Result<(), MeetingError> {
+    /// Tells the application that a party called at the wrong time, if that is why it was refused.
+    pub(super) async fn note_out_of_session(
+        &self,
+        meeting: &Meeting,
+        role: Role,
+        why: Refused,
+    ) -> Result<(), MeetingError> {
+        if !why.is_out_of_session() {
+            return Ok(());
+        }
         let event = Event::out_of_session(meeting, Some(role), why.code());
         let targets = self.kernel().outbox.targets(&meeting.org).await?;
         self.commit(self.event_writes(meeting, &event, &targets, self.now_ms())).await

@@ -28,8 +28,6 @@ kernel::error_codes! {
         "Whoever proposed a time cannot confirm it, only take it back.";
     TOO_MANY_ATTEMPTS = "too_many_attempts", 409, "The meeting was called too often",
         "A meeting makes at most a hundred calls.";
-    APPLICATION_NEEDED = "application_needed", 403, "An order is an application's",
-        "Orders are posted with the key of an application, whose people they bring together: make one with `tandem app create`.";
     MEETING_VETOED = "meeting_vetoed", 403, "The application does not allow this call",
         "The application's veto_url was asked before the call, and answered 403.";
 }

@@ -1,5 +1,6 @@
 //! Where orders are posted (document 000), and where one-time links are made.
 //! Invariant: what is answered is durable, the sign-in tokens too; a PIN, token or link is in no log.
+#![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
 use axum::body::Body;
 use axum::extract::{FromRequest as _, Multipart, Request, State as Given};
@@ -7,14 +8,14 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
 use kernel::error::codes as kernel_codes;
-use kernel::http::{Client, Json, MAX_JSON_BODY, Path, read_body, read_json};
-use kernel::{Action, Kernel, Principal, Problem, time::rfc3339};
+use kernel::http::{Client, Json, MAX_JSON_BODY, Path, Query, read_body, read_json};
+use kernel::{Action, Kernel, Principal, Problem, RecordError, time::rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::asker::app_of;
-use super::codes::{APPLICATION_NEEDED, MEETING_ENDED};
+use super::codes::MEETING_ENDED;
 use super::read::MeetingPath;
 use crate::meetings::model::{Cause, Role};
 use crate::meetings::order::{self, Fields, MAX_FIELDS, Warning};
@@ -78,6 +79,14 @@ pub(super) struct OrderRequest {
     receiver: Option<PartyFields>,
 }
 
+/// In whose name, when it is a person of the organisation who orders.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OrderQuery {
+    /// `app_...`; an application's key names it already.
+    application: Option<String>,
+}
+
 /// A meeting that was ordered. Keep it: the tokens are shown once.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Ordered {
@@ -109,6 +118,7 @@ pub(super) struct Ordered {
     post,
     path = "/meetings",
     tag = "meetings",
+    params(OrderQuery),
     request_body(content(
         (OrderRequest = "application/json"),
         (OrderRequest = "application/x-www-form-urlencoded"),
@@ -124,10 +134,11 @@ pub(super) struct Ordered {
 pub(super) async fn create(
     Given(meetings): Given<Meetings>,
     principal: Principal,
+    Query(query): Query<OrderQuery>,
     request: Request,
 ) -> Result<Json<Ordered>, Problem> {
     let org = principal.authorize(Action::ManageMeetings)?.clone();
-    let app = app_of(&principal).ok_or_else(|| Problem::new(APPLICATION_NEEDED))?;
+    let app = application(meetings.kernel(), &principal, query.application).await?;
     let fields = fields_of(request).await?;
     if fields.has_nul() {
         return Err(Problem::new(kernel_codes::NUL_CHARACTER));
@@ -140,6 +151,21 @@ pub(super) async fn create(
     })?;
     let scheduled = meetings.schedule(&org, &app, understood.order).await?;
     ordered(meetings.kernel(), scheduled, understood.warnings).await.map(Json)
+}
+
+/// The application whose people are brought together.
+async fn application(kernel: &Kernel, principal: &Principal, named: Option<String>) -> Result<String, Problem> {
+    let refused = |message: &str| Problem::field("?application", "invalid", message);
+    match (app_of(principal), named) {
+        (Some(own), Some(named)) if *own != *named => Err(refused("the key is another application's")),
+        (Some(own), _) => Ok(own.to_string()),
+        (None, None) => Err(refused("the application whose people meet; its key names it already")),
+        (None, Some(named)) => match kernel.app(principal.org(), &named).await {
+            Ok(app) => Ok(app.id),
+            Err(RecordError::NotFound { .. }) => Err(refused("the organisation has no such application")),
+            Err(error) => Err(error.into()),
+        },
+    }
 }
 
 /// The answer, with tokens that are good once it is given.

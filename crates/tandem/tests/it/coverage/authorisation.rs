@@ -85,6 +85,24 @@ const TABLE: &[(&str, May)] = &[
     ("PUT /v1/me/state", Change(Agent)),
     ("GET /v1/org/settings", Read(Admin)),
     ("PATCH /v1/org/settings", Change(Admin)),
+    ("GET /v1/meetings", Read(Supervisor)),
+    ("POST /v1/meetings", Change(Supervisor)),
+    ("GET /v1/meetings/{id}", Read(Supervisor)),
+    ("PATCH /v1/meetings/{id}", Change(Supervisor)),
+    ("POST /v1/meetings/{id}/call", Change(Supervisor)),
+    ("POST /v1/meetings/{id}/extend", Change(Supervisor)),
+    ("POST /v1/meetings/{id}/finish", Change(Supervisor)),
+    ("POST /v1/meetings/{id}/cancel", Change(Supervisor)),
+    ("POST /v1/meetings/{id}/links", Change(Supervisor)),
+    ("GET /api/v1/meetings", Read(Supervisor)),
+    ("POST /api/v1/meetings", Change(Supervisor)),
+    ("GET /api/v1/meetings/{id}", Read(Supervisor)),
+    ("PATCH /api/v1/meetings/{id}", Change(Supervisor)),
+    ("POST /api/v1/meetings/{id}/call", Change(Supervisor)),
+    ("POST /api/v1/meetings/{id}/extend", Change(Supervisor)),
+    ("POST /api/v1/meetings/{id}/finish", Change(Supervisor)),
+    ("POST /api/v1/meetings/{id}/cancel", Change(Supervisor)),
+    ("POST /api/v1/meetings/{id}/links", Change(Supervisor)),
     ("GET /v1/webhooks", Read(Admin)),
     ("POST /v1/webhooks", Change(Admin)),
     ("GET /v1/webhooks/{id}", Read(Admin)),
@@ -128,7 +146,12 @@ fn is_of_flows(name: &str) -> bool {
         "/agents",
         "/Accounts/",
     ];
-    parts.iter().any(|part| name.contains(part))
+    parts.iter().any(|part| name.contains(part)) && !is_of_meetings(name)
+}
+
+/// Whether it is of meetings, which have a scope of their own.
+fn is_of_meetings(name: &str) -> bool {
+    name.contains("/meetings")
 }
 
 async fn ask(client: &Client, operation: &Operation) -> u16 {
@@ -195,9 +218,10 @@ async fn the_key_of_an_application_reaches_as_far_as_its_scopes() {
     let server = Server::start().await;
     let acme = server.org("acme").await;
     let client = |key: &str| server.client().bearing(key);
-    let (all, flows, chat) = (
+    let (all, flows, meetings, chat) = (
         client(&acme.app_key(&[]).await),
         client(&acme.app_key(&[Scope::Flows]).await),
+        client(&acme.app_key(&[Scope::Meetings]).await),
         client(&acme.app_key(&[Scope::Chat]).await),
     );
     for operation in guarded() {
@@ -205,6 +229,10 @@ async fn the_key_of_an_application_reaches_as_far_as_its_scopes() {
         assert!(!matches!(ask(&all, &operation).await, 401 | 403), "{name} without scopes");
         let status = ask(&flows, &operation).await;
         assert_eq!(status != 403, is_of_flows(name), "{name} with the scope flows: {status}");
+        let status = ask(&meetings, &operation).await;
+        if is_of_meetings(name) {
+            assert_ne!(status, 403, "{name} with the scope meetings");
+        }
         // An unknown recording is unknown to everybody.
         let status = ask(&chat, &operation).await;
         assert!(matches!(status, 403 | 404), "{name} with the scope chat: {status}");
@@ -272,6 +300,9 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     client.until("/v1/conferences", "a conference", |list| list["conferences"][0].is_object()).await;
     let hook_id = text(&hook["id"]);
     let team = client.post("/v1/teams", &json!({"name": "Help", "number": "5263"})).await.expect(201);
+    let order = json!({"user": {"uid_caller": "1", "uid_receiver": "2"}, "meeting": {"order_id": "1", "duration": 9}});
+    let key = server.client().bearing(&mine.app_key(&[Scope::Meetings]).await);
+    let meeting = key.post("/api/v1/meetings", &order).await.expect(200)["meeting_id"].to_string();
     let things = Things(vec![
         ("/call/flow/", text(&run["flow_run_id"])),
         ("/call/", call.clone()),
@@ -285,6 +316,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/extensions/", "1001".to_owned()),
         ("/teams/", text(&team["id"])),
         ("/conferences/", "mine".to_owned()),
+        ("/meetings/", meeting),
     ]);
 
     let stranger = other.client();
