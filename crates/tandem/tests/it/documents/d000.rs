@@ -17,7 +17,7 @@ const REQUEST: &str = include_str!("000/request.txt");
 const RESPONSE: &str = include_str!("000/response.txt");
 const PATH: &str = "/api/v1/meetings";
 /// 2031-05-01T12:00:00Z
-pub(super) const NOW: i64 = 1_935_489_600_000;
+pub(super) const NOW: i64 = 1_935_403_200_000;
 
 /// The fields that the document posts, in its own words.
 fn line() -> &'static str {
@@ -314,6 +314,11 @@ async fn a_call_outside_the_meetings_time_is_refused_and_told() {
     let id = shop.post(PATH, &order()).await.expect(200)["meeting_id"].clone();
     let call = format!("{PATH}/{id}/call");
     assert_eq!(shop.post(&call, &json!({})).await.expect(409)["code"], "meeting_not_open");
+    // Nor does anybody name a number to dial.
+    assert_eq!(
+        shop.post(&call, &json!({"number": "+447700900999"})).await.expect(422)["errors"][0]["pointer"],
+        "/number"
+    );
     shop.post(&format!("{PATH}/{id}/cancel"), &json!({})).await.expect(200);
     assert_eq!(shop.post(&call, &json!({"as": "receiver"})).await.expect(409)["code"], "meeting_ended");
     let events = server.app.kernel.events.of_key(&acme.org.id, &id.to_string(), 0, 20).await.unwrap();
