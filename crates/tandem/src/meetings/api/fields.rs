@@ -60,6 +60,10 @@ pub(super) fn change(request: &ChangeRequest, meeting: &Meeting, settings: &Sett
     let duration_ms = wrong.or_none(duration(request, settings));
     let caller = wrong.party(request.caller.as_ref(), meeting, Role::Caller);
     let receiver = wrong.party(request.receiver.as_ref(), meeting, Role::Receiver);
+    if caller.as_ref().unwrap_or(&meeting.caller).uid == receiver.as_ref().unwrap_or(&meeting.receiver).uid {
+        let field = if receiver.is_some() { "/receiver/uid" } else { "/caller/uid" };
+        wrong.note(field, "same_person", "caller and receiver are two people");
+    }
     wrong.none_or(Change { caller, receiver, starts_ms, duration_ms })
 }
 

@@ -81,6 +81,7 @@ async fn whoever_is_replaced_signs_in_no_more() {
     let (_, shop) = application(&server, &server.org("acme").await, &[]).await;
     let (id, caller, receiver) = posted(&shop, &order()).await;
     let change = json!({"receiver": {"uid": "77", "number": "+447700900777"}});
+    shop.patch(&format!("{PATH}/{id}"), &json!({"receiver": {"uid": 1222}})).await.expect(422);
     shop.patch(&format!("{PATH}/{id}"), &change).await.expect(200);
     assert_eq!(whose(&server, &receiver).await, None);
     assert!(whose(&server, &caller).await.is_some());
