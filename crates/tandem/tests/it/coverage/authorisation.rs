@@ -85,6 +85,8 @@ const TABLE: &[(&str, May)] = &[
     ("PUT /v1/me/state", Change(Agent)),
     ("GET /v1/org/settings", Read(Admin)),
     ("PATCH /v1/org/settings", Change(Admin)),
+    ("GET /v1/applications/{id}", Read(Admin)),
+    ("PATCH /v1/applications/{id}", Change(Admin)),
     ("GET /v1/meetings", Read(Supervisor)),
     ("POST /v1/meetings", Change(Supervisor)),
     ("GET /v1/meetings/{id}", Read(Supervisor)),
@@ -303,6 +305,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let order = json!({"user": {"uid_caller": "1", "uid_receiver": "2"}, "meeting": {"order_id": "1", "duration": 9}});
     let key = server.client().bearing(&mine.app_key(&[Scope::Meetings]).await);
     let meeting = key.post("/api/v1/meetings", &order).await.expect(200)["meeting_id"].to_string();
+    let (application, ..) = mine.more().await;
     let things = Things(vec![
         ("/call/flow/", text(&run["flow_run_id"])),
         ("/call/", call.clone()),
@@ -317,6 +320,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/teams/", text(&team["id"])),
         ("/conferences/", "mine".to_owned()),
         ("/meetings/", meeting),
+        ("/applications/", application),
     ]);
 
     let stranger = other.client();
