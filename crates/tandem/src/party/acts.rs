@@ -33,7 +33,6 @@ pub(super) fn must_be_for(party: &PartySession, fields: &Fields) -> Result<(), P
 }
 
 /// What a form needs.
-#[derive(Clone, axum::extract::FromRef)]
 struct Desk {
     kernel: Kernel,
     meetings: Meetings,
