@@ -73,8 +73,10 @@ impl Timer {
     /// The server calls both by itself, unless the application's hook has something against it.
     async fn auto_start(&self, which: Which, meeting: Meeting, settings: Settings) -> Result<JobOutcome, MeetingError> {
         if settings.veto_url.is_none() {
-            self.0.apply(&which, Input::AutoStart).await?;
-            return Ok(JobOutcome::Settled);
+            return Ok(match self.0.apply(&which, Input::AutoStart).await? {
+                Step::Changed { .. } => JobOutcome::Settled,
+                Step::Same(_) => JobOutcome::Again { at_ms: self.0.now_ms() + BUSY_MS },
+            });
         }
         // The hook may take its time: other meetings do not wait for it.
         let meetings = self.0.clone();

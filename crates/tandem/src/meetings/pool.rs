@@ -63,7 +63,8 @@ impl Meetings {
 
     async fn choose(&self, wanted: Wanted<'_>, settings: &Settings) -> Result<Choice, DbError> {
         let pool = self.usable(wanted.org, settings).await?;
-        let any = pool.first().cloned();
+        // Nothing to choose from, and nobody to wait for.
+        let Some(any) = pool.first().cloned() else { return Ok(Choice::default()) };
         let [first, second] = wanted.parties.map(|party| {
             let by_phone = party.call_type == CallType::Phone;
             party.number.clone().filter(|_| by_phone)
@@ -80,7 +81,7 @@ impl Meetings {
         Ok(match mask.number {
             Some(number) => Choice { dial_in: Some(number), call_back: !mask.exhausted },
             // Two who talk in their pages may still come in by a phone and a PIN.
-            None => Choice { dial_in: any, call_back: false },
+            None => Choice { dial_in: Some(any), call_back: false },
         })
     }
 

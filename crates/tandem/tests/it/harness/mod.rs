@@ -14,6 +14,7 @@ pub(crate) mod linphone;
 pub(crate) mod meeting;
 mod message;
 pub(crate) mod office;
+pub(crate) mod order;
 pub(crate) mod person;
 pub(crate) mod phone;
 pub(crate) mod process;
