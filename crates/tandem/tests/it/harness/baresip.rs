@@ -215,7 +215,8 @@ impl Baresip {
         Heard::read(dumps.last().unwrap_or_else(|| panic!("{} heard nothing\n{}", self.account.user, self.log_tail())))
     }
 
-    fn log(&self) -> String {
+    /// All that it wrote, SIP messages included.
+    pub(crate) fn log(&self) -> String {
         let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }

@@ -12,6 +12,7 @@ mod gaps;
 mod garbage;
 mod keys;
 mod lit_flow;
+mod meetings;
 mod own_numbers;
 mod parties;
 mod party_page;
