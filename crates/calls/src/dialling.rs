@@ -35,7 +35,7 @@ pub(crate) struct Wanted {
     /// How the driver hears of it.
     pub(crate) words: Words,
     /// It rings the second party of a pair, here; the driver says what the customer hears meanwhile.
-    pub(crate) party: Option<PartyDial>,
+    pub(crate) party: Option<Box<PartyDial>>,
 }
 
 /// In whose words a driver hears what becomes of a connect: those of what it asked for itself.

@@ -80,7 +80,7 @@ impl Live {
 
     /// Rings the second party of a pair.
     pub(crate) fn connect_party(&mut self, connect: Connect, party: PartyDial) {
-        let party = Some(party);
+        let party = Some(Box::new(party));
         self.want(Wanted { connect, then_end: false, transfer: false, offer: None, words: Words::Connect, party });
     }
 

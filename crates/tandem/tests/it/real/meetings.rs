@@ -23,6 +23,16 @@ fn digits(number: &str) -> &str {
     number.trim_start_matches('+')
 }
 
+/// The order of a meeting of the two, now.
+fn order() -> Value {
+    json!({
+        "user": {"uid_caller": "1222", "uid_receiver": "56712"},
+        "meeting": {"order_id": "551", "duration": 9},
+        "caller": {"name": "Ann", "number": ANN, "call_type": "Phone"},
+        "receiver": {"name": "Bob", "number": BOB, "call_type": "Phone"},
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_phones_meet_hear_each_other_and_see_the_pool_s_number_only() {
     let server = Server::start().await;
@@ -35,13 +45,7 @@ async fn two_phones_meet_hear_each_other_and_see_the_pool_s_number_only() {
     dev.number(BOB, "person:1002").await;
     let (mut ann, mut bob) = (Baresip::start(anns).await, Baresip::start(bobs).await);
     let client = server.client().bearing(&dev.app_key(&[Scope::Meetings]).await);
-    let order = json!({
-        "user": {"uid_caller": "1222", "uid_receiver": "56712"},
-        "meeting": {"order_id": "551", "duration": 9},
-        "caller": {"name": "Ann", "number": ANN, "call_type": "Phone"},
-        "receiver": {"name": "Bob", "number": BOB, "call_type": "Phone"},
-    });
-    let posted = client.post("/api/v1/meetings", &order).await.expect(200);
+    let posted = client.post("/api/v1/meetings", &order()).await.expect(200);
     let path = format!("/v1/meetings/{}", posted["meeting_id"]);
     client.post(&format!("{path}/call"), &json!({})).await.expect(200);
 
