@@ -4,14 +4,15 @@
 //! variables and the flags all come from that declaration, and a key that is not declared is an error that names it.
 
 mod keys;
+mod providers;
 mod setting;
 
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-pub use keys::{Config, EgressConfig, LimitConfig, MediaConfig, SpeechConfig};
-pub use setting::{Key, LogFormat, PortRange, Shape};
+pub use keys::{Config, EgressConfig, LimitConfig, MailConfig, MediaConfig, SmsConfig, SpeechConfig};
+pub use setting::{Key, LogFormat, MailSecurity, PortRange, Shape};
 
 use crate::egress::AllowList;
 
@@ -160,7 +161,7 @@ impl Config {
             }
         }
         AllowList::parse(&self.egress.allow).map_err(|e| ConfigError::Together(format!("egress.allow: {e}")))?;
-        Ok(())
+        providers::check(self).map_err(ConfigError::Together)
     }
 }
 

@@ -229,13 +229,14 @@ impl Kernel {
         })
     }
 
-    /// Sets the outbox and the jobs to work: once, when their handlers are registered.
+    /// Sets the outbox, the jobs and the couriers of notices to work: once, when the handlers are registered.
     pub fn start(&self) {
         if let Err(error) = self.files.clear_unfinished() {
             tracing::warn!(%error, "half-written files of a crash stay");
         }
         self.outbox.start(&self.tasks, self.stop.clone());
         self.jobs.start(&self.tasks, self.stop.clone());
+        self.start_notices();
     }
 
     /// Stops the kernel's tasks and every other on the tracker, then writes what is queued and closes the store.

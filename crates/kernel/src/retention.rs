@@ -21,6 +21,8 @@ const DAY_MS: i64 = 24 * 3_600_000;
 const PORTION: i64 = 500;
 /// How long finished deliveries and the publish URLs of runs are kept, for the console.
 const DELIVERY_DAYS: i64 = 7;
+/// How long notices are kept, sent or not.
+const NOTICE_DAYS: i64 = 30;
 /// Events are kept this long at least: deliveries need them.
 const LEAST_EVENT_DAYS: i64 = 2;
 /// The kind of `retention_days` that this module serves itself.
@@ -43,6 +45,8 @@ crate::statements! {
     FORGET_SESSIONS = "delete from person_session where expires_at < $1";
     FORGET_ADMINISTRATOR_SESSIONS = "delete from administrator_session where expires_at < $1";
     FORGET_LINKS = "delete from sign_in_link where expires_at < $1";
+    FORGET_NOTICES = "delete from notice where id in \
+        (select id from notice where created_at < $1 and state <> 'pending' order by id limit $2)";
 }
 
 /// Deletes what one kind of `retention_days` names, rows and files. The desk that owns them gives it; several desks may
@@ -133,6 +137,7 @@ impl Retention {
         self.forget_deliveries_to_nobody(now_ms - DELIVERY_DAYS * DAY_MS).await?;
         let expired = [FORGET_ANSWERS, FORGET_SESSIONS, FORGET_ADMINISTRATOR_SESSIONS, FORGET_LINKS]
             .map(|sql| Write::new(sql, args![now_ms]));
+        while self.kernel.db.run(FORGET_NOTICES, args![now_ms - NOTICE_DAYS * DAY_MS, PORTION]).await? > 0 {}
         self.kernel.db.writer().commit(expired.into()).await.map(drop)
     }
 

@@ -170,7 +170,10 @@ impl App {
         let speech = Speech::new(&kernel.config.speech, scratch);
         let calls = Calls::start(&kernel, directory, Arc::new(voice.clone()), speech.clone(), incoming);
         let flows = Flows::start(&kernel, &calls, &speech);
-        let meetings = Meetings::start(&kernel, &calls, &speech);
+        let (http, https, certificate) =
+            (listeners.http_address()?, listeners.https_address(), listeners.certificate());
+        let site = Site::of(&kernel.config, http, https);
+        let meetings = Meetings::start(&kernel, &calls, &speech, site.url(""));
         calls.recover(|_, _| Vec::new()).await?;
         flows.recover().await?;
         meetings.recover().await?;
@@ -184,9 +187,6 @@ impl App {
 
         let health = Health::default();
         let vitals = Vitals::of(&kernel, &calls, &voice);
-        let (http, https, certificate) =
-            (listeners.http_address()?, listeners.https_address(), listeners.certificate());
-        let site = Site::of(&kernel.config, http, https);
         let state = State {
             kernel: kernel.clone(),
             health: health.clone(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::setting::{Key, LogFormat, PortRange, Setting};
+use super::setting::{Key, LogFormat, MailSecurity, PortRange, Setting};
 use crate::secret::Secret;
 
 /// Declares a section: struct, defaults and keys. A key without a default shows the example after `e.g.`.
@@ -101,6 +101,10 @@ section! {
         media: MediaConfig,
         /// `[speech]`
         speech: SpeechConfig,
+        /// `[mail]`
+        mail: MailConfig,
+        /// `[sms]`
+        sms: SmsConfig,
     }
 }
 
@@ -162,6 +166,40 @@ section! {
     }
 }
 
+section! {
+    /// Mail to people: invitations, links to sign in, reminders. Without a server it waits in the console's outbox.
+    MailConfig "mail" {
+        /// The mail server, with :port or the usual one: 587 by starttls, 465 by tls, 25 by none. Without it, mail waits in the console's outbox.
+        server: Option<String> = None, e.g. "\"smtp.example.org:587\"";
+        /// How the way to it is kept private: starttls, tls from the start, or none, for a server on this machine.
+        security: MailSecurity = MailSecurity::Starttls;
+        /// The name that we sign in with there, if it asks for one.
+        user: Option<String> = None, e.g. "\"tandem\"";
+        /// And the password.
+        password: Option<Secret> = None;
+        /// Whom the mail is from.
+        from: Option<String> = None, e.g. "\"Tandem <calls@example.org>\"";
+    }
+}
+
+section! {
+    /// SMS to people: reminders. Without a provider they wait in the console's outbox.
+    SmsConfig "sms" {
+        /// What an SMS is posted to. A gateway inside your network must stand in egress.allow too. Without it, SMS wait in the console's outbox.
+        url: Option<String> = None, e.g. "\"https://api.twilio.com/2010-04-01/Accounts/AC.../Messages.json\"";
+        /// The number or name that it is from.
+        from: Option<String> = None, e.g. "\"+15005550006\"";
+        /// User name, for a provider that wants Basic authentication: Twilio's account SID.
+        user: Option<String> = None, e.g. "\"AC...\"";
+        /// And the password: Twilio's auth token.
+        password: Option<Secret> = None;
+        /// A key, for a provider that wants Bearer authentication instead.
+        token: Option<Secret> = None;
+        /// The JSON that is posted; {to}, {from}, {text} and {id} are filled in. Without it, a form with To, From and Body, as Twilio takes it.
+        json: Option<String> = None, e.g. r#"'{"to": "{to}", "from": "{from}", "message": "{text}"}'"#;
+    }
+}
+
 impl Config {
     /// Sections in the order of the example file.
     pub(super) const SECTIONS: &'static [(&'static str, &'static [Key])] = &[
@@ -170,5 +208,7 @@ impl Config {
         ("egress", EgressConfig::KEYS),
         ("media", MediaConfig::KEYS),
         ("speech", SpeechConfig::KEYS),
+        ("mail", MailConfig::KEYS),
+        ("sms", SmsConfig::KEYS),
     ];
 }

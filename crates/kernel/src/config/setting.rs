@@ -109,6 +109,7 @@ shown_as_text! {
     IpNet: Some("a network such as 10.0.0.0/8");
     PortRange: Some("a range of ports such as 10000-19999");
     LogFormat: Some("text or json");
+    MailSecurity: Some("starttls, tls or none");
 }
 
 impl Setting for PathBuf {
@@ -231,6 +232,51 @@ impl FromStr for LogFormat {
     }
 }
 
+/// How the way to the mail server is kept private.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailSecurity {
+    /// In the clear until the server has agreed on TLS; without that nothing is sent.
+    Starttls,
+    /// TLS from the start.
+    Tls,
+    /// In the clear.
+    None,
+}
+
+impl MailSecurity {
+    /// The port that it usually has (RFC 8314, 3.3).
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Starttls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+}
+
+impl std::fmt::Display for MailSecurity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Starttls => "starttls",
+            Self::Tls => "tls",
+            Self::None => "none",
+        })
+    }
+}
+
+impl FromStr for MailSecurity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "starttls" => Ok(Self::Starttls),
+            "tls" => Ok(Self::Tls),
+            "none" => Ok(Self::None),
+            _ => Err(format!("\"{text}\" is neither starttls nor tls nor none")),
+        }
+    }
+}
+
 macro_rules! read_from_text {
     ($($type:ty),*) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -240,4 +286,4 @@ macro_rules! read_from_text {
         }
     )*};
 }
-read_from_text!(PortRange, LogFormat);
+read_from_text!(PortRange, LogFormat, MailSecurity);

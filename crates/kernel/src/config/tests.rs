@@ -90,6 +90,29 @@ fn settings_that_do_not_go_together_are_refused_in_a_sentence() {
 }
 
 #[test]
+fn providers_of_mail_and_sms_are_named_whole() {
+    let mail = "[mail]\nserver = \"smtp.example.org\"\nfrom = \"Tandem <calls@example.org>\"\n";
+    let config = load(mail, &[("TANDEM_MAIL_USER", "u"), ("TANDEM_MAIL_PASSWORD", "hunter2")], &[]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.mail.security.port(), 587);
+    assert!(refusal("[mail]\nserver = \"smtp.example.org\"", &[], &[]).contains("mail.from"));
+    assert!(refusal(mail, &[("TANDEM_MAIL_SERVER", "smtp://x")], &[]).contains("mail.server"));
+    assert!(refusal(mail, &[("TANDEM_MAIL_SECURITY", "ssl")], &[]).contains("starttls, tls or none"));
+    assert!(refusal(mail, &[("TANDEM_MAIL_USER", "u")], &[]).contains("belong together"));
+    let clear = [("TANDEM_MAIL_USER", "u"), ("TANDEM_MAIL_PASSWORD", "p"), ("TANDEM_MAIL_SECURITY", "none")];
+    assert!(refusal(mail, &clear, &[]).contains("a password needs"));
+
+    let sms = "[sms]\nurl = \"https://sms.example.org/send\"\nfrom = \"Acme\"\n";
+    load(sms, &[("TANDEM_SMS_TOKEN", "t")], &[]).unwrap();
+    assert!(refusal("[sms]\nurl = \"https://sms.example.org/send\"", &[], &[]).contains("sms.from"));
+    assert!(refusal(sms, &[("TANDEM_SMS_URL", "https://u:p@sms.example.org")], &[]).contains("sms.url"));
+    assert!(refusal(sms, &[("TANDEM_SMS_PASSWORD", "p")], &[]).contains("belong together"));
+    assert!(refusal(sms, &[("TANDEM_SMS_JSON", "{\"to\": \"{to}\"}")], &[]).contains("sms.json"));
+    let both = [("TANDEM_SMS_USER", "u"), ("TANDEM_SMS_PASSWORD", "p"), ("TANDEM_SMS_TOKEN", "t")];
+    assert!(refusal(sms, &both, &[]).contains("give one of them"));
+}
+
+#[test]
 fn the_file_in_data_is_read_and_a_named_one_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap().to_owned();

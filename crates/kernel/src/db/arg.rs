@@ -48,6 +48,8 @@ pub enum Wake {
     Outbox(Arc<str>),
     /// The job runner: subject `jobs`.
     Jobs,
+    /// The couriers of notices: subject `notices`.
+    Notices,
 }
 
 impl Write {

@@ -277,6 +277,7 @@ impl Task {
                 Wake::Events(org) => self.bus.publish(&format!("events.{org}"), ""),
                 Wake::Outbox(host) => self.bus.publish("outbox", host.as_bytes().to_vec()),
                 Wake::Jobs => self.bus.publish("jobs", ""),
+                Wake::Notices => self.bus.publish("notices", ""),
             }
         }
     }

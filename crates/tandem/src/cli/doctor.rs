@@ -1,4 +1,4 @@
-//! What the doctor looks at: data, store, trunks, ports, address, certificate, voices, clock, limits.
+//! What the doctor looks at: data, store, trunks, ports, address, certificate, voices, mail, SMS, clock, limits.
 //!
 //! Invariant: it changes nothing, and says of each thing whether it works and what to do about it.
 
@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use calls::TrunkEverywhere;
+use kernel::notice::{Channel, try_provider};
 use kernel::time::rfc3339;
 use kernel::{Bus, Clock, Config, Db, DbError};
 use rustls::pki_types::CertificateDer;
@@ -97,6 +98,7 @@ pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
     findings.push(public_address(config));
     findings.push(certificate(config, now_ms));
     findings.extend(voices(&std::env::var_os("PATH").unwrap_or_default()));
+    findings.extend(providers(config).await);
     findings.push(clock(now_ms));
     findings.extend(limits(&read("/proc/self/limits"), &read("/proc/sys/net/core/rmem_max")));
     findings
@@ -276,6 +278,19 @@ fn voices(path: &std::ffi::OsStr) -> Vec<Finding> {
             "espeak-ng is not installed: only English is spoken",
         ),
     ]
+}
+
+/// Whether those answer who carry mail and SMS.
+async fn providers(config: &Config) -> [Finding; 2] {
+    let look = async |what: &'static str, channel, without: &str| match try_provider(channel, config).await {
+        Some(Ok(says)) => Finding::new(what, State::Good, says),
+        Some(Err(says)) => Finding::new(what, State::Broken, says),
+        None => Finding::new(what, State::Advice, without),
+    };
+    let mail = "no mail server: invitations and links to sign in wait in the console's outbox (server in [mail])";
+    let sms = "no SMS provider: SMS wait in the console's outbox (url in [sms])";
+    let (mail, sms) = tokio::join!(look("mail", Channel::Mail, mail), look("sms", Channel::Sms, sms));
+    [mail, sms]
 }
 
 fn clock(now_ms: i64) -> Finding {

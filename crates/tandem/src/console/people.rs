@@ -7,10 +7,10 @@ use axum::extract::State as Given;
 use axum::response::Response;
 use calls::{Calls, ExtensionEntry, NewUser};
 use kernel::http::Path;
-use kernel::notice::Channel;
+use kernel::notice::{Channel, NewNotice};
 use kernel::person::Person;
 use kernel::role::{ROLES, may_manage};
-use kernel::sign_in::Identity;
+use kernel::sign_in::{Identity, LINK_LIFE_MS};
 use kernel::time::rfc3339;
 use kernel::{Action, Kernel, Principal, Problem, Role};
 use serde::Deserialize;
@@ -178,7 +178,7 @@ async fn create(
         secrets.push(("SIP user", sip.username.clone()));
         secrets.push(("SIP password", sip.password.expose().to_owned()));
     }
-    show_link(&visitor, &person, secrets)
+    show_link(&kernel, &visitor, &person, secrets)
 }
 
 /// A link for a person: mailed when there is an address, and given back to be shown.
@@ -188,26 +188,33 @@ async fn invite(kernel: &Kernel, site: &Site, visitor: &Visitor, person: &Person
     let mut writes = vec![write];
     if let Some(email) = &person.email {
         let org = &visitor.org()?.name;
+        let subject = format!("Your invitation to {org}");
         let body = format!(
-            "{} invites you to {org} on Tandem. This link signs you in once, within 15 minutes:\n\n{url}\n\n\
-             Too late? Ask for another one on the page.\n",
+            "{} invites you to {org} on Tandem. This link signs you in once, within 15 minutes:\n\n",
             visitor.name
         );
-        writes.push(kernel.notice_write(
-            &person.org,
-            Channel::Mail,
-            email,
-            &format!("Your invitation to {org}"),
-            &body,
-        ));
+        let mail = NewNotice::mail(email, &subject, &body)
+            .with_link(url.clone(), kernel.clock.now_ms() + LINK_LIFE_MS)
+            .and("\n\nToo late? Ask for another one on the page.\n");
+        writes.push(kernel.notice_write(&person.org, mail)?);
     }
     kernel.db.writer().commit(writes).await.map_err(Problem::internal)?;
     Ok(url)
 }
 
-fn show_link(visitor: &Visitor, person: &Person, secrets: Vec<(&'static str, String)>) -> Result<Response, Problem> {
+fn show_link(
+    kernel: &Kernel,
+    visitor: &Visitor,
+    person: &Person,
+    secrets: Vec<(&'static str, String)>,
+) -> Result<Response, Problem> {
     let way = match &person.email {
-        Some(email) => format!("A mail with the link is on its way to {email}; you can also hand it over yourself."),
+        Some(email) if Channel::Mail.has_provider(&kernel.config) => {
+            format!("A mail with the link is on its way to {email}; you can also hand it over yourself.")
+        }
+        Some(_) => {
+            "There is no mail server, so the mail with the link waits in the outbox: hand it over yourself.".to_owned()
+        }
         None => "There is no mail address: hand the link over yourself.".to_owned(),
     };
     show(&ShownOncePage {
@@ -350,7 +357,7 @@ async fn invite_again(
 ) -> Result<Response, Problem> {
     let person = touched(&kernel, &visitor, &path.id).await?;
     let link = invite(&kernel, &site, &visitor, &person).await?;
-    show_link(&visitor, &person, vec![("Link to sign in", link)])
+    show_link(&kernel, &visitor, &person, vec![("Link to sign in", link)])
 }
 
 async fn set_voicemail(

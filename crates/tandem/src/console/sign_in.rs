@@ -9,8 +9,8 @@ use axum::http::HeaderMap;
 use axum::http::header::USER_AGENT;
 use axum::response::Response;
 use kernel::http::{Client, Path, Query};
-use kernel::notice::Channel;
-use kernel::sign_in::{Identity, SignInError};
+use kernel::notice::{Channel, NewNotice};
+use kernel::sign_in::{Identity, LINK_LIFE_MS, SignInError};
 use kernel::{Kernel, Problem, RecordError, Secret};
 use serde::Deserialize;
 
@@ -82,7 +82,7 @@ fn sign_in_page(headers: &HeaderMap, form: Form) -> SignInPage {
         page: Page::open("Sign in", Theme::of(headers)),
         about: String::new(),
         form: Some(form),
-        others: vec![("Mail me a link instead", "/console/sign-in/link")],
+        others: vec![("Forgot the password? Mail me a link", "/console/sign-in/link")],
     }
 }
 
@@ -166,20 +166,24 @@ async fn ask_for_link(headers: HeaderMap) -> Result<Response, Problem> {
     show(&ask_page(&headers, link_form()))
 }
 
-/// Puts a mail with a link into the outbox for everybody of an address.
+/// Writes a mail with a link to everybody of an address.
 async fn write_links(kernel: &Kernel, site: &Site, org: &str, email: &str) -> Result<(), RecordError> {
     for whose in &kernel.who_may_sign_in(org, email).await? {
-        // An administrator of the installation has the command line; its links are in no organisation's outbox.
-        let Identity::Person { org, .. } = whose else { continue };
-        let (link, write) = kernel.draft_link(whose);
-        let body = format!(
-            "Somebody, you we hope, asked for a link to sign in to Tandem. It works once, within 15 minutes:\n\n{}\n",
-            site.sign_in(&link)
-        );
+        let org = match whose {
+            Identity::Person { org, .. } => org.as_str(),
+            // A link of the installation's administrator goes by mail alone: it stands in no organisation's outbox.
+            Identity::Administrator(_) if Channel::Mail.has_provider(&kernel.config) => "",
+            Identity::Administrator(_) => continue,
+        };
         // To the stored address: what was typed may only look like it.
         let Some(to) = kernel.identity(whose).await?.email else { continue };
-        let mail = kernel.notice_write(org, Channel::Mail, &to, "Your link to sign in", &body);
-        kernel.db.writer().commit(vec![write, mail]).await?;
+        let (link, write) = kernel.draft_link(whose);
+        let body = "Somebody, you we hope, asked for a link to sign in to Tandem. It works once, within 15 minutes, and \
+                    lets you set a new password:\n\n";
+        let mail = NewNotice::mail(&to, "Your link to sign in", body)
+            .with_link(site.sign_in(&link), kernel.clock.now_ms() + LINK_LIFE_MS)
+            .and("\n\nWas it not you? Then there is nothing to do.\n");
+        kernel.db.writer().commit(vec![write, kernel.notice_write(org, mail)?]).await?;
     }
     Ok(())
 }
@@ -205,11 +209,15 @@ async fn mail_link(
             tracing::error!(%error, "a link to sign in cannot be mailed");
         }
     });
+    let where_it_is = if Channel::Mail.has_provider(&kernel.config) {
+        "If somebody of this server has that address, a link is on its way there."
+    } else {
+        "This server sends no mail. If somebody of it has that address, a link waits in the outbox, where an \
+         administrator of your organisation finds it."
+    };
     show(&SignInPage {
         page: Page::open("Look into your mail", Theme::of(&headers)),
-        about: "If somebody of this server has that address, a link is on its way there. Without a mail provider it \
-                waits in the outbox, where an administrator of your organisation finds it."
-            .to_owned(),
+        about: where_it_is.to_owned(),
         form: None,
         others: vec![("Sign in with a password", "/console/sign-in")],
     })

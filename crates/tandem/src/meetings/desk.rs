@@ -250,7 +250,7 @@ impl Meetings {
                 Effect::Event(event) => writes.extend(self.event_writes(meeting, event, &targets, now_ms)),
                 Effect::Revoke { uid } => writes.extend(store::revoke_writes(meeting, uid, now_ms)),
                 Effect::Notify { who, what } => {
-                    writes.extend(notices::write(self.kernel(), meeting, settings, *who, *what));
+                    writes.extend(notices::writes(self, meeting, settings, *who, *what)?);
                 }
                 Effect::Ring { .. } | Effect::HangUp | Effect::SetLimit { .. } => {}
             }

@@ -55,13 +55,16 @@ struct Inner {
     last_ids: Mutex<HashMap<String, i64>>,
     /// The last sign of life of the server that ran here before, UTC milliseconds.
     died_ms: Option<i64>,
+    /// Where browsers reach this server, for the links in reminders: a URL without a path.
+    base_url: String,
 }
 
 impl Meetings {
     /// Takes the meetings' jobs and the calls to numbers of meetings. Call it before `Kernel::start`, so that no job
-    /// waits for its handler, and before calls come up, whose signs of life hide the last one of before.
+    /// waits for its handler, and before calls come up, whose signs of life hide the last one of before. `base_url` is
+    /// where browsers reach this server, without a path.
     #[must_use]
-    pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech) -> Self {
+    pub fn start(kernel: &Kernel, calls: &Calls, speech: &Speech, base_url: String) -> Self {
         let meetings = Self(Arc::new(Inner {
             kernel: kernel.clone(),
             calls: calls.clone(),
@@ -69,6 +72,7 @@ impl Meetings {
             guard: PinGuard::default(),
             last_ids: Mutex::default(),
             died_ms: kernel.pulse.last_ms(),
+            base_url,
         }));
         kernel.jobs.register(jobs::JOB_KIND, jobs::handler(&meetings));
         calls.on_inbound(InboundKind::Meetings, Arc::new(inbound::Inbound(meetings.clone())));
@@ -146,6 +150,10 @@ impl Meetings {
     /// [`MeetingError::NotFound`], or what the store says.
     pub async fn calls_of(&self, org: &str, id: i64) -> Result<Vec<String>, MeetingError> {
         Ok(self.get(org, None, id).await?.calls)
+    }
+
+    fn base_url(&self) -> &str {
+        &self.0.base_url
     }
 
     pub(crate) fn kernel(&self) -> &Kernel {

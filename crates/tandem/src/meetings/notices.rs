@@ -3,23 +3,38 @@
 //! Invariant: a notice to one of the two names the other and no number.
 
 use jiff::Timestamp;
-use kernel::notice::Channel;
+use kernel::notice::NewNotice;
 use kernel::time::rfc3339;
-use kernel::{Kernel, Write, zones};
+use kernel::{RecordError, Write, zones};
 
 use super::model::{Meeting, Notice, Party, Role, Settings};
+use super::{Meetings, tokens};
 
-/// The notice to one of the two: by mail if there is an address, else by text message to a number outside.
-pub(super) fn write(kernel: &Kernel, meeting: &Meeting, settings: &Settings, who: Role, what: Notice) -> Option<Write> {
-    let (channel, recipient) = reached(meeting.party(who))?;
+/// The notice to one of the two: by mail if there is an address, else by text message to a number outside; a reminder
+/// with a link that signs in once, until the meeting's end. Nobody is reminded of a meeting that is over.
+pub(super) fn writes(
+    meetings: &Meetings,
+    meeting: &Meeting,
+    settings: &Settings,
+    who: Role,
+    what: Notice,
+) -> Result<Vec<Write>, RecordError> {
     let (subject, body) = text(meeting, settings, who, what);
-    Some(kernel.notice_write(&meeting.org, channel, recipient, &subject, &body))
+    let Some(notice) = to(meeting.party(who), &subject, &body) else { return Ok(Vec::new()) };
+    let kernel = meetings.kernel();
+    if what != Notice::Reminder {
+        return Ok(vec![kernel.notice_write(&meeting.org, notice)?]);
+    }
+    let (token, write) = tokens::issue_link_until(kernel, meeting, who, meeting.ends_ms);
+    let link = format!("{}/m/{}", meetings.base_url(), token.expose());
+    let notice = notice.and(" Your page, for one visit:\n").with_link(link, meeting.ends_ms);
+    Ok(vec![write, kernel.notice_write(&meeting.org, notice)?])
 }
 
-fn reached(party: &Party) -> Option<(Channel, &str)> {
-    let mail = party.email.as_deref().map(|email| (Channel::Mail, email));
+fn to(party: &Party, subject: &str, body: &str) -> Option<NewNotice> {
+    let mail = party.email.as_deref().map(|email| NewNotice::mail(email, subject, body));
     let number = party.number.as_deref().filter(|number| number.starts_with('+'));
-    mail.or_else(|| number.map(|number| (Channel::Sms, number)))
+    mail.or_else(|| number.map(|number| NewNotice::sms(number, body)))
 }
 
 /// Subject and text.

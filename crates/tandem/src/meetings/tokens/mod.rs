@@ -110,8 +110,13 @@ pub fn issue(kernel: &Kernel, meeting: &Meeting, role: Role) -> Result<(String, 
 /// A link for one of a meeting's two that signs in once within [`LINK_MS`]: its token and the write that makes it good.
 #[must_use]
 pub fn issue_link(kernel: &Kernel, meeting: &Meeting, role: Role) -> (Secret, Write) {
+    issue_link_until(kernel, meeting, role, kernel.clock.now_ms().saturating_add(LINK_MS))
+}
+
+/// The same, good until a time (UTC milliseconds): for a reminder, which is read when its reader has a moment.
+#[must_use]
+pub fn issue_link_until(kernel: &Kernel, meeting: &Meeting, role: Role, expires_ms: i64) -> (Secret, Write) {
     let token = kernel.ids.token();
-    let expires_ms = kernel.clock.now_ms().saturating_add(LINK_MS);
     let uid = &meeting.party(role).uid;
     let write = store::link_write(&token_hash(&token), &meeting.org, &meeting.app, uid, meeting.id, expires_ms);
     (token.into(), write)

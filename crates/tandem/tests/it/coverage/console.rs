@@ -124,6 +124,7 @@ const TABLE: &[(&str, May)] = &[
     ("POST /console/webhooks/{id}/remove", Change(Admin)),
     ("POST /console/webhooks/{id}/deliveries/{delivery}/replay", Change(Admin)),
     ("GET /console/outbox", Change(Admin)),
+    ("POST /console/outbox/{id}/again", Change(Admin)),
     ("GET /console/settings", Read(Admin)),
     ("POST /console/settings", Change(Admin)),
     ("GET /console/audit", Read(Admin)),

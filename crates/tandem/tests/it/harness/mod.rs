@@ -17,6 +17,7 @@ pub(crate) mod office;
 pub(crate) mod order;
 pub(crate) mod person;
 pub(crate) mod phone;
+pub(crate) mod postbox;
 pub(crate) mod process;
 pub(crate) mod queue_log;
 pub(crate) mod relay;

@@ -17,7 +17,7 @@ pub(super) fn location(reply: &Reply) -> &str {
 }
 
 /// The path of a link that stands in a text.
-fn link_in(text: &str) -> String {
+pub(super) fn link_in(text: &str) -> String {
     let (_, rest) = text.split_once("/console/link/").unwrap_or_else(|| panic!("no link in {text}"));
     let token: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).collect();
     format!("/console/link/{token}")
@@ -90,8 +90,8 @@ async fn an_invitation_lands_in_the_outbox_and_expires() {
     let shown = link_in(&made.text);
     let mails = server.app.kernel.notices(&acme.org.id, "", 10).await.unwrap();
     assert_eq!((mails.len(), mails[0].recipient.as_str()), (1, "ann@example.org"));
-    assert_eq!(link_in(&mails[0].body), shown, "the mail has the link that is shown");
-    assert!(mails[0].body.contains(&format!("http://{}", server.app.http())), "{}", mails[0].body);
+    assert_eq!(link_in(&mails[0].text()), shown, "the mail has the link that is shown");
+    assert!(mails[0].text().contains(&format!("http://{}", server.app.http())), "{}", mails[0].text());
 
     server.clock().advance(LINK_LIFE_MS);
     let browser = server.browser();
@@ -110,7 +110,7 @@ async fn an_invitation_lands_in_the_outbox_and_expires() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(mails.len(), 2);
-    let link = link_in(&mails[0].body);
+    let link = link_in(&mails[0].text());
     let short = browser.send(browser.post_page(&link, &[("password", "short")])).await;
     assert_eq!(short.status, 422, "a refused password does not use the link up");
     assert!(short.text.contains("password-error"), "{}", short.text);
