@@ -1,8 +1,8 @@
 //! Measures Tandem and the peers that are installed beside it, in one run on one machine, and
 //! prints what each unit of work costs and the ratios. Only ratios travel between machines.
 //!
-//! `bench [--quick] [--only NAME] [--tandem PATH]`; `bench smoke` is the short run of `./test`: it
-//! fails when a packet is lost.
+//! `bench [--quick] [--only NAME] [--tandem PATH]`; `bench meetings` is the same as `--only meetings`; `bench smoke` is
+//! the short run of `./test`: it fails when a packet is lost.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
@@ -10,11 +10,13 @@ mod audio;
 mod browser;
 mod load;
 mod meeting;
+mod meetings;
 mod process;
 mod report;
 mod scenario;
 mod sip;
 mod subject;
+mod web;
 mod websocket;
 
 use std::path::PathBuf;
@@ -40,10 +42,13 @@ fn options() -> Result<Options, String> {
         match word.as_str() {
             "--quick" => options.quick = true,
             "smoke" => options.smoke = true,
+            "meetings" => options.only = Some(word),
             "--only" => options.only = words.next(),
             "--tandem" => options.tandem = words.next().map(PathBuf::from).ok_or("--tandem needs a path")?,
             other => {
-                return Err(format!("unknown word {other}; bench [smoke] [--quick] [--only NAME] [--tandem PATH]"));
+                return Err(format!(
+                    "unknown word {other}; bench [smoke | meetings] [--quick] [--only NAME] [--tandem PATH]"
+                ));
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::Options;
 use crate::audio::{self, Heard, Side};
 use crate::browser::Browsers;
 use crate::load::{Generator, Outcome, Plan, quantile};
+use crate::meetings;
 use crate::process;
 use crate::report::Row;
 use crate::subject::{self, MEETING, ONE_LEG, PROMPT, Subject, TWO_LEGS};
@@ -198,7 +199,7 @@ pub(crate) fn all(options: &Options) -> Done {
         found("asterisk"),
         found("freeswitch")
     );
-    let scenarios: [(&str, Scenario); 9] = [
+    let scenarios: [(&str, Scenario); 10] = [
         ("start", start),
         ("calls", calls),
         ("bridged", relayed),
@@ -208,6 +209,7 @@ pub(crate) fn all(options: &Options) -> Done {
         ("held", held),
         ("memory", memory),
         ("overload", overload),
+        ("meetings", meetings::opened),
     ];
     let mut failed = Vec::new();
     for (name, scenario) in scenarios {

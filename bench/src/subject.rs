@@ -61,9 +61,17 @@ impl Subject {
     pub(crate) fn person(&self, extension: &str) -> Result<String, String> {
         let name = format!("Person {extension}");
         let words = ["user", "create", name.as_str(), "--org", "bench", "--extension", extension];
-        let made = verb(&self.binary, &self.directory, &words)?;
+        let made = self.verb(&words)?;
         let token = made.get("auth_token").and_then(serde_json::Value::as_str);
         token.map(str::to_owned).ok_or_else(|| "user create printed no auth_token".to_owned())
+    }
+
+    /// Runs a verb beside it; what it prints as JSON.
+    ///
+    /// # Errors
+    /// A sentence that says what went wrong.
+    pub(crate) fn verb(&self, words: &[&str]) -> Result<serde_json::Value, String> {
+        verb(&self.binary, &self.directory, words)
     }
 
     fn pids(&self) -> Vec<u32> {
@@ -128,7 +136,8 @@ fn verb(binary: &Path, data: &Path, words: &[&str]) -> Result<serde_json::Value,
 pub(crate) fn tandem(binary: &Path, trunk: SocketAddr) -> Result<Subject, String> {
     let data = directory("tandem")?;
     let (http, sip) = (free_port()?, free_port()?);
-    let limits = "[limits]\ncalls_per_second = 100000\nconcurrent_calls = 100000\n";
+    let limits = "[limits]\ncalls_per_second = 100000\nconcurrent_calls = 100000\n\
+                  requests_per_minute_per_ip = 0\nrequests_per_minute_per_token = 0\n";
     fs::write(data.join("tandem.toml"), limits).map_err(|error| error.to_string())?;
     let verb = |words: &[&str]| verb(binary, &data, words);
     verb(&["org", "create", "Bench", "--slug", "bench"])?;
