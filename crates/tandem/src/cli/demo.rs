@@ -23,7 +23,7 @@ use self::appointment::Links;
 use self::household::Kept;
 use self::narrator::Narrator;
 use super::CliError;
-use crate::app::App;
+use crate::app::{App, StartError};
 use crate::console::{outward_address, reachable};
 use crate::flows::store;
 
@@ -68,6 +68,10 @@ impl Demo {
     /// # Errors
     /// When no port is free on loopback.
     pub async fn open_endpoint(config: &mut Config) -> Result<Endpoint, CliError> {
+        // The demo that runs on this data would lose its endpoint to this one, which will not start.
+        if kernel::kernel::is_in_use(&config.data) {
+            return Err(CliError::because(StartError::InUse(config.data.clone())));
+        }
         let last = household::read(&config.data.join(FILE_NAME))?.map(|kept| kept.endpoint);
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = match TcpListener::bind(last.unwrap_or(anywhere)).await {
@@ -185,13 +189,14 @@ impl Tour {
              What happened:   curl -H 'Authorization: Bearer {token}' http://{http}/v1/calls\n\
              \n\
              The secrets above are kept in {file}. Ctrl-C ends the demo.\n\
-             As administrator of the whole installation you come in by `target/release/tandem admin link`.\n",
+             As administrator of the whole installation you come in by `target/release/tandem admin link --data {data}`.\n",
             caller = meeting.caller,
             receiver = meeting.receiver,
             curl = self.curl(http),
             endpoint = self.kept.endpoint,
             token = self.kept.auth_token,
             file = self.file.display(),
+            data = app.kernel.config.data.display(),
         )
     }
 
@@ -281,6 +286,17 @@ mod tests {
             today: "2026-12-31T23:00:00Z".parse().unwrap(),
             file: PathBuf::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_second_demo_leaves_the_first_one_its_endpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { data: folder.path().to_owned(), ..Config::default() };
+        let kernel = Kernel::open(config.clone(), kernel::Clock::system(), kernel::Ids::os()).await.unwrap();
+        let _first = kernel.lock().await.unwrap();
+        let Err(refused) = Demo::open_endpoint(&mut config).await else { panic!("a server has the data") };
+        assert!(refused.to_string().starts_with("a server uses"), "{refused}");
+        assert!(!folder.path().join(FILE_NAME).exists());
     }
 
     #[test]

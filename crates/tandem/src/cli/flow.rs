@@ -3,11 +3,13 @@
 mod check;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kernel::time::rfc3339;
 use kernel::{Clock, Job, Kernel, Org};
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
@@ -103,9 +105,27 @@ impl SaveFlow {
     }
 }
 
+/// How long the server is waited for to take a run up; it looks for orders every 2 s.
+const BEGINS_WITHIN: Duration = Duration::from_secs(8);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 impl RunFlow {
     async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         let org: Org = kernel.find_org(&self.org).await?;
+        let (run, found) = self.order(kernel, &org).await?;
+        let begun = timeout(BEGINS_WITHIN, begin_of(kernel, &org.id, &run)).await;
+        let text = match begun {
+            Ok(begun) => {
+                begun?;
+                format!("run {run} has begun")
+            }
+            Err(_late) => format!("run {run} is ordered; the server has not taken it up yet"),
+        };
+        Ok(Answer { text: format!("{text}{}", warnings(&found)), json: json!({"id": run, "warnings": found}) })
+    }
+
+    /// Leaves the order to the running server: the run's id, and what may not be as meant.
+    async fn order(self, kernel: &Kernel, org: &Org) -> Result<(String, Vec<Problem>), CliError> {
         if kernel.db.lock().await.is_ok() {
             return Err(CliError::because("no server is running on this data: start one, then run the flow"));
         }
@@ -125,10 +145,19 @@ impl RunFlow {
         let order = json!({"run": run, "flow": flow, "body": body, "to": self.to});
         let job = Job::new(&org.id, "flow.start", &run, now_ms, order);
         kernel.db.writer().commit(vec![job.schedule_once_write()]).await.map_err(CliError::because)?;
-        Ok(Answer {
-            text: format!("run {run} begins{}", warnings(&found)),
-            json: json!({"id": run, "warnings": found}),
-        })
+        Ok((run, found))
+    }
+}
+
+/// Waits until the server has begun a run; an error when it will not.
+async fn begin_of(kernel: &Kernel, org: &str, run: &str) -> Result<(), CliError> {
+    loop {
+        if let Some(begun) = store::run(&kernel.db, org, run).await.map_err(CliError::because)? {
+            return begun
+                .error
+                .map_or(Ok(()), |error| Err(CliError::because(format!("run {run} does not begin: {error}"))));
+        }
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -194,9 +223,8 @@ mod tests {
         });
         std::fs::write(&file, body.to_string()).unwrap();
         let verb = RunFlow { flow: file.display().to_string(), org: "acme".into(), to: None };
-        let answer = verb.run(&kernel).await.unwrap();
-        let run = answer.json["id"].as_str().unwrap();
-        let order = kernel.jobs.get(&org.id, "flow.start", run).await.unwrap().unwrap().payload;
+        let (run, _) = verb.order(&kernel, &org).await.unwrap();
+        let order = kernel.jobs.get(&org.id, "flow.start", &run).await.unwrap().unwrap().payload;
         let payload = order.to_string();
         assert!(!payload.contains("whsec"), "{payload}");
         let opened = store::with_secrets(&kernel, order["body"].clone()).unwrap();

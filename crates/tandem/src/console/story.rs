@@ -57,6 +57,9 @@ fn moment(event: &Value) -> Moment {
         "http.completed" => format!("The URL answered {} within {} ms.", said("status"), said("ms")),
         "connect.ringing" => format!("{} rings.", said("target")),
         "connect.answered" => format!("{} answered.", said("target")),
+        "connect.ended" if matches!(data["status"].as_str(), Some("failed" | "rejected")) => {
+            format!("Nobody was reached: {} ({}).", said("status"), said("cause"))
+        }
         "connect.ended" => format!("The connection ended: {}.", said("status")),
         "recording.started" => "Recording begins.".to_owned(),
         "recording.ready" => format!("The recording is ready ({}).", seconds("seconds")),
