@@ -24,7 +24,7 @@ const POSTERS: usize = 8;
 /// A meeting opens so long before its start, in milliseconds (docs/contracts/meetings.md).
 const OPEN_BEFORE_MS: i64 = 5 * 60_000;
 /// What a poster manages in a second, at least: so long before the first one opens, posting begins.
-const POSTED_A_SECOND: usize = 100;
+const POSTED_A_SECOND: usize = 25;
 /// Pause of the reader when there is nothing new.
 const PAUSE: Duration = Duration::from_millis(5);
 /// After the last one should have opened, the reader waits so long for it.
