@@ -17,6 +17,7 @@ mod limits;
 mod meeting_dial_in;
 mod meeting_keeping;
 mod meeting_life;
+mod meeting_masking;
 mod notices;
 mod outage;
 mod party;

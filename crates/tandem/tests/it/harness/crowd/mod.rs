@@ -2,11 +2,12 @@
 //! extensions that registered. As many calls at once as a test wants; each goes by the manner of the
 //! number that was dialled: an order of acts that reads as a story.
 
+mod naming;
 mod party;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -97,6 +98,10 @@ struct Shared {
     /// What was said in each call that is not over, for the message of a test that fails.
     said: Mutex<HashMap<String, Vec<String>>>,
     words: AtomicU64,
+    /// Each phone tells its number wherever a carrier could.
+    tells_numbers: AtomicBool,
+    /// What came, when it is kept.
+    kept: Mutex<Option<Vec<Message>>>,
     /// The calls that are not over.
     here: Mutex<HashSet<String>>,
     news: Notify,
@@ -182,6 +187,8 @@ impl Crowd {
             took: Mutex::default(),
             said: Mutex::default(),
             words: AtomicU64::new(1),
+            tells_numbers: AtomicBool::new(false),
+            kept: Mutex::default(),
             here: Mutex::default(),
             news: Notify::new(),
         });
@@ -193,6 +200,32 @@ impl Crowd {
     /// Says where the server's SIP is.
     pub(crate) fn meet(&self, server: SocketAddr) {
         *self.shared.server.lock().unwrap() = Some(server);
+    }
+
+    /// From now on each phone tells its own number wherever a carrier could.
+    pub(crate) fn tell_numbers(&self) {
+        self.shared.tells_numbers.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on what the server sends is kept.
+    pub(crate) fn keep(&self) {
+        self.shared.kept.lock().unwrap().get_or_insert_default();
+    }
+
+    /// What was kept of the calls of a number's phone, in its order.
+    pub(crate) fn sent_to(&self, number: &str) -> Vec<String> {
+        let kept = self.shared.kept.lock().unwrap();
+        let kept = kept.as_deref().expect("a crowd that keeps");
+        let own = format!("<sip:{number}@");
+        let is_own = |message: &&Message| match message.status() {
+            Some(_) => message.header("From").contains(&own),
+            None => message.method() == "INVITE" && message.number() == number,
+        };
+        let calls: HashSet<&str> = kept.iter().filter(is_own).map(Message::call_id).collect();
+        kept.iter()
+            .filter(|message| calls.contains(message.call_id()))
+            .map(|message| message.text().to_owned())
+            .collect()
     }
 
     /// Calls a number at the server, in a manner of its own.
@@ -296,6 +329,9 @@ async fn listen(shared: Arc<Shared>, manner: Arc<Manner>) {
     loop {
         let Ok((length, from)) = shared.socket.recv_from(&mut buffer).await else { continue };
         let Some(message) = Message::read(&buffer[..length]) else { continue };
+        if let Some(kept) = shared.kept.lock().unwrap().as_mut() {
+            kept.push(message.clone());
+        }
         let known = shared.phones.lock().unwrap().get(message.call_id()).cloned();
         match known {
             // A phone that does not listen loses messages, as one behind a bad line.

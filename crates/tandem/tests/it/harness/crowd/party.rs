@@ -2,12 +2,14 @@
 //! what the server says.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::super::message::{Dialog, Message, response, session_description};
+use super::naming;
 use super::{Act, Shared, Took};
 
 /// RFC 3261's T1: what is not answered is sent again after it, then at twice the time.
@@ -50,6 +52,8 @@ pub(super) struct Party {
     cseq: u32,
     vanished: bool,
     tag: String,
+    /// Whose phone it is.
+    number: String,
 }
 
 impl Party {
@@ -63,7 +67,8 @@ impl Party {
             target: invite.contact().to_owned(),
             local: shared.address,
         };
-        Self::new(shared, dialog, invite, inbox, tag, false)
+        let number = invite.number().to_owned();
+        Self::new(shared, dialog, invite, inbox, tag, number, false)
     }
 
     /// A phone that calls `number`, at the server.
@@ -76,10 +81,10 @@ impl Party {
             target: format!("sip:{number}@{}", shared.server()),
             local: shared.address,
         };
-        let offer = session_description(shared.rtp);
+        let offer = description(&shared, from);
         let text = dialog.request("INVITE", 1, &format!("{tag}i"), "application/sdp", &offer);
         let invite = Message::read(text.as_bytes()).expect("our own INVITE");
-        let mut party = Self::new(shared, dialog, invite, inbox, tag, true);
+        let mut party = Self::new(shared, dialog, invite, inbox, tag, from.to_owned(), true);
         party.repeat(text, "INVITE");
         party
     }
@@ -90,6 +95,7 @@ impl Party {
         invite: Message,
         inbox: mpsc::Receiver<Message>,
         tag: String,
+        number: String,
         calls: bool,
     ) -> Self {
         Self {
@@ -104,6 +110,7 @@ impl Party {
             cseq: 1,
             vanished: false,
             tag,
+            number,
         }
     }
 
@@ -140,11 +147,11 @@ impl Party {
             Act::Trying => self.answer("100 Trying", ""),
             Act::Ring => self.answer("180 Ringing", ""),
             Act::EarlyMedia => {
-                let answer = session_description(self.shared.rtp);
+                let answer = description(&self.shared, &self.number);
                 self.answer("183 Session Progress", &answer);
             }
             Act::Answer => {
-                let answer = session_description(self.shared.rtp);
+                let answer = description(&self.shared, &self.number);
                 self.answer("200 OK", &answer);
                 self.stage = Stage::Up;
                 self.took(Took::Answered);
@@ -252,7 +259,8 @@ impl Party {
         }
         pending.pause = (pending.pause * 2).min(Duration::from_secs(4));
         pending.next = Instant::now() + pending.pause;
-        self.shared.send(&pending.text);
+        let text = pending.text.clone();
+        self.send(&text);
     }
 
     fn hear(&mut self, message: &Message) {
@@ -271,11 +279,11 @@ impl Party {
             "ACK" => self.pending.take_if(|pending| pending.until == "ACK").map_or((), drop),
             "INVITE" if !request.is_inside() => {
                 if let Some(answer) = &self.last_answer {
-                    self.shared.send(answer);
+                    self.send(answer);
                 }
             }
             "INVITE" => {
-                let answer = session_description(self.shared.rtp);
+                let answer = description(&self.shared, &self.number);
                 self.reply(request, "200 OK", &answer);
             }
             "CANCEL" => {
@@ -320,7 +328,7 @@ impl Party {
             200..300 => {
                 self.dialog.to = response.header("To").to_owned();
                 self.dialog.target = response.contact().to_owned();
-                self.shared.send(&self.dialog.request("ACK", 1, &self.branch(), "", ""));
+                self.send(&self.dialog.request("ACK", 1, &self.branch(), "", ""));
                 if self.stage == Stage::Early {
                     self.stage = Stage::Up;
                     self.last_answer = Some(response.text().to_owned());
@@ -334,7 +342,7 @@ impl Party {
             }
             _ => {
                 let ack = Dialog { to: response.header("To").to_owned(), ..self.dialog.clone() };
-                self.shared.send(&ack.request("ACK", 1, &format!("{}i", self.tag), "", ""));
+                self.send(&ack.request("ACK", 1, &format!("{}i", self.tag), "", ""));
                 if self.stage == Stage::Early {
                     self.stage = Stage::Over;
                     self.pending = None;
@@ -349,14 +357,14 @@ impl Party {
         let text = response(&self.invite, status, &self.tag, self.shared.address, body);
         self.last_answer = Some(text.clone());
         if status.starts_with('1') {
-            self.shared.send(&text);
+            self.send(&text);
         } else {
             self.repeat(text, "ACK");
         }
     }
 
     fn reply(&self, request: &Message, status: &str, body: &str) {
-        self.shared.send(&response(request, status, &self.tag, self.shared.address, body));
+        self.send(&response(request, status, &self.tag, self.shared.address, body));
     }
 
     fn request(&mut self, method: &'static str, kind: &str, body: &str) {
@@ -370,12 +378,26 @@ impl Party {
     }
 
     fn repeat(&mut self, text: String, until: &'static str) {
-        self.shared.send(&text);
+        self.send(&text);
         let now = Instant::now();
         self.pending = Some(Pending { text, until, next: now + T1, pause: T1, give_up: now + GIVE_UP });
+    }
+
+    fn send(&self, text: &str) {
+        if self.shared.tells_numbers.load(Ordering::Relaxed) {
+            self.shared.send(&naming::told(text, &self.number));
+        } else {
+            self.shared.send(text);
+        }
     }
 
     fn took(&self, what: Took) {
         self.shared.note(what);
     }
+}
+
+/// What a phone says of its audio.
+fn description(shared: &Shared, number: &str) -> String {
+    let plain = session_description(shared.rtp);
+    if shared.tells_numbers.load(Ordering::Relaxed) { naming::described(&plain, number) } else { plain }
 }
