@@ -15,8 +15,12 @@ pub(crate) struct Visitor {
 impl Visitor {
     /// Signs in by a token. `more` adds to the task of party.mjs.
     pub(crate) async fn enter(server: &Server, token: &str, more: Value) -> Self {
-        let mut task =
-            json!({"url": format!("http://{}", server.app.http()), "enter": format!("/sessions?acc_tok={token}")});
+        Self::follow(&format!("http://{}/sessions?acc_tok={token}", server.app.http()), more).await
+    }
+
+    /// Signs in by a link.
+    pub(crate) async fn follow(link: &str, more: Value) -> Self {
+        let mut task = json!({"url": link, "enter": link});
         for (name, value) in more.as_object().unwrap() {
             task[name] = value.clone();
         }

@@ -1,12 +1,16 @@
 //! A newcomer's first minutes: `tandem demo`, a softphone, the printed curl line.
 
 use std::process::Stdio;
+use std::time::Duration;
 
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::harness::baresip::Baresip;
+use crate::harness::ear::pulses_file;
 use crate::harness::phone::Account;
 use crate::harness::process::Tandem;
+use crate::harness::visitor::Visitor;
 
 /// The word after `label` on the line that mentions it for `user`.
 fn password_of(tour: &str, user: &str) -> String {
@@ -90,4 +94,29 @@ async fn who_posts_before_registering_a_phone_is_told_what_to_do() {
     let told = running.log();
     let token = curl.split("\"auth_token\":\"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(told.matches(token).count(), tour.matches(token).count(), "nothing secret after the tour");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_two_printed_links_open_windows_that_talk_to_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Tandem::on(&folder.path().join("data")).start("demo", &[]).await;
+    running.until_it_says("Ctrl-C ends the demo").await;
+    let tour = running.log();
+    let link = |who: &str| tour.split_once(who).unwrap().1.split_whitespace().next().unwrap().to_owned();
+    let speaking = |hertz| json!({"microphone": pulses_file(folder.path(), hertz)});
+    let mut ann = Visitor::follow(&link("Ann, the caller:"), speaking(1_300.0)).await;
+    let mut ben = Visitor::follow(&link("Ben, the receiver:"), speaking(1_000.0)).await;
+    ann.press("Call Ben").await;
+    ben.see("text=Ann is calling you").await;
+    ben.press("Answer").await;
+    for page in [&mut ann, &mut ben] {
+        page.until_it_is_heard().await;
+        page.see("text=You are talking").await;
+        page.listen().await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (by_ann, by_ben) = (ann.heard().await.seconds_of(1_000.0), ben.heard().await.seconds_of(1_300.0));
+    assert!(by_ann > 1.0 && by_ben > 1.0, "Ann heard Ben for {by_ann} s, Ben Ann for {by_ben} s");
+    ann.finish(&[]).await;
+    ben.finish(&[]).await;
 }
