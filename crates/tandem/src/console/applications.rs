@@ -150,7 +150,7 @@ async fn show_app(
     Path(path): Path<AppPath>,
 ) -> Result<Response, Problem> {
     let app = kernel.app(visitor.org_id(), &path.id).await?;
-    show(&app_page(&kernel, &visitor, app, |form| Ok(form)).await?)
+    show(&app_page(&kernel, &visitor, app, Ok).await?)
 }
 
 async fn app_page(

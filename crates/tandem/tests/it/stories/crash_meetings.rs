@@ -77,7 +77,8 @@ async fn a_meeting_survives_kill_9_in_each_of_its_states() {
     assert_eq!(now(&live).await["cause"], "completed");
     let events = house.all_over(SETTLED).await;
     for meeting in [&scheduled, &open, &connecting, &live, &ended] {
-        let own: Vec<&Value> = events.iter().filter(|event| event["key"] == meeting.id.to_string()).collect();
+        let own: Vec<&Value> =
+            events.iter().filter(|event| event["key"].as_str() == Some(&meeting.id.to_string())).collect();
         let numbers: Vec<i64> = own.iter().map(|event| event["seq"].as_i64().unwrap()).collect();
         assert_eq!(numbers, (1..=own.len() as i64).collect::<Vec<_>>());
         let ends = own.iter().filter(|event| event["type"] == "meeting.ended").count();

@@ -50,7 +50,7 @@ fn keys(keys: &str) -> Vec<Act> {
 
 async fn kinds(client: &Client, id: i64) -> Vec<String> {
     let page = client.get("/v1/events?limit=500").await.expect(200);
-    let own = page["events"].as_array().unwrap().iter().filter(|event| event["key"] == id.to_string());
+    let own = page["events"].as_array().unwrap().iter().filter(|event| event["key"].as_str() == Some(&id.to_string()));
     own.map(|event| event["type"].as_str().unwrap().replace("meeting.", "")).collect()
 }
 

@@ -87,8 +87,13 @@ async fn until_state(client: &Client, id: i64, state: &str) -> Value {
 /// The meeting's events: their types, and their texts together.
 async fn story(client: &Client, id: i64) -> (Vec<String>, String) {
     let page = client.get("/v1/events?limit=500").await.expect(200);
-    let own: Vec<Value> =
-        page["events"].as_array().unwrap().iter().filter(|event| event["key"] == id.to_string()).cloned().collect();
+    let own: Vec<Value> = page["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["key"].as_str() == Some(&id.to_string()))
+        .cloned()
+        .collect();
     for (index, event) in own.iter().enumerate() {
         assert_eq!(event["seq"], json!(index + 1), "{event}");
         assert_eq!(event["data"]["meeting_id"], json!(id), "{event}");
