@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * A party to a meeting at its page. The task: `url` of the server, `enter`: the link that signs in, `microphone` (see
- * browser.mjs), `zone` that the browser is in. Every change of the phone is told as `change` with its view.
+ * browser.mjs), `zone` that the browser is in. Every change of the phone is told as `change` with its view. What the server
+ * sends to the page is kept.
  */
 import { enter, open, serve, task, tell } from "./browser.mjs";
 import { EAR } from "./ear.mjs";
@@ -17,6 +18,23 @@ await page.addInitScript(() => {
     /** @type {any} */ (globalThis).tandemTell("change", { view: event.detail });
   });
 });
+
+/** What the server has sent: frames of the WebSocket, events of the stream, heads and bodies of other answers. */
+const got = { frames: [""], events: [""], answers: [""] };
+page.on("websocket", (socket) => {
+  socket.on("framereceived", ({ payload }) => void got.frames.push(payload.toString()));
+});
+page.on("response", async (response) => {
+  const head = response.headers();
+  // A stream never ends, and a redirection has no body.
+  const isStream = head["content-type"]?.startsWith("text/event-stream");
+  const body = isStream ? "" : await response.text().catch(() => "");
+  got.answers.push(`${JSON.stringify(head)}\n${body}`);
+});
+const wire = await context.newCDPSession(page);
+await wire.send("Network.enable");
+wire.on("Network.eventSourceMessageReceived", ({ data }) => void got.events.push(data));
+
 await enter(page, task.enter);
 await page.locator("body.is-live").waitFor();
 tell("entered");
@@ -33,6 +51,11 @@ await serve(browser, {
   reload: () => page.reload(),
   /** Runs in the page. */
   run: ({ script }) => page.evaluate(script),
+  /** What the server has sent, and what has become of it: the page, with its phone. */
+  got: async () => {
+    const phone = () => document.querySelector("tandem-phone")?.shadowRoot?.innerHTML;
+    return { ...got, page: [await page.content(), await page.evaluate(phone)] };
+  },
   /** Begins to listen to what the phone plays. */
   listen: () =>
     page.evaluate(() => {

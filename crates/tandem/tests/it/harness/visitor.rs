@@ -70,6 +70,12 @@ impl Visitor {
         self.browser.expect("a call with sound", |event| event["event"] == "change" && is_heard(&event["view"])).await;
     }
 
+    /// What the server has sent to the page, by its way: `frames` of the WebSocket, `events` of the stream, other
+    /// `answers`, and what stands in the `page`.
+    pub(crate) async fn got(&mut self) -> Value {
+        self.browser.ask("got", json!({})).await
+    }
+
     /// Begins to listen to what the phone plays.
     pub(crate) async fn listen(&mut self) {
         self.browser.ask("listen", json!({})).await;

@@ -13,6 +13,7 @@ mod garbage;
 mod keys;
 mod lit_flow;
 mod meetings;
+mod meetings_browser;
 mod own_numbers;
 mod parties;
 mod party_page;
