@@ -196,7 +196,7 @@ async fn what_was_sent_and_not_marked_is_sent_again_with_the_same_id() {
         let id = write(&kernel, "org_a", NewNotice::mail("ann@x.org", "Hello", "x")).await;
         let dies = Arc::new(Dies(Mutex::default()));
         let courier = Courier::new(kernel.kernel.clone(), Channel::Mail, Arc::clone(&dies) as _);
-        let life = tokio::spawn(courier.run(kernel.stop.clone()));
+        let life = kernel.tasks.spawn(courier.run(kernel.stop.clone()));
         while dies.0.lock().unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
