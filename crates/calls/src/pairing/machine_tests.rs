@@ -1,3 +1,5 @@
+//! The pairing machine by itself: who is rung when, what is said, and how it ends, whatever happens in between.
+
 use proptest::prelude::*;
 use voice::cause::Cause;
 

@@ -7,7 +7,6 @@
 pub mod api;
 pub mod app_settings;
 mod booking;
-pub(crate) mod concerning;
 mod desk;
 mod driver;
 pub mod error;
@@ -36,6 +35,7 @@ use voice::speech::Speech;
 pub use booking::{Order, Scheduled};
 pub use desk::Action;
 pub use error::MeetingError;
+pub(crate) use store::concerning;
 pub use store::{MeetingFilter, MeetingPage};
 
 use desk::Which;

@@ -3,6 +3,8 @@
 //!
 //! Invariant: a meeting's columns are those of its body; both change in one guarded write, which counts the revision.
 
+pub(crate) mod concerning;
+
 use kernel::{Arg, Db, DbError, Row, Write, args};
 
 use super::model::{Meeting, Party, Role, State};

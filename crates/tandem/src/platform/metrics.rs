@@ -19,6 +19,10 @@ const PLAIN: [&str; 11] = [
 /// Attempts of webhooks, and how they may end.
 const WEBHOOK_ATTEMPTS: &str = "tandem_webhook_attempts_total";
 const WEBHOOK_OUTCOMES: [&str; 6] = ["done", "refused", "dropped", "expired", "fast", "slow"];
+/// Notices that went to a provider: by which way, and how it ended.
+const NOTICES: &str = "tandem_notices_total";
+const NOTICE_CHANNELS: [&str; 2] = ["mail", "sms"];
+const NOTICE_OUTCOMES: [&str; 3] = ["sent", "failed", "later"];
 
 /// Shows every counter, at 0 until something happens. A counter that has begun stays as it is.
 pub(crate) fn announce() {
@@ -27,6 +31,11 @@ pub(crate) fn announce() {
     }
     for outcome in WEBHOOK_OUTCOMES {
         metrics::counter!(WEBHOOK_ATTEMPTS, "outcome" => outcome).increment(0);
+    }
+    for channel in NOTICE_CHANNELS {
+        for outcome in NOTICE_OUTCOMES {
+            metrics::counter!(NOTICES, "channel" => channel, "outcome" => outcome).increment(0);
+        }
     }
 }
 
@@ -64,7 +73,7 @@ mod tests {
             counters_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(part).join("src"), &mut written);
         }
         let known: BTreeSet<String> =
-            PLAIN.into_iter().chain([WEBHOOK_ATTEMPTS, BY_REQUEST, OF_TESTS]).map(str::to_owned).collect();
+            PLAIN.into_iter().chain([WEBHOOK_ATTEMPTS, NOTICES, BY_REQUEST, OF_TESTS]).map(str::to_owned).collect();
         assert_eq!(written, known, "a counter is missing in this file, or gone");
 
         telemetry::start_metrics().unwrap();
@@ -76,5 +85,7 @@ mod tests {
         for outcome in WEBHOOK_OUTCOMES {
             assert!(text.contains(&format!("{WEBHOOK_ATTEMPTS}{{outcome=\"{outcome}\"}} ")), "{outcome}: {text}");
         }
+        let notices = text.lines().filter(|line| line.starts_with(&format!("{NOTICES}{{")));
+        assert_eq!(notices.count(), NOTICE_CHANNELS.len() * NOTICE_OUTCOMES.len(), "{text}");
     }
 }

@@ -289,7 +289,11 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
 
     // One of everything, and a message in a box.
     let call = json!({"id": 1, "type": "call", "number": "+442071838103", "next_step": 2});
-    let flow = json!([call, {"id": 2, "type": "voicemail", "box": "1001"}]);
+    let call = [
+        call,
+        json!({"id": 2, "type": "callback", "date": "2099-01-01", "time": "10:00", "entity": "1001", "next_step": 3}),
+    ];
+    let flow = json!([call[0], call[1], {"id": 3, "type": "voicemail", "box": "1001"}]);
     let saved = client.post("/v1/flows", &json!({"name": "f", "flow": flow})).await.expect(201);
     let hook = client.post("/v1/webhooks", &json!({"url": "http://hooks.example.org/"})).await.expect(201);
     let run = client.post("/api/v2/call/flow", &json!({"flow": flow, "record": true})).await.expect(201);
@@ -298,6 +302,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let ready = |list: &Value| list["recordings"][0]["state"] == "ready";
     let recordings = client.until(&format!("/v1/calls/{call}/recordings"), "the recording", ready).await;
     let messages = client.until("/v1/voicemail?box=1001", "a message", |list| list["messages"][0].is_object()).await;
+    let callbacks = client.get("/v1/callbacks").await.expect(200);
     let meet = json!([{"id": 1, "type": "call", "number": STAYING, "next_step": 2},
         {"id": 2, "type": "conference", "room": "mine"}]);
     client.post("/api/v2/call/flow", &json!({"flow": meet})).await.expect(201);
@@ -323,6 +328,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/conferences/", "mine".to_owned()),
         ("/meetings/", meeting),
         ("/applications/", application),
+        ("/callbacks/", text(&callbacks["callbacks"][0]["id"])),
     ]);
 
     let stranger = other.client();

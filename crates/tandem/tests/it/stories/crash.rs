@@ -183,6 +183,9 @@ async fn t8_killed_in_every_phase_it_comes_back_with_all_that_it_acknowledged() 
     for (round, moment) in [0..400, 400..1_500, 3_000..5_000].into_iter().enumerate() {
         let recorded = fill(&house).await;
         let (acknowledged, writer) = keep_writing(house.client(), round);
+        while acknowledged.lock().unwrap().is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
         let moment = chance.within(moment);
         println!("round {round}: killed {moment} ms after the calls were posted");
         sleep(Duration::from_millis(moment)).await;

@@ -12,9 +12,9 @@ use kernel::retention::{RowSweep, Sweep};
 use kernel::{DbError, Kernel, Write, args};
 use serde_json::{Value, json};
 
-use super::api::MeetingView;
-use super::model::{Meeting, Role, Settings, State};
-use super::store;
+use super as store;
+use crate::meetings::api::MeetingView;
+use crate::meetings::model::{Meeting, Role, Settings, State};
 
 /// Events of one meeting that are read at once.
 const EVENTS: u32 = 500;
