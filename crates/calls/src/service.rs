@@ -10,7 +10,7 @@ use std::time::Duration;
 use kernel::db::DbError;
 use kernel::limit::RetryAfter;
 use kernel::{Kernel, RecordError};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 use voice::leg::{Leg, LegSink, Room};
@@ -138,8 +138,6 @@ struct Inner {
     floors: Floors,
     conferences: Conferences,
     pairs: Pairs,
-    /// Held while a pair's number is chosen.
-    choosing: Mutex<()>,
     flows: OnceLock<Arc<dyn InboundHandler>>,
     meetings: OnceLock<Arc<dyn InboundHandler>>,
     draining: AtomicBool,
@@ -168,7 +166,6 @@ impl Calls {
             conferences: Conferences::new(registry.clone()),
             registry,
             pairs: Pairs::default(),
-            choosing: Mutex::default(),
             floors: Floors::new(kernel.clone(), directory.clone(), busy.clone()),
             busy,
             flows: OnceLock::new(),
@@ -411,10 +408,6 @@ impl Calls {
 
     pub(crate) fn floors(&self) -> &Floors {
         &self.0.floors
-    }
-
-    pub(crate) fn choosing(&self) -> &Mutex<()> {
-        &self.0.choosing
     }
 
     pub(crate) fn pairs(&self) -> &Pairs {

@@ -79,32 +79,37 @@ impl Calls {
             .collect();
         let now_ms = self.kernel().clock.now_ms();
         let db = &self.kernel().db;
-        // Two that choose at once would not see each other's choice.
-        let _turn = self.choosing().lock().await;
         if parties.is_empty() || order.pool.is_empty() {
             db.writer().commit(self.unmask(&order.org, &order.pair)).await?;
             return Ok(Mask::default());
         }
         let clis: Vec<&str> = parties.iter().map(|(_, cli)| cli.as_str()).collect();
-        let known = store::uses_of(db, &order.org, &clis, &order.pair, now_ms).await?;
-        let choice = match pool::choose(&order.pool, &known) {
-            Choice::Free(number) => Mask { number: Some(number), exhausted: false },
-            Choice::Exhausted => {
-                let counts = store::counts(db, &order.org, now_ms).await?;
-                Mask { number: pool::least_used(&order.pool, &counts), exhausted: true }
-            }
-        };
-        let mut writes = self.unmask(&order.org, &order.pair);
-        writes.push(store::forget_lapsed(&order.org, now_ms));
-        if let Some(number) = &choice.number {
-            let row = |(side, cli): &(PairSide, String)| {
-                let shown = Use { pair: &order.pair, number, cli, side: *side };
-                store::insert(&order.org, &shown, order.until_ms)
+        loop {
+            let known = store::uses_of(db, &order.org, &clis, &order.pair, now_ms).await?;
+            let mask = match pool::choose(&order.pool, &known) {
+                Choice::Free(number) => Mask { number: Some(number), exhausted: false },
+                Choice::Exhausted => {
+                    let counts = store::counts(db, &order.org, now_ms).await?;
+                    Mask { number: pool::least_used(&order.pool, &counts), exhausted: true }
+                }
             };
-            writes.extend(parties.iter().map(row));
+            let mut writes = self.unmask(&order.org, &order.pair);
+            writes.push(store::forget_lapsed(&order.org, now_ms));
+            for (side, cli) in &parties {
+                let Some(number) = &mask.number else { break };
+                let shown = Use { pair: &order.pair, number, cli, side: *side };
+                writes.push(if mask.exhausted {
+                    store::share(&order.org, &shown, order.until_ms)
+                } else {
+                    store::claim(&order.org, &shown, order.until_ms, now_ms)
+                });
+            }
+            match db.writer().commit(writes).await {
+                // Another pair was quicker and has the number now: it is chosen again among what is left.
+                Err(DbError::Conflict) => {}
+                done => return done.map(|_| mask),
+            }
         }
-        db.writer().commit(writes).await?;
-        Ok(choice)
     }
 
     /// The rows that free a pair's number, for the commit that ends the pair.

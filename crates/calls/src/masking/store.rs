@@ -17,9 +17,12 @@ kernel::statements! {
     OWN = "select number from pair_number where org = $1 and pair = $2 limit 1";
     /// How many pairs show each number.
     COUNTS = "select number, count(distinct pair) as pairs from pair_number where org = $1 and until_at > $2 group by number limit 10000";
-    /// A party of a pair sees a number.
-    INSERT = "insert into pair_number (org, pair, number, cli, side, until_at) values ($1, $2, $3, $4, $5, $6)
-        on conflict (org, pair, side) do update set number = excluded.number, cli = excluded.cli, until_at = excluded.until_at";
+    /// A party of a pair sees a number that it sees for no other open pair.
+    CLAIM = "insert into pair_number (org, pair, number, cli, side, until_at) select $1, $2, $3, $4, $5, $6
+        where not exists (select 1 from pair_number
+            where org = $1 and number = $3 and cli = $4 and pair <> $2 and until_at > $7)";
+    /// A party of a pair sees a number, whoever sees it besides.
+    SHARE = "insert into pair_number (org, pair, number, cli, side, until_at) values ($1, $2, $3, $4, $5, $6)";
     /// A pair shows none any more.
     FORGET = "delete from pair_number where org = $1 and pair = $2";
     /// Nor do those whose time is over.
@@ -56,8 +59,13 @@ pub(super) struct Use<'a> {
     pub(super) side: PairSide,
 }
 
-pub(super) fn insert(org: &str, shown: &Use<'_>, until_ms: i64) -> Write {
-    Write::new(INSERT, args![org, shown.pair, shown.number, shown.cli, shown.side.as_str(), until_ms])
+/// Fails the commit when another open pair shows the number to the party by now.
+pub(super) fn claim(org: &str, shown: &Use<'_>, until_ms: i64, now_ms: i64) -> Write {
+    Write::guarded(CLAIM, args![org, shown.pair, shown.number, shown.cli, shown.side.as_str(), until_ms, now_ms])
+}
+
+pub(super) fn share(org: &str, shown: &Use<'_>, until_ms: i64) -> Write {
+    Write::new(SHARE, args![org, shown.pair, shown.number, shown.cli, shown.side.as_str(), until_ms])
 }
 
 pub(super) fn forget(org: &str, pair: &str) -> Write {

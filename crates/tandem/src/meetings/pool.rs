@@ -40,14 +40,6 @@ pub(super) enum Line {
     Unknown,
 }
 
-/// What a pair of parties is chosen a number for.
-struct Wanted<'a> {
-    org: &'a str,
-    id: i64,
-    ends_ms: i64,
-    parties: [&'a Party; 2],
-}
-
 impl Meetings {
     /// Chooses a number of the application's pool for two people, and keeps it for them.
     pub(super) async fn choose_number(
@@ -58,24 +50,20 @@ impl Meetings {
         ends_ms: i64,
         parties: [&Party; 2],
     ) -> Result<Choice, DbError> {
-        self.choose(Wanted { org, id, ends_ms, parties }, settings).await
-    }
-
-    async fn choose(&self, wanted: Wanted<'_>, settings: &Settings) -> Result<Choice, DbError> {
-        let pool = self.usable(wanted.org, settings).await?;
+        let pool = self.usable(org, settings).await?;
         // Nothing to choose from, and nobody to wait for.
         let Some(any) = pool.first().cloned() else { return Ok(Choice::default()) };
-        let [first, second] = wanted.parties.map(|party| {
+        let [first, second] = parties.map(|party| {
             let by_phone = party.call_type == CallType::Phone;
             party.number.clone().filter(|_| by_phone)
         });
         let order = MaskOrder {
-            org: wanted.org.into(),
-            pair: format!("{PAIR}{}", wanted.id),
+            org: org.into(),
+            pair: format!("{PAIR}{}", id),
             pool,
             first,
             second,
-            until_ms: wanted.ends_ms.saturating_add(KEPT_MS),
+            until_ms: ends_ms.saturating_add(KEPT_MS),
         };
         let mask = self.calls().mask(order).await?;
         Ok(match mask.number {

@@ -4,10 +4,12 @@
 //! Invariant: a form works for the party that it was made for, on a meeting of its own, and nobody else's number is ever
 //! named by it.
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use kernel::error::codes;
 use kernel::http::Path;
 use kernel::{Kernel, Problem, zones};
@@ -15,6 +17,7 @@ use kernel::{Kernel, Problem, zones};
 use super::fields::Fields;
 use super::page::refused;
 use super::words::length;
+use crate::app;
 use crate::meetings::model::{Actor, Refused};
 use crate::meetings::sessions::PartySession;
 use crate::meetings::sessions::codes::ANOTHER_PARTY;
@@ -32,92 +35,41 @@ pub(super) fn must_be_for(party: &PartySession, fields: &Fields) -> Result<(), P
     if fields.get("for") == party.mark() { Ok(()) } else { Err(Problem::new(ANOTHER_PARTY)) }
 }
 
+/// What a form asks for, or the sentence that says what is wrong with it.
+type Wish = Result<Action, &'static str>;
+
+/// The forms under `/meetings/{id}/`.
+pub(super) fn routes() -> Router<app::State> {
+    Router::new()
+        .route("/meetings/{id}/call", form(|_| Ok(Action::Call { as_role: None }), "calling"))
+        .route("/meetings/{id}/extend", form(|fields| Ok(Action::Extend { ms: minutes(fields)? }), "extended"))
+        .route("/meetings/{id}/finish", form(|_| Ok(Action::Finish), "finished"))
+        .route("/meetings/{id}/cancel", form(|_| Ok(Action::Cancel), "cancelled"))
+        .route("/meetings/{id}/propose", form(propose, "proposed"))
+        .route("/meetings/{id}/confirm", form(|_| Ok(Action::Confirm), "moved"))
+        .route("/meetings/{id}/decline", form(|_| Ok(Action::Decline), "declined"))
+}
+
+/// One form: how it is read, and the word with which the page confirms it.
+fn form(read: fn(&Fields) -> Wish, done: &'static str) -> MethodRouter<app::State> {
+    let act = async move |State(kernel): State<Kernel>,
+                          State(meetings): State<Meetings>,
+                          party: PartySession,
+                          Path(id): Path<i64>,
+                          fields: Fields| {
+        Desk { kernel, meetings }.act(&party, id, &fields, read(&fields), done).await
+    };
+    post(act)
+}
+
+fn propose(fields: &Fields) -> Wish {
+    Ok(Action::Propose { starts_ms: start(fields)?, duration_ms: Some(minutes(fields)?) })
+}
+
 /// What a form needs.
 struct Desk {
     kernel: Kernel,
     meetings: Meetings,
-}
-
-/// `POST /meetings/{id}/call`
-pub(super) async fn call(
-    State(kernel): State<Kernel>,
-    State(meetings): State<Meetings>,
-    party: PartySession,
-    Path(id): Path<i64>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    Desk { kernel, meetings }.act(&party, id, &fields, Ok(Action::Call { as_role: None }), "calling").await
-}
-
-/// `POST /meetings/{id}/extend`
-pub(super) async fn extend(
-    State(kernel): State<Kernel>,
-    State(meetings): State<Meetings>,
-    party: PartySession,
-    Path(id): Path<i64>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    let action = minutes(&fields).map(|ms| Action::Extend { ms });
-    Desk { kernel, meetings }.act(&party, id, &fields, action, "extended").await
-}
-
-/// `POST /meetings/{id}/finish`
-pub(super) async fn finish(
-    State(kernel): State<Kernel>,
-    State(meetings): State<Meetings>,
-    party: PartySession,
-    Path(id): Path<i64>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    Desk { kernel, meetings }.act(&party, id, &fields, Ok(Action::Finish), "finished").await
-}
-
-/// `POST /meetings/{id}/cancel`
-pub(super) async fn cancel(
-    State(kernel): State<Kernel>,
-    State(meetings): State<Meetings>,
-    party: PartySession,
-    Path(id): Path<i64>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    Desk { kernel, meetings }.act(&party, id, &fields, Ok(Action::Cancel), "cancelled").await
-}
-
-/// `POST /meetings/{id}/propose`
-pub(super) async fn propose(
-    State(kernel): State<Kernel>,
-    State(meetings): State<Meetings>,
-    party: PartySession,
-    Path(id): Path<i64>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    let action = start(&fields).and_then(|starts_ms| {
-        let duration_ms = Some(minutes(&fields)?);
-        Ok(Action::Propose { starts_ms, duration_ms })
-    });
-    Desk { kernel, meetings }.act(&party, id, &fields, action, "proposed").await
-}
-
-/// `POST /meetings/{id}/confirm`
-pub(super) async fn confirm(
-    State(kernel): State<Kernel>,
-    State(meetings): State<Meetings>,
-    party: PartySession,
-    Path(id): Path<i64>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    Desk { kernel, meetings }.act(&party, id, &fields, Ok(Action::Confirm), "moved").await
-}
-
-/// `POST /meetings/{id}/decline`
-pub(super) async fn decline(
-    State(kernel): State<Kernel>,
-    State(meetings): State<Meetings>,
-    party: PartySession,
-    Path(id): Path<i64>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    Desk { kernel, meetings }.act(&party, id, &fields, Ok(Action::Decline), "declined").await
 }
 
 impl Desk {
@@ -127,7 +79,7 @@ impl Desk {
         party: &PartySession,
         id: i64,
         fields: &Fields,
-        action: Result<Action, &'static str>,
+        action: Wish,
         done: &'static str,
     ) -> Result<Response, Problem> {
         must_be_for(party, fields)?;
