@@ -15,7 +15,7 @@ use voice::cause::Cause as CallCause;
 use super::Meetings;
 use super::desk::{Ring, Which};
 use super::error::MeetingError;
-use super::model::{CallType, Drop, Effect, Input, Meeting, Miss, News, Role, Settings, State};
+use super::model::{CallType, Effect, Input, Meeting, Miss, News, Parting, Role, Settings, State};
 
 /// How long each party's phones ring, in milliseconds.
 const RING_MS: i64 = 30_000;
@@ -48,20 +48,20 @@ impl OnCall {
             PairEvent::FirstAnswered => News::FirstAnswered,
             PairEvent::SecondRinging => return None,
             PairEvent::Bridged { .. } => News::Bridged,
-            PairEvent::Unbridged { by, talked_ms } => News::Unbridged { why: self.drop_of(by), talked_ms },
+            PairEvent::Unbridged { by, talked_ms } => News::Unbridged { why: self.parting_of(by), talked_ms },
             PairEvent::NotReached { who, cause } => News::NotReached { who: self.role(who), miss: miss(cause) },
             // A call that ended without a word of why: nobody was reached, or they were parted.
             PairEvent::Ended { .. } => News::NotReached { who: self.first.other(), miss: Miss::Failed },
         })
     }
 
-    fn drop_of(&self, by: PartedBy) -> Drop {
+    fn parting_of(&self, by: PartedBy) -> Parting {
         match by {
-            PartedBy::First => Drop::HungUp(self.first),
-            PartedBy::Second => Drop::HungUp(self.first.other()),
-            PartedBy::Lost => Drop::Lost,
-            PartedBy::Limit => Drop::Limit,
-            PartedBy::Desk => Drop::Desk,
+            PartedBy::First => Parting::HungUp(self.first),
+            PartedBy::Second => Parting::HungUp(self.first.other()),
+            PartedBy::Lost => Parting::Lost,
+            PartedBy::Limit => Parting::Limit,
+            PartedBy::Desk => Parting::Desk,
         }
     }
 

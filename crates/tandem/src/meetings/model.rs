@@ -5,17 +5,20 @@
 
 mod effect;
 mod input;
+mod party;
 mod rules;
 mod settings;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 pub use effect::{Effect, Event, Notice};
-pub use input::{Change, Drop, Input, Miss, News, Refused};
+pub use input::{Change, Input, Miss, News, Parting, Refused};
+pub use party::{Actor, CallType, Party, Role};
 pub use settings::{DurationUnit, LEGACY_SECRET_PURPOSE, SETTING_NAMES, Settings};
+pub use state::{Cause, State};
 
 /// A meeting opens this long before its start, in milliseconds.
 pub const OPEN_BEFORE_MS: i64 = 5 * MINUTE_MS;
@@ -33,203 +36,6 @@ pub const LIMIT_GRACE_MS: i64 = 1_000;
 pub const MAX_AHEAD_MS: i64 = 3_653 * 24 * 60 * MINUTE_MS;
 
 const MINUTE_MS: i64 = 60_000;
-
-/// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Who ordered.
-    Caller,
-    /// Who is called.
-    Receiver,
-}
-
-impl Role {
-    /// Both, the caller first.
-    pub const BOTH: [Self; 2] = [Self::Caller, Self::Receiver];
-
-    /// The word on the wire and in the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Receiver => "receiver",
-        }
-    }
-
-    /// Reads what [`Role::as_str`] writes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::BOTH.into_iter().find(|role| role.as_str() == text)
-    }
-
-    /// The other one.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Caller => Self::Receiver,
-            Self::Receiver => Self::Caller,
-        }
-    }
-}
-
-/// Who wants something of a meeting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Actor {
-    /// The application, or somebody of the organisation.
-    Application,
-    /// One of the two.
-    Party(Role),
-    /// The server.
-    System,
-}
-
-impl Actor {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Application => "application",
-            Self::Party(role) => role.as_str(),
-            Self::System => "system",
-        }
-    }
-
-    /// The party, if it is one.
-    #[must_use]
-    pub fn role(self) -> Option<Role> {
-        match self {
-            Self::Party(role) => Some(role),
-            Self::Application | Self::System => None,
-        }
-    }
-}
-
-/// How a party talks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CallType {
-    /// By the number that the application gave.
-    Phone,
-    /// In the meeting's page.
-    Browser,
-}
-
-impl CallType {
-    /// The word in the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Phone => "phone",
-            Self::Browser => "browser",
-        }
-    }
-
-    /// Reads the word in any case, as document 000 writes it (`Phone`).
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Phone, Self::Browser].into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text.trim()))
-    }
-}
-
-/// One of the two, as the application described them when the meeting was last posted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Party {
-    /// As the application knows the person; unique in it.
-    pub uid: String,
-    /// For people; may be empty.
-    pub name: String,
-    /// What to dial, `+` and digits or an own number. Never shown to the other.
-    pub number: Option<String>,
-    /// Where this party's invitations and reminders go, if by mail.
-    #[serde(default)]
-    pub email: Option<String>,
-    /// How this party talks.
-    pub call_type: CallType,
-}
-
-/// How far a meeting is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Not yet time.
-    Scheduled,
-    /// Either may call.
-    Open,
-    /// A call is being set up.
-    Connecting,
-    /// The two talk.
-    Live,
-    /// Over, with a [`Cause`].
-    Ended,
-}
-
-impl State {
-    /// All, in the order of a meeting's life.
-    pub const ALL: [Self; 5] = [Self::Scheduled, Self::Open, Self::Connecting, Self::Live, Self::Ended];
-
-    /// The word on the wire and in the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Open => "open",
-            Self::Connecting => "connecting",
-            Self::Live => "live",
-            Self::Ended => "ended",
-        }
-    }
-
-    /// Reads what [`State::as_str`] writes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
-}
-
-/// Why a meeting ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The two talked, or it was finished by hand.
-    Completed,
-    /// Only one side was there, or nobody although the server called by itself.
-    NoShow,
-    /// The last attempt met a busy line.
-    Busy,
-    /// The last attempt failed.
-    Failed,
-    /// Called off.
-    Cancelled,
-    /// Nobody tried.
-    Expired,
-}
-
-impl Cause {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Completed, Self::NoShow, Self::Busy, Self::Failed, Self::Cancelled, Self::Expired];
-
-    /// The word on the wire and in the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::NoShow => "no_show",
-            Self::Busy => "busy",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-        }
-    }
-
-    /// Reads what [`Cause::as_str`] writes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.as_str() == text)
-    }
-}
 
 /// Another time, proposed by one party and not yet confirmed by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

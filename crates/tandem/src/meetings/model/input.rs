@@ -107,7 +107,7 @@ pub enum News {
     /// They no longer do.
     Unbridged {
         /// Why.
-        why: Drop,
+        why: Parting,
         /// How long they did, milliseconds.
         talked_ms: i64,
     },
@@ -141,7 +141,7 @@ impl Miss {
 
 /// Why two that talked were parted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Drop {
+pub enum Parting {
     /// A party hung up.
     HungUp(Role),
     /// A leg was lost.

@@ -6,8 +6,8 @@ mod plans;
 use serde_json::json;
 
 use super::{
-    Actor, CONNECT_MAX_MS, Cause, Drop, Effect, Event, Input, LIMIT_GRACE_MS, MAX_ATTEMPTS, Meeting, Miss, News,
-    Notice, Refused, Role, Settings, State,
+    Actor, CONNECT_MAX_MS, Cause, Effect, Event, Input, LIMIT_GRACE_MS, MAX_ATTEMPTS, Meeting, Miss, News, Notice,
+    Parting, Refused, Role, Settings, State,
 };
 
 type Outcome = Result<Vec<Effect>, Refused>;
@@ -189,7 +189,7 @@ fn hear(meeting: &mut Meeting, news: News, settings: &Settings, now_ms: i64) -> 
         (State::Live, News::Unbridged { why, talked_ms }) => part(meeting, why, talked_ms, settings, now_ms),
         (State::Live, News::NotReached { .. }) => {
             let talked_ms = now_ms - meeting.live_since_ms.unwrap_or(now_ms);
-            part(meeting, Drop::Lost, talked_ms, settings, now_ms)
+            part(meeting, Parting::Lost, talked_ms, settings, now_ms)
         }
         _ => Vec::new(),
     }
@@ -217,15 +217,15 @@ fn fall_back(meeting: &mut Meeting, cause: Cause, reason: &str, settings: &Setti
 }
 
 /// The two were parted: done when their time is used up, else open for a while.
-fn part(meeting: &mut Meeting, why: Drop, talked_ms: i64, settings: &Settings, now_ms: i64) -> Vec<Effect> {
+fn part(meeting: &mut Meeting, why: Parting, talked_ms: i64, settings: &Settings, now_ms: i64) -> Vec<Effect> {
     count_talk(meeting, talked_ms);
     let (reason, by) = match why {
-        Drop::Limit => ("limit", Actor::System),
-        Drop::HungUp(role) => ("hung_up", Actor::Party(role)),
-        Drop::Lost => ("lost", Actor::System),
-        Drop::Desk => ("server", Actor::System),
+        Parting::Limit => ("limit", Actor::System),
+        Parting::HungUp(role) => ("hung_up", Actor::Party(role)),
+        Parting::Lost => ("lost", Actor::System),
+        Parting::Desk => ("server", Actor::System),
     };
-    part_for(meeting, why == Drop::Limit, reason, by, settings, now_ms)
+    part_for(meeting, why == Parting::Limit, reason, by, settings, now_ms)
 }
 
 fn part_for(

@@ -25,8 +25,8 @@ fn actor() -> impl Strategy<Value = Actor> {
     prop_oneof![Just(Actor::Application), role().prop_map(Actor::Party)]
 }
 
-fn why() -> impl Strategy<Value = Drop> {
-    prop_oneof![role().prop_map(Drop::HungUp), Just(Drop::Lost), Just(Drop::Limit), Just(Drop::Desk)]
+fn why() -> impl Strategy<Value = Parting> {
+    prop_oneof![role().prop_map(Parting::HungUp), Just(Parting::Lost), Just(Parting::Limit), Just(Parting::Desk)]
 }
 
 fn news() -> impl Strategy<Value = News> {

@@ -20,7 +20,7 @@ fn extend_moves_the_end_and_the_limit() {
 fn after_a_reconnection_the_limit_is_that_of_the_present_call() {
     let mut stage = Stage::live();
     stage.now = START + MINUTE;
-    stage.unbridged(Drop::Lost);
+    stage.unbridged(Parting::Lost);
     stage.say(Input::Call { by: Role::Caller });
     stage.hear(News::Bridged);
     stage.say(extend(Actor::Application, MINUTE));
