@@ -124,12 +124,18 @@ impl Meetings {
         store::list(&self.kernel().db, org, app, filter, limit).await
     }
 
-    /// The meetings of a person of an application, the latest start first.
+    /// The meetings of a person of an application that its page shows: the next ones that are not over, and the last ones
+    /// that are; `also` among them, wherever it lies, if it is the person's.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn of_party(&self, org: &str, app: &str, uid: &str) -> Result<Vec<Meeting>, DbError> {
-        store::of_party(&self.kernel().db, org, app, uid).await
+    pub async fn of_party(&self, org: &str, app: &str, uid: &str, also: i64) -> Result<Vec<Meeting>, DbError> {
+        let mut meetings = store::of_party(&self.kernel().db, org, app, uid).await?;
+        if !meetings.iter().any(|meeting| meeting.id == also) {
+            let found = store::meeting(&self.kernel().db, org, Some(app), also).await?;
+            meetings.extend(found.filter(|meeting| meeting.role_of(uid).is_some()));
+        }
+        Ok(meetings)
     }
 
     /// What an application has decided about its meetings.

@@ -9,8 +9,10 @@ use kernel::{Arg, Db, DbError, Row, Write, args};
 
 use super::model::{Meeting, Party, Role, State};
 
-/// Meetings of one person that are shown, the latest start first.
-const MAX_OF_PARTY: i64 = 200;
+/// Meetings of one person that are shown: of those that are not over the first ones to begin, of the others the last.
+const MAX_AHEAD: i64 = 200;
+/// See [`MAX_AHEAD`].
+const MAX_PAST: i64 = 20;
 /// Meetings looked at in one go at a start.
 const PAGE: i64 = 500;
 
@@ -27,8 +29,10 @@ kernel::statements! {
     ONE = "select revision, body from meeting where org = $1 and id = $2 and (app = $3 or $3 is null)";
     OF_ORDER = "select revision, body from meeting where org = $1 and app = $2 and order_id = $3 \
         and caller_uid = $4 and receiver_uid = $5 and state <> 'ended'";
-    OF_PARTY = "select revision, body from meeting where org = $1 and app = $2 \
-        and (caller_uid = $3 or receiver_uid = $3) order by starts_at desc, id desc limit $4";
+    AHEAD_OF_PARTY = "select revision, body from meeting where org = $1 and app = $2 \
+        and (caller_uid = $3 or receiver_uid = $3) and ended_at is null order by starts_at, id limit $4";
+    PAST_OF_PARTY = "select revision, body from meeting where org = $1 and app = $2 \
+        and (caller_uid = $3 or receiver_uid = $3) and ended_at is not null order by starts_at desc, id desc limit $4";
     LAST_OF_LINE = "select revision, body from meeting where org = $1 and (caller_number = $2 or receiver_number = $2) \
         and ended_at > $3 order by ended_at desc limit 1";
     LIST = "select revision, body from meeting where org = $1 and (app = $2 or $2 is null) \
@@ -95,9 +99,12 @@ pub(super) async fn of_order(
     db.one(OF_ORDER, args![org, app, order_id, caller, receiver]).await?.as_ref().map(read).transpose()
 }
 
-/// The meetings of a person, the latest start first.
+/// The meetings of a person: the next ones that are not over, the earliest start first, then the last ones that are, the
+/// latest start first.
 pub(super) async fn of_party(db: &Db, org: &str, app: &str, uid: &str) -> Result<Vec<Meeting>, DbError> {
-    db.all(OF_PARTY, args![org, app, uid, MAX_OF_PARTY]).await?.iter().map(read).collect()
+    let ahead = db.all(AHEAD_OF_PARTY, args![org, app, uid, MAX_AHEAD]).await?;
+    let past = db.all(PAST_OF_PARTY, args![org, app, uid, MAX_PAST]).await?;
+    ahead.iter().chain(&past).map(read).collect()
 }
 
 /// The last meeting that ended after a time and that a line belongs to.

@@ -50,6 +50,8 @@ impl Left {
 struct Proposed {
     is_theirs: bool,
     words: String,
+    /// What is said aloud when it comes.
+    spoken: String,
     starts: Moment,
     length: String,
 }
@@ -73,6 +75,8 @@ pub(super) struct Card {
     phase: String,
     revision: i64,
     title: String,
+    /// Whether the title is the other's name.
+    has_name: bool,
     /// Who the other is, inside a sentence.
     peer: String,
     /// The same where a sentence begins.
@@ -156,6 +160,7 @@ impl Card {
             phase,
             revision: meeting.revision,
             title: shown_name(other).unwrap_or("Your meeting").to_owned(),
+            has_name: shown_name(other).is_some(),
             peer_at_beginning: shown_name(other).unwrap_or("The other side").to_owned(),
             peer,
             starts: moment(meeting.starts_ms),
@@ -240,9 +245,10 @@ fn said(meeting: &Meeting, role: Role, peer: &str, view: &View<'_>) -> Said {
 
 fn open(meeting: &Meeting, role: Role, peer: &str) -> Said {
     let mut said = match (meeting.talked, meeting.reconnect_until_ms) {
-        (true, Some(until_ms)) => {
-            Said { left: Some((until_ms, ", for {} more")), ..Said::of("good", "You were parted. You can call again") }
-        }
+        (true, Some(until_ms)) => Said {
+            left: Some((until_ms.min(meeting.ends_ms), ", for {} more")),
+            ..Said::of("good", "You were parted. You can call again")
+        },
         _ => Said::of("good", "You can call now"),
     };
     let last = match meeting.last_attempt {
@@ -291,16 +297,18 @@ fn proposed(meeting: &Meeting, role: Role, view: &View<'_>) -> Option<Proposed> 
     let proposal = meeting.proposal?;
     let is_theirs = proposal.by != role;
     let other = meeting.party(role.other());
-    let words = if is_theirs {
-        format!("{} proposes another time:", shown_name(other).unwrap_or("The other side"))
+    let (words, spoken) = if is_theirs {
+        let who = shown_name(other).unwrap_or("The other side");
+        (format!("{who} proposes another time:"), format!("{who} proposes another time."))
     } else {
-        format!(
-            "You proposed another time, and {} has not answered yet:",
-            shown_name(other).unwrap_or("the other side")
+        let who = shown_name(other).unwrap_or("the other side");
+        (
+            format!("You proposed another time, and {who} has not answered yet:"),
+            format!("{who} is asked for another time."),
         )
     };
     let starts = Moment::new(proposal.starts_ms, view.zone);
-    Some(Proposed { is_theirs, words, starts, length: words::length(proposal.duration_ms) })
+    Some(Proposed { is_theirs, words, spoken, starts, length: words::length(proposal.duration_ms) })
 }
 
 fn dial_in(meeting: &Meeting, role: Role) -> Option<DialIn> {

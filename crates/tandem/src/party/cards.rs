@@ -10,8 +10,6 @@ use crate::meetings::Meetings;
 use crate::meetings::model::{CallType, Meeting, Role, Settings, State};
 use crate::meetings::sessions::PartySession;
 
-/// Meetings that are over and still shown.
-const MAX_PAST: usize = 20;
 /// The groups: what their cards look like, and their headings.
 const GROUPS: [(&str, &str); 3] = [("now", "Now"), ("next", "Coming up"), ("past", "Past")];
 
@@ -49,7 +47,8 @@ impl Seen {
     /// When the store fails.
     pub(super) async fn by(meetings: &Meetings, party: &PartySession) -> Result<Self, Problem> {
         let settings = meetings.settings(&party.org, &party.app).await.map_err(Problem::internal)?;
-        let all = meetings.of_party(&party.org, &party.app, &party.uid).await.map_err(Problem::internal)?;
+        let all = meetings.of_party(&party.org, &party.app, &party.uid, party.meeting).await;
+        let all = all.map_err(Problem::internal)?;
         let meetings = all.into_iter().filter_map(|meeting| Some((meeting.role_of(&party.uid)?, meeting))).collect();
         Ok(Self { settings, meetings })
     }
@@ -82,7 +81,6 @@ impl Seen {
             all = rest;
             if look == "past" {
                 cards.sort_by_key(|card| std::cmp::Reverse((card.starts_ms(), card.id())));
-                cards.truncate(MAX_PAST);
             }
             if !cards.is_empty() {
                 groups.push(Group { title, cards });

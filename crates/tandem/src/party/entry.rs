@@ -47,28 +47,33 @@ pub(super) async fn enter(
     client: Client,
     headers: HeaderMap,
     tenant: Result<Tenant, Problem>,
-    Presented(token): Presented,
+    presented: Result<Presented, Problem>,
 ) -> Response {
     let tenant = tenant.ok().map(|Tenant(org)| org.id);
-    let whose = match token {
-        Some(token) => sessions::whose_token(&kernel, &token, tenant.as_deref()).await,
-        None => Err(SignInRefused::Unknown),
+    let entered = async {
+        let whose = match presented?.0 {
+            Some(token) => sessions::whose_token(&kernel, &token, tenant.as_deref()).await,
+            None => Err(SignInRefused::Unknown),
+        };
+        let_in(&kernel, client, whose).await
     };
-    match let_in(&kernel, client, whose).await {
-        Ok(response) => response,
-        Err(problem) if is_program(&headers) => plain(problem),
-        Err(problem) => unreferred(problem.into_response()),
-    }
+    entered.await.unwrap_or_else(|problem| refusal(problem, &headers))
 }
 
 /// `POST /m/<link>`
 pub(super) async fn enter_by_link(
     State(kernel): State<Kernel>,
     client: Client,
+    headers: HeaderMap,
     Path(link): Path<String>,
-) -> Result<Response, Problem> {
+) -> Response {
     let whose = sessions::take_link(&kernel, &link).await;
-    let_in(&kernel, client, whose).await
+    let_in(&kernel, client, whose).await.unwrap_or_else(|problem| refusal(problem, &headers))
+}
+
+/// A page for people, a problem for programs.
+fn refusal(problem: Problem, headers: &HeaderMap) -> Response {
+    if is_program(headers) { plain(problem) } else { unreferred(problem.into_response()) }
 }
 
 async fn let_in(kernel: &Kernel, client: Client, whose: Result<Whose, SignInRefused>) -> Result<Response, Problem> {

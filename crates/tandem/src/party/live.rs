@@ -50,7 +50,7 @@ pub(super) async fn follow(
 
 /// The ids of a party's meetings, as events name them.
 async fn own(meetings: &Meetings, party: &PartySession) -> Result<HashSet<String>, Problem> {
-    let all = meetings.of_party(&party.org, &party.app, &party.uid).await.map_err(Problem::internal)?;
+    let all = meetings.of_party(&party.org, &party.app, &party.uid, party.meeting).await.map_err(Problem::internal)?;
     Ok(all.into_iter().map(|meeting| meeting.id.to_string()).collect())
 }
 

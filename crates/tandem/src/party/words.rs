@@ -45,7 +45,7 @@ pub(super) struct Moment {
     pub(super) ms: i64,
     /// For programs.
     pub(super) iso: String,
-    /// `Sunday 22 November`, in the application's zone.
+    /// `Sunday 22 November 2026`, in the application's zone.
     pub(super) day: String,
     /// `17:00`, in the application's zone.
     pub(super) time: String,
@@ -60,7 +60,7 @@ impl Moment {
         Self {
             ms,
             iso: rfc3339(ms),
-            day: at.strftime("%A %-d %B").to_string(),
+            day: at.strftime("%A %-d %B %Y").to_string(),
             time: at.strftime("%H:%M").to_string(),
             field: at.strftime("%Y-%m-%dT%H:%M").to_string(),
         }
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_moment_is_shown_in_a_zone() {
         let moment = Moment::new(1_795_280_400_000, &TimeZone::get("Europe/Kyiv").unwrap());
-        assert_eq!((&*moment.day, &*moment.time), ("Saturday 21 November", "19:00"));
+        assert_eq!((&*moment.day, &*moment.time), ("Saturday 21 November 2026", "19:00"));
         assert_eq!((&*moment.field, &*moment.iso), ("2026-11-21T19:00", "2026-11-21T17:00:00.000Z"));
     }
 }

@@ -25,7 +25,8 @@ const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 const cards = /** @type {HTMLElement} */ (document.getElementById("cards"));
 const news = /** @type {HTMLElement} */ (document.getElementById("news"));
 const said = /** @type {HTMLElement} */ (document.getElementById("said"));
-const phone = /** @type {TandemPhone | null} */ (document.querySelector("tandem-phone"));
+/** While there is something to talk about in this page. @type {TandemPhone | null} */
+let phone = document.querySelector("tandem-phone");
 const mark = cards.dataset.mark ?? "";
 
 /** The server's clock less ours, ms. */
@@ -48,16 +49,23 @@ function dayOf(at, timeZone) {
 
 /** @param {Date} at @param {string} form */
 function written(at, form) {
-  if (form !== "day") return at.toLocaleString(undefined, FORMS[form]);
   const today = new Date(now());
-  const tomorrow = new Date(now() + 24 * 60 * MINUTE);
+  const year = at.getFullYear() === today.getFullYear() ? undefined : "numeric";
+  if (form === "time") return at.toLocaleString(undefined, FORMS.time);
+  if (form !== "day") return at.toLocaleString(undefined, { ...FORMS[form], year });
+  // The next day of the calendar: a day is not always 24 hours.
+  const tomorrow = new Date(today.getFullYear(), today.getMonth(), today.getDate() + 1);
   if (dayOf(at, zone) === dayOf(today, zone)) return "Today";
   if (dayOf(at, zone) === dayOf(tomorrow, zone)) return "Tomorrow";
-  return at.toLocaleString(undefined, FORMS.day);
+  return at.toLocaleString(undefined, { ...FORMS.day, year });
 }
+
+/** The day for which times are shown: the next day "Tomorrow" is another word. */
+let shownOn = "";
 
 /** Shows every moment in the viewer's own zone, and in the application's where the two differ. @param {ParentNode} root */
 function showTimes(root) {
+  shownOn = dayOf(new Date(now()), zone);
   for (const element of root.querySelectorAll("time[data-form]")) {
     const at = new Date(element.getAttribute("datetime") ?? "");
     if (!Number.isNaN(at.getTime())) element.textContent = written(at, element.getAttribute("data-form") ?? "both");
@@ -69,6 +77,10 @@ function showTimes(root) {
     const differs = clock(theirs) !== clock(zone) || dayOf(at, theirs) !== dayOf(at, zone);
     element.textContent = differs ? `${clock(theirs)} in ${theirs.replaceAll("_", " ")}` : "";
   }
+}
+
+/** Lets forms speak of the viewer's own time. @param {ParentNode} root */
+function fillForms(root) {
   for (const input of root.querySelectorAll("input[name=zone]")) {
     if (!(input instanceof HTMLInputElement)) continue;
     input.value = zone;
@@ -97,7 +109,7 @@ function span(ms) {
   if (hours >= 48) return `${Math.round(hours / 24)} days`;
   const rest = minutes % 60;
   const words = hours === 1 ? "1 hour" : `${hours} hours`;
-  return rest === 0 || hours >= 12 ? words : `${words} ${rest} minutes`;
+  return rest === 0 || hours >= 12 ? words : `${words} ${rest === 1 ? "1 minute" : `${rest} minutes`}`;
 }
 
 /** Draws what is left. These words are in no live region: a screen reader reads them when it is asked to. */
@@ -113,6 +125,7 @@ function count() {
     }
   }
   if (isOver) setTimeout(refreshSoon, AFTER_THE_END);
+  if (shownOn !== dayOf(new Date(now()), zone)) showTimes(cards);
 }
 
 // --- what happens
@@ -143,6 +156,11 @@ async function refresh() {
 /** Who it is with. @param {Element} card */
 const nameOf = (card) => card.querySelector("h3")?.textContent ?? "";
 
+/** A meeting in a sentence: of somebody without a name its title says nothing of a person.
+ * @param {Element} card @param {string} meeting
+ */
+const withWhom = (card, meeting) => (card.hasAttribute("data-named") ? `${meeting} with ${nameOf(card)}` : meeting);
+
 /** Puts what has changed in the place of what was there. @param {HTMLElement} fresh */
 function exchange(fresh) {
   /** @type {Map<string, HTMLElement>} */
@@ -153,19 +171,18 @@ function exchange(fresh) {
   const focused = document.activeElement?.closest("[data-meeting]") ? document.activeElement : null;
   for (const card of /** @type {NodeListOf<HTMLElement>} */ (fresh.querySelectorAll("[data-meeting]"))) {
     const old = before.get(card.id);
-    if (!old) words.push(`New: a meeting with ${nameOf(card)}.`);
+    if (!old) words.push(`New: ${withWhom(card, "a meeting")}.`);
     else if (old.dataset.revision === card.dataset.revision && old.dataset.phase === card.dataset.phase) {
       // As it was: the old one, with whatever is open and typed in it.
       card.replaceWith(old);
       continue;
     } else {
       words.push(...changes(old, card));
-      for (const [index, open] of [...old.querySelectorAll("details")].entries()) {
-        const same = card.querySelectorAll("details")[index];
-        if (same && open.open && same.className === open.className) same.open = true;
-      }
     }
     showTimes(card);
+    fillForms(card);
+    if (old) keepOpen(old, card);
+    if (card.dataset.talk === "browser" && card.dataset.group !== "past") bringPhone();
   }
   cards.replaceChildren(...fresh.childNodes);
   count();
@@ -173,6 +190,28 @@ function exchange(fresh) {
   if (focused && !document.contains(focused)) focusAgain(focused);
   else if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
   if (words.length > 0) news.textContent = words.join(" ");
+}
+
+/** Opens again what was open, with what was typed in it. @param {HTMLElement} old @param {HTMLElement} card */
+function keepOpen(old, card) {
+  for (const open of /** @type {NodeListOf<HTMLDetailsElement>} */ (old.querySelectorAll("details[open]"))) {
+    const same = card.querySelector(`details[data-part="${open.dataset.part}"]`);
+    if (!(same instanceof HTMLDetailsElement)) continue;
+    same.open = true;
+    for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (open.querySelectorAll("input:not([type=hidden])"))) {
+      const again = same.querySelector(`input[name="${input.name}"]`);
+      if (again instanceof HTMLInputElement) again.value = input.value;
+    }
+  }
+}
+
+/** Puts a phone into a page that was loaded when there was nothing to talk about in it. */
+function bringPhone() {
+  if (phone) return;
+  phone = /** @type {TandemPhone} */ (document.createElement("tandem-phone"));
+  phone.setAttribute("mode", "party");
+  phone.setAttribute("socket", `/v1/rtc?party=${mark}`);
+  cards.before(phone);
 }
 
 /** What there is to say of a card that is another one now. @param {HTMLElement} old @param {HTMLElement} card */
@@ -184,8 +223,9 @@ function changes(old, card) {
     showTimes(copy);
     words.push(`${nameOf(card)}: ${copy.textContent?.trim()}.`);
   }
-  const proposal = card.querySelector("[data-proposal]");
-  if (proposal && !old.querySelector("[data-proposal]")) words.push(`${nameOf(card)} proposes another time.`);
+  const proposal = card.querySelector("[data-proposal]")?.getAttribute("data-proposal");
+  const asked = old.querySelector("[data-proposal]")?.getAttribute("data-proposal");
+  if (proposal && proposal !== asked) words.push(proposal);
   return words;
 }
 
@@ -209,7 +249,7 @@ function remember() {
 /** @param {HTMLElement} card */
 function sayMoved(card) {
   const at = written(new Date(Number(card.dataset.starts)), "both");
-  say(`Your meeting with ${nameOf(card)} was moved. It begins on ${at}.`, "busy");
+  say(`${withWhom(card, "Your meeting")} was moved. It begins on ${at}.`, "busy");
 }
 
 /** Gives the focus to what stands for what had it. @param {Element} gone */
@@ -293,12 +333,12 @@ async function send(form) {
   if (!button || button.disabled) return;
   button.disabled = true;
   said.hidden = true;
-  const calls = form.dataset.call === "browser" && phone !== null;
+  const line = form.dataset.call === "browser" ? phone : null;
   try {
     // The page is the phone, so that it needs a microphone first.
-    if (calls && !(await phone.expect(EXPECTED_WITHIN))) return phone.scrollIntoView({ block: "nearest" });
+    if (line && !(await line.expect(EXPECTED_WITHIN))) return line.scrollIntoView({ block: "nearest" });
     const refusal = await post(form);
-    if (refusal !== null && calls) phone.forget();
+    if (refusal !== null) line?.forget();
     const done = DONE[form.action.split("/").pop() ?? ""];
     if (refusal !== null) say(refusal, "bad");
     else if (done) say(done, "good");
@@ -333,6 +373,7 @@ document.addEventListener("visibilitychange", () => (document.hidden ? unfollow(
 addEventListener("pageshow", ({ persisted }) => { if (persisted) refreshSoon(); });
 
 showTimes(document);
+fillForms(document);
 count();
 remember();
 setInterval(count, EVERY);

@@ -58,7 +58,9 @@ pub enum SignInRefused {
     #[error("It was taken back, or its meeting was cancelled. Ask for a new one where you got it.")]
     Revoked,
     /// A link for one use.
-    #[error("It was good for one use and for ten minutes. Ask for a new one where you got it.")]
+    #[error(
+        "It was good for one visit and for a time, and one of the two is over. Ask for a new one where you got it."
+    )]
     Used,
     /// The store failed; for the log.
     #[error("{0}")]

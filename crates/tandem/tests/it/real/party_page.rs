@@ -170,3 +170,32 @@ async fn a_refused_microphone_a_moved_meeting_and_a_lost_session_each_get_a_clea
     ann.finish(&["status of 409", "status of 401", "WebSocket"]).await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_left_open_gets_its_phone_and_keeps_what_is_typed_in_it() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let shop = Application::of(&acme, &server, "Shop", &[]).await;
+    let by_phone = json!({"caller": {"number": "+41446681801", "call_type": "Phone"}});
+    let first = shop.orders(by_phone).await;
+    let mut ann = Visitor::enter(&server, &first.caller, json!({})).await;
+    assert_eq!(ann.run("document.querySelector('tandem-phone')").await, Value::Null, "her phone is on her desk");
+    ann.see("body.is-live").await;
+
+    // What is open stays open, with what was typed, though other things can be done now.
+    ann.unfold("Another time").await;
+    ann.run("document.querySelector('input[type=number]').value = '44'").await;
+    shop.client.post(&format!("/v1/meetings/{}/extend", first.id), &json!({"minutes": 30})).await.expect(200);
+    let length = format!("/v1/meetings/{}", first.id);
+    shop.client.patch(&length, &json!({"receiver": {"name": "Tommy B. Lee"}})).await.expect(200);
+    ann.see("text=Ask Tommy B. Lee").await;
+    assert_eq!(ann.value("details[open] input[type=number]").await, "44");
+    assert_eq!(ann.run("document.querySelector('details[open]').dataset.part").await, "propose");
+
+    // A meeting to talk about in the page brings a phone into it.
+    let second = shop.orders(json!({"meeting": {"order_id": "in the page"}})).await;
+    ann.see(&format!("#m{}", second.id)).await;
+    ann.see("tandem-phone[mode=party]").await;
+    ann.finish(&[]).await;
+    server.stop().await;
+}

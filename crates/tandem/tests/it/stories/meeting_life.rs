@@ -327,7 +327,7 @@ async fn the_same_order_is_the_same_meeting_and_two_applications_do_not_meet() {
             client.patch(&format!("{base}/meetings/{other}"), &json!({"duration": 5})).await.expect(404);
         }
         let app = if own == mine { &one } else { &two };
-        let of_party = meetings.of_party(org, app, "1222").await.unwrap();
+        let of_party = meetings.of_party(org, app, "1222", own).await.unwrap();
         assert_eq!(of_party.iter().map(|meeting| meeting.id).collect::<Vec<_>>(), [own]);
     }
     let all = meetings.list(org, None, &MeetingFilter::default(), 10).await.unwrap();

@@ -1,7 +1,7 @@
 //! Parties of meetings at the door: how they come in, what refuses them, and what their pages do and do not show.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::client::{Client, Reply, form, unescaped};
 use crate::harness::meeting::{Application, enter, party};
@@ -238,7 +238,7 @@ async fn another_time_is_proposed_declined_proposed_again_and_agreed_to() {
     let (ann, tom) = (party(&server, &ordered.caller).await, party(&server, &ordered.receiver).await);
     let page = ann.get("/meetings").await.text;
     let words =
-        ["Coming up", "Sunday 22 November", "17:00", "17:30", "Europe/Kyiv", "Opens at", "16:55", ", in 38 hours"];
+        ["Coming up", "Sunday 22 November 2026", "17:00", "17:30", "Europe/Kyiv", "Opens at", "16:55", ", in 38 hours"];
     for words in words {
         assert!(unescaped(&page).contains(words), "{words} in {page}");
     }
@@ -315,12 +315,37 @@ async fn a_link_signs_in_once_and_looking_at_it_uses_nothing_up() {
     assert!(first.get("/meetings").await.text.contains("Ann Carter"));
     let again = second.submit(&path, &path, &[]).await;
     assert!(
-        again.status == 410 && again.text.contains("good for one use") && cookie(&again).is_none(),
+        again.status == 410 && again.text.contains("good for one visit") && cookie(&again).is_none(),
         "{}",
         again.text
     );
+    let program = server.client().request(Method::POST, &path).header("accept", "application/json").send().await;
+    let program: Value = program.unwrap().json().await.unwrap();
+    assert_eq!(program["code"], "sign_in_over", "a program reads why: {program}");
     assert_eq!(first.submit("/meetings", "/meetings/sign-out", &[]).await.status, 200);
     assert_eq!(first.get("/meetings").await.status, 401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_hundreds_of_meetings_sees_the_next_ones_and_the_one_signed_in_for() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let shop = Application::of(&acme, &server, "Shop", &[]).await;
+    let at = |hours: i64| kernel::time::rfc3339(server.app.kernel.clock.now_ms() + hours * 3_600_000);
+    let later = |hours: i64| json!({"meeting": {"order_id": format!("in {hours}"), "start_at": at(hours)}});
+    let mut orders = Vec::new();
+    for hours in 2..=203 {
+        orders.push(shop.orders(later(hours)).await);
+    }
+    let (next, last) = (&orders[0], &orders[orders.len() - 1]);
+    let now = shop.orders(json!({})).await;
+    let tom = party(&server, &last.receiver).await;
+    let page = tom.get("/meetings").await.text;
+    for id in [now.id, next.id, last.id] {
+        assert!(page.contains(&format!("data-meeting=\"{id}\"")), "{id}");
+    }
+    assert_eq!(page.matches("data-meeting=").count(), 201, "200 that are next, and the one that was signed in for");
     server.stop().await;
 }
 
