@@ -195,7 +195,12 @@ async fn a_page_that_was_left_open_gets_its_phone_and_keeps_what_is_typed_in_it(
     // A meeting to talk about in the page brings a phone into it.
     let second = shop.orders(json!({"meeting": {"order_id": "in the page"}})).await;
     ann.see(&format!("#m{}", second.id)).await;
-    ann.see("tandem-phone[mode=party]").await;
+    ann.run(
+        "new Promise((on) => setInterval(() => document.querySelector('tandem-phone').view.online && on(true), 50))",
+    )
+    .await;
+    shop.client.post(&format!("/v1/meetings/{}/call", second.id), &json!({"as": "caller"})).await.expect(200);
+    ann.see("button:has-text('Answer')").await;
     ann.finish(&[]).await;
     server.stop().await;
 }
