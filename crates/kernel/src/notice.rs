@@ -41,7 +41,12 @@ const LINK_PURPOSE: &str = "notice.link";
 
 crate::statements! {
     INSERT = "insert into notice (id, org, channel, recipient, subject, body, link, state, created_at, due_at, \
-        expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)";
+        expires_at, about) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11)";
+    WITHDRAW = "update notice set state = 'failed', error = $3, link = null \
+        where org = $1 and about = $2 and state = 'pending'";
+    TO = "select id, channel, recipient, subject, body, link, state, error, attempts, created_at, due_at, sent_at, \
+        expires_at from notice where org = $1 and recipient = $2 order by id limit 1000";
+    ERASE_TO = "delete from notice where org = $1 and recipient = $2";
     LIST = "select id, channel, recipient, subject, body, link, state, error, attempts, created_at, due_at, sent_at, \
         expires_at from notice where org = $1 and (id < $2 or $2 = '') order by id desc limit $3";
     ONE = "select id, channel, recipient, subject, body, link, state, error, attempts, created_at, due_at, sent_at, \
@@ -122,6 +127,7 @@ pub struct NewNotice {
     body: String,
     link: Option<Secret>,
     until_ms: Option<i64>,
+    about: Option<String>,
 }
 
 impl NewNotice {
@@ -130,7 +136,7 @@ impl NewNotice {
     pub fn mail(to: &str, subject: &str, body: &str) -> Self {
         let subject = cut(&one_line(subject), MAX_SUBJECT).to_owned();
         let recipient = cut(&one_line(to), MAX_RECIPIENT).to_owned();
-        Self { channel: Channel::Mail, recipient, subject, body: plain(body), link: None, until_ms: None }
+        Self { channel: Channel::Mail, recipient, subject, body: plain(body), link: None, until_ms: None, about: None }
     }
 
     /// An SMS.
@@ -153,6 +159,13 @@ impl NewNotice {
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.body.push_str(&plain(more));
+        self
+    }
+
+    /// What it tells of: [`withdraw_notices_write`] takes it back by that name.
+    #[must_use]
+    pub fn about(mut self, what: impl Into<String>) -> Self {
+        self.about = Some(what.into());
         self
     }
 
@@ -225,6 +238,14 @@ impl Notice {
         self.body.replace(LINK_PLACE, instead)
     }
 
+    /// Somebody else's words about it, without the link that they may repeat.
+    fn without_link(&self, words: &str) -> String {
+        match self.link.as_ref().map(Secret::expose).filter(|link| !link.is_empty()) {
+            Some(link) => words.replace(link, "(link)"),
+            None => words.to_owned(),
+        }
+    }
+
     /// Whether the text has a link, good or not.
     fn has_link(&self) -> bool {
         self.body.contains(LINK_PLACE)
@@ -279,6 +300,8 @@ enum Outcome {
     Refused(String),
     /// It may take it later.
     Later(String),
+    /// It was handed over, and nothing came back: it may have gone out.
+    Unknown(String),
     /// There is no provider to be spoken with: others need not be tried for a while either.
     Unreachable(String),
 }
@@ -287,6 +310,18 @@ enum Outcome {
 trait Provider: Send + Sync + 'static {
     /// Hands one over.
     fn send<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Outcome>;
+}
+
+/// The write that takes back what waits to be sent and is not true any more: commit it with what has changed.
+#[must_use]
+pub fn withdraw_notices_write(org: &str, about: &str) -> Write {
+    Write::new(WITHDRAW, args![org, about, "withdrawn: what it tells has changed"])
+}
+
+/// The write that erases what somebody was told, by the address or number it went to.
+#[must_use]
+pub fn erase_notices_write(org: &str, recipient: &str) -> Write {
+    Write::new(ERASE_TO, args![org, recipient])
 }
 
 impl Kernel {
@@ -309,7 +344,8 @@ impl Kernel {
             link,
             state.as_str(),
             now_ms,
-            new.until_ms.unwrap_or(now_ms + LIFE_MS)
+            new.until_ms.unwrap_or(now_ms + LIFE_MS),
+            new.about
         ];
         Ok(Write::new(INSERT, args).waking(Wake::Notices))
     }
@@ -322,6 +358,16 @@ impl Kernel {
         let now_ms = self.clock.now_ms();
         let rows = self.db.all(LIST, args![org, before, limit]).await?;
         Ok(rows.iter().map(|row| Notice::read(row, &self.secrets, now_ms)).collect::<Result<_, _>>()?)
+    }
+
+    /// What somebody was told, by the address or number it went to, the oldest first; the first thousand.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn notices_to(&self, org: &str, recipient: &str) -> Result<Vec<Notice>, DbError> {
+        let now_ms = self.clock.now_ms();
+        let rows = self.db.all(TO, args![org, recipient]).await?;
+        rows.iter().map(|row| Notice::read(row, &self.secrets, now_ms)).collect()
     }
 
     /// Sends a notice that was kept, or that failed.

@@ -28,6 +28,8 @@ const AFTER_FAILURE_MS: i64 = 1_000;
 const LADDER_MS: [i64; 6] = [10_000, 30_000, 120_000, 300_000, 900_000, 3_600_000];
 /// A provider that could not be reached is left alone for so long.
 const PAUSE_MS: i64 = 10_000;
+/// A notice that may have gone out is handed over so often in all: better twice than never, and no more than that.
+const MAX_UNKNOWN: i64 = 2;
 /// How long what is under way may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Longest reason that is kept, in bytes.
@@ -189,9 +191,12 @@ fn settle(due: &Due, outcome: Outcome, now_ms: i64) -> Settled {
             tracing::info!(notice = id, org, channel, "a notice is sent");
             return Settled { word: "sent", writes: vec![Write::guarded(SENT, args![org, id, now_ms])] };
         }
-        Outcome::Refused(reason) => return failed(tidy(&reason)),
-        Outcome::Later(reason) => (tidy(&reason), None),
-        Outcome::Unreachable(reason) => (tidy(&reason), Some(now_ms + PAUSE_MS)),
+        Outcome::Refused(reason) => return failed(tidy(&due.notice, &reason)),
+        Outcome::Unknown(reason) if due.notice.attempts + 1 >= MAX_UNKNOWN => {
+            return failed(format!("{}; it may have gone out", tidy(&due.notice, &reason)));
+        }
+        Outcome::Later(reason) | Outcome::Unknown(reason) => (tidy(&due.notice, &reason), None),
+        Outcome::Unreachable(reason) => (tidy(&due.notice, &reason), Some(now_ms + PAUSE_MS)),
     };
     let again_ms = now_ms + wait_ms(due.notice.attempts);
     if again_ms >= due.notice.expires_at {
@@ -209,7 +214,7 @@ pub(super) fn wait_ms(attempts_before: i64) -> i64 {
     LADDER_MS.get(rung).copied().unwrap_or(PAUSE_MS)
 }
 
-/// A provider's words in one line of bearable length.
-fn tidy(reason: &str) -> String {
-    cut(one_line(reason).trim(), MAX_REASON).to_owned()
+/// A provider's words in one line of bearable length, without the link of the notice.
+fn tidy(notice: &Notice, reason: &str) -> String {
+    cut(one_line(&notice.without_link(reason)).trim(), MAX_REASON).to_owned()
 }

@@ -141,6 +141,7 @@ fn judge(answer: Result<EgressResponse, EgressError>) -> Outcome {
         }
         // It has the POST, and may have sent it: too large an answer is an answer.
         Err(error @ EgressError::TooLarge { .. }) => Outcome::Refused(error.to_string()),
+        Err(error @ (EgressError::Timeout | EgressError::Broken(_))) => Outcome::Unknown(error.to_string()),
         Err(error) => Outcome::Unreachable(error.to_string()),
     }
 }

@@ -153,6 +153,44 @@ async fn what_a_provider_takes_later_climbs_the_ladder_until_its_time_is_up() {
 }
 
 #[tokio::test]
+async fn what_may_have_gone_out_is_handed_over_twice_at_most_and_no_link_gets_into_its_reason() {
+    for kernel in testing::each_with(with_mail()).await {
+        let unknown = || Outcome::Unknown("no answer to \"https://x/l/sl_secret\"".into());
+        let told = Told::to([unknown(), unknown(), unknown()]);
+        employ(&kernel, &told);
+        let mail = NewNotice::mail("ann@x.org", "Hello", "").with_link("https://x/l/sl_secret", START_MS + 1_000_000);
+        let id = write(&kernel, "org_a", mail).await;
+        let notice = until(&kernel, &id, |notice| notice.attempts == 1).await;
+        assert_eq!(notice.reason.unwrap(), "no answer to \"(link)\"");
+        kernel.hand.advance(10_000);
+        let notice = until(&kernel, &id, |notice| notice.state == State::Failed).await;
+        assert!(notice.reason.unwrap().ends_with("it may have gone out"));
+        assert_eq!(told.seen().len(), 2);
+        kernel.kernel.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_true_any_more_is_withdrawn_and_what_somebody_was_told_can_be_erased() {
+    for kernel in testing::each_with(with_mail()).await {
+        let mail = |to: &str, about: &str| NewNotice::mail(to, "Moved", "x").about(about);
+        let old = write(&kernel, "org_a", mail("ann@x.org", "meeting/5")).await;
+        let other = write(&kernel, "org_a", mail("ann@x.org", "meeting/6")).await;
+        let strange = write(&kernel, "org_b", mail("ann@x.org", "meeting/5")).await;
+        kernel.db.writer().commit(vec![withdraw_notices_write("org_a", "meeting/5")]).await.unwrap();
+        let states = [("org_a", &old), ("org_a", &other), ("org_b", &strange)];
+        let mut found = Vec::new();
+        for (org, id) in states {
+            found.push(one(&kernel, org, id).await.state);
+        }
+        assert_eq!(found, [State::Failed, State::Pending, State::Pending]);
+        kernel.db.writer().commit(vec![erase_notices_write("org_a", "ann@x.org")]).await.unwrap();
+        assert!(kernel.notices("org_a", "", 10).await.unwrap().is_empty());
+        assert_eq!(kernel.notices("org_b", "", 10).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_provider_that_is_away_is_not_asked_for_each_and_all_arrive_in_the_end() {
     for kernel in testing::each_with(with_mail()).await {
         let told = Told::to((0..4).map(|_| Outcome::Unreachable("no connection".into())));

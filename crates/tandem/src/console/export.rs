@@ -127,7 +127,12 @@ impl Telling {
         let page = meetings::meetings_of(&self.kernel, &self.org, &self.party, after).await?;
         let Some(last) = page.last() else {
             let users = json!(meetings::users_of(&self.kernel, &self.org, &self.party).await?);
-            let end = format!(",\"users\":{users},\"calls_up\":{},\"complete\":{}}}", self.up, self.up == 0);
+            let notices = json!(meetings::notices_to(&self.kernel, &self.org, &self.party).await?);
+            let end = format!(
+                ",\"users\":{users},\"notices\":{notices},\"calls_up\":{},\"complete\":{}}}",
+                self.up,
+                self.up == 0
+            );
             return Ok(self.turn(Chapter::End, &end));
         };
         self.after = last.id.to_string();

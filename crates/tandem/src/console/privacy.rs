@@ -10,6 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use calls::concerning::{self, Kept, Party};
 use calls::erasure;
+use kernel::notice::erase_notices_write;
 use kernel::{Action, DbError, Kernel, Problem};
 
 use super::door::Doors;
@@ -168,8 +169,17 @@ async fn erase_all(kernel: &Kernel, org: &str, party: &Party) -> Result<Done, Db
         done.meetings += gone.meetings;
         done.kept += gone.kept;
     }
+    erase_notices(kernel, org, party).await?;
     meetings::erase_users(kernel, org, party).await?;
     Ok(done)
+}
+
+/// What was sent to the number, and to the addresses that applications know of its person.
+async fn erase_notices(kernel: &Kernel, org: &str, party: &Party) -> Result<(), DbError> {
+    let recipients = meetings::recipients(kernel, org, party).await?;
+    let writes = recipients.iter().map(|recipient| erase_notices_write(org, recipient)).collect();
+    kernel.db.writer().commit(writes).await?;
+    Ok(())
 }
 
 impl Done {

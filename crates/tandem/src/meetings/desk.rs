@@ -245,6 +245,11 @@ impl Meetings {
         let now_ms = self.now_ms();
         let targets = self.kernel().outbox.targets(&meeting.org).await?;
         let mut writes = Vec::new();
+        let tells = effects.iter().any(|effect| matches!(effect, Effect::Notify { .. }));
+        let ends = meeting.state == State::Ended && before.state != State::Ended;
+        if tells || ends || meeting.proposal != before.proposal {
+            writes.push(notices::withdraw_write(meeting));
+        }
         for effect in effects {
             match effect {
                 Effect::Event(event) => writes.extend(self.event_writes(meeting, event, &targets, now_ms)),
@@ -260,7 +265,7 @@ impl Meetings {
                 writes.push(store::user_write(&meeting.org, &meeting.app, meeting.party(role), now_ms));
             }
         }
-        if meeting.state == State::Ended && before.state != State::Ended {
+        if ends {
             writes.push(store::forget_pins_write(meeting));
             writes.extend(self.free_number(meeting));
         }

@@ -3,12 +3,25 @@
 //! Invariant: a notice to one of the two names the other and no number.
 
 use jiff::Timestamp;
-use kernel::notice::NewNotice;
+use kernel::notice::{NewNotice, withdraw_notices_write};
 use kernel::time::rfc3339;
 use kernel::{RecordError, Write, zones};
 
 use super::model::{Meeting, Notice, Party, Role, Settings};
 use super::{Meetings, tokens};
+
+/// What tells of a change of plans is worth sending until what it speaks of begins, and so long at least, in milliseconds.
+const WORTH_MS: i64 = 3_600_000;
+
+/// What waits to be sent about a meeting and is not true any more is taken back.
+pub(super) fn withdraw_write(meeting: &Meeting) -> Write {
+    withdraw_notices_write(&meeting.org, &about(meeting))
+}
+
+/// What notices of a meeting are about.
+fn about(meeting: &Meeting) -> String {
+    format!("meeting/{}", meeting.id)
+}
 
 /// The notice to one of the two: by mail if there is an address, else by text message to a number outside; a reminder
 /// with a link that signs in once, until the meeting's end. Nobody is reminded of a meeting that is over.
@@ -21,8 +34,11 @@ pub(super) fn writes(
 ) -> Result<Vec<Write>, RecordError> {
     let (subject, body) = text(meeting, settings, who, what);
     let Some(notice) = to(meeting.party(who), &subject, &body) else { return Ok(Vec::new()) };
-    let kernel = meetings.kernel();
+    let (kernel, notice) = (meetings.kernel(), notice.about(about(meeting)));
     if what != Notice::Reminder {
+        let proposed_ms = meeting.proposal.map_or(meeting.starts_ms, |proposal| proposal.starts_ms);
+        let begins_ms = if what == Notice::Proposed { proposed_ms } else { meeting.starts_ms };
+        let notice = notice.until(begins_ms.max(meetings.now_ms() + WORTH_MS));
         return Ok(vec![kernel.notice_write(&meeting.org, notice)?]);
     }
     let (token, write) = tokens::issue_link_until(kernel, meeting, who, meeting.ends_ms);

@@ -4,11 +4,13 @@
 //! Invariant: a meeting that is not over is not erased; nobody is told the number or the PIN of anyone else. Page by page
 //! in the order of ids.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use calls::concerning::{Party, recordings_of};
 use calls::erasure::{self, Erased};
 use kernel::retention::{RowSweep, Sweep};
+use kernel::time::rfc3339;
 use kernel::{DbError, Kernel, Write, args};
 use serde_json::{Value, json};
 
@@ -80,6 +82,29 @@ pub(crate) async fn users_of(kernel: &Kernel, org: &str, party: &Party) -> Resul
         .collect()
 }
 
+/// Where notices to the person with a number go: the number, and the mail addresses that applications know.
+pub(crate) async fn recipients(kernel: &Kernel, org: &str, party: &Party) -> Result<BTreeSet<String>, DbError> {
+    let mut wanted = args![org];
+    wanted.extend(party.spellings());
+    let rows = kernel.db.all(USERS_OF, wanted).await?;
+    let emails = rows.iter().filter_map(|row| row.opt_text("email").transpose());
+    emails.chain([Ok(party.as_str().to_owned())]).collect()
+}
+
+/// What the person was told, by mail or text message.
+pub(crate) async fn notices_to(kernel: &Kernel, org: &str, party: &Party) -> Result<Vec<Value>, DbError> {
+    let mut told = Vec::new();
+    for recipient in recipients(kernel, org, party).await? {
+        for notice in kernel.notices_to(org, &recipient).await? {
+            told.push(json!({
+                "to": notice.recipient, "subject": notice.subject, "text": notice.text_without_link("(link)"),
+                "state": notice.state.as_str(), "created_at": rfc3339(notice.created_at),
+            }));
+        }
+    }
+    Ok(told)
+}
+
 /// A meeting as it is given to a party that it concerns, with its events and recordings.
 pub(crate) async fn told(kernel: &Kernel, meeting: &Meeting, party: &Party) -> Result<Value, DbError> {
     let org = &meeting.org;
@@ -89,7 +114,13 @@ pub(crate) async fn told(kernel: &Kernel, meeting: &Meeting, party: &Party) -> R
         recordings.extend(recordings_of(kernel, org, call).await?);
     }
     let events = kernel.events.of_key(org, &meeting.id.to_string(), 0, EVENTS).await?;
-    let events: Vec<Value> = events.iter().filter_map(|event| serde_json::from_str(&event.envelope).ok()).collect();
+    let mut events: Vec<Value> = events.iter().filter_map(|event| serde_json::from_str(&event.envelope).ok()).collect();
+    for event in &mut events {
+        // The other's uid and last digits are the other's.
+        if let Some(data) = event.get_mut("data").and_then(Value::as_object_mut) {
+            data.remove(role.other().as_str());
+        }
+    }
     let view = MeetingView::of(meeting, &Settings::default(), Some(role), kernel.clock.now_ms());
     Ok(json!({ "meeting": view, "events": events, "recordings": recordings, "calls": meeting.calls }))
 }

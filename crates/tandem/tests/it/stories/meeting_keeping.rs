@@ -2,6 +2,7 @@
 
 use kernel::app::NewApp;
 use kernel::args;
+use kernel::notice::NewNotice;
 use serde_json::{Value, json};
 
 use crate::harness::order::{CALLER, RECEIVER, START_MS, order};
@@ -25,6 +26,10 @@ async fn meetings_are_given_out_and_erased_by_a_party_s_number() {
     let over = meetings.schedule(&acme.org.id, &app, order("1", ["1222", "56712"])).await.unwrap().meeting;
     let ahead = meetings.schedule(&acme.org.id, &app, order("2", ["1222", "56712"])).await.unwrap().meeting;
     acme.client().post(&format!("/v1/meetings/{}/cancel", over.id), &json!({})).await.expect(200);
+    for (number, text) in [(CALLER, "for the caller"), (RECEIVER, "for the receiver")] {
+        let notice = server.app.kernel.notice_write(&acme.org.id, NewNotice::sms(number, text)).unwrap();
+        server.app.kernel.db.writer().commit(vec![notice]).await.unwrap();
+    }
     assert_eq!((count(&server, USERS, &acme).await, count(&server, PINS, &acme).await), (2, 2));
 
     let owner = server.browser().bearing(&acme.token);
@@ -35,12 +40,16 @@ async fn meetings_are_given_out_and_erased_by_a_party_s_number() {
     assert_eq!(told[0]["meeting"]["pin"], json!(over.pins.caller));
     assert_eq!(told[0]["events"].as_array().unwrap().len(), 3);
     assert_eq!(file["users"][0]["number"], CALLER);
+    assert_eq!(file["notices"][0]["text"], "for the caller");
     let text = file.to_string();
+    assert!(!text.contains("\"56712\"") && !text.contains("for the receiver"), "what is the other's: {text}");
     for secret in [RECEIVER.trim_start_matches('+'), over.pins.receiver.as_str(), ahead.pins.receiver.as_str()] {
         assert!(!text.contains(secret), "{secret} stands in {text}");
     }
 
     let page = post("/console/privacy/erase").await.text;
+    let left = server.app.kernel.notices(&acme.org.id, "", 10).await.unwrap();
+    assert_eq!(left.iter().map(|notice| notice.text()).collect::<Vec<_>>(), ["for the receiver"]);
     assert!(page.contains("1 meetings"), "{page}");
     assert_eq!(count(&server, MEETINGS, &acme).await, 1, "the one that is to come stays");
     acme.client().get(&format!("/v1/meetings/{}", over.id)).await.expect(404);
