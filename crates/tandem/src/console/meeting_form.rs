@@ -223,7 +223,10 @@ pub(super) async fn reschedule(
     let zone = zone_of(&sources.desk, &visitor, &meeting.app).await?;
     let mut problem: Problem = match (moment(posted.get("starts"), &zone), minutes(&posted, "duration")) {
         (Some(starts_ms), Some(minutes)) => {
-            let deed = Deed::Move { starts_ms: Some(starts_ms), duration_ms: Some(minutes * MINUTE_MS) };
+            // A field knows no seconds and no summer time: what was left as it was shown changes nothing.
+            let starts_ms = (posted.get("starts") != wall_time(meeting.starts_ms, &zone)).then_some(starts_ms);
+            let duration_ms = (minutes != meeting.duration_ms / MINUTE_MS).then_some(minutes * MINUTE_MS);
+            let deed = Deed::Move { starts_ms, duration_ms };
             match sources.desk.act(visitor.org_id(), None, id, Actor::Application, deed).await {
                 Ok(_) => return Ok(done(&format!("{PATH}/{id}"), "saved")),
                 Err(error) => error.into(),

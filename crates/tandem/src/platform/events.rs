@@ -1,5 +1,7 @@
 //! The list of an organisation's events: the pull side of the log.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +12,9 @@ use kernel::problem::ProblemBody;
 use kernel::{Action, Kernel, Principal, Problem};
 use serde_json::Value;
 use utoipa::ToSchema;
+
+/// What the events of meetings begin with.
+const MEETING: &str = "meeting.";
 
 /// A page of events, oldest first. The answer is put together from stored text; this is its shape.
 #[derive(ToSchema)]
@@ -36,7 +41,21 @@ pub(super) async fn list(
     let limit = u32::try_from(page.limit()?).map_err(Problem::internal)?;
     let found = kernel.events.after(org, after, limit).await.map_err(Problem::internal)?;
     let end = found.last().map_or(after, |event| event.position);
+    let found: Vec<Logged> = found.into_iter().filter(|event| is_shown(event, app_of(&principal))).collect();
     Ok(([(CONTENT_TYPE, "application/json")], page_text(&found, end)).into_response())
+}
+
+/// The application that a key speaks for.
+pub(super) fn app_of(principal: &Principal) -> Option<&Arc<str>> {
+    if let Principal::App { app, .. } = principal { Some(app) } else { None }
+}
+
+/// Whether an event is shown to whoever reads the log: meetings of another application are none of an application's
+/// (contract meetings, "Behaviour").
+pub(super) fn is_shown(event: &Logged, app: Option<&Arc<str>>) -> bool {
+    let Some(app) = app.filter(|_| event.kind.starts_with(MEETING)) else { return true };
+    let envelope: Value = serde_json::from_str(&event.envelope).unwrap_or_default();
+    envelope["data"]["application"].as_str() == Some(&**app)
 }
 
 /// The place in the log that a page's cursor names.

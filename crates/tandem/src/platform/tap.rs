@@ -59,7 +59,8 @@ pub(super) async fn tap(
     let from = start(page, &headers)?.map_or(head, |position| position.min(head));
     let tap = kernel.events.tap(org, from);
     let token = presented_token(&headers).map(Secret::new);
-    let listener = Listener { org: Arc::clone(org), token, _place: place };
+    let app = events::app_of(&principal).cloned();
+    let listener = Listener { org: Arc::clone(org), app, token, _place: place };
     Ok(match upgrade {
         Ok(upgrade) => {
             upgrade.read_buffer_size(READ_BUFFER).max_frame_size(MAX_FRAME).max_message_size(MAX_FRAME).on_upgrade(
@@ -86,6 +87,8 @@ fn start(mut page: PageQuery, headers: &HeaderMap) -> Result<Option<i64>, Proble
 /// Who listens. A tap is open for days: what it was opened with is looked at again and again.
 struct Listener {
     org: Arc<str>,
+    /// The application, if it is one.
+    app: Option<Arc<str>>,
     /// What it came by: a token, or the cookie of a session.
     token: Option<Secret>,
     /// Among the taps of the organisation.
@@ -93,6 +96,11 @@ struct Listener {
 }
 
 impl Listener {
+    /// What of a batch it is shown.
+    fn shown(&self, batch: Vec<Logged>) -> Vec<Logged> {
+        batch.into_iter().filter(|logged| events::is_shown(logged, self.app.as_ref())).collect()
+    }
+
     /// Whether the credential still opens this tap.
     async fn may_stay(&self, kernel: &Kernel) -> bool {
         let Some(token) = &self.token else { return true };
@@ -132,7 +140,7 @@ async fn feed(kernel: Kernel, listener: Listener, mut tap: Tap, reader: mpsc::Se
             () = reader.closed() => return,
             () = kernel.stop.cancelled() => return,
         };
-        for logged in batch {
+        for logged in listener.shown(batch) {
             let sent = kernel.stop.run_until_cancelled(timeout(WRITE_PATIENCE, reader.send(server_sent(logged))));
             if !matches!(sent.await, Some(Ok(Ok(())))) {
                 return;
@@ -159,7 +167,7 @@ async fn follow(kernel: Kernel, listener: Listener, mut tap: Tap, mut socket: We
     loop {
         let sent = tokio::select! {
             batch = tap.next() => match shown(batch) {
-                Some(batch) => send_all(&mut socket, batch).await,
+                Some(batch) => send_all(&mut socket, listener.shown(batch)).await,
                 None => break,
             },
             frame = socket.recv() => match frame {

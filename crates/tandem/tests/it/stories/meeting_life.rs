@@ -330,6 +330,13 @@ async fn the_same_order_is_the_same_meeting_and_two_applications_do_not_meet() {
         let of_party = meetings.of_party(org, app, "1222", own).await.unwrap();
         assert_eq!(of_party.iter().map(|meeting| meeting.id).collect::<Vec<_>>(), [own]);
     }
+    for (client, own) in [(&one_client, mine), (&two_client, theirs)] {
+        let log = client.get("/v1/events?limit=500").await.expect(200);
+        let of_meetings =
+            log["events"].as_array().unwrap().iter().filter(|e| e["key"].as_str().unwrap().parse::<i64>().is_ok());
+        let keys: Vec<&str> = of_meetings.map(|event| event["key"].as_str().unwrap()).collect();
+        assert!(!keys.is_empty() && keys.iter().all(|key| *key == own.to_string()), "{keys:?}");
+    }
     let all = meetings.list(org, None, &MeetingFilter::default(), 10).await.unwrap();
     assert_eq!(all.meetings.len(), 2, "the organisation sees both");
     let stranger = scene.server.org("other").await;

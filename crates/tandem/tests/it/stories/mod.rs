@@ -6,6 +6,7 @@ mod conference;
 mod console;
 mod console_account;
 mod console_edits;
+mod console_meetings;
 mod crash;
 mod crash_callbacks;
 mod crash_meetings;
