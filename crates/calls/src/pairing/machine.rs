@@ -135,8 +135,7 @@ impl Machine {
                 vec![Effect::Tell(PairEvent::FirstAnswered), Effect::RingSecond]
             }
             (Input::FirstNotReached(cause), State::RingingFirst) => {
-                let news = PairEvent::NotReached { who: PairSide::First, cause };
-                vec![Effect::Tell(news), self.hang_up(cause, EndedBy::System)]
+                vec![not_reached(PairSide::First, cause), self.hang_up(cause, EndedBy::System)]
             }
             (Input::SecondRings, State::RingingSecond { rang: false }) => {
                 self.state = State::RingingSecond { rang: true };
@@ -145,8 +144,7 @@ impl Machine {
             (Input::Bridged, State::RingingSecond { .. }) => self.bridged(now_ms),
             (Input::SecondGone(cause), State::RingingSecond { .. }) => {
                 self.state = State::Regretting { until_ms: now_ms + MESSAGE_MS, cause };
-                let news = PairEvent::NotReached { who: PairSide::Second, cause };
-                vec![Effect::Tell(news), Effect::Regret]
+                vec![not_reached(PairSide::Second, cause), Effect::Regret]
             }
             (Input::SecondGone(cause), State::Talking { .. }) => {
                 let by = if is_loss(cause) { PartedBy::Lost } else { PartedBy::Second };
@@ -202,7 +200,12 @@ impl Machine {
 
     fn call_ended(&mut self, cause: Cause, by: EndedBy, state: State, now_ms: i64) -> Vec<Effect> {
         let first = by == EndedBy::Customer && !is_loss(cause);
-        let mut effects = self.parted(state, if first { PartedBy::First } else { PartedBy::Lost }, now_ms);
+        let mut effects = match state {
+            State::RingingFirst => vec![not_reached(PairSide::First, cause)],
+            // The first party did not wait for the second.
+            State::RingingSecond { .. } => vec![not_reached(PairSide::Second, cause)],
+            _ => self.parted(state, if first { PartedBy::First } else { PartedBy::Lost }, now_ms),
+        };
         effects.push(Effect::Tell(PairEvent::Ended { cause }));
         self.state = State::Over;
         effects
@@ -229,6 +232,10 @@ impl Machine {
         let at_ms = self.end_ms(since_ms).saturating_sub(self.rules.warn_ms);
         (self.rules.warn_ms > 0).then(|| at_ms.max(since_ms))
     }
+}
+
+fn not_reached(who: PairSide, cause: Cause) -> Effect {
+    Effect::Tell(PairEvent::NotReached { who, cause })
 }
 
 /// The line went, and nobody wanted it to.

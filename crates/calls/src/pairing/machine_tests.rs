@@ -86,6 +86,15 @@ fn a_limit_that_was_moved_before_they_talk_counts_from_the_bridge() {
 }
 
 #[test]
+fn who_does_not_wait_for_the_second_is_told() {
+    let mut pair = Machine::new(RULES);
+    let _rung = pair.apply(Input::FirstThere, 1);
+    let [missed, over] = pair.apply(Input::CallEnded(Cause::Normal, EndedBy::Customer), 2)[..] else { panic!() };
+    let news = PairEvent::NotReached { who: PairSide::Second, cause: Cause::Normal };
+    assert_eq!((missed, [over].to_vec()), (Effect::Tell(news), ended(Cause::Normal)));
+}
+
+#[test]
 fn who_hangs_up_is_told_from_a_lost_line() {
     let by_second = [
         (Cause::Normal, PartedBy::Second),

@@ -7,6 +7,7 @@ use kernel::app::App;
 use kernel::{Kernel, RecordError};
 
 use super::model::{LEGACY_SECRET_PURPOSE, SETTING_NAMES, Settings};
+use super::{jobs, store};
 
 /// The one setting that is a secret.
 pub const LEGACY_SECRET: &str = "legacy_verifier_secret";
@@ -44,5 +45,20 @@ pub async fn change_settings(
     app: &str,
     changes: Vec<(String, String)>,
 ) -> Result<App, RecordError> {
-    kernel.set_app(org, app, checked_settings(kernel, changes)?).await
+    let app = kernel.set_app(org, app, checked_settings(kernel, changes)?).await?;
+    reschedule(kernel, &app).await?;
+    Ok(app)
+}
+
+/// Meetings that were ordered before are reminded of, and begin by themselves, as the application wants it now.
+async fn reschedule(kernel: &Kernel, app: &App) -> Result<(), RecordError> {
+    let settings = Settings::read(&app.settings);
+    let mut after = 0;
+    loop {
+        let page = store::ahead_of(&kernel.db, &app.org, &app.id, after).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id;
+        let writes = page.iter().map(|meeting| jobs::write(meeting, &settings)).collect();
+        kernel.db.writer().commit(writes).await?;
+    }
 }

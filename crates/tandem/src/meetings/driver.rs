@@ -19,6 +19,8 @@ use super::model::{CallType, Effect, Input, Meeting, Miss, News, Parting, Role, 
 
 /// How long each party's phones ring, in milliseconds.
 const RING_MS: i64 = 30_000;
+/// Pause before news that the store did not take is written again, in milliseconds.
+const AFTER_FAILURE_MS: i64 = 500;
 
 /// A meeting that is on a call.
 pub(super) struct OnCall {
@@ -27,12 +29,15 @@ pub(super) struct OnCall {
     /// Who was rung first.
     first: Role,
     attempt: u32,
+    /// Whether each, the first one first, is reached inside this server only: whose page or phone is not there is absent.
+    inside: [bool; 2],
 }
 
 impl OnCall {
     pub(super) fn new(meetings: Meetings, meeting: &Meeting, first: Role, attempt: u32) -> Self {
         let which = Which { org: Arc::from(meeting.org.as_str()), app: None, id: meeting.id };
-        Self { meetings, which, first, attempt }
+        let inside = [first, first.other()].map(|role| is_inside(meeting, role));
+        Self { meetings, which, first, attempt, inside }
     }
 
     fn role(&self, side: PairSide) -> Role {
@@ -49,7 +54,10 @@ impl OnCall {
             PairEvent::SecondRinging => return None,
             PairEvent::Bridged { .. } => News::Bridged,
             PairEvent::Unbridged { by, talked_ms } => News::Unbridged { why: self.parting_of(by), talked_ms },
-            PairEvent::NotReached { who, cause } => News::NotReached { who: self.role(who), miss: miss(cause) },
+            PairEvent::NotReached { who, cause } => {
+                let inside = self.inside[usize::from(who == PairSide::Second)];
+                News::NotReached { who: self.role(who), miss: miss(cause, inside) }
+            }
             // A call that ended without a word of why: nobody was reached, or they were parted.
             PairEvent::Ended { .. } => News::NotReached { who: self.first.other(), miss: Miss::Failed },
         })
@@ -67,22 +75,32 @@ impl OnCall {
 
     async fn hear(&self, call: &str, event: PairEvent) {
         let Some(news) = self.meaning(event) else { return };
-        let input = Input::Heard { attempt: self.attempt, news };
-        let meeting = match self.meetings.apply(&self.which, input).await {
-            Ok(step) => step.meeting(),
-            Err(error) => {
-                tracing::error!(org = %self.which.org, meeting = self.which.id, %call, %error, "news of a meeting's call are lost");
-                return;
-            }
-        };
+        let Some(meeting) = self.note(call, Input::Heard { attempt: self.attempt, news }).await else { return };
         let goes_on = matches!(event, PairEvent::FirstAnswered | PairEvent::Bridged { .. });
         let wanted = matches!(meeting.state, State::Connecting | State::Live) && meeting.attempts == self.attempt;
-        // It may have been called off between the commit of its call and the first ring.
-        if goes_on
-            && !wanted
-            && let Some(handle) = self.meetings.calls().pair_handle(&self.which.org, call)
-        {
+        let Some(handle) = self.meetings.calls().pair_handle(&self.which.org, call).filter(|_| goes_on) else { return };
+        // It may have been called off, or prolonged, between the commit of its call and the first ring.
+        if wanted {
+            handle.set_limit(meeting.talk_left_ms());
+        } else {
             handle.hang_up(CallCause::Normal);
+        }
+    }
+
+    /// Writes news down. The call waits for it: a store that is away for a while must not make a talk without a meeting.
+    async fn note(&self, call: &str, news: Input) -> Option<Meeting> {
+        let kernel = self.meetings.kernel();
+        loop {
+            let error = match self.meetings.apply(&self.which, news.clone()).await {
+                Ok(step) => return Some(step.meeting()),
+                Err(error) => error,
+            };
+            tracing::error!(org = %self.which.org, meeting = self.which.id, %call, %error, "news of a meeting's call");
+            if matches!(error, MeetingError::NotFound | MeetingError::Refused(_)) {
+                return None;
+            }
+            let pause = kernel.clock.sleep_until(kernel.clock.now_ms() + AFTER_FAILURE_MS);
+            kernel.stop.run_until_cancelled(pause).await?;
         }
     }
 }
@@ -120,19 +138,32 @@ impl Meetings {
         Ok(())
     }
 
-    /// What happens outside the store, once it is written.
+    /// What happens outside the store, once it is written: every call but the present one ends when the meeting says so,
+    /// and when another begins.
     pub(super) fn carry_out(&self, meeting: &Meeting, effects: &[Effect]) {
-        let Some(handle) = meeting.calls.last().and_then(|call| self.calls().pair_handle(&meeting.org, call)) else {
-            return;
-        };
+        let in_call = matches!(meeting.state, State::Connecting | State::Live);
+        let present = meeting.calls.last().filter(|_| in_call);
+        let handle = |call: &String| self.calls().pair_handle(&meeting.org, call);
         for effect in effects {
             match effect {
-                Effect::HangUp => handle.hang_up(CallCause::Normal),
-                Effect::SetLimit { ms } => handle.set_limit(*ms),
+                Effect::HangUp | Effect::Ring { .. } => {
+                    let former = meeting.calls.iter().filter(|call| Some(*call) != present);
+                    former.filter_map(handle).for_each(|handle| handle.hang_up(CallCause::Normal));
+                }
+                Effect::SetLimit { ms } => {
+                    present.and_then(handle).into_iter().for_each(|handle| handle.set_limit(*ms))
+                }
                 _ => {}
             }
         }
     }
+}
+
+/// Whether a party is reached without a carrier: in its page, or at an extension.
+fn is_inside(meeting: &Meeting, role: Role) -> bool {
+    let party = meeting.party(role);
+    let outside = party.number.as_deref().is_some_and(|number| number.starts_with('+'));
+    party.call_type == CallType::Browser || !outside
 }
 
 /// Where a party is reached, and what it sees.
@@ -156,10 +187,12 @@ impl PairDesk for OnCall {
     }
 }
 
-/// Why a party was not reached, in the words of a meeting.
-fn miss(cause: CallCause) -> Miss {
+/// Why a party was not reached, in the words of a meeting. Who is reached inside this server and is not there does not
+/// answer.
+fn miss(cause: CallCause, inside: bool) -> Miss {
     match cause {
         CallCause::NoAnswer => Miss::NoAnswer,
+        CallCause::Unreachable if inside => Miss::NoAnswer,
         CallCause::Busy | CallCause::Rejected => Miss::Busy,
         CallCause::Canceled | CallCause::Normal => Miss::GaveUp,
         _ => Miss::Failed,

@@ -29,6 +29,24 @@ impl Line {
 pub(super) struct PinGuard(Mutex<HashMap<(String, String), Line>>);
 
 impl PinGuard {
+    /// Takes a guess of a line, which counts as wrong until it was right; false when the line is refused. Calls of one
+    /// line at the same time have no more guesses than one call.
+    pub(super) fn guess(&self, org: &str, line: &str, now_ms: i64) -> bool {
+        if self.is_refused(org, line, now_ms) {
+            return false;
+        }
+        self.wrong(org, line, now_ms);
+        true
+    }
+
+    /// The guess was right: it does not count. It forgives no other: who has one PIN could guess others between.
+    pub(super) fn right(&self, org: &str, line: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get_mut(&(org.to_owned(), line.to_owned())) {
+            line.wrong = line.wrong.saturating_sub(1);
+        }
+    }
+
     /// Whether a line is refused now, with the right PIN too.
     pub(super) fn is_refused(&self, org: &str, line: &str, now_ms: i64) -> bool {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,8 +54,7 @@ impl PinGuard {
         lines.get(&key).is_some_and(|line| line.wrong >= MAX_WRONG && !line.is_over(now_ms))
     }
 
-    /// A wrong PIN came from a line. A right one forgives none: who has one PIN could guess others between.
-    pub(super) fn wrong(&self, org: &str, line: &str, now_ms: i64) {
+    fn wrong(&self, org: &str, line: &str, now_ms: i64) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (org.to_owned(), line.to_owned());
         if lines.len() >= MAX_LINES && !lines.contains_key(&key) {
@@ -57,6 +74,15 @@ impl PinGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guesses_at_the_same_time_are_counted_and_right_ones_are_not() {
+        let guard = PinGuard::default();
+        let taken = (0..50).filter(|_| guard.guess("org", "+4420", 0)).count();
+        assert_eq!(taken, 9, "none of them is known to be wrong yet");
+        guard.right("org", "+4420");
+        assert!(guard.guess("org", "+4420", 1) && !guard.guess("org", "+4420", 1));
+    }
 
     #[test]
     fn nine_wrong_pins_refuse_a_line_for_ten_minutes_and_no_other() {

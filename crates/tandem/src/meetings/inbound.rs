@@ -90,13 +90,20 @@ impl Meetings {
                 }
                 Entered::Gone => return None,
             };
+            if !self.guard().guess(&org, line, self.now_ms()) {
+                continue;
+            }
             match store::by_pin(&self.kernel().db, &org, &digits).await {
                 Ok(Some(party)) => {
+                    self.guard().right(&org, line);
                     call.sensitive(false);
                     return Some(party);
                 }
-                Ok(None) => self.guard().wrong(&org, line, self.now_ms()),
-                Err(error) => tracing::error!(%org, %error, "a PIN could not be looked up"),
+                Ok(None) => {}
+                Err(error) => {
+                    self.guard().right(&org, line);
+                    tracing::error!(%org, %error, "a PIN could not be looked up");
+                }
             }
             prompt = WRONG;
         }
@@ -183,7 +190,12 @@ impl Meetings {
             self.note_out_of_session(&meeting, role, refused).await?;
             return Err(refused.into());
         }
-        if !veto::allows(self.kernel(), &settings, &meeting, Some(role)).await {
+        let allowed = tokio::select! {
+            allowed = veto::allows(self.kernel(), &settings, &meeting, Some(role)) => allowed,
+            // Who hangs up while the hook is asked makes nobody's phone ring.
+            () = gone(call) => return Ok(()),
+        };
+        if !allowed {
             self.apply(which, Input::Vetoed { by: Some(role) }).await?;
             return Err(MeetingError::Vetoed);
         }
@@ -248,6 +260,14 @@ async fn answered(call: &mut Call) -> bool {
             CallEvent::Ended { .. } => return false,
             _ => {}
         }
+    }
+}
+
+/// Until the caller has hung up.
+async fn gone(call: &mut Option<Call>) {
+    match call {
+        Some(call) => while !matches!(call.next().await, CallEvent::Ended { .. }) {},
+        None => std::future::pending().await,
     }
 }
 

@@ -55,6 +55,8 @@ struct Inner {
     last_ids: Mutex<HashMap<String, i64>>,
     /// The last sign of life of the server that ran here before, UTC milliseconds.
     died_ms: Option<i64>,
+    /// Since when calls may come in, UTC milliseconds.
+    started_ms: i64,
     /// Where browsers reach this server, for the links in reminders: a URL without a path.
     base_url: String,
 }
@@ -72,6 +74,7 @@ impl Meetings {
             guard: PinGuard::default(),
             last_ids: Mutex::default(),
             died_ms: kernel.pulse.last_ms(),
+            started_ms: kernel.clock.now_ms(),
             base_url,
         }));
         kernel.jobs.register(jobs::JOB_KIND, jobs::handler(&meetings));
@@ -92,6 +95,10 @@ impl Meetings {
             let Some(last) = page.last() else { return Ok(()) };
             after.clone_from(last);
             for (org, id) in page {
+                // Parties of other meetings may be calling already.
+                if self.has_fresh_call(&org, id).await? {
+                    continue;
+                }
                 let which = Which { org: org.as_str().into(), app: None, id };
                 match self.apply(&which, Input::Restarted { died_ms }).await {
                     Ok(_) => tracing::warn!(%org, meeting = id, "a meeting's call was cut by the last stop"),
@@ -100,6 +107,13 @@ impl Meetings {
                 }
             }
         }
+    }
+
+    /// Whether a meeting's call is one of this start of the server.
+    async fn has_fresh_call(&self, org: &str, id: i64) -> Result<bool, DbError> {
+        let meeting = store::meeting(&self.kernel().db, org, None, id).await?;
+        let since_ms = meeting.and_then(|meeting| meeting.live_since_ms.or(meeting.connecting_since_ms));
+        Ok(since_ms.is_some_and(|since_ms| since_ms >= self.0.started_ms))
     }
 
     /// A meeting; `app` none = of any application.

@@ -31,6 +31,8 @@ kernel::statements! {
         and caller_uid = $4 and receiver_uid = $5 and state <> 'ended'";
     AHEAD_OF_PARTY = "select revision, body from meeting where org = $1 and app = $2 \
         and (caller_uid = $3 or receiver_uid = $3) and ended_at is null order by starts_at, id limit $4";
+    AHEAD_OF = "select revision, body from meeting where org = $1 and app = $2 and ended_at is null and id > $3 \
+        order by id limit $4";
     PAST_OF_PARTY = "select revision, body from meeting where org = $1 and app = $2 \
         and (caller_uid = $3 or receiver_uid = $3) and ended_at is not null order by starts_at desc, id desc limit $4";
     LAST_OF_LINE = "select revision, body from meeting where org = $1 and (caller_number = $2 or receiver_number = $2) \
@@ -105,6 +107,11 @@ pub(super) async fn of_party(db: &Db, org: &str, app: &str, uid: &str) -> Result
     let ahead = db.all(AHEAD_OF_PARTY, args![org, app, uid, MAX_AHEAD]).await?;
     let past = db.all(PAST_OF_PARTY, args![org, app, uid, MAX_PAST]).await?;
     ahead.iter().chain(&past).map(read).collect()
+}
+
+/// A page of an application's meetings that are not over, in the order of their ids, from after one.
+pub(super) async fn ahead_of(db: &Db, org: &str, app: &str, after: i64) -> Result<Vec<Meeting>, DbError> {
+    db.all(AHEAD_OF, args![org, app, after, PAGE]).await?.iter().map(read).collect()
 }
 
 /// The last meeting that ended after a time and that a line belongs to.

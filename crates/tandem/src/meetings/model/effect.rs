@@ -26,7 +26,7 @@ pub enum Effect {
         /// How long the two may talk on it, milliseconds from their bridging.
         limit_ms: i64,
     },
-    /// The present call ends.
+    /// Every call ends but one that begins now: the present one, and one whose first party still hears why there was none.
     HangUp,
     /// The talk on the present call may last this long from its bridging, milliseconds.
     SetLimit {

@@ -69,7 +69,7 @@ pub(super) fn closes_ms(meeting: &Meeting) -> i64 {
 
 /// When the server calls by itself; none when it need not any more.
 pub(super) fn auto_start_ms(meeting: &Meeting, settings: &Settings) -> Option<i64> {
-    let wanted = settings.auto_start && !meeting.auto_started;
+    let wanted = settings.auto_start && !meeting.auto_started && meeting.attempts < MAX_ATTEMPTS;
     (wanted && matches!(meeting.state, State::Scheduled | State::Open)).then_some(meeting.starts_ms)
 }
 
@@ -91,7 +91,8 @@ fn advance(meeting: &mut Meeting, settings: &Settings, now_ms: i64) -> Vec<Effec
         effects.push(Event::of(meeting, "meeting.opened", json!({ "reason": "time" })).into());
     }
     match meeting.state {
-        State::Open if now_ms >= closes_ms(meeting) => {
+        // Its time may be over, or its talk: the length of a meeting whose two were parted can be cut.
+        State::Open if now_ms >= closes_ms(meeting) || (meeting.talked && meeting.talk_left_ms() == 0) => {
             let cause = cause_at_close(meeting, settings);
             effects.extend(end(meeting, cause, Actor::System, now_ms));
         }
@@ -216,28 +217,21 @@ fn fall_back(meeting: &mut Meeting, cause: Cause, reason: &str, settings: &Setti
     reopen(meeting, reason, settings, now_ms)
 }
 
-/// The two were parted: done when their time is used up, else open for a while.
+/// The two were parted: done when their time is used up, else open for a while. A limit that was moved in the moment in
+/// which the call reached it was none.
 fn part(meeting: &mut Meeting, why: Parting, talked_ms: i64, settings: &Settings, now_ms: i64) -> Vec<Effect> {
     count_talk(meeting, talked_ms);
     let (reason, by) = match why {
-        Parting::Limit => ("limit", Actor::System),
         Parting::HungUp(role) => ("hung_up", Actor::Party(role)),
         Parting::Lost => ("lost", Actor::System),
-        Parting::Desk => ("server", Actor::System),
+        Parting::Limit | Parting::Desk => ("server", Actor::System),
     };
-    part_for(meeting, why == Parting::Limit, reason, by, settings, now_ms)
+    part_for(meeting, reason, by, settings, now_ms)
 }
 
-fn part_for(
-    meeting: &mut Meeting,
-    is_limit: bool,
-    reason: &str,
-    by: Actor,
-    settings: &Settings,
-    now_ms: i64,
-) -> Vec<Effect> {
+fn part_for(meeting: &mut Meeting, reason: &str, by: Actor, settings: &Settings, now_ms: i64) -> Vec<Effect> {
     let reconnect_ms = settings.reconnect_ms();
-    if is_limit || reconnect_ms == 0 || meeting.talk_left_ms() == 0 {
+    if reconnect_ms == 0 || meeting.talk_left_ms() == 0 {
         return end(meeting, Cause::Completed, by, now_ms);
     }
     meeting.reconnect_until_ms = Some(now_ms.saturating_add(reconnect_ms));
@@ -285,16 +279,13 @@ fn others(by: Actor) -> Vec<Role> {
     Role::BOTH.into_iter().filter(|role| by.role() != Some(*role)).collect()
 }
 
-/// Ends a meeting that may have a call.
+/// Ends a meeting that may have a call, or one whose first party still hears why there was none.
 fn end_now(meeting: &mut Meeting, cause: Cause, by: Actor, now_ms: i64) -> Vec<Effect> {
-    let in_call = matches!(meeting.state, State::Connecting | State::Live);
     if let Some(since_ms) = meeting.live_since_ms {
         count_talk(meeting, now_ms.saturating_sub(since_ms));
     }
     let mut effects = end(meeting, cause, by, now_ms);
-    if in_call {
-        effects.push(Effect::HangUp);
-    }
+    effects.push(Effect::HangUp);
     effects
 }
 
@@ -320,8 +311,8 @@ fn restart(meeting: &mut Meeting, settings: &Settings, died_ms: i64, now_ms: i64
     match (meeting.state, meeting.live_since_ms) {
         (State::Connecting, _) => fall_back(meeting, Cause::Failed, "server_restart", settings, now_ms),
         (State::Live, since_ms) => {
-            count_talk(meeting, died_ms.saturating_sub(since_ms.unwrap_or(died_ms)));
-            part_for(meeting, false, "server_restart", Actor::System, settings, now_ms)
+            count_talk(meeting, died_ms.min(now_ms).saturating_sub(since_ms.unwrap_or(died_ms)));
+            part_for(meeting, "server_restart", Actor::System, settings, now_ms)
         }
         _ => advance(meeting, settings, now_ms),
     }

@@ -208,6 +208,26 @@ async fn who_does_not_come_to_the_phone_is_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_while_the_other_s_phone_rings_gave_up() {
+    let scene = Scene::start().await;
+    let acme = scene.tenant("acme").await;
+    let (app, client) = scene.application(&acme, &[]).await;
+    let id = scene.schedule(&acme, &app).await;
+    scene.turn_to(START_MS);
+    until_state(&client, id, "open").await;
+    scene.next(CALLER, vec![Act::Ring, Act::Answer, Act::Speak, Act::wait(1_500), Act::Hangup]);
+    scene.next(RECEIVER, vec![Act::Ring, Act::wait(600_000)]);
+    client.post(&format!("/v1/meetings/{id}/call"), &json!({})).await.expect(200);
+    let tried = |meeting: &Value| meeting["state"] == "open" && meeting["last_attempt"] == "no_show";
+    client.until(&format!("/v1/meetings/{id}"), "it was tried", tried).await;
+    assert_eq!(scene.crowd.rung(RECEIVER), 1);
+    let (kinds, told) = story(&client, id).await;
+    assert_eq!(kinds, ["scheduled", "opened", "connecting", "opened"]);
+    assert!(told.contains("\"reason\":\"gave_up\""), "{told}");
+    scene.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_tries_and_the_server_tries_by_itself() {
     let scene = Scene::start().await;
     let acme = scene.tenant("acme").await;
@@ -222,6 +242,20 @@ async fn nobody_tries_and_the_server_tries_by_itself() {
     scene.turn_to(START_MS + DURATION_MS);
     assert_eq!(until_state(&client, expired, "ended").await["cause"], "expired");
     assert_eq!(until_state(&auto_client, started, "ended").await["cause"], "completed");
+    scene.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_application_decides_holds_for_meetings_that_are_ordered_already() {
+    let scene = Scene::start().await;
+    let acme = scene.tenant("acme").await;
+    let (app, client) = scene.application(&acme, &[]).await;
+    let id = scene.schedule(&acme, &app).await;
+    let changed = client.patch(&format!("/v1/applications/{app}"), &json!({"settings": {"auto_start": true}})).await;
+    changed.expect(200);
+    scene.turn_to(START_MS);
+    until_state(&client, id, "live").await;
+    assert_eq!((scene.crowd.rung(CALLER), scene.crowd.rung(RECEIVER)), (1, 1));
     scene.server.stop().await;
 }
 

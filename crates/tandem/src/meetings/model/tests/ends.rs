@@ -176,7 +176,29 @@ fn finish_ends_it_completed() {
     );
     let mut stage = Stage::open();
     stage.say(Input::Finish { by: Actor::Party(Role::Caller) });
-    assert!(!stage.has(&Effect::HangUp), "there is no call");
+    assert!(stage.has(&Effect::HangUp), "who still hears why there was no call need not any more");
+}
+
+#[test]
+fn a_limit_that_was_moved_as_the_call_reached_it_ends_nothing() {
+    let mut stage = Stage::live();
+    stage.now = START + LENGTH;
+    let talked_ms = LENGTH;
+    stage.at(START + LENGTH, Input::Extend { by: Actor::Application, ms: 5 * MINUTE });
+    stage.hear(News::Unbridged { why: Parting::Limit, talked_ms });
+    assert_eq!((stage.meeting.state, stage.meeting.talk_left_ms()), (State::Open, 5 * MINUTE));
+    assert_eq!(stage.event("meeting.opened")["reason"], "server");
+}
+
+#[test]
+fn a_meeting_whose_length_was_cut_below_its_talk_is_over() {
+    let mut stage = Stage::live();
+    stage.now = START + 5 * MINUTE;
+    stage.unbridged(Parting::Lost);
+    assert_eq!(stage.meeting.state, State::Open);
+    let shorter = Change { duration_ms: Some(4 * MINUTE), ..Change::default() };
+    stage.say(Input::Change(Box::new(shorter)));
+    assert_eq!(stage.ended(), Some(Cause::Completed));
 }
 
 #[test]
