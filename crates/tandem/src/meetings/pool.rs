@@ -109,8 +109,21 @@ impl Meetings {
         self.calls().unmask(&meeting.org, &format!("{PAIR}{}", meeting.id))
     }
 
-    /// Whose line called a number of meetings.
+    /// Whose line called a number of meetings. A phone of the organisation is also the public number of its person.
     pub(super) async fn whose_line(&self, org: &str, dialled: &str, line: &str) -> Result<Line, DbError> {
+        let found = self.whose_number(org, dialled, line).await?;
+        // What comes from outside has a plus; an extension has none.
+        if found != Line::Unknown || line.starts_with('+') {
+            return Ok(found);
+        }
+        let person = self.calls().directory().person(org, line).await?;
+        match person.and_then(|person| person.own_number) {
+            Some(own) => self.whose_number(org, dialled, &own).await,
+            None => Ok(Line::Unknown),
+        }
+    }
+
+    async fn whose_number(&self, org: &str, dialled: &str, line: &str) -> Result<Line, DbError> {
         match self.calls().called_back(org, line, dialled).await? {
             CallBack::Pair { pair, side } => {
                 let id = pair.strip_prefix(PAIR).and_then(|id| id.parse().ok());

@@ -70,6 +70,23 @@ impl Heard {
         loud as f64 * 0.1
     }
 
+    /// What is loud of it, from word to word: parts that so many seconds of quiet lie between, each with the second at
+    /// which it begins.
+    pub(crate) fn utterances(&self, quiet_s: f64) -> Vec<(f64, Self)> {
+        let second = |tenth: usize| tenth as f64 / 10.0;
+        let loud = |tenth: &usize| self.part(second(*tenth)..second(tenth + 1)).rms() > 100.0;
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for tenth in (0..(self.seconds() * 10.0) as usize).filter(loud) {
+            match spans.last_mut() {
+                Some(span) if second(tenth - span.end) < quiet_s => span.end = tenth + 1,
+                _ => spans.push(tenth..tenth + 1),
+            }
+        }
+        let heard =
+            |span: Range<usize>| (second(span.start), self.part(second(span.start) - 0.2..second(span.end) + 0.2));
+        spans.into_iter().map(heard).collect()
+    }
+
     /// The words in it, in lower case, as pocketsphinx understands them.
     pub(crate) async fn words(&self) -> Vec<String> {
         let python = python();
@@ -166,6 +183,16 @@ fn the_ear_tells_tones_apart() {
     let heard = Heard::read(&tone_file(folder.path(), 440.0)).part(0.0..2.0);
     assert!(heard.share_of(440.0) > 0.95 && heard.share_of(1000.0) < 0.01);
     assert!((heard.seconds_of(440.0) - 2.0).abs() < 0.11);
+}
+
+#[test]
+fn utterances_are_parted_by_quiet() {
+    let tone = |seconds: i32| (0..seconds * 8_000).map(|index| if index % 16 < 8 { 3_000 } else { -3_000 });
+    let quiet = |seconds: usize| std::iter::repeat_n(0, seconds * 8_000);
+    let samples = quiet(1).chain(tone(1)).chain(quiet(1)).chain(tone(1)).chain(quiet(3)).chain(tone(2)).collect();
+    let said = Heard { rate: 8_000, samples }.utterances(2.0);
+    let spans: Vec<(f64, f64)> = said.iter().map(|(at, part)| (*at, part.seconds().round())).collect();
+    assert_eq!(spans, [(1.0, 3.0), (7.0, 2.0)]);
 }
 
 #[test]

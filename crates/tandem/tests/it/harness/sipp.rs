@@ -25,11 +25,21 @@ pub(crate) struct Sipp {
 impl Sipp {
     /// Starts `NAME.xml` against the server. `keys` are the scenario's `[name]` words.
     pub(crate) fn start(scenario: &str, server: SocketAddr, transport: &str, keys: &[(&str, &str)]) -> Self {
+        Self::start_at(free_ports(), scenario, server, transport, keys)
+    }
+
+    /// The same at a port of [`free_ports`] that the server was told before: whoever calls does so at once.
+    pub(crate) fn start_at(
+        port: u16,
+        scenario: &str,
+        server: SocketAddr,
+        transport: &str,
+        keys: &[(&str, &str)],
+    ) -> Self {
         need("sipp", "sip-tester");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sipp").join(format!("{scenario}.xml"));
         assert!(file.is_file(), "{} is missing", file.display());
         let folder = tempfile::tempdir().unwrap();
-        let port = free_ports();
         let mut command = Command::new("sipp");
         command
             .arg(server.to_string())

@@ -12,6 +12,8 @@ mod gaps;
 mod garbage;
 mod keys;
 mod lit_flow;
+mod meeting_carrier;
+mod meeting_phones;
 mod meetings;
 mod meetings_browser;
 mod own_numbers;
