@@ -39,19 +39,23 @@ kernel::statements! {
     FORGET_MEETINGS = "delete from meeting where org = $1 and id in (select m.id from meeting m where m.org = $1 \
         and m.ended_at < $2 order by m.id limit 200)";
     FORGET_TOKENS = "delete from meeting_party_token where org = $1 and jti in (select t.jti from meeting_party_token t \
-        where t.org = $1 and t.expires_at < $2 order by t.jti limit 200)";
+        where t.org = $1 and (t.expires_at < $2 or not exists \
+        (select 1 from meeting m where m.org = t.org and m.id = t.meeting)) order by t.jti limit 200)";
     FORGET_LINKS = "delete from meeting_link where org = $1 and hash in (select l.hash from meeting_link l \
-        where l.org = $1 and l.expires_at < $2 order by l.hash limit 200)";
+        where l.org = $1 and (l.expires_at < $2 or not exists \
+        (select 1 from meeting m where m.org = l.org and m.id = l.meeting)) order by l.hash limit 200)";
     FORGET_SESSIONS = "delete from party_session where org = $1 and hash in (select s.hash from party_session s \
-        where s.org = $1 and s.expires_at < $2 order by s.hash limit 200)";
+        where s.org = $1 and (s.expires_at < $2 or not exists \
+        (select 1 from app_user u where u.org = s.org and u.app = s.app and u.uid = s.uid)) order by s.hash limit 200)";
     FORGET_USERS = "delete from app_user where org = $1 and app || '/' || uid in (select u.app || '/' || u.uid from app_user u \
         where u.org = $1 and u.updated_at < $2 and not exists (select 1 from meeting m where m.org = u.org and m.app = u.app \
         and (m.caller_uid = u.uid or m.receiver_uid = u.uid)) order by u.app, u.uid limit 200)";
 }
 
-/// What of meetings grows old: those that ended, what their parties held, and people without a meeting.
+/// What of meetings grows old, each after that on which it hangs: those that ended, people without a meeting, what
+/// either held. A session is its person's: it stays with another meeting.
 pub(crate) fn sweeps(kernel: &Kernel) -> Vec<Arc<dyn Sweep>> {
-    let forgets = [FORGET_MEETINGS, FORGET_TOKENS, FORGET_LINKS, FORGET_SESSIONS, FORGET_USERS];
+    let forgets = [FORGET_MEETINGS, FORGET_USERS, FORGET_TOKENS, FORGET_LINKS, FORGET_SESSIONS];
     forgets.map(|forget| Arc::new(RowSweep::new(kernel.clone(), "meetings", forget)) as _).into()
 }
 

@@ -19,6 +19,8 @@ mod meeting_dial_in;
 mod meeting_keeping;
 mod meeting_life;
 mod meeting_masking;
+mod meeting_retention;
+mod meeting_webhooks;
 mod notices;
 mod outage;
 mod party;
