@@ -391,7 +391,13 @@ async fn things(tenant: &Tenant<'_>) -> Vec<(&'static str, String)> {
     tenant.trunk("carrier", &["192.0.2.1"], &[]).await;
     tenant.number("+442071838999", "person:1001").await;
     let (app, team, trunk) = tenant.more().await;
+    let order = serde_json::json!({
+        "user": {"uid_caller": "1", "uid_receiver": "2"}, "caller": {"name": "Secret Ann"},
+        "meeting": {"order_id": "1", "duration": 9},
+    });
+    let ordered = client.post(&format!("/v1/meetings?application={app}"), &order).await.expect(200);
     vec![
+        ("/console/meetings/{id}", ordered["meeting_id"].to_string()),
         ("/console/webhooks/{id}", hook["id"].as_str().unwrap().to_owned()),
         ("/console/applications/{id}", app),
         ("/console/teams/{id}", team),
@@ -430,13 +436,40 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         assert!(!beginning.is_empty());
         walked += 1;
     }
-    assert!(walked >= 27, "{walked}");
+    assert!(walked >= 35, "{walked}");
+    let secrets = ["Secret flow", "Secret Ann"];
+    for (page, secret) in ["/console/flows", "/console/meetings"].into_iter().zip(secrets) {
+        assert!(owner.get(page).await.text.contains(secret), "{page} shows it to its own");
+    }
     for route in routes().iter().filter(|route| route.method == Method::GET && !route.name.contains('{')) {
         let shown = ask(&stranger, route).await.text;
-        for (_, id) in &things {
-            assert!(!shown.contains(id.as_str()), "{} shows {id}", route.name);
+        for (beginning, id) in &things {
+            // Each organisation counts its meetings from 1: a number alone says nothing.
+            let way = if id.len() > 3 { id.clone() } else { beginning.replace("{id}", id) };
+            assert!(!shown.contains(&way), "{} shows {way}", route.name);
         }
-        assert!(!shown.contains("Secret flow"), "{}", route.name);
+        assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{}", route.name);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_can_be_nobody_s_is_not_found_by_a_page() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let owner = server.browser().bearing(&acme.token);
+    for id in ["x", "1.5", "-1", "0", "99999999999999999999999999", "%ff%fe", "1%0a", "%D9%A1"] {
+        for route in routes().iter().filter(|route| route.path.starts_with("/console/meetings/none_1")) {
+            let way = Route {
+                name: route.name.clone(),
+                method: route.method.clone(),
+                path: route.path.replace("none_1", id),
+            };
+            let reply = ask(&owner, &way).await;
+            let kind = reply.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            let as_it_should = reply.status == 404 && kind.starts_with("text/html");
+            assert!(as_it_should, "{} {}: {} {kind} {}", way.name, way.path, reply.status, reply.text);
+        }
     }
     server.stop().await;
 }
