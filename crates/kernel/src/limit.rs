@@ -25,6 +25,8 @@ const LINKS: Rate = Rate { burst: 5, per_minute: 1 };
 const LINKS_FROM_EVERYWHERE: Rate = Rate { burst: 20, per_minute: 2 };
 /// Pages of one party of a meeting that follow it at once.
 const PARTY_STREAMS: u32 = 10;
+/// What one party of a meeting does by its pages: nobody presses that often, and each press may tell the other.
+const PARTY_ACTS: Rate = Rate { burst: 30, per_minute: 20 };
 /// Seconds to wait when a concurrency limit is full: calls end when they end.
 const CONCURRENCY_RETRY_S: u64 = 5;
 const US_PER_MINUTE: i64 = 60_000_000;
@@ -206,6 +208,7 @@ struct Inner {
     calls_up: AtOnce,
     taps: AtOnce,
     party_streams: AtOnce,
+    party_acts: Buckets<String>,
 }
 
 impl Limits {
@@ -224,6 +227,7 @@ impl Limits {
             calls_up: AtOnce::new(config.concurrent_calls),
             taps: AtOnce::new(config.concurrent_taps),
             party_streams: AtOnce::new(PARTY_STREAMS),
+            party_acts: Buckets::new(PARTY_ACTS),
         }))
     }
 
@@ -307,6 +311,14 @@ impl Limits {
     /// How long to wait when the party has too many open.
     pub fn party_stream(&self, party: &str) -> Result<Place, RetryAfter> {
         self.0.party_streams.place(party)
+    }
+
+    /// One request of a party that may change something; see [`Limits::party_stream`] for its name.
+    ///
+    /// # Errors
+    /// How long to wait when it does too much.
+    pub fn party_act(&self, party: &str, now_ms: i64) -> Result<(), RetryAfter> {
+        self.0.party_acts.take(party.to_owned(), now_ms)
     }
 
     /// How many taps are open, of all organisations.

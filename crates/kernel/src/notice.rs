@@ -23,6 +23,7 @@ use crate::record::RecordError;
 use crate::secret::{Secret, Secrets};
 
 use courier::Courier;
+pub use mail::is_mail_address;
 pub(crate) use mail::{Server as MailServer, read_sender};
 pub(crate) use sms::check_template;
 

@@ -56,6 +56,15 @@ pub(crate) fn read_sender(text: &str) -> Option<Mailbox> {
     text.parse::<Mailbox>().ok().filter(|_| !text.chars().any(char::is_control))
 }
 
+/// Whether mail can be sent to this: one address, as it is read when it is sent.
+pub fn is_mail_address(text: &str) -> bool {
+    address_of(text).is_some()
+}
+
+fn address_of(text: &str) -> Option<Address> {
+    check_email(text).ok()?.parse().ok()
+}
+
 /// The operator's mail server.
 pub(super) struct Mail {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -105,8 +114,7 @@ impl Mail {
     }
 
     fn message(&self, letter: &Letter<'_>) -> Result<Message, String> {
-        let address = check_email(letter.to).ok().and_then(|address| address.parse::<Address>().ok());
-        let address = address.ok_or_else(|| "the recipient is not a mail address".to_owned())?;
+        let address = address_of(letter.to).ok_or_else(|| "the recipient is not a mail address".to_owned())?;
         let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(letter.now_ms).unwrap_or(0));
         let (name, value) = AUTO_SUBMITTED;
         Message::builder()
@@ -221,7 +229,7 @@ mod tests {
             "<a@b.org>",
             "a b@c.org",
         ] {
-            assert!(mail().message(&letter(bad, "Hello")).is_err(), "{bad}");
+            assert!(mail().message(&letter(bad, "Hello")).is_err() && !is_mail_address(bad), "{bad}");
         }
     }
 

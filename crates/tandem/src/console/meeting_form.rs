@@ -4,7 +4,6 @@
 
 use axum::extract::State as Given;
 use axum::response::Response;
-use calls::numbers::{self, Dialled};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use kernel::error::codes;
@@ -18,14 +17,13 @@ use super::meetings::{PATH, apps};
 use super::page::{done, show, show_refused};
 use super::visitor::Visitor;
 use crate::meetings::model::{Actor, CallType, MAX_DURATION_MS, Meeting, Party, Role};
+use crate::meetings::reading::{self, Mistake};
 use crate::meetings::{Action as Deed, Meetings, Order};
 
 const NEW: &str = "/console/meetings/new";
 pub(super) const MINUTE_MS: i64 = 60_000;
 /// What the form offers at first, in minutes.
 const USUAL_MINUTES: &str = "30";
-/// Longest of a line, in characters.
-const MAX_TEXT: usize = 200;
 /// What is expected of minutes.
 pub(super) const MINUTES: &str = "a whole number of minutes, 1 to 480";
 
@@ -99,10 +97,15 @@ impl Typed<'_> {
             std::mem::replace(&mut self.wrong, Problem::not_found()).and(format!("/{field}"), "invalid", message);
     }
 
+    /// What was read, or none when that is wrong.
+    fn good<T>(&mut self, field: &str, read: Result<T, Mistake>) -> Option<T> {
+        read.map_err(|mistake| self.note(field, mistake.message)).ok()
+    }
+
     /// A line that must be there.
     fn line(&mut self, field: &str, expected: &str) -> String {
-        let text = self.posted.get(field).to_owned();
-        if text.is_empty() || text.chars().count() > MAX_TEXT || text.chars().any(char::is_control) {
+        let text = reading::line(self.posted.get(field)).unwrap_or_default().to_owned();
+        if text.is_empty() {
             self.note(field, expected);
         }
         text
@@ -111,39 +114,29 @@ impl Typed<'_> {
     fn party(&mut self, role: Role) -> Party {
         let field = |what: &str| format!("{}_{what}", role.as_str());
         let call_type = CallType::parse(self.posted.get(&field("type"))).unwrap_or(CallType::Browser);
-        let number = match self.posted.optional(&field("number")).map(|typed| read_number(&typed)) {
-            None if call_type == CallType::Phone => {
-                self.note(&field("number"), "whoever talks by phone has a number");
-                None
-            }
-            None => None,
-            Some(Some(number)) => Some(number),
-            Some(None) => {
-                self.note(&field("number"), "a number with its country code, or an own one");
-                None
-            }
-        };
+        let number = self.good(&field("number"), reading::number(self.posted.get(&field("number"))));
+        if number == Some(None) && call_type == CallType::Phone {
+            self.note(&field("number"), "whoever talks by phone has a number");
+        }
         Party {
             uid: self.line(&field("uid"), "how the application knows the person"),
             name: self.line(&field("name"), "one line of at most 200 characters"),
-            number,
+            number: number.flatten(),
             email: None,
             call_type,
         }
     }
 
     /// The order, or everything that is wrong with it.
-    fn order(mut self, zone: &TimeZone) -> Result<Order, Problem> {
+    fn order(mut self, zone: &TimeZone, now_ms: i64) -> Result<Order, Problem> {
         let order_id = self.line("order_id", "one line of at most 200 characters");
         let (caller, receiver) = (self.party(Role::Caller), self.party(Role::Receiver));
-        let starts_ms = match self.posted.optional("starts").map(|typed| moment(&typed, zone)) {
-            None => None,
-            Some(Some(at_ms)) => Some(at_ms),
-            Some(None) => {
-                self.note("starts", "a day and a time");
-                None
-            }
-        };
+        if !caller.uid.is_empty() && caller.uid == receiver.uid {
+            self.note("receiver_uid", reading::SAME_PERSON.message);
+        }
+        let unread = Mistake { code: "invalid", message: "a day and a time" };
+        let read = |typed: String| moment(&typed, zone).ok_or(unread).and_then(|at_ms| reading::start(at_ms, now_ms));
+        let starts_ms = self.posted.optional("starts").and_then(|typed| self.good("starts", read(typed)));
         let minutes = minutes(self.posted, "duration");
         if minutes.is_none() {
             self.note("duration", MINUTES);
@@ -154,15 +147,6 @@ impl Typed<'_> {
             }
             _ => Err(self.wrong),
         }
-    }
-}
-
-/// A number as it is dialled.
-fn read_number(typed: &str) -> Option<String> {
-    match numbers::read(typed).ok()? {
-        Dialled::E164 { e164, .. } => Some(e164),
-        Dialled::Short(number) => Some(number),
-        Dialled::Sip(_) => None,
     }
 }
 
@@ -186,7 +170,7 @@ pub(super) async fn create(
     }
     let zone = zone_of(&desk, &visitor, app).await?;
     let typed = Typed { posted: &posted, wrong: Problem::new(codes::INVALID_FIELD) };
-    let made = match typed.order(&zone) {
+    let made = match typed.order(&zone, kernel.clock.now_ms()) {
         Ok(order) => desk.schedule(visitor.org_id(), app, order).await.map_err(Problem::from),
         Err(problem) => Err(problem),
     };
@@ -246,6 +230,9 @@ pub(super) async fn reschedule(
 mod tests {
     use super::*;
 
+    /// 2026-11-22T00:00:00Z
+    const NOW_MS: i64 = 1_795_305_600_000;
+
     #[test]
     fn a_time_is_read_in_its_zone_and_shown_again() {
         let zone = TimeZone::get("Europe/London").unwrap();
@@ -262,7 +249,7 @@ mod tests {
     async fn an_order_is_read_or_told_what_is_wrong_all_at_once() {
         let typed = |body: &'static str| async move {
             let posted = Posted::read(body.into()).await.unwrap();
-            Typed { posted: &posted, wrong: Problem::new(codes::INVALID_FIELD) }.order(&TimeZone::UTC)
+            Typed { posted: &posted, wrong: Problem::new(codes::INVALID_FIELD) }.order(&TimeZone::UTC, NOW_MS)
         };
         let good = "order_id=4711&caller_name=Ann&caller_uid=1&caller_type=phone&caller_number=%2B442071838750\
             &receiver_name=Ben&receiver_uid=2&receiver_type=browser&duration=30";
@@ -275,5 +262,12 @@ mod tests {
         let wrong = typed(bad).await.unwrap_err();
         let fields: Vec<&str> = wrong.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(fields, ["/caller_number", "/receiver_number", "/receiver_uid", "/starts", "/duration"]);
+        // What an application may not order, nobody orders by hand.
+        let bad = "order_id=4711&caller_name=Ann&caller_uid=1&caller_type=phone&caller_number=112\
+            &receiver_name=Ben&receiver_uid=1&receiver_type=phone&receiver_number=07700900123\
+            &starts=9998-12-31T10:00&duration=30";
+        let wrong = typed(bad).await.unwrap_err();
+        let fields: Vec<&str> = wrong.errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(fields, ["/caller_number", "/receiver_number", "/receiver_uid", "/starts"]);
     }
 }

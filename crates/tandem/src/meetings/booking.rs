@@ -7,7 +7,7 @@ use kernel::DbError;
 
 use super::desk::{Step, Which};
 use super::error::MeetingError;
-use super::model::{Change, Input, Meeting, NewMeeting, Party, Pins, Settings};
+use super::model::{Change, Input, Meeting, NewMeeting, Party, PartyChange, Pins, Settings};
 use super::{Meetings, pool, store};
 
 /// How often an order is tried again whose id, PIN or place somebody else took in the same moment.
@@ -68,8 +68,12 @@ impl Meetings {
 
     async fn order_again(&self, settings: &Settings, known: &Meeting, order: Order) -> Result<Scheduled, MeetingError> {
         let Order { caller, receiver, starts_ms, duration_ms, .. } = order;
-        let change =
-            Change { caller: Some(caller), receiver: Some(receiver), starts_ms, duration_ms: Some(duration_ms) };
+        let change = Change {
+            caller: PartyChange::said_again(caller),
+            receiver: PartyChange::said_again(receiver),
+            starts_ms,
+            duration_ms: Some(duration_ms),
+        };
         let which = Which { org: known.org.as_str().into(), app: Some(known.app.as_str().into()), id: known.id };
         let meeting = match self.apply(&which, Input::Change(Box::new(change))).await? {
             Step::Same(meeting) => meeting,
@@ -88,6 +92,7 @@ impl Meetings {
     ) -> Result<Scheduled, MeetingError> {
         let now_ms = self.now_ms();
         let Order { order_id, caller, receiver, starts_ms, duration_ms } = order;
+        let (caller, receiver) = (self.with_email(org, app, caller).await?, self.with_email(org, app, receiver).await?);
         let id = self.next_id(org).await?;
         let ends_ms = starts_ms.unwrap_or(now_ms).max(now_ms).saturating_add(duration_ms);
         let choice = self.choose_number(org, settings, id, ends_ms, [&caller, &receiver]).await?;
@@ -112,6 +117,15 @@ impl Meetings {
         writes.extend(self.following(&meeting, &meeting, &effects, settings).await?);
         self.commit(writes).await?;
         Ok(Scheduled { warnings: pool::warnings_of(&meeting, settings), meeting, is_new: true })
+    }
+
+    /// A person without a mail address has the one that the application told before.
+    async fn with_email(&self, org: &str, app: &str, party: Party) -> Result<Party, DbError> {
+        if party.email.is_some() {
+            return Ok(party);
+        }
+        let known = store::person(&self.kernel().db, org, app, &party.uid).await?;
+        Ok(Party { email: known.and_then(|known| known.email), ..party })
     }
 
     /// The two PINs of a meeting, which are not the same.

@@ -11,7 +11,7 @@ use kernel::{DbError, Event, Outbox, Target, Write, events::NEXT_SEQ};
 use serde_json::json;
 
 use super::error::MeetingError;
-use super::model::{Actor, Change, Effect, Input, Meeting, Role, Settings, State};
+use super::model::{Actor, Change, Effect, Input, Meeting, ProposedTime, Role, Settings, State};
 use super::pool::Choice;
 use super::{Meetings, jobs, notices, store, veto};
 
@@ -60,10 +60,10 @@ pub enum Action {
         /// The longest talk, milliseconds; none = as it is.
         duration_ms: Option<i64>,
     },
-    /// The other party agrees.
-    Confirm,
+    /// The other party agrees: to what it has read, or to whatever is proposed.
+    Confirm(Option<ProposedTime>),
     /// The other party does not agree, or the proposer takes it back.
-    Decline,
+    Decline(Option<ProposedTime>),
 }
 
 /// What became of an input.
@@ -123,8 +123,8 @@ impl Meetings {
                 let by = party.ok_or(MeetingError::NotFound)?;
                 Input::Propose { by, starts_ms, duration_ms }
             }
-            Action::Confirm => Input::Confirm { by: party.ok_or(MeetingError::NotFound)? },
-            Action::Decline => Input::Decline { by: party.ok_or(MeetingError::NotFound)? },
+            Action::Confirm(to) => Input::Confirm { by: party.ok_or(MeetingError::NotFound)?, to },
+            Action::Decline(what) => Input::Decline { by: party.ok_or(MeetingError::NotFound)?, what },
         };
         match self.apply(&which, input).await? {
             Step::Same(meeting) => Ok(meeting),
@@ -255,14 +255,18 @@ impl Meetings {
                 Effect::Event(event) => writes.extend(self.event_writes(meeting, event, &targets, now_ms)),
                 Effect::Revoke { uid } => writes.extend(store::revoke_writes(meeting, uid, now_ms)),
                 Effect::Notify { who, what } => {
-                    writes.extend(notices::writes(self, meeting, settings, *who, *what)?);
+                    writes.extend(notices::writes(self, meeting, settings, *who, *what).await?);
                 }
                 Effect::Ring { .. } | Effect::HangUp | Effect::SetLimit { .. } => {}
             }
         }
         for role in Role::BOTH {
-            if meeting.party(role) != before.party(role) {
-                writes.push(store::user_write(&meeting.org, &meeting.app, meeting.party(role), now_ms));
+            let (old, new) = (before.party(role), meeting.party(role));
+            if new != old {
+                writes.push(store::user_write(&meeting.org, &meeting.app, new, now_ms));
+            }
+            if old.uid == new.uid && old.email.is_some() && new.email.is_none() {
+                writes.push(store::forget_email_write(&meeting.org, &meeting.app, &new.uid));
             }
         }
         if ends {

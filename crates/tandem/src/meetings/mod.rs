@@ -19,6 +19,7 @@ pub mod model;
 mod notices;
 pub mod order;
 mod pool;
+pub mod reading;
 pub mod sessions;
 pub mod start_at;
 mod store;
@@ -40,7 +41,7 @@ pub use store::{MeetingFilter, MeetingPage};
 
 use desk::Which;
 use guard::PinGuard;
-use model::{Input, Meeting, Settings};
+use model::{Input, Meeting, Party, Settings};
 
 /// The desk. Cheap to clone.
 #[derive(Clone)]
@@ -150,6 +151,14 @@ impl Meetings {
             meetings.extend(found.filter(|meeting| meeting.role_of(uid).is_some()));
         }
         Ok(meetings)
+    }
+
+    /// A person of an application, as it described them last.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn person(&self, org: &str, app: &str, uid: &str) -> Result<Option<Party>, DbError> {
+        store::person(&self.kernel().db, org, app, uid).await
     }
 
     /// What an application has decided about its meetings.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use effect::{Effect, Event, Notice};
 pub use input::{Change, Input, Miss, News, Parting, Refused};
-pub use party::{Actor, CallType, Party, Role};
+pub use party::{Actor, CallType, Party, PartyChange, Role};
 pub use settings::{DurationUnit, LEGACY_SECRET_PURPOSE, SETTING_NAMES, Settings};
 pub use state::{Cause, State};
 
@@ -28,6 +28,8 @@ pub const MIN_DURATION_MS: i64 = MINUTE_MS;
 pub const MAX_DURATION_MS: i64 = 480 * MINUTE_MS;
 /// Most calls that one meeting tries, automatic ones included.
 pub const MAX_ATTEMPTS: u32 = 100;
+/// Most times that the two propose for one meeting, answered or not.
+pub const MAX_PROPOSALS: u32 = 20;
 /// A call that reached nobody and said nothing for this long is given up, in milliseconds: two phones ring 30 s each.
 pub const CONNECT_MAX_MS: i64 = 150_000;
 /// The call itself ends the talk at its limit; the meeting looks after it this much later, in milliseconds.
@@ -42,6 +44,23 @@ const MINUTE_MS: i64 = 60_000;
 pub struct Proposal {
     /// Who proposes.
     pub by: Role,
+    /// UTC milliseconds.
+    pub starts_ms: i64,
+    /// The longest talk, milliseconds.
+    pub duration_ms: i64,
+}
+
+impl Proposal {
+    /// What the two see of it and answer.
+    #[must_use]
+    pub fn time(&self) -> ProposedTime {
+        ProposedTime { starts_ms: self.starts_ms, duration_ms: self.duration_ms }
+    }
+}
+
+/// The time that a proposal is about, as whoever answers it has read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProposedTime {
     /// UTC milliseconds.
     pub starts_ms: i64,
     /// The longest talk, milliseconds.
@@ -148,6 +167,9 @@ pub struct Meeting {
     pub reminded: bool,
     /// Another time that one of the two proposes.
     pub proposal: Option<Proposal>,
+    /// How many times were proposed.
+    #[serde(default)]
+    pub proposals: u32,
     /// The number that both see and may call.
     pub dial_in: Option<String>,
     /// Whether a call from a party's own number to `dial_in` is this meeting's without a PIN.
@@ -198,6 +220,7 @@ impl Meeting {
             auto_started: false,
             reminded: false,
             proposal: None,
+            proposals: 0,
             calls: Vec::new(),
             created_ms: now_ms,
             revision: 0,

@@ -2,12 +2,14 @@
 //!
 //! Invariant: a notice to one of the two names the other and no number.
 
+use calls::ResolveError;
 use jiff::Timestamp;
 use kernel::notice::{NewNotice, withdraw_notices_write};
 use kernel::time::rfc3339;
-use kernel::{RecordError, Write, zones};
+use kernel::{Write, zones};
 
-use super::model::{Meeting, Notice, Party, Role, Settings};
+use super::error::MeetingError;
+use super::model::{Meeting, Notice, Role, Settings};
 use super::{Meetings, tokens};
 
 /// What tells of a change of plans is worth sending until what it speaks of begins, and so long at least, in milliseconds.
@@ -25,15 +27,15 @@ fn about(meeting: &Meeting) -> String {
 
 /// The notice to one of the two: by mail if there is an address, else by text message to a number outside; a reminder
 /// with a link that signs in once, until the meeting's end. Nobody is reminded of a meeting that is over.
-pub(super) fn writes(
+pub(super) async fn writes(
     meetings: &Meetings,
     meeting: &Meeting,
     settings: &Settings,
     who: Role,
     what: Notice,
-) -> Result<Vec<Write>, RecordError> {
+) -> Result<Vec<Write>, MeetingError> {
     let (subject, body) = text(meeting, settings, who, what);
-    let Some(notice) = to(meeting.party(who), &subject, &body) else { return Ok(Vec::new()) };
+    let Some(notice) = to(meetings, meeting, who, &subject, &body).await? else { return Ok(Vec::new()) };
     let (kernel, notice) = (meetings.kernel(), notice.about(about(meeting)));
     if what != Notice::Reminder {
         let proposed_ms = meeting.proposal.map_or(meeting.starts_ms, |proposal| proposal.starts_ms);
@@ -47,16 +49,42 @@ pub(super) fn writes(
     Ok(vec![write, kernel.notice_write(&meeting.org, notice)?])
 }
 
-fn to(party: &Party, subject: &str, body: &str) -> Option<NewNotice> {
-    let mail = party.email.as_deref().map(|email| NewNotice::mail(email, subject, body));
-    let number = party.number.as_deref().filter(|number| number.starts_with('+'));
-    mail.or_else(|| number.map(|number| NewNotice::sms(number, body)))
+async fn to(
+    meetings: &Meetings,
+    meeting: &Meeting,
+    who: Role,
+    subject: &str,
+    body: &str,
+) -> Result<Option<NewNotice>, MeetingError> {
+    let party = meeting.party(who);
+    if let Some(email) = party.email.as_deref() {
+        return Ok(Some(NewNotice::mail(email, subject, body)));
+    }
+    let Some(number) = party.number.as_deref().filter(|number| number.starts_with('+')) else { return Ok(None) };
+    if !may_text(meetings, &meeting.org, number).await? {
+        tracing::info!(org = %meeting.org, meeting = meeting.id, "a notice is not sent: its number may not be called");
+        return Ok(None);
+    }
+    Ok(Some(NewNotice::sms(number, body)))
+}
+
+/// A text message goes where a call may go, and not to whoever wants none.
+async fn may_text(meetings: &Meetings, org: &str, number: &str) -> Result<bool, MeetingError> {
+    match meetings.calls().directory().resolve(org, number).await {
+        Ok(_) => {}
+        Err(ResolveError::Number(_)) => return Ok(false),
+        Err(ResolveError::Db(error)) => return Err(error.into()),
+        Err(ResolveError::Org(error)) => return Err(error.into()),
+    }
+    let org = meetings.kernel().org_by_id(org).await?;
+    let is_unwanted = |listed: &String| calls::numbers::e164(listed).as_deref() == Some(number);
+    Ok(!org.is_some_and(|org| org.settings.do_not_call.iter().any(is_unwanted)))
 }
 
 /// Subject and text.
 fn text(meeting: &Meeting, settings: &Settings, who: Role, what: Notice) -> (String, String) {
-    let other = &meeting.party(who.other()).name;
-    let with = if other.is_empty() { String::new() } else { format!(" with {other}") };
+    let other = meeting.party(who.other()).shown_name();
+    let with = other.map(|name| format!(" with {name}")).unwrap_or_default();
     let at = local_time(meeting.starts_ms, &settings.time_zone);
     let (subject, body) = match what {
         Notice::Reminder => ("Your meeting begins soon", format!("Your meeting{with} begins at {at}.")),

@@ -6,23 +6,17 @@ mod fields;
 #[cfg(test)]
 mod tests;
 
-use calls::numbers::{self, Dialled};
 use kernel::problem::FieldError;
 use kernel::zones::{self, Dst, Zone};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::model::{CallType, MAX_AHEAD_MS, MAX_DURATION_MS, MIN_DURATION_MS, Party, Role, Settings};
+use super::model::{CallType, MAX_DURATION_MS, MIN_DURATION_MS, Party, Role, Settings};
+use super::reading::{self, Mistake};
 use super::{Order, start_at};
 use fields::Found;
 pub use fields::{Fields, MAX_FIELDS};
 
-/// Longest id of a person or an order, in characters.
-const MAX_ID: usize = 200;
-/// Longest name of a person, in characters.
-const MAX_NAME: usize = 200;
-/// Longest mail address, in characters (RFC 5321).
-const MAX_EMAIL: usize = 254;
 /// Unknown names that are told.
 const MAX_TOLD: usize = 10;
 
@@ -95,13 +89,13 @@ mod names {
 /// Everything that is wrong with it.
 pub fn read(fields: &Fields, settings: &Settings, now_ms: i64) -> Result<Understood, Vec<FieldError>> {
     let mut intake = Intake { fields, errors: fields.mistakes().to_vec(), warnings: Vec::new() };
-    let order_id = intake.required(names::ORDER_ID, MAX_ID);
+    let order_id = intake.required(names::ORDER_ID);
     let caller = intake.party(Role::Caller);
     let receiver = intake.party(Role::Receiver);
     if let (Some(caller), Some(receiver)) = (&caller, &receiver)
         && caller.uid == receiver.uid
     {
-        intake.refuse_at(names::UID_RECEIVER, "same_person", "caller and receiver are two people");
+        intake.refuse_at(names::UID_RECEIVER, reading::SAME_PERSON.code, reading::SAME_PERSON.message);
     }
     let duration_ms = intake.duration(settings);
     let starts_ms = intake.start(settings, now_ms);
@@ -133,20 +127,21 @@ impl Intake<'_> {
         self.refuse(self.fields.pointer_of(names), code, message);
     }
 
-    /// A line of text, without the blanks around it; none when it is absent, empty or refused.
-    fn text(&mut self, names: &[&str], max: usize) -> Option<String> {
+    /// What was read, or none when that is refused.
+    fn good<T>(&mut self, pointer: String, read: Result<T, Mistake>) -> Option<T> {
+        read.map_err(|Mistake { code, message }| self.refuse(pointer, code, message)).ok()
+    }
+
+    /// A line of text; none when it is absent, empty or refused.
+    fn text(&mut self, names: &[&str]) -> Option<String> {
         let Found { pointer, text } = self.fields.find(names)?;
-        let text = text.trim();
-        if text.chars().count() > max || text.chars().any(char::is_control) {
-            self.refuse(pointer, "invalid", format!("one line of at most {max} characters"));
-            return None;
-        }
+        let text = self.good(pointer, reading::line(text))?;
         Some(text.to_owned()).filter(|text| !text.is_empty())
     }
 
-    fn required(&mut self, names: &[&str], max: usize) -> Option<String> {
+    fn required(&mut self, names: &[&str]) -> Option<String> {
         let known = self.errors.len();
-        let text = self.text(names, max);
+        let text = self.text(names);
         if text.is_none() && self.errors.len() == known {
             self.refuse_at(names, "required", "this is needed");
         }
@@ -166,8 +161,8 @@ impl Intake<'_> {
                 names::RECEIVER_TYPE,
             ),
         };
-        let uid = self.required(uid, MAX_ID);
-        let name = self.text(name, MAX_NAME).unwrap_or_default();
+        let uid = self.required(uid);
+        let name = self.text(name).unwrap_or_default();
         let email = self.email(email);
         let known = self.errors.len();
         let number_names = number;
@@ -180,7 +175,6 @@ impl Intake<'_> {
         Some(Party { uid: uid?, name, number, email, call_type: call_type? })
     }
 
-    /// What is to be dialled: in E.164 with its `+`, or a number inside the organisation.
     fn number(&mut self, names: &[&str]) -> Option<String> {
         let Found { pointer, text } = self.fields.find(names)?;
         // A form that was not encoded carries the + as a space.
@@ -190,33 +184,12 @@ impl Intake<'_> {
             }
             _ => text.trim().to_owned(),
         };
-        if said.is_empty() {
-            return None;
-        }
-        let number = match numbers::read(&said) {
-            Ok(Dialled::E164 { e164, .. }) => e164,
-            Ok(Dialled::Short(short)) if short.bytes().all(|byte| byte.is_ascii_digit()) => short,
-            _ => {
-                self.refuse(pointer, "invalid_number", "a number, best as +442071838750");
-                return None;
-            }
-        };
-        if numbers::is_emergency(&number) {
-            self.refuse(pointer, "number_not_allowed", "an emergency number is never called");
-            return None;
-        }
-        Some(number)
+        self.good(pointer, reading::number(&said)).flatten()
     }
 
     fn email(&mut self, names: &[&str]) -> Option<String> {
-        let pointer = self.fields.pointer_of(names);
-        let email = self.text(names, MAX_EMAIL)?;
-        let good = email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
-            && !email.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | ',' | ';'));
-        if !good {
-            self.refuse(pointer, "invalid", "a mail address");
-        }
-        good.then_some(email)
+        let Found { pointer, text } = self.fields.find(names)?;
+        self.good(pointer, reading::email(text)).flatten()
     }
 
     fn call_type(&mut self, names: &[&str], has_number: bool) -> Option<CallType> {
@@ -225,11 +198,7 @@ impl Intake<'_> {
         else {
             return Some(unsaid);
         };
-        let kind = CallType::parse(text);
-        if kind.is_none() {
-            self.refuse(pointer, "invalid", "Phone or Browser");
-        }
-        kind
+        self.good(pointer, reading::call_type(text))
     }
 
     fn duration(&mut self, settings: &Settings) -> Option<i64> {
@@ -262,10 +231,7 @@ impl Intake<'_> {
             self.refuse(pointer, "invalid", start_at::EXPECTED);
             return None;
         };
-        if start.at_ms > now_ms.saturating_add(MAX_AHEAD_MS) {
-            self.refuse(pointer, "out_of_range", "at most ten years ahead");
-            return None;
-        }
+        self.good(pointer, reading::start(start.at_ms, now_ms))?;
         if start.at_ms < now_ms {
             self.warnings.push(Warning::new("start_in_past", "the start is over: the meeting is open at once"));
         }

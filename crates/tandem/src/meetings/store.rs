@@ -7,7 +7,7 @@ pub(crate) mod concerning;
 
 use kernel::{Arg, Db, DbError, Row, Write, args};
 
-use super::model::{Meeting, Party, Role, State};
+use super::model::{CallType, Meeting, Party, Role, State};
 
 /// Meetings of one person that are shown: of those that are not over the first ones to begin, of the others the last.
 const MAX_AHEAD: i64 = 200;
@@ -50,6 +50,8 @@ kernel::statements! {
         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (org, app, uid) do update set name = excluded.name, \
         number = excluded.number, email = coalesce(excluded.email, app_user.email), call_type = excluded.call_type, \
         updated_at = excluded.updated_at";
+    USER_ONE = "select uid, name, number, email, call_type from app_user where org = $1 and app = $2 and uid = $3";
+    USER_FORGET_EMAIL = "update app_user set email = null where org = $1 and app = $2 and uid = $3";
     REVOKE_TOKENS = "update meeting_party_token set revoked_at = $4 \
         where org = $1 and meeting = $2 and uid = $3 and revoked_at is null";
     REVOKE_LINKS = "delete from meeting_link where org = $1 and meeting = $2 and uid = $3";
@@ -211,6 +213,25 @@ pub(super) fn user_write(org: &str, app: &str, party: &Party, now_ms: i64) -> Wr
     let Party { uid, name, number, email, call_type } = party;
     let args = args![org, app, uid, name, number.as_deref(), email.as_deref(), call_type.as_str(), now_ms];
     Write::new(USER_SAVE, args)
+}
+
+/// A person whose mail address was taken away has none at later meetings either.
+pub(super) fn forget_email_write(org: &str, app: &str, uid: &str) -> Write {
+    Write::new(USER_FORGET_EMAIL, args![org, app, uid])
+}
+
+/// A person as the application described them last.
+pub(super) async fn person(db: &Db, org: &str, app: &str, uid: &str) -> Result<Option<Party>, DbError> {
+    let Some(row) = db.one(USER_ONE, args![org, app, uid]).await? else { return Ok(None) };
+    let number = row.opt_text("number")?;
+    let unsaid = if number.is_some() { CallType::Phone } else { CallType::Browser };
+    Ok(Some(Party {
+        uid: row.text("uid")?,
+        name: row.text("name")?,
+        call_type: CallType::parse(&row.text("call_type")?).unwrap_or(unsaid),
+        email: row.opt_text("email")?,
+        number,
+    }))
 }
 
 /// What a person could come in with by a meeting is void. Whoever is signed in stays so: there may be other meetings, and

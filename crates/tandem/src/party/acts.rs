@@ -18,7 +18,7 @@ use super::fields::Fields;
 use super::page::refused;
 use super::words::length;
 use crate::app;
-use crate::meetings::model::{Actor, Refused};
+use crate::meetings::model::{Actor, ProposedTime, Refused};
 use crate::meetings::sessions::PartySession;
 use crate::meetings::sessions::codes::ANOTHER_PARTY;
 use crate::meetings::{Action, MeetingError, Meetings};
@@ -46,8 +46,8 @@ pub(super) fn routes() -> Router<app::State> {
         .route("/meetings/{id}/finish", form(|_| Ok(Action::Finish), "finished"))
         .route("/meetings/{id}/cancel", form(|_| Ok(Action::Cancel), "cancelled"))
         .route("/meetings/{id}/propose", form(propose, "proposed"))
-        .route("/meetings/{id}/confirm", form(|_| Ok(Action::Confirm), "moved"))
-        .route("/meetings/{id}/decline", form(|_| Ok(Action::Decline), "declined"))
+        .route("/meetings/{id}/confirm", form(|fields| Ok(Action::Confirm(read(fields))), "moved"))
+        .route("/meetings/{id}/decline", form(|fields| Ok(Action::Decline(read(fields))), "declined"))
 }
 
 /// One form: how it is read, and the word with which the page confirms it.
@@ -64,6 +64,12 @@ fn form(read: fn(&Fields) -> Wish, done: &'static str) -> MethodRouter<app::Stat
 
 fn propose(fields: &Fields) -> Wish {
     Ok(Action::Propose { starts_ms: start(fields)?, duration_ms: Some(minutes(fields)?) })
+}
+
+/// The proposal that stood on the page: in milliseconds, as the page wrote them.
+fn read(fields: &Fields) -> Option<ProposedTime> {
+    let number = |name| fields.get(name).parse().ok();
+    Some(ProposedTime { starts_ms: number("proposed_start")?, duration_ms: number("proposed_length")? })
 }
 
 /// What a form needs.
@@ -138,6 +144,12 @@ fn refusal(refused: Refused) -> String {
         Refused::NoSuchTime => "That time is over already, or too far ahead. Choose another one.",
         Refused::NothingProposed => "The proposal is not there any more. Look at the time below.",
         Refused::OwnProposal => "The other side answers your proposal.",
+        Refused::ProposalChanged => "Another time is proposed meanwhile. Look at it, then answer.",
+        Refused::TooManyProposals => {
+            "Too many other times were proposed. Ask whoever arranged this meeting to move it."
+        }
+        // Of changes that no form of a party's makes.
+        Refused::SamePerson | Refused::NoNumber { .. } => "That cannot be changed here.",
         Refused::TooManyAttempts => "This meeting was called too often. Ask whoever arranged it for another one.",
     };
     text.to_owned()

@@ -9,12 +9,10 @@ use askama::filters::HtmlSafe;
 use jiff::tz::TimeZone;
 
 use super::words::{self, Moment};
-use crate::meetings::model::{CallType, Cause, Meeting, Party, Role, Settings, State};
+use crate::meetings::model::{CallType, Cause, Meeting, ProposedTime, Role, Settings, State};
 
 /// By how much a meeting can be extended with one press, in minutes.
 const EXTENSIONS: [i64; 4] = [5, 10, 15, 30];
-/// A name that has so many digits of the party's number in a row would tell it.
-const TELLING_DIGITS: usize = 5;
 /// Digits of a PIN that are read in one go.
 const PIN_GROUP: usize = 4;
 const MINUTE_MS: i64 = 60_000;
@@ -54,6 +52,13 @@ struct Proposed {
     spoken: String,
     starts: Moment,
     length: String,
+    time: ProposedTime,
+}
+
+impl Proposed {
+    fn read_fields(&self) -> ReadFields {
+        ReadFields(self.time)
+    }
 }
 
 /// How to come in from any phone.
@@ -117,6 +122,20 @@ impl fmt::Display for MarkField<'_> {
 /// A mark is hexadecimal.
 impl HtmlSafe for MarkField<'_> {}
 
+/// The hidden fields that say which proposal an answer is meant for: the one that stands on the page.
+struct ReadFields(ProposedTime);
+
+impl fmt::Display for ReadFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ProposedTime { starts_ms, duration_ms } = self.0;
+        write!(f, r#"<input type="hidden" name="proposed_start" value="{starts_ms}">"#)?;
+        write!(f, r#"<input type="hidden" name="proposed_length" value="{duration_ms}">"#)
+    }
+}
+
+/// Two numbers.
+impl HtmlSafe for ReadFields {}
+
 /// The words of a state.
 #[derive(Default)]
 struct Said {
@@ -142,7 +161,7 @@ impl Card {
     /// The card of a meeting for one of its two.
     pub(super) fn of(meeting: &Meeting, role: Role, view: &View<'_>) -> Self {
         let (own, other) = (meeting.party(role), meeting.party(role.other()));
-        let peer = shown_name(other).unwrap_or("the other side").to_owned();
+        let peer = other.shown_name().unwrap_or("the other side").to_owned();
         let said = said(meeting, role, &peer, view);
         let (state, settings) = (meeting.state, view.settings);
         let is_over = state == State::Ended;
@@ -159,9 +178,9 @@ impl Card {
             look: look(meeting, view.now_ms),
             phase,
             revision: meeting.revision,
-            title: shown_name(other).unwrap_or("Your meeting").to_owned(),
-            has_name: shown_name(other).is_some(),
-            peer_at_beginning: shown_name(other).unwrap_or("The other side").to_owned(),
+            title: other.shown_name().unwrap_or("Your meeting").to_owned(),
+            has_name: other.shown_name().is_some(),
+            peer_at_beginning: other.shown_name().unwrap_or("The other side").to_owned(),
             peer,
             starts: moment(meeting.starts_ms),
             ends: moment(meeting.starts_ms.saturating_add(meeting.limit_ms())),
@@ -211,17 +230,6 @@ fn look(meeting: &Meeting, now_ms: i64) -> &'static str {
         State::Ended => "past",
         _ => "now",
     }
-}
-
-/// What a party is called, unless its name tells its number.
-pub(super) fn shown_name(party: &Party) -> Option<&str> {
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    let (name, number) = (party.name.trim(), digits(party.number.as_deref().unwrap_or_default()));
-    let in_name = digits(name);
-    let tells = (0..in_name.len().saturating_sub(TELLING_DIGITS - 1))
-        .filter_map(|at| in_name.get(at..at + TELLING_DIGITS))
-        .any(|part| number.contains(part));
-    (!name.is_empty() && !tells).then_some(name)
 }
 
 /// The state in plain words.
@@ -298,17 +306,18 @@ fn proposed(meeting: &Meeting, role: Role, view: &View<'_>) -> Option<Proposed> 
     let is_theirs = proposal.by != role;
     let other = meeting.party(role.other());
     let (words, spoken) = if is_theirs {
-        let who = shown_name(other).unwrap_or("The other side");
+        let who = other.shown_name().unwrap_or("The other side");
         (format!("{who} proposes another time:"), format!("{who} proposes another time."))
     } else {
-        let who = shown_name(other).unwrap_or("the other side");
+        let who = other.shown_name().unwrap_or("the other side");
         (
             format!("You proposed another time, and {who} has not answered yet:"),
             format!("{who} is asked for another time."),
         )
     };
     let starts = Moment::new(proposal.starts_ms, view.zone);
-    Some(Proposed { is_theirs, words, spoken, starts, length: words::length(proposal.duration_ms) })
+    let length = words::length(proposal.duration_ms);
+    Some(Proposed { is_theirs, words, spoken, starts, length, time: proposal.time() })
 }
 
 fn dial_in(meeting: &Meeting, role: Role) -> Option<DialIn> {
@@ -326,7 +335,7 @@ fn extensions(left_ms: i64) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meetings::model::{NewMeeting, Pins, Proposal};
+    use crate::meetings::model::{NewMeeting, Party, Pins, Proposal};
 
     /// 2026-11-21T17:00:00Z.
     const STARTS_MS: i64 = 1_795_280_400_000;
@@ -428,16 +437,6 @@ mod tests {
 
         let over = Meeting { state: State::Ended, cause: Some(Cause::Expired), ..meeting };
         assert!(!card(&over, Role::Caller, STARTS_MS).render().unwrap().contains("<form"), "nothing is left to do");
-    }
-
-    #[test]
-    fn a_name_that_tells_the_number_is_not_shown() {
-        let named = |name: &str| party("ann", name, Some("+41446681801"));
-        assert_eq!(shown_name(&named("Ann")), Some("Ann"));
-        assert_eq!(shown_name(&named("Ann, room 6681")), Some("Ann, room 6681"));
-        for name in ["+41 44 668 18 01", "Ann 044-668-18-01", "66818", "  "] {
-            assert_eq!(shown_name(&named(name)), None, "{name}");
-        }
     }
 
     #[test]

@@ -9,7 +9,6 @@ use kernel::http::{Path, Query};
 use kernel::{Kernel, Problem};
 use serde::Deserialize;
 
-use super::card::shown_name;
 use super::cards::{Cards, Seen};
 use crate::console::{Site, assets};
 use crate::meetings::Meetings;
@@ -150,7 +149,7 @@ pub(super) async fn calendar(
 
 /// A meeting as one party's calendar has it.
 fn entry(meeting: &Meeting, role: Role, url: String, now_ms: i64) -> Entry {
-    let other = shown_name(meeting.party(role.other()));
+    let other = meeting.party(role.other()).shown_name();
     let what_to_do = match meeting.party(role).call_type {
         CallType::Browser => "Open the page of your meetings and press Call.",
         CallType::Phone => "Open the page of your meetings and press Call: your phone rings.",

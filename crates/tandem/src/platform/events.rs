@@ -55,7 +55,7 @@ pub(super) fn app_of(principal: &Principal) -> Option<&Arc<str>> {
 pub(super) fn is_shown(event: &Logged, app: Option<&Arc<str>>) -> bool {
     let Some(app) = app.filter(|_| event.kind.starts_with(MEETING)) else { return true };
     let envelope: Value = serde_json::from_str(&event.envelope).unwrap_or_default();
-    envelope["data"]["application"].as_str() == Some(&**app)
+    envelope.pointer("/data/application").and_then(Value::as_str) == Some(&**app)
 }
 
 /// The place in the log that a page's cursor names.

@@ -13,7 +13,7 @@ use super::asker::{Asker, Reached};
 use super::fields;
 use super::read::{MeetingPath, shown};
 use super::view::MeetingView;
-use crate::meetings::model::{Actor, Role};
+use crate::meetings::model::{Actor, Change, Role};
 use crate::meetings::{Action, Meetings};
 
 /// Who is rung first.
@@ -40,8 +40,9 @@ pub(super) struct ExtendRequest {
 /// What changes of one of the two; what is left out stays.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PartyChange {
-    /// Another person, as the application knows it: the tokens of the former one end.
+pub(super) struct PartyRequest {
+    /// Another person, as the application knows it: the tokens of the former one end, and name, number and mail address
+    /// are what the application last said of the new one, unless they are given here.
     #[schema(value_type = Option<String>)]
     pub(super) uid: Option<Value>,
     /// For people.
@@ -70,9 +71,9 @@ pub(super) struct ChangeRequest {
     #[schema(value_type = Option<i64>)]
     pub(super) duration_seconds: Option<Value>,
     /// Who ordered.
-    pub(super) caller: Option<PartyChange>,
+    pub(super) caller: Option<PartyRequest>,
     /// Who is called.
-    pub(super) receiver: Option<PartyChange>,
+    pub(super) receiver: Option<PartyRequest>,
 }
 
 /// Reads a body that may be missing.
@@ -187,8 +188,14 @@ pub(super) async fn change(
 ) -> Result<Json<MeetingView>, Problem> {
     let reached = Asker::Credential(principal).reach(&meetings, &path.id, May::ManageMeetings).await?;
     let settings = meetings.settings(&reached.org, &reached.meeting.app).await?;
-    let change = fields::change(&request, &reached.meeting, &settings)?;
-    if change == crate::meetings::model::Change::default() {
+    let mut change = fields::change(&request, &settings, meetings.now_ms())?;
+    for person in [&mut change.caller.person, &mut change.receiver.person].into_iter().flatten() {
+        let known = meetings.person(&reached.org, &reached.meeting.app, &person.uid).await;
+        if let Some(known) = known.map_err(Problem::internal)? {
+            *person = known;
+        }
+    }
+    if change == Change::default() {
         return Err(Problem::new(codes::INVALID_FIELD).and("", "missing_field", "nothing that changes"));
     }
     debug_assert_eq!(reached.by, Actor::Application, "a credential acts for the application");

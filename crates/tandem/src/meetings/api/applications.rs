@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::meetings::app_settings::change_settings;
+use super::asker::app_of;
+use crate::meetings::app_settings::{LEGACY_SECRET, change_settings};
 use crate::meetings::model::{SETTING_NAMES, Settings};
 
 /// An application's id.
@@ -116,8 +117,7 @@ pub(super) async fn read(
     principal: Principal,
     Path(path): Path<ApplicationPath>,
 ) -> Result<Json<ApplicationView>, Problem> {
-    let org = principal.authorize(Action::ReadKeys)?;
-    Ok(Json(ApplicationView::of(kernel.app(org, &path.id).await?)))
+    Ok(Json(ApplicationView::of(reach(&kernel, &principal, Action::ReadKeys, &path.id).await?)))
 }
 
 /// Change what an application decides about its meetings
@@ -136,15 +136,23 @@ pub(super) async fn change(
     Path(path): Path<ApplicationPath>,
     Json(request): Json<ApplicationChange>,
 ) -> Result<Json<ApplicationView>, Problem> {
-    let org = principal.authorize(Action::ManageKeys)?;
     // What is not there is not judged.
-    kernel.app(org, &path.id).await?;
-    let changes = changes(request)?;
-    Ok(Json(ApplicationView::of(change_settings(&kernel, org, &path.id, changes).await?)))
+    let app = reach(&kernel, &principal, Action::ManageKeys, &path.id).await?;
+    let changes = changes(request, app.settings.contains_key(LEGACY_SECRET))?;
+    Ok(Json(ApplicationView::of(change_settings(&kernel, principal.org(), &app.id, changes).await?)))
 }
 
-/// The settings as texts.
-fn changes(request: ApplicationChange) -> Result<Vec<(String, String)>, Problem> {
+/// An application, if whoever asks may do this with it: a key reaches its own only.
+async fn reach(kernel: &Kernel, principal: &Principal, action: Action, id: &str) -> Result<App, Problem> {
+    let org = principal.authorize(action)?;
+    if app_of(principal).is_some_and(|own| *own != *id) {
+        return Err(Problem::not_found());
+    }
+    Ok(kernel.app(org, id).await?)
+}
+
+/// The settings as texts. `has_secret`: as the view tells of the legacy secret, so that what was read can be sent back.
+fn changes(request: ApplicationChange, has_secret: bool) -> Result<Vec<(String, String)>, Problem> {
     let mut changes = Vec::new();
     let mut wrong: Option<Problem> = None;
     let mut note = |pointer: String, message: &str| {
@@ -167,6 +175,18 @@ fn changes(request: ApplicationChange) -> Result<Vec<(String, String)>, Problem>
         if !SETTING_NAMES.contains(&name.as_str()) {
             note(pointer, &format!("there is no such setting; there are {}", SETTING_NAMES.join(", ")));
             continue;
+        }
+        match value.as_bool().filter(|_| name == LEGACY_SECRET) {
+            Some(told) if told == has_secret => continue,
+            Some(true) => {
+                note(pointer, "the secret itself, which is never shown");
+                continue;
+            }
+            Some(false) => {
+                note(pointer, "an empty text removes the secret");
+                continue;
+            }
+            None => {}
         }
         match text_of(&value) {
             Some(text) => match Settings::check(&name, text.trim()) {
@@ -200,8 +220,13 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<Vec<(String, String)>, Vec<String>> {
+        read_with(body, false)
+    }
+
+    fn read_with(body: Value, has_secret: bool) -> Result<Vec<(String, String)>, Vec<String>> {
         let request = serde_json::from_value(body).unwrap();
-        changes(request).map_err(|problem| problem.errors.iter().map(|error| error.pointer.clone()).collect())
+        changes(request, has_secret)
+            .map_err(|problem| problem.errors.iter().map(|error| error.pointer.clone()).collect())
     }
 
     #[test]
@@ -211,6 +236,20 @@ mod tests {
         assert_eq!(nested, Ok(texts(&[("auto_start", "true"), ("number_pool", "+442071838750,+442071838751")])));
         let beside = read(json!({"reconnect_s": 0, "talk_warning_s": "30", "veto_url": null}));
         assert_eq!(beside, Ok(texts(&[("reconnect_s", "0"), ("talk_warning_s", "30"), ("veto_url", "")])));
+    }
+
+    #[test]
+    fn what_was_read_of_the_legacy_secret_changes_nothing() {
+        for has_secret in [false, true] {
+            let sent = |value: Value| read_with(json!({"settings": {"legacy_verifier_secret": value}}), has_secret);
+            assert_eq!(sent(json!(has_secret)), Ok(Vec::new()));
+            for bad in [json!(!has_secret), json!("true"), json!("false"), json!(1), json!("x".repeat(31))] {
+                assert_eq!(sent(bad.clone()), Err(vec!["/settings/legacy_verifier_secret".to_owned()]), "{bad}");
+            }
+            let secret = "x".repeat(32);
+            assert_eq!(sent(json!(secret)), Ok(vec![(LEGACY_SECRET.to_owned(), secret)]));
+            assert_eq!(sent(json!("")), Ok(vec![(LEGACY_SECRET.to_owned(), String::new())]));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use kernel::error::Code;
 use kernel::error::codes as kernel_codes;
 
 use crate::meetings::error::MeetingError;
-use crate::meetings::model::Refused;
+use crate::meetings::model::{Refused, Role};
 
 kernel::error_codes! {
     MEETING_NOT_OPEN = "meeting_not_open", 409, "The meeting is not open yet",
@@ -26,6 +26,14 @@ kernel::error_codes! {
         "The proposal was taken back, or the meeting was moved meanwhile.";
     OWN_PROPOSAL = "own_proposal", 409, "The other party confirms a proposal",
         "Whoever proposed a time cannot confirm it, only take it back.";
+    PROPOSAL_CHANGED = "proposal_changed", 409, "Another time is proposed now",
+        "The answer was meant for a proposal that was replaced meanwhile. Nothing was changed; answer the one that stands.";
+    TOO_MANY_PROPOSALS = "too_many_proposals", 409, "Too many other times were proposed",
+        "The two propose twenty other times for a meeting at most. Its application can still move it.";
+    SAME_PERSON = "same_person", 422, "Caller and receiver are the same",
+        "Caller and receiver of a meeting are two people.";
+    NUMBER_NEEDED = "number_needed", 422, "A party needs a number",
+        "A party that talks by phone has a number. Give one, or let the party talk in the browser.";
     TOO_MANY_ATTEMPTS = "too_many_attempts", 409, "The meeting was called too often",
         "A meeting makes at most a hundred calls.";
     MEETING_VETOED = "meeting_vetoed", 403, "The application does not allow this call",
@@ -44,6 +52,10 @@ fn code_of(refused: Refused) -> Code {
         Refused::NoSuchTime => TIME_OUT_OF_RANGE,
         Refused::NothingProposed => NOTHING_PROPOSED,
         Refused::OwnProposal => OWN_PROPOSAL,
+        Refused::ProposalChanged => PROPOSAL_CHANGED,
+        Refused::TooManyProposals => TOO_MANY_PROPOSALS,
+        Refused::SamePerson => SAME_PERSON,
+        Refused::NoNumber { .. } => NUMBER_NEEDED,
         Refused::TooManyAttempts => TOO_MANY_ATTEMPTS,
     }
 }
@@ -58,6 +70,9 @@ impl From<MeetingError> for Problem {
                     Refused::ExtendLimit { .. } => "/seconds",
                     Refused::Duration => "/duration",
                     Refused::NoSuchTime => "/start_at",
+                    Refused::SamePerson => "/receiver/uid",
+                    Refused::NoNumber { who: Role::Caller } => "/caller/number",
+                    Refused::NoNumber { who: Role::Receiver } => "/receiver/number",
                     _ => return problem,
                 };
                 problem.and(field, refused.code(), refused.to_string())
@@ -88,6 +103,10 @@ mod tests {
             Refused::NoSuchTime,
             Refused::NothingProposed,
             Refused::OwnProposal,
+            Refused::ProposalChanged,
+            Refused::TooManyProposals,
+            Refused::SamePerson,
+            Refused::NoNumber { who: Role::Caller },
             Refused::TooManyAttempts,
         ] {
             assert_eq!(code_of(refused).code, refused.code());

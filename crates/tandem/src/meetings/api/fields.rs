@@ -3,14 +3,13 @@
 use kernel::{Problem, zones};
 use serde_json::Value;
 
-use super::actions::{ChangeRequest, PartyChange};
+use super::actions::{ChangeRequest, PartyRequest};
 use crate::meetings::model::{
-    CallType, Change, DurationUnit, MAX_DURATION_MS, MIN_DURATION_MS, Meeting, Party, Role, Settings,
+    CallType, Change, DurationUnit, MAX_DURATION_MS, MIN_DURATION_MS, Party, PartyChange, Role, Settings,
 };
+use crate::meetings::reading::{self, Mistake};
 use crate::meetings::start_at;
 
-/// Longest name, in characters.
-const MAX_NAME: usize = 200;
 const MINUTE_MS: i64 = 60_000;
 const SECOND_MS: i64 = 1_000;
 
@@ -54,17 +53,23 @@ pub(super) fn length(seconds: Option<&Value>, minutes: Option<&Value>) -> Result
 ///
 /// # Errors
 /// 422 naming every field that is wrong.
-pub(super) fn change(request: &ChangeRequest, meeting: &Meeting, settings: &Settings) -> Result<Change, Problem> {
+pub(super) fn change(request: &ChangeRequest, settings: &Settings, now_ms: i64) -> Result<Change, Problem> {
     let mut wrong = Wrong::default();
-    let starts_ms = wrong.or_none(starts(request, settings));
+    let starts_ms = wrong.or_none(starts(request, settings, now_ms));
     let duration_ms = wrong.or_none(duration(request, settings));
-    let caller = wrong.party(request.caller.as_ref(), meeting, Role::Caller);
-    let receiver = wrong.party(request.receiver.as_ref(), meeting, Role::Receiver);
-    if caller.as_ref().unwrap_or(&meeting.caller).uid == receiver.as_ref().unwrap_or(&meeting.receiver).uid {
-        let field = if receiver.is_some() { "/receiver/uid" } else { "/caller/uid" };
-        wrong.note(field, "same_person", "caller and receiver are two people");
-    }
+    let caller = wrong.party(request.caller.as_ref(), Role::Caller);
+    let receiver = wrong.party(request.receiver.as_ref(), Role::Receiver);
     wrong.none_or(Change { caller, receiver, starts_ms, duration_ms })
+}
+
+/// The id of a person.
+fn uid(value: &Value) -> Result<String, Mistake> {
+    let expected = Mistake { code: "invalid", message: "the application's id of a person" };
+    let uid = text_of(value).ok_or(expected)?;
+    match reading::line(&uid)? {
+        "" => Err(expected),
+        uid => Ok(uid.to_owned()),
+    }
 }
 
 /// Fields that are wrong, to be told all at once.
@@ -92,48 +97,39 @@ impl Wrong {
         self.0.map_or(Ok(good), Err)
     }
 
-    /// One of the two with what changes of it.
-    fn party(&mut self, request: Option<&PartyChange>, meeting: &Meeting, role: Role) -> Option<Party> {
-        let PartyChange { uid, name, number, email, call_type } = request?;
-        let mut party = meeting.party(role).clone();
-        let place = |field: &str| format!("/{}/{field}", role.as_str());
-        if let Some(uid) = uid {
-            match text_of(uid).filter(|uid| !uid.is_empty() && uid.len() <= MAX_NAME) {
-                Some(uid) => party.uid = uid,
-                None => self.note(&place("uid"), "invalid", "the application's id of a person"),
-            }
+    /// What was read of a party's field, or none when that is refused.
+    fn good<T>(&mut self, role: Role, field: &str, read: Result<T, Mistake>) -> Option<T> {
+        let pointer = format!("/{}/{field}", role.as_str());
+        read.map_err(|Mistake { code, message }| self.note(&pointer, code, message)).ok()
+    }
+
+    /// What changes of one of the two. Another person is taken for somebody of whom nothing is known yet.
+    fn party(&mut self, request: Option<&PartyRequest>, role: Role) -> PartyChange {
+        let Some(PartyRequest { uid: person, name, number, email, call_type }) = request else {
+            return PartyChange::default();
+        };
+        let number = number.as_ref().map(|number| match text_of(number) {
+            Some(text) => reading::number(&text),
+            None => Err(Mistake { code: "invalid_number", message: "a number, best as +442071838750" }),
+        });
+        let or_none = Option::unwrap_or_default;
+        let uid = person.as_ref().and_then(|person| self.good(role, "uid", uid(person)));
+        let name = name.as_deref().and_then(|name| self.good(role, "name", reading::line(name).map(str::to_owned)));
+        let number: Option<String> = number.and_then(|read| self.good(role, "number", read.map(or_none)));
+        let has_number = number.as_ref().is_some_and(|number| !number.is_empty());
+        PartyChange {
+            person: uid.map(|uid| Party {
+                uid,
+                name: String::new(),
+                number: None,
+                email: None,
+                call_type: if has_number { CallType::Phone } else { CallType::Browser },
+            }),
+            name,
+            number,
+            email: email.as_deref().and_then(|email| self.good(role, "email", reading::email(email).map(or_none))),
+            call_type: call_type.as_deref().and_then(|word| self.good(role, "call_type", reading::call_type(word))),
         }
-        if let Some(name) = name {
-            let name = name.trim();
-            if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-                self.note(&place("name"), "invalid", "one line of at most 200 characters");
-            }
-            name.clone_into(&mut party.name);
-        }
-        if let Some(number) = number {
-            match text_of(number).as_deref().map(number_of) {
-                Some(Ok(number)) => party.number = number,
-                _ => self.note(&place("number"), "invalid_number", "a number with its country code, or an own one"),
-            }
-        }
-        if let Some(email) = email {
-            let email = email.trim();
-            let good = email.is_empty() || (email.contains('@') && !email.contains(char::is_whitespace));
-            if !good || email.len() > 254 {
-                self.note(&place("email"), "invalid", "a mail address");
-            }
-            party.email = (!email.is_empty()).then(|| email.to_owned());
-        }
-        if let Some(word) = call_type {
-            match CallType::parse(word) {
-                Some(call_type) => party.call_type = call_type,
-                None => self.note(&place("call_type"), "invalid", "Phone or Browser"),
-            }
-        }
-        if party.call_type == CallType::Phone && party.number.is_none() {
-            self.note(&place("number"), "missing_field", "a party that talks by phone has a number");
-        }
-        Some(party)
     }
 }
 
@@ -145,27 +141,15 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// A number as it is dialled; an empty text is none.
-fn number_of(text: &str) -> Result<Option<String>, calls::NumberError> {
-    use calls::numbers::{Dialled, read};
-    if text.is_empty() {
-        return Ok(None);
-    }
-    match read(text)? {
-        Dialled::E164 { e164, .. } => Ok(Some(e164)),
-        Dialled::Short(number) => Ok(Some(number)),
-        Dialled::Sip(_) => Err(calls::NumberError::Invalid),
-    }
-}
-
-fn starts(request: &ChangeRequest, settings: &Settings) -> Result<Option<i64>, Problem> {
+fn starts(request: &ChangeRequest, settings: &Settings, now_ms: i64) -> Result<Option<i64>, Problem> {
     let Some(text) = &request.start_at else { return Ok(None) };
     let named = request.time_zone.as_deref().unwrap_or(&settings.time_zone);
     let zone = zones::parse_zone(named).ok_or_else(|| {
         Problem::field("/time_zone", "unknown_timezone", "the IANA name of a time zone, such as Europe/London")
     })?;
-    let start = start_at::read(text, &zone);
-    start.map(|start| Some(start.at_ms)).ok_or_else(|| Problem::field("/start_at", "invalid", start_at::EXPECTED))
+    let invalid = Mistake { code: "invalid", message: start_at::EXPECTED };
+    let start = start_at::read(text, &zone).ok_or(invalid).and_then(|start| reading::start(start.at_ms, now_ms));
+    start.map(Some).map_err(|Mistake { code, message }| Problem::field("/start_at", code, message))
 }
 
 fn duration(request: &ChangeRequest, settings: &Settings) -> Result<Option<i64>, Problem> {

@@ -156,11 +156,13 @@ impl MeetingView {
 }
 
 fn party(party: &Party, you: Option<Role>, role: Role) -> PartyView {
+    let shown = party.shown_name();
     let Party { uid, name, number, email, call_type } = party;
     let is_shown = you.is_none_or(|you| you == role);
+    let name = if is_shown { name } else { shown.unwrap_or_default() };
     PartyView {
         uid: is_shown.then(|| uid.clone()),
-        name: name.clone(),
+        name: name.to_owned(),
         number: number.clone().filter(|_| you.is_none()),
         email: email.clone().filter(|_| you.is_none()),
         call_type: *call_type,

@@ -1,6 +1,6 @@
 //! What can happen to a meeting, and why it may be refused.
 
-use super::{Actor, Party, Role};
+use super::{Actor, PartyChange, ProposedTime, Role};
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +62,15 @@ pub enum Input {
     Confirm {
         /// Who agrees.
         by: Role,
+        /// To what; none = to whatever is proposed.
+        to: Option<ProposedTime>,
     },
     /// The other party does not agree, or the proposer takes it back.
     Decline {
         /// Who.
         by: Role,
+        /// What; none = whatever is proposed.
+        what: Option<ProposedTime>,
     },
     /// The application changes it: a second POST of the order, or a PATCH.
     Change(Box<Change>),
@@ -77,13 +81,13 @@ pub enum Input {
     },
 }
 
-/// What the application changes. None = as it is.
+/// What the application changes, field by field, so that two changes at once are both made. None = as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Who ordered.
-    pub caller: Option<Party>,
+    pub caller: PartyChange,
     /// Who is called.
-    pub receiver: Option<Party>,
+    pub receiver: PartyChange,
     /// UTC milliseconds; one that is past is taken as at the first order.
     pub starts_ms: Option<i64>,
     /// The longest talk, milliseconds; extensions come on top.
@@ -185,6 +189,21 @@ pub enum Refused {
     /// The proposer confirms the own proposal.
     #[error("the other party confirms a proposal")]
     OwnProposal,
+    /// Another time is proposed than the one that was answered.
+    #[error("another time is proposed than the one that was answered")]
+    ProposalChanged,
+    /// The two proposed too often.
+    #[error("too many other times were proposed")]
+    TooManyProposals,
+    /// One person in both places.
+    #[error("caller and receiver are two people")]
+    SamePerson,
+    /// A party that talks by phone without one.
+    #[error("a party that talks by phone has a number")]
+    NoNumber {
+        /// Who.
+        who: Role,
+    },
     /// Called too often.
     #[error("the meeting was called too often")]
     TooManyAttempts,
@@ -211,6 +230,10 @@ impl Refused {
             Self::NoSuchTime => "time_out_of_range",
             Self::NothingProposed => "nothing_proposed",
             Self::OwnProposal => "own_proposal",
+            Self::ProposalChanged => "proposal_changed",
+            Self::TooManyProposals => "too_many_proposals",
+            Self::SamePerson => "same_person",
+            Self::NoNumber { .. } => "number_needed",
             Self::TooManyAttempts => "too_many_attempts",
         }
     }

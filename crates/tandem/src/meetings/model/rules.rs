@@ -39,8 +39,8 @@ pub(super) fn apply(meeting: &mut Meeting, input: Input, settings: &Settings, no
         Input::Propose { by, starts_ms, duration_ms } => {
             plans::propose(meeting, by, starts_ms, duration_ms, settings, now_ms)?
         }
-        Input::Confirm { by } => plans::confirm(meeting, by, settings, now_ms)?,
-        Input::Decline { by } => plans::decline(meeting, by)?,
+        Input::Confirm { by, to } => plans::confirm(meeting, by, to, settings, now_ms)?,
+        Input::Decline { by, what } => plans::decline(meeting, by, what)?,
         Input::Change(change) => plans::change(meeting, *change, settings, now_ms)?,
     });
     // A meeting that was moved may be open, or due for its reminder, at once.

@@ -3,6 +3,7 @@
 //! one is taken for the default.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::MAX_DURATION_MS;
 use kernel::zones;
@@ -25,8 +26,9 @@ pub const SETTING_NAMES: [&str; 11] = [
 ];
 /// Most numbers of a pool.
 const MAX_POOL: usize = 100;
-/// Longest secret of the tokens of before, in bytes.
-const MAX_LEGACY_SECRET: usize = 512;
+/// Length of a secret of the tokens of before, in bytes; Rails makes it of 128 digits. What is shorter could be guessed, and
+/// is rather a word such as `true`.
+const LEGACY_SECRET: RangeInclusive<usize> = 32..=512;
 /// A reminder goes out at most so long before, in seconds (30 days).
 const MAX_REMIND_S: i64 = 30 * 24 * 3_600;
 
@@ -128,8 +130,8 @@ impl Settings {
             return Ok(());
         }
         match name {
-            "legacy_verifier_secret" if value.len() <= MAX_LEGACY_SECRET => Ok(()),
-            "legacy_verifier_secret" => Err("a text of at most 512 bytes"),
+            "legacy_verifier_secret" if LEGACY_SECRET.contains(&value.len()) => Ok(()),
+            "legacy_verifier_secret" => Err("the secret_key_base itself, of 32 to 512 bytes"),
             _ => Self::default().set(name, value),
         }
     }

@@ -339,6 +339,8 @@ fn settings_are_read_as_they_are_stored() {
         ("veto_url", "file:///etc/passwd"),
         ("number_pool", "+44 20,x"),
         ("legacy_verifier_secret", &"x".repeat(513)),
+        ("legacy_verifier_secret", &"x".repeat(31)),
+        ("legacy_verifier_secret", "true"),
         ("remind_before_s", "soon"),
         ("no_such", "1"),
     ] {

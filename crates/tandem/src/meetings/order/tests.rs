@@ -149,6 +149,7 @@ fn each_field_is_named_when_it_is_wrong() {
     assert_eq!(wrong_at("/caller/name", json!(["a"])), one("/caller/name", "invalid"));
     assert_eq!(wrong_at("/caller/number", json!("sip:a@example.com")), one("/caller/number", "invalid_number"));
     assert_eq!(wrong_at("/caller/number", json!("*72")), one("/caller/number", "invalid_number"));
+    assert_eq!(wrong_at("/caller/number", json!("07700900123")), one("/caller/number", "invalid_number"));
     assert_eq!(wrong_at("/receiver/number", json!("999")), one("/receiver/number", "number_not_allowed"));
     assert_eq!(wrong_at("/caller/email", json!("nobody")), one("/caller/email", "invalid"));
     assert_eq!(wrong_at("/caller/email", json!("a@b.example>")), one("/caller/email", "invalid"));

@@ -67,7 +67,8 @@ pub enum SignInRefused {
     Failed(String),
 }
 
-/// A party that is signed in. As an extractor it answers 401 to anybody else, and 403 to a page of another site.
+/// A party that is signed in. As an extractor it answers 401 to anybody else, 403 to a page of another
+/// site, and 429 to whoever does too much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartySession {
     /// The organisation.
@@ -180,6 +181,10 @@ where
             return Err(Problem::new(FOREIGN_ORIGIN));
         }
         if let Some(party) = recognise(&kernel, cookie).await.map_err(Problem::internal)? {
+            if !parts.method.is_safe() {
+                // By the person: who signs in again has no more of it.
+                kernel.limits.party_act(&party.mark(), kernel.clock.now_ms())?;
+            }
             return Ok(party);
         }
         let Ok(client) = Client::from_request_parts(parts, state).await;

@@ -10,8 +10,9 @@ use kernel::secret::{SecretError, token_hash};
 use kernel::{DbError, Kernel, RecordError, Secret, Secrets, Write};
 use serde::{Deserialize, Serialize};
 
+use super::app_settings::LEGACY_SECRET;
 use super::legacy;
-use super::model::{LEGACY_SECRET_PURPOSE, Meeting, Role};
+use super::model::{LEGACY_SECRET_PURPOSE, Meeting, Role, Settings};
 use super::sessions::Whose;
 
 /// What is sealed with the claims, so that no other sealed text passes for a token.
@@ -160,8 +161,12 @@ async fn of_claims(kernel: &Kernel, claims: Claims) -> Result<Option<Whose>, DbE
 /// A token of document 000's own server: whichever application's secret signed it.
 async fn of_before(kernel: &Kernel, token: &str, org: &str) -> Result<Option<Whose>, TokenError> {
     for app in kernel.apps(org, "", MAX_APPS).await? {
-        let Some(sealed) = app.settings.get("legacy_verifier_secret") else { continue };
+        let Some(sealed) = app.settings.get(LEGACY_SECRET) else { continue };
         let Ok(secret) = kernel.secrets.open_sealed(LEGACY_SECRET_PURPOSE, sealed) else { continue };
+        // An older release took any text for a secret: `true` verifies whatever anybody signs.
+        if Settings::check(LEGACY_SECRET, secret.expose()).is_err() {
+            continue;
+        }
         let Some(uid) = legacy::verify(token, &secret) else { continue };
         if let Some(meeting) = store::latest_meeting(kernel, org, &app.id, &uid).await? {
             return Ok(Some(Whose { org: org.to_owned(), app: app.id, uid, meeting, jti: String::new() }));

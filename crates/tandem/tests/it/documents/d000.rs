@@ -159,6 +159,20 @@ async fn a_second_post_updates_name_and_number_of_the_meeting_and_of_the_person(
         (&meeting["caller"]["name"], &meeting["caller"]["number"]),
         (&"Cane Corso".into(), &"+447700900999".into())
     );
+    // What an order leaves out of the mail address is not forgotten, neither here nor at the next meeting.
+    changed["caller"]["email"] = json!("cane@example.org");
+    shop.post(PATH, &changed).await.expect(200);
+    changed["caller"].as_object_mut().unwrap().shift_remove("email");
+    shop.post(PATH, &changed).await.expect(200);
+    let email = async |id: &Value| shop.get(&format!("/v1/meetings/{id}")).await.expect(200)["caller"]["email"].clone();
+    assert_eq!(email(&id).await, "cane@example.org");
+    let mut next = changed.clone();
+    next["meeting"]["order_id"] = json!(552);
+    let next_id = shop.post(PATH, &next).await.expect(200)["meeting_id"].clone();
+    assert_eq!(email(&next_id).await, "cane@example.org");
+    shop.patch(&format!("/v1/meetings/{id}"), &json!({"caller": {"email": ""}})).await.expect(200);
+    shop.post(PATH, &changed).await.expect(200);
+    assert_eq!(email(&id).await, Value::Null, "what was taken away stays away");
     // A meeting that is over is not changed: the next order is another meeting.
     shop.post(&format!("/v1/meetings/{id}/cancel"), &json!({})).await.expect(200);
     assert_ne!(shop.post(PATH, &changed).await.expect(200)["meeting_id"], id);

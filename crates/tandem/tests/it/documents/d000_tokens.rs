@@ -89,6 +89,32 @@ async fn whoever_is_replaced_signs_in_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_a_place_gets_nothing_that_was_of_another_person() {
+    let server = Server::start().await;
+    let (_, shop) = application(&server, &server.org("acme").await, &[]).await;
+    let mut first = order();
+    first["receiver"] = json!({"name": "Tom", "number": "+447700900456", "email": "tom@example.org"});
+    let (id, ..) = posted(&shop, &first).await;
+    let path = format!("{PATH}/{id}");
+    let unknown = shop.patch(&path, &json!({"receiver": {"uid": "u3"}})).await.expect(200)["receiver"].clone();
+    assert_eq!(unknown, json!({"uid": "u3", "name": "", "call_type": "browser"}));
+    let given = json!({"receiver": {"uid": "u4", "number": "+447700900004"}});
+    let given = shop.patch(&path, &given).await.expect(200)["receiver"].clone();
+    assert_eq!(given, json!({"uid": "u4", "name": "", "number": "+447700900004", "call_type": "phone"}));
+    let known = json!({"receiver": {"uid": "56712", "name": "Thomas"}});
+    let known = shop.patch(&path, &known).await.expect(200)["receiver"].clone();
+    let tom = json!({
+        "uid": "56712", "name": "Thomas", "number": "+447700900456", "email": "tom@example.org", "call_type": "phone",
+    });
+    assert_eq!(known, tom, "as the application told of him before");
+    let wrong = json!({"caller": {"number": "07700900123"}, "receiver": {"number": "999", "email": "a@b..c"}});
+    let wrong = shop.patch(&path, &wrong).await.expect(422)["errors"].clone();
+    let codes: Vec<&str> = wrong.as_array().unwrap().iter().map(|error| error["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["invalid_number", "number_not_allowed", "invalid"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_good_until_a_day_after_the_end_that_the_meeting_has() {
     let server = Plan::new().at(NOW).start().await;
     let (_, shop) = application(&server, &server.org("acme").await, &[]).await;
@@ -103,6 +129,8 @@ async fn a_token_is_good_until_a_day_after_the_end_that_the_meeting_has() {
     assert_eq!(whose(&server, &caller).await, None);
     server.stop().await;
 }
+
+const OLD_SECRET: &str = "the old secret_key_base of the shop";
 
 /// A token that Rails signs, as document 000's own server did.
 async fn by_rails(secret: &str, uid: &str) -> String {
@@ -126,17 +154,21 @@ async fn a_token_of_before_signs_in_only_where_its_secret_was_given() {
     let kernel = &server.app.kernel;
     let (app, shop) = application(&server, &acme, &[]).await;
     let (id, ..) = posted(&shop, &order()).await;
-    let token = by_rails("the old secret_key_base", "1222").await;
+    let token = by_rails(OLD_SECRET, "1222").await;
     let found = async |token: &str, org: Option<&str>| recognise(kernel, token, org).await.unwrap();
     assert_eq!(found(&token, Some(&acme.org.id)).await, None, "off unless set");
-    set_legacy_secret(kernel, &acme.org.id, &app, "another secret").await;
+    set_legacy_secret(kernel, &acme.org.id, &app, "another secret_key_base of the shop").await;
     assert_eq!(found(&token, Some(&acme.org.id)).await, None);
-    set_legacy_secret(kernel, &acme.org.id, &app, "the old secret_key_base").await;
+    set_legacy_secret(kernel, &acme.org.id, &app, OLD_SECRET).await;
     let whose = found(&token, Some(&acme.org.id)).await.unwrap();
     assert_eq!((&whose.app, whose.uid.as_str(), whose.meeting), (&app, "1222", id));
     assert_eq!(found(&token, Some(&other.org.id)).await, None, "another organisation's host");
     assert_eq!(found(&token, None).await, None, "no organisation's host");
-    let stranger = by_rails("the old secret_key_base", "9999").await;
+    // A word that an older release took for a secret: anybody can sign with it.
+    set_legacy_secret(kernel, &acme.org.id, &app, "true").await;
+    assert_eq!(found(&by_rails("true", "1222").await, Some(&acme.org.id)).await, None);
+    set_legacy_secret(kernel, &acme.org.id, &app, OLD_SECRET).await;
+    let stranger = by_rails(OLD_SECRET, "9999").await;
     assert_eq!(found(&stranger, Some(&acme.org.id)).await, None, "nobody's meeting");
     server.stop().await;
 }

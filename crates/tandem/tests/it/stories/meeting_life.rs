@@ -17,6 +17,8 @@ use crate::harness::stub::Stub;
 
 const MINUTE_MS: i64 = 60_000;
 const SOON: Duration = Duration::from_secs(20);
+/// As Rails would make it, but for its length.
+const SECRET_KEY_BASE: &str = "4c1d8f0e6a2b9375d0e8f7a6b5c4d3e2";
 
 /// What the phone of a number does next time it is rung.
 type Manners = Arc<Mutex<Vec<(&'static str, Vec<Act>)>>>;
@@ -320,8 +322,8 @@ async fn one_proposes_another_time_and_the_other_confirms_it() {
     act(Role::Caller, Action::Propose { starts_ms: later, duration_ms: None }).await.unwrap();
     let shown = client.get(&format!("/v1/meetings/{id}")).await.expect(200);
     assert_eq!((&shown["proposal"]["by"], &shown["starts_at"]), (&json!("caller"), &json!("2027-03-01T12:00:00.000Z")));
-    assert!(act(Role::Caller, Action::Confirm).await.is_err(), "nobody confirms the own proposal");
-    let moved = act(Role::Receiver, Action::Confirm).await.unwrap();
+    assert!(act(Role::Caller, Action::Confirm(None)).await.is_err(), "nobody confirms the own proposal");
+    let moved = act(Role::Receiver, Action::Confirm(None)).await.unwrap();
     assert_eq!((moved.starts_ms, moved.proposal), (later, None));
     scene.turn_to(START_MS);
     assert_eq!(client.get(&format!("/v1/meetings/{id}")).await.expect(200)["state"], "scheduled");
@@ -462,14 +464,23 @@ async fn settings_of_an_application_are_read_changed_and_checked() {
     let settings = client.get(&path).await.expect(200)["settings"].clone();
     assert_eq!((&settings["time_zone"], &settings["talk_warning_s"]), (&json!("UTC"), &json!(60)));
     assert_eq!((&settings["reconnect_s"], &settings["auto_start"]), (&json!(180), &json!(false)));
-    let changes =
-        json!({"settings": {"auto_start": true, "number_pool": ["+442071838750"], "legacy_verifier_secret": "s3cret"}});
+    let changes = json!({"settings": {
+        "auto_start": true, "number_pool": ["+442071838750"], "legacy_verifier_secret": SECRET_KEY_BASE,
+    }});
     let changed = client.patch(&path, &changes).await;
-    assert!(!changed.text.contains("s3cret"), "{}", changed.text);
+    assert!(!changed.text.contains(SECRET_KEY_BASE), "{}", changed.text);
     let changed = changed.expect(200)["settings"].clone();
     assert_eq!((&changed["auto_start"], &changed["legacy_verifier_secret"]), (&json!(true), &json!(true)));
     let stored = scene.server.app.kernel.app(&acme.org.id, &app).await.unwrap().settings;
-    assert!(!format!("{stored:?}").contains("s3cret"), "it is sealed");
+    assert!(!format!("{stored:?}").contains(SECRET_KEY_BASE), "it is sealed");
+    let sent_back = client.patch(&path, &json!({"settings": changed})).await.expect(200);
+    assert_eq!(sent_back["settings"], changed, "what was read can be sent back");
+    let kept = scene.server.app.kernel.app(&acme.org.id, &app).await.unwrap().settings;
+    assert_eq!(kept["legacy_verifier_secret"], stored["legacy_verifier_secret"], "and is no secret");
+    let (other, other_client) = scene.application(&acme, &[]).await;
+    other_client.get(&format!("/v1/applications/{other}")).await.expect(200);
+    other_client.get(&path).await.expect(404);
+    other_client.patch(&path, &json!({"record": true})).await.expect(404);
     let back = client.patch(&path, &json!({"auto_start": null, "legacy_verifier_secret": ""})).await.expect(200);
     assert_eq!(back["settings"]["auto_start"], false);
     assert_eq!(back["settings"]["legacy_verifier_secret"], false);

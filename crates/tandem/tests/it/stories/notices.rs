@@ -346,3 +346,41 @@ async fn both_are_reminded_of_their_meeting_with_a_link_and_without_a_number() {
     assert_eq!(stub.asked().len(), 1, "one notice each");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_message_goes_where_no_call_may_go() {
+    let server = Plan::new().at(START_MS).start().await;
+    let acme = server.org("acme").await;
+    let rules = json!({"dial_only": ["+44", "+447700900003"], "do_not_call": ["+447700900002"]});
+    acme.client().patch("/v1/org/settings", &rules).await.expect(200);
+    let settings = vec![("remind_before_s".to_owned(), "900".to_owned())];
+    let new = NewApp { name: "shop".to_owned(), scopes: vec![Scope::Meetings], settings };
+    let (_, key) = server.app.kernel.create_app(&acme.org.id, new).await.unwrap();
+    let app = server.client().bearing(key.expose());
+    // Allowed; unwanted; premium; abroad; by mail. The caller's name holds its number.
+    let receivers = [
+        json!({"number": "+447700900001"}),
+        json!({"number": "+447700900002"}),
+        json!({"number": "+449012345678"}),
+        json!({"number": "+33123456789"}),
+        json!({"number": "+33123456789", "email": "ben@example.org"}),
+    ];
+    for (n, receiver) in receivers.into_iter().enumerate() {
+        let order = json!({
+            "user": {"uid_caller": "1", "uid_receiver": format!("2{n}")},
+            "meeting": {"order_id": n, "duration": 30, "start_at": "2026-11-22T01:00:00Z"},
+            "caller": {"name": "Ann 4915112345678", "number": "+4915112345678", "call_type": "Browser"},
+            "receiver": receiver,
+        });
+        let id = app.post("/api/v1/meetings", &order).await.expect(200)["meeting_id"].clone();
+        app.post(&format!("/v1/meetings/{id}/cancel"), &json!({})).await.expect(200);
+    }
+    let notices = server.app.kernel.notices(&acme.org.id, "", 100).await.unwrap();
+    let mut told: Vec<&str> = notices.iter().map(|notice| notice.recipient.as_str()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["+447700900001", "ben@example.org"]);
+    for notice in &notices {
+        assert!(!notice.text().contains("15112345678"), "{}", notice.text());
+    }
+    server.stop().await;
+}

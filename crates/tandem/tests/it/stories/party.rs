@@ -296,6 +296,89 @@ async fn another_time_is_proposed_declined_proposed_again_and_agreed_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_answers_a_proposal_of_before_is_shown_the_one_that_stands() {
+    let server = Plan::new().at(START_MS).start().await;
+    let acme = server.org("acme").await;
+    let shop = Application::of(&acme, &server, "Shop", &[]).await;
+    let ordered = shop.orders(json!({"meeting": {"start_at": "22-11-2026 17:00"}})).await;
+    let (ann, tom) = (party(&server, &ordered.caller).await, party(&server, &ordered.receiver).await);
+    let act = |word: &str| format!("/meetings/{}/{word}", ordered.id);
+    let time = |start| [("zone", "UTC"), ("start", start), ("minutes", "20")];
+    assert_eq!(press(&ann, &act("propose"), &time("2026-11-23T09:00")).await.status, 303);
+    let read = tom.get("/meetings").await.text;
+    // She takes it back, and proposes another one, while he reads.
+    assert_eq!(press(&ann, &act("decline"), &[]).await.status, 303);
+    assert_eq!(press(&ann, &act("propose"), &time("2026-11-24T03:00")).await.status, 303);
+    for word in ["confirm", "decline"] {
+        let late = tom.submit_shown(&read, &act(word), &[]).await;
+        let told = late.status == 409 && late.text.contains("Another time is proposed meanwhile");
+        assert!(told && late.text.contains("24 November"), "{word}: {}", late.text);
+    }
+    let meeting = shop.client.get(&format!("/v1/meetings/{}", ordered.id)).await.expect(200);
+    assert_eq!(
+        (&meeting["starts_at"], &meeting["proposal"]["starts_at"]),
+        (&json!("2026-11-22T17:00:00.000Z"), &json!("2026-11-24T03:00:00.000Z"))
+    );
+    assert_eq!(press(&tom, &act("confirm"), &[]).await.status, 303, "the one that stands");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_holds_the_number_is_told_to_its_owner_only() {
+    let server = Plan::new().at(START_MS).start().await;
+    let acme = server.org("acme").await;
+    let shop = Application::of(&acme, &server, "Shop", &[]).await;
+    let called = json!({"name": "Ann 07700 900123", "number": "+447700900123"});
+    let ordered = shop.orders(json!({ "caller": called })).await;
+    let (ann, tom) = (party(&server, &ordered.caller).await, party(&server, &ordered.receiver).await);
+    let path = format!("/v1/meetings/{}", ordered.id);
+    for path in [&*path, "/v1/meetings", "/meetings"] {
+        let shown = tom.get(path).await;
+        assert!(shown.status == 200 && !shown.text.contains("900123"), "{path}: {}", shown.text);
+    }
+    assert_eq!(tom.get(&path).await.expect(200)["caller"]["name"], "");
+    assert_eq!(ann.get(&path).await.expect(200)["caller"]["name"], called["name"]);
+    assert_eq!(shop.client.get(&path).await.expect(200)["caller"]["name"], called["name"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_party_that_does_too_much_waits_and_can_still_look() {
+    let server = Plan::new().at(START_MS).start().await;
+    let acme = server.org("acme").await;
+    let shop = Application::of(&acme, &server, "Shop", &[]).await;
+    let ordered = shop.orders(json!({})).await;
+    let later = shop.orders(json!({"meeting": {"order_id": "552"}})).await;
+    let (ann, tom) = (party(&server, &ordered.caller).await, party(&server, &ordered.receiver).await);
+    let cancel = format!("/meetings/{}/cancel", ordered.id);
+    assert_eq!(press(&ann, &cancel, &[]).await.status, 303);
+    // Each call of a meeting that is over is an event for the application.
+    let call = format!("/v1/meetings/{}/call", ordered.id);
+    let mut told = 0;
+    let limited = loop {
+        let reply = ann.send(ann.request(Method::POST, &call).header("sec-fetch-site", "same-origin")).await;
+        if reply.status != 409 {
+            break reply;
+        }
+        told += 1;
+        assert!(told < 100, "no limit");
+    };
+    assert!(limited.headers.contains_key("retry-after"), "{:?}", limited.headers);
+    assert_eq!(limited.expect(429)["code"], "rate_limited");
+    let page = ann.send(ann.post_page(&cancel, &[])).await;
+    assert!(page.status == 429 && page.text.contains("Too many tries"), "{}", page.text);
+    assert!(page.headers.contains_key("retry-after"), "{:?}", page.headers);
+    // To sign in again gives her no more, and to look is free.
+    let again = party(&server, &later.caller).await;
+    assert_eq!(again.send(again.post_page(&cancel, &[])).await.status, 429);
+    assert_eq!(ann.get("/meetings").await.status, 200);
+    assert_eq!(tom.send(tom.post_page(&cancel, &[])).await.status, 409, "the other is not kept from anything");
+    server.clock().set(START_MS + 60_000);
+    assert_eq!(ann.send(ann.post_page(&cancel, &[])).await.status, 409);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_signs_in_once_and_looking_at_it_uses_nothing_up() {
     let server = Server::start().await;
     let acme = server.org("acme").await;
@@ -365,13 +448,18 @@ async fn a_page_hears_of_its_own_meetings_and_of_no_other_and_learns_nothing_by_
     let mut stream = tom.request(Method::GET, &live).send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     shop.client.post(&format!("/v1/meetings/{}/cancel", strangers.id), &json!({})).await.expect(200);
+    let mut told = String::new();
+    let mut hear = async |changes: usize| {
+        while told.matches("event: changed").count() < changes {
+            told.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().expect("the stream goes on")).unwrap());
+        }
+    };
+    // One after the other: what happens in one moment is told once.
     shop.client.post(&format!("/v1/meetings/{}/finish", ordered.id), &json!({})).await.expect(200);
+    hear(1).await;
     let new = shop.orders(json!({"meeting": {"order_id": "600"}})).await;
     assert_ne!(new.id, ordered.id);
-    let mut told = String::new();
-    while told.matches("event: changed").count() < 2 {
-        told.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().expect("the stream goes on")).unwrap());
-    }
+    hear(2).await;
     let lines: std::collections::BTreeSet<&str> =
         told.lines().filter(|line| !line.is_empty() && *line != ":").collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["data: {}", "event: changed"], "nothing but that there is news");

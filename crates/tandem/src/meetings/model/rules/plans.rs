@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use super::super::{
-    Actor, Change, Effect, Event, MAX_AHEAD_MS, MAX_DURATION_MS, MIN_DURATION_MS, Meeting, Notice, Party, Proposal,
-    Refused, Role, Settings, State, end_of,
+    Actor, CallType, Change, Effect, Event, MAX_AHEAD_MS, MAX_DURATION_MS, MAX_PROPOSALS, MIN_DURATION_MS, Meeting,
+    Notice, PartyChange, Proposal, ProposedTime, Refused, Role, Settings, State, end_of,
 };
 use super::{Outcome, notices};
 use kernel::time::rfc3339;
@@ -52,7 +52,16 @@ pub(super) fn propose(
     check_time(starts_ms, now_ms)?;
     let duration_ms = duration_ms.unwrap_or(meeting.duration_ms);
     check_duration(meeting, duration_ms)?;
-    meeting.proposal = Some(Proposal { by, starts_ms, duration_ms });
+    let proposal = Proposal { by, starts_ms, duration_ms };
+    // A form that is sent twice: the other side knows already.
+    if meeting.proposal == Some(proposal) {
+        return Ok(Vec::new());
+    }
+    if meeting.proposals >= MAX_PROPOSALS {
+        return Err(Refused::TooManyProposals);
+    }
+    meeting.proposals += 1;
+    meeting.proposal = Some(proposal);
     let told = json!({
         "by": by.as_str(), "proposed_starts_at": rfc3339(starts_ms), "proposed_seconds": duration_ms / 1_000,
     });
@@ -61,9 +70,15 @@ pub(super) fn propose(
     Ok(effects)
 }
 
-pub(super) fn confirm(meeting: &mut Meeting, by: Role, settings: &Settings, now_ms: i64) -> Outcome {
+pub(super) fn confirm(
+    meeting: &mut Meeting,
+    by: Role,
+    to: Option<ProposedTime>,
+    settings: &Settings,
+    now_ms: i64,
+) -> Outcome {
     check_idle(meeting)?;
-    let Some(proposal) = meeting.proposal else { return Err(Refused::NothingProposed) };
+    let proposal = answered(meeting, to)?;
     if proposal.by == by {
         return Err(Refused::OwnProposal);
     }
@@ -76,14 +91,19 @@ pub(super) fn confirm(meeting: &mut Meeting, by: Role, settings: &Settings, now_
     Ok(effects)
 }
 
-pub(super) fn decline(meeting: &mut Meeting, by: Role) -> Outcome {
+pub(super) fn decline(meeting: &mut Meeting, by: Role, what: Option<ProposedTime>) -> Outcome {
     if meeting.state == State::Ended {
         return Err(Refused::Ended);
     }
-    if meeting.proposal.take().is_none() {
-        return Err(Refused::NothingProposed);
-    }
+    answered(meeting, what)?;
+    meeting.proposal = None;
     Ok(vec![Event::of(meeting, "meeting.declined", json!({ "by": by.as_str() })).into()])
+}
+
+/// The proposal, if it is the one that somebody has read.
+fn answered(meeting: &Meeting, read: Option<ProposedTime>) -> Result<Proposal, Refused> {
+    let proposal = meeting.proposal.ok_or(Refused::NothingProposed)?;
+    if read.is_none_or(|time| time == proposal.time()) { Ok(proposal) } else { Err(Refused::ProposalChanged) }
 }
 
 /// The application may change all of it. Whoever is no longer of the meeting does not sign in to it either.
@@ -96,10 +116,13 @@ pub(super) fn change(meeting: &mut Meeting, change: Change, settings: &Settings,
     check_duration(meeting, duration_ms)?;
     let in_call = matches!(meeting.state, State::Connecting | State::Live);
     let before = times(meeting);
-    let gone: Vec<String> = [replace(&mut meeting.caller, caller), replace(&mut meeting.receiver, receiver)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut gone = Vec::new();
+    for (role, change) in Role::BOTH.into_iter().zip([caller, receiver]) {
+        gone.extend(change_party(meeting, role, change)?.map(|uid| (role, uid)));
+    }
+    if meeting.caller.uid == meeting.receiver.uid {
+        return Err(Refused::SamePerson);
+    }
     let moves = starts_ms.is_some_and(|at_ms| at_ms != meeting.starts_ms);
     if in_call && (moves || !gone.is_empty()) {
         return Err(Refused::InCall);
@@ -131,7 +154,12 @@ pub(super) fn change(meeting: &mut Meeting, change: Change, settings: &Settings,
     if before.starts_ms != meeting.starts_ms {
         effects.extend(notices(settings, &Role::BOTH, Notice::Moved));
     }
-    effects.extend(gone.into_iter().map(|uid| Effect::Revoke { uid }));
+    // Whoever comes after the reminders went out has had none.
+    if meeting.reminded && now_ms < meeting.starts_ms {
+        let new: Vec<Role> = gone.iter().map(|(role, _)| *role).collect();
+        effects.extend(notices(settings, &new, Notice::Reminder));
+    }
+    effects.extend(gone.into_iter().map(|(_, uid)| Effect::Revoke { uid }));
     Ok(effects)
 }
 
@@ -156,10 +184,18 @@ fn rescheduled(meeting: &Meeting, by: Actor, before: Times, parties_changed: boo
     Event::of(meeting, "meeting.rescheduled", told).into()
 }
 
-/// Puts a party in the place of another; the uid of who is gone.
-fn replace(place: &mut Party, new: Option<Party>) -> Option<String> {
-    let old = std::mem::replace(place, new?);
-    (old.uid != place.uid).then_some(old.uid)
+/// Changes one of the two, who may be somebody else then; the uid of who is gone.
+fn change_party(meeting: &mut Meeting, role: Role, change: PartyChange) -> Result<Option<String>, Refused> {
+    let place = match role {
+        Role::Caller => &mut meeting.caller,
+        Role::Receiver => &mut meeting.receiver,
+    };
+    let new = change.applied_to(place);
+    if new != *place && new.call_type == CallType::Phone && new.number.is_none() {
+        return Err(Refused::NoNumber { who: role });
+    }
+    let old = std::mem::replace(place, new);
+    Ok((old.uid != place.uid).then_some(old.uid))
 }
 
 /// Gives the meeting another time. What was talked counts still, what was tried does not.

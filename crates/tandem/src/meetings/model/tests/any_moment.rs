@@ -44,8 +44,9 @@ fn input() -> impl Strategy<Value = Input> {
     let duration = prop::option::of(-MINUTE..20 * MINUTE);
     let change = (prop::option::of(start.clone()), duration.clone(), any::<bool>()).prop_map(
         |(starts_ms, duration_ms, other)| {
-            let receiver = other.then(|| party("7", "+4915110000001"));
-            Input::Change(Box::new(Change { caller: None, receiver, starts_ms, duration_ms }))
+            let person = other.then(|| party("7", "+4915110000001"));
+            let receiver = PartyChange { person, ..PartyChange::default() };
+            Input::Change(Box::new(Change { receiver, starts_ms, duration_ms, ..Change::default() }))
         },
     );
     prop_oneof![
@@ -58,8 +59,8 @@ fn input() -> impl Strategy<Value = Input> {
         1 => actor().prop_map(|by| Input::Finish { by }),
         1 => actor().prop_map(|by| Input::Cancel { by }),
         1 => (role(), start, duration).prop_map(|(by, starts_ms, duration_ms)| Input::Propose { by, starts_ms, duration_ms }),
-        1 => role().prop_map(|by| Input::Confirm { by }),
-        1 => role().prop_map(|by| Input::Decline { by }),
+        1 => role().prop_map(|by| Input::Confirm { by, to: None }),
+        1 => role().prop_map(|by| Input::Decline { by, what: None }),
         1 => change,
         1 => (START..START + 60 * MINUTE).prop_map(|died_ms| Input::Restarted { died_ms }),
     ]
