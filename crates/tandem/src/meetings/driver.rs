@@ -29,14 +29,14 @@ pub(super) struct OnCall {
     /// Who was rung first.
     first: Role,
     attempt: u32,
-    /// Whether each, the first one first, is reached inside this server only: whose page or phone is not there is absent.
-    inside: [bool; 2],
+    /// Those that are reached inside this server only: whose page or phone is not there is absent.
+    inside: Vec<Role>,
 }
 
 impl OnCall {
     pub(super) fn new(meetings: Meetings, meeting: &Meeting, first: Role, attempt: u32) -> Self {
         let which = Which { org: Arc::from(meeting.org.as_str()), app: None, id: meeting.id };
-        let inside = [first, first.other()].map(|role| is_inside(meeting, role));
+        let inside = Role::BOTH.into_iter().filter(|role| is_inside(meeting, *role)).collect();
         Self { meetings, which, first, attempt, inside }
     }
 
@@ -55,8 +55,8 @@ impl OnCall {
             PairEvent::Bridged { .. } => News::Bridged,
             PairEvent::Unbridged { by, talked_ms } => News::Unbridged { why: self.parting_of(by), talked_ms },
             PairEvent::NotReached { who, cause } => {
-                let inside = self.inside[usize::from(who == PairSide::Second)];
-                News::NotReached { who: self.role(who), miss: miss(cause, inside) }
+                let who = self.role(who);
+                News::NotReached { who, miss: miss(cause, self.inside.contains(&who)) }
             }
             // A call that ended without a word of why: nobody was reached, or they were parted.
             PairEvent::Ended { .. } => News::NotReached { who: self.first.other(), miss: Miss::Failed },
