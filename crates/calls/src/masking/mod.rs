@@ -6,7 +6,8 @@
 //! rows and events stand the last two digits ([`crate::model::CallModel::shown`]).
 //!
 //! Invariant: no two open pairs of one organisation share a number towards the same party, unless the pool has none left;
-//! then a call back from there is nobody's in particular ([`CallBack::Unclear`]).
+//! then a call back from there is nobody's in particular ([`CallBack::Unclear`]). A pair and its number are written in
+//! one commit.
 
 pub mod pool;
 mod store;
@@ -42,12 +43,15 @@ pub struct MaskOrder {
 }
 
 /// What a pair shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mask {
     /// One of the pool; none when that is empty or both parties are reached by their pages.
     pub number: Option<String>,
     /// Another open pair shows the same number to one of the two: a call back from there does not say which it means.
     pub exhausted: bool,
+    /// What makes it so, for the commit of the pair itself. It fails with [`DbError::Conflict`] when another pair has the
+    /// number by then: choose again.
+    pub writes: Vec<Write>,
 }
 
 /// Whom a call back is for.
@@ -67,49 +71,43 @@ pub enum CallBack {
 }
 
 impl Calls {
-    /// Gives a pair its number, or the same again while that fits; durable when this returns. Numbers of pairs whose time
-    /// is over are free again.
+    /// Chooses a pair's number: the one that it has while that fits. It is the pair's once [`Mask::writes`] are committed,
+    /// which also free the numbers of pairs whose time is over.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn mask(&self, order: MaskOrder) -> Result<Mask, DbError> {
+    pub async fn mask(&self, order: &MaskOrder) -> Result<Mask, DbError> {
+        let MaskOrder { org, pair, pool, until_ms, .. } = order;
         let parties: Vec<(PairSide, String)> = [(PairSide::First, &order.first), (PairSide::Second, &order.second)]
             .into_iter()
-            .filter_map(|(side, number)| Some((side, cli(number.as_deref()?))))
+            .filter_map(|(side, number)| Some((side, line_of(number.as_deref()?))))
             .collect();
+        let mut mask = Mask { writes: self.unmask(org, pair), ..Mask::default() };
+        if parties.is_empty() || pool.is_empty() {
+            return Ok(mask);
+        }
         let now_ms = self.kernel().clock.now_ms();
         let db = &self.kernel().db;
-        if parties.is_empty() || order.pool.is_empty() {
-            db.writer().commit(self.unmask(&order.org, &order.pair)).await?;
-            return Ok(Mask::default());
-        }
         let clis: Vec<&str> = parties.iter().map(|(_, cli)| cli.as_str()).collect();
-        loop {
-            let known = store::uses_of(db, &order.org, &clis, &order.pair, now_ms).await?;
-            let mask = match pool::choose(&order.pool, &known) {
-                Choice::Free(number) => Mask { number: Some(number), exhausted: false },
-                Choice::Exhausted => {
-                    let counts = store::counts(db, &order.org, now_ms).await?;
-                    Mask { number: pool::least_used(&order.pool, &counts), exhausted: true }
-                }
-            };
-            let mut writes = self.unmask(&order.org, &order.pair);
-            writes.push(store::forget_lapsed(&order.org, now_ms));
-            for (side, cli) in &parties {
-                let Some(number) = &mask.number else { break };
-                let shown = Use { pair: &order.pair, number, cli, side: *side };
-                writes.push(if mask.exhausted {
-                    store::share(&order.org, &shown, order.until_ms)
-                } else {
-                    store::claim(&order.org, &shown, order.until_ms, now_ms)
-                });
+        let seen = store::seen(db, org, &clis, pair, now_ms).await?;
+        mask.number = match pool::choose(pool, &seen) {
+            Choice::Free(number) => Some(number),
+            Choice::Exhausted => {
+                mask.exhausted = true;
+                pool::shared(pool, &seen, &store::counts(db, org, now_ms).await?)
             }
-            match db.writer().commit(writes).await {
-                // Another pair was quicker and has the number now: it is chosen again among what is left.
-                Err(DbError::Conflict) => {}
-                done => return done.map(|_| mask),
-            }
+        };
+        mask.writes.push(store::forget_lapsed(org, now_ms));
+        for (side, cli) in &parties {
+            let Some(number) = &mask.number else { break };
+            let shown = Use { pair, number, cli, side: *side };
+            mask.writes.push(if mask.exhausted {
+                store::share(org, &shown, *until_ms)
+            } else {
+                store::claim(org, &shown, *until_ms, now_ms)
+            });
         }
+        Ok(mask)
     }
 
     /// The rows that free a pair's number, for the commit that ends the pair.
@@ -124,7 +122,7 @@ impl Calls {
     /// What the store says.
     pub async fn called_back(&self, org: &str, from: &str, number: &str) -> Result<CallBack, DbError> {
         let now_ms = self.kernel().clock.now_ms();
-        let mut found = store::pairs_of(&self.kernel().db, org, &cli(from), number, now_ms).await?;
+        let mut found = store::pairs_of(&self.kernel().db, org, &line_of(from), number, now_ms).await?;
         Ok(match (found.pop(), found.is_empty()) {
             (Some((pair, side)), true) => CallBack::Pair { pair, side },
             (Some(_), false) => CallBack::Unclear,
@@ -134,6 +132,7 @@ impl Calls {
 }
 
 /// A party's number as a call from it says it.
-fn cli(number: &str) -> String {
+#[must_use]
+pub fn line_of(number: &str) -> String {
     numbers::public(number).unwrap_or_else(|| number.to_owned())
 }

@@ -34,10 +34,12 @@ pub fn choose(pool: &[String], seen: &Seen) -> Choice {
     }
 }
 
-/// The number that the fewest open pairs show; of several the first.
+/// The number that a pair shares with others: its own if it has one of the pool, so that its parties need not learn
+/// another; else the one that the fewest open pairs show, of several the first.
 #[must_use]
-pub fn least_used(pool: &[String], counts: &HashMap<String, u64>) -> Option<String> {
-    pool.iter().min_by_key(|number| counts.get(*number).copied().unwrap_or(0)).cloned()
+pub fn shared(pool: &[String], seen: &Seen, counts: &HashMap<String, u64>) -> Option<String> {
+    let own = pool.iter().find(|number| Some(*number) == seen.own.as_ref());
+    own.or_else(|| pool.iter().min_by_key(|number| counts.get(*number).copied().unwrap_or(0))).cloned()
 }
 
 #[cfg(test)]
@@ -68,8 +70,10 @@ mod tests {
             assert_eq!(choose(&pool, &seen), expected, "{seen:?}");
         }
         let counts = HashMap::from([("+1".to_owned(), 2), ("+2".to_owned(), 1), ("+3".to_owned(), 1)]);
-        assert_eq!(least_used(&pool, &counts).as_deref(), Some("+2"));
-        assert_eq!(least_used(&[], &counts), None);
+        for (own, expected) in [(None, "+2"), (Some("+1"), "+1"), (Some("+9"), "+2")] {
+            assert_eq!(shared(&pool, &seen(own, &[]), &counts).as_deref(), Some(expected), "{own:?}");
+        }
+        assert_eq!(shared(&[], &seen(Some("+1"), &[]), &counts), None);
     }
 
     /// An open pair of two of a few people.
@@ -98,11 +102,12 @@ mod tests {
                 let of_others: Vec<String> = open.iter().filter(near).map(|pair| pair.number.clone()).collect();
                 let mut counts: HashMap<String, u64> = HashMap::new();
                 open.iter().for_each(|pair| *counts.entry(pair.number.clone()).or_default() += 1);
-                let (number, exhausted) = match choose(&pool, &Seen { own: None, of_others: of_others.clone() }) {
+                let seen = Seen { own: None, of_others: of_others.clone() };
+                let (number, exhausted) = match choose(&pool, &seen) {
                     Choice::Free(number) => (number, false),
                     Choice::Exhausted => {
                         prop_assert!(pool.iter().all(|number| of_others.contains(number)), "it was really exhausted");
-                        let number = least_used(&pool, &counts).unwrap();
+                        let number = shared(&pool, &seen, &counts).unwrap();
                         let fewest = pool.iter().map(|number| counts.get(number).copied().unwrap_or(0)).min();
                         prop_assert_eq!(counts.get(&number).copied().or(Some(0)), fewest);
                         (number, true)

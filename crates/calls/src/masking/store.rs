@@ -11,8 +11,8 @@ use super::pool::Seen;
 use crate::pairing::PairSide;
 
 kernel::statements! {
-    /// What a party, or another one, sees.
-    SEEN = "select pair, number from pair_number where org = $1 and cli in ($2, $3) and until_at > $4 limit 10000";
+    /// What a party, or another one, sees for other pairs: no more than an organisation has numbers.
+    SEEN = "select distinct number from pair_number where org = $1 and cli in ($2, $3) and pair <> $4 and until_at > $5";
     /// What the pair itself has.
     OWN = "select number from pair_number where org = $1 and pair = $2 limit 1";
     /// How many pairs show each number.
@@ -32,16 +32,12 @@ kernel::statements! {
 }
 
 /// What the parties of a pair see; one or two of them.
-pub(super) async fn uses_of(db: &Db, org: &str, clis: &[&str], pair: &str, now_ms: i64) -> Result<Seen, DbError> {
+pub(super) async fn seen(db: &Db, org: &str, clis: &[&str], pair: &str, now_ms: i64) -> Result<Seen, DbError> {
     let Some((one, other)) = clis.first().zip(clis.last()) else { return Ok(Seen::default()) };
-    let mut seen = Seen::default();
-    for row in db.all(SEEN, args![org, *one, *other, now_ms]).await? {
-        if row.text("pair")? != pair {
-            seen.of_others.push(row.text("number")?);
-        }
-    }
-    seen.own = db.one(OWN, args![org, pair]).await?.map(|row| row.text("number")).transpose()?;
-    Ok(seen)
+    let rows = db.all(SEEN, args![org, *one, *other, pair, now_ms]).await?;
+    let of_others = rows.iter().map(|row| row.text("number")).collect::<Result<_, _>>()?;
+    let own = db.one(OWN, args![org, pair]).await?.map(|row| row.text("number")).transpose()?;
+    Ok(Seen { own, of_others })
 }
 
 /// How many open pairs show each number.

@@ -41,6 +41,9 @@ impl Calls {
     async fn pair_now(self, order: PairOrder, desk: Arc<dyn PairDesk>) -> Result<PairHandle, CallError> {
         let PairOrder { call_id, org, first, second, inbound, ring_ms, limit_ms, warn_ms, record, sounds, writes } =
             order;
+        // Entered before its rows are there: whoever reads of the call can reach it, and no wish is lost.
+        let id = inbound.as_ref().map_or_else(|| call_id.as_str().into(), |call| call.id.clone());
+        let (handle, entry, wishes) = self.enter_pair(&org, &id);
         let call = match inbound {
             Some(mut call) => {
                 call.with_writes(writes);
@@ -59,7 +62,6 @@ impl Calls {
                 self.clone().place_party(new, to).await?
             }
         };
-        let (handle, entry, wishes) = self.enter_pair(&org, &call.id);
         let pair = Pair {
             machine: Machine::new(PairRules { limit_ms, warn_ms, record }),
             call,

@@ -1,6 +1,8 @@
 //! Numbers of pairs, on both engines.
 
+use kernel::args;
 use kernel::db::testing::TestDb;
+use kernel::db::{DbError, Write};
 use kernel::org::NewOrg;
 
 use super::pairing::{ANN, BOB, POOL};
@@ -22,9 +24,20 @@ fn pair(stage: &Stage, name: &str, first: &str, second: Option<&str>) -> MaskOrd
     }
 }
 
+/// A number that was committed; whoever was too slow asks again.
+async fn masked(calls: &Calls, mut order: MaskOrder) -> (Option<String>, bool) {
+    loop {
+        let Mask { number, exhausted, writes } = calls.mask(&order).await.unwrap();
+        match calls.kernel().db.writer().commit(writes).await {
+            Ok(_) => return (number, exhausted),
+            Err(DbError::Conflict) => order.pool.rotate_left(1),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 async fn given(stage: &Stage, order: MaskOrder) -> (Option<String>, bool) {
-    let Mask { number, exhausted } = stage.calls.mask(order).await.unwrap();
-    (number, exhausted)
+    masked(&stage.calls, order).await
 }
 
 async fn back(stage: &Stage, from: &str, number: &str) -> CallBack {
@@ -110,9 +123,54 @@ async fn many_at_once_never_share_a_number_while_there_is_another() {
     let mut asking = tokio::task::JoinSet::new();
     for order in orders {
         let calls = stage.calls.clone();
-        asking.spawn(async move { calls.mask(order).await.unwrap() });
+        asking.spawn(async move { masked(&calls, order).await });
     }
-    let mut given: Vec<String> = asking.join_all().await.into_iter().filter_map(|mask| mask.number).collect();
+    let mut given: Vec<String> = asking.join_all().await.into_iter().filter_map(|(number, _)| number).collect();
     given.sort();
     assert_eq!(given, pool);
+}
+
+#[tokio::test]
+async fn a_number_that_somebody_else_has_by_now_is_refused_with_all_that_goes_with_it() {
+    for db in TestDb::each().await {
+        let stage = Stage::on(db).await;
+        let slow = stage.calls.mask(&pair(&stage, "meeting/1", ANN, None)).await.unwrap();
+        assert_eq!(given(&stage, pair(&stage, "meeting/2", ANN, None)).await, shows(POOL));
+        let writer = stage.kernel.db.writer();
+        assert!(matches!(writer.commit(slow.writes).await, Err(DbError::Conflict)));
+        assert_eq!(back(&stage, ANN, POOL).await, of("meeting/2", PairSide::First));
+        let given_up = stage.calls.mask(&pair(&stage, "meeting/3", BOB, None)).await.unwrap();
+        assert_eq!((given_up.number.as_deref(), back(&stage, BOB, POOL).await), (Some(POOL), CallBack::Nobody));
+    }
+}
+
+#[tokio::test]
+async fn a_shared_number_is_kept() {
+    let stage = Stage::new().await;
+    for name in ["meeting/1", "meeting/2", "meeting/3"] {
+        given(&stage, pair(&stage, name, ANN, None)).await;
+    }
+    // From now on the third would get the other one, if it were chosen as at first.
+    given(&stage, pair(&stage, "meeting/4", BOB, None)).await;
+    assert_eq!(given(&stage, pair(&stage, "meeting/5", ANN, None)).await, (Some(OTHER.to_owned()), true));
+    given(&stage, pair(&stage, "meeting/6", CAROL, None)).await;
+    for until_ms in [2, 3, 4].map(|hours| NOON + hours * HOUR_MS) {
+        let longer = MaskOrder { until_ms, ..pair(&stage, "meeting/3", ANN, None) };
+        assert_eq!(given(&stage, longer).await, (Some(POOL.to_owned()), true));
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_very_many_pairs_has_its_share_too() {
+    let stage = Stage::new().await;
+    let many: Vec<Write> = (0..10_050)
+        .map(|n| {
+            let sql =
+                "insert into pair_number (org, pair, number, cli, side, until_at) values ($1, $2, $3, $4, $5, $6)";
+            let number = if n < 10_049 { POOL } else { OTHER };
+            Write::new(sql, args![&stage.org.id, format!("meeting/{n}"), number, ANN, "first", NOON + HOUR_MS])
+        })
+        .collect();
+    stage.kernel.db.writer().commit(many).await.unwrap();
+    assert_eq!(given(&stage, pair(&stage, "meeting/new", ANN, None)).await, (Some(OTHER.to_owned()), true));
 }

@@ -154,6 +154,27 @@ async fn the_first_is_rung_and_then_the_second_while_the_first_hears_why_it_wait
 }
 
 #[tokio::test]
+async fn a_call_can_be_reached_as_soon_as_its_rows_are_there() {
+    let mut stage = stage().await;
+    let order = anns_and_bobs(&stage);
+    let (id, org) = (order.call_id.clone(), order.org.clone());
+    let pairing = stage.calls.pair(order, Arc::new(Notes::default()));
+    let reading = async {
+        let row = || stage.kernel.db.one("select id from call where id = $1", kernel::args![&id]);
+        while row().await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        stage.calls.pair_handle(&org, &id).expect("whoever knows of the call may end it").hang_up(Cause::Normal);
+    };
+    let (paired, ()) = within(async { tokio::join!(pairing, reading) }).await;
+    paired.unwrap();
+    let mut ann = stage.dialled().await.far;
+    asked_signal(&mut ann, Signal::Hangup(Cause::Normal)).await;
+    ann.tell(local_end(Cause::Normal));
+    stage.quiet().await;
+}
+
+#[tokio::test]
 async fn a_first_party_that_does_not_answer_ends_it() {
     let mut stage = stage().await;
     let (_handle, notes) = paired(&stage, anns_and_bobs(&stage)).await;

@@ -5,15 +5,14 @@
 
 use kernel::DbError;
 
-use super::desk::{Step, Which};
+use super::desk::Which;
 use super::error::MeetingError;
-use super::model::{Change, Input, Meeting, NewMeeting, Party, PartyChange, Pins, Settings};
+use super::model::{Change, Input, Meeting, NewMeeting, Party, PartyChange, Refused, Settings};
+use super::pool::Pair;
 use super::{Meetings, pool, store};
 
 /// How often an order is tried again whose id, PIN or place somebody else took in the same moment.
 const MAX_TRIES: usize = 8;
-/// Digits of a PIN.
-pub(super) const PIN_DIGITS: usize = 8;
 
 /// What an application posts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,18 +47,18 @@ impl Meetings {
     /// [`MeetingError`].
     pub async fn schedule(&self, org: &str, app: &str, order: Order) -> Result<Scheduled, MeetingError> {
         let settings = self.settings(org, app).await?;
-        for _ in 0..MAX_TRIES {
+        for tries in 0..MAX_TRIES {
             let uids = [order.caller.uid.as_str(), order.receiver.uid.as_str()];
             let known = store::of_order(&self.kernel().db, org, app, &order.order_id, uids).await?;
             let done = match known {
                 Some(meeting) => self.order_again(&settings, &meeting, order.clone()).await,
-                None => self.order_new(&settings, org, app, order.clone()).await,
+                None => self.order_new(&settings, org, app, order.clone(), tries).await,
             };
             match done {
-                // Ended, or taken, in the same moment: look again.
-                Err(MeetingError::Taken | MeetingError::Refused(super::model::Refused::Ended)) => {
-                    self.forget_last_id(org);
-                }
+                Err(MeetingError::Taken) => self.forget_last_id(org),
+                Err(error) if error.is_conflict() => {}
+                // Ended in the same moment.
+                Err(MeetingError::Refused(Refused::Ended)) => {}
                 done => return done,
             }
         }
@@ -75,10 +74,12 @@ impl Meetings {
             duration_ms: Some(duration_ms),
         };
         let which = Which { org: known.org.as_str().into(), app: Some(known.app.as_str().into()), id: known.id };
-        let meeting = match self.apply(&which, Input::Change(Box::new(change))).await? {
-            Step::Same(meeting) => meeting,
-            Step::Changed { before, meeting } => self.choose_again(&before, meeting).await?,
-        };
+        let changed = self.apply(&which, Input::Change(Box::new(change))).await;
+        if let Err(MeetingError::Refused(Refused::Ended)) = &changed {
+            // Its time is over, and nobody has written so yet.
+            self.apply(&which, Input::Due).await?;
+        }
+        let meeting = changed?.meeting();
         let warnings = pool::warnings_of(&meeting, settings);
         Ok(Scheduled { meeting, warnings, is_new: false })
     }
@@ -89,13 +90,15 @@ impl Meetings {
         org: &str,
         app: &str,
         order: Order,
+        tries: usize,
     ) -> Result<Scheduled, MeetingError> {
         let now_ms = self.now_ms();
         let Order { order_id, caller, receiver, starts_ms, duration_ms } = order;
         let (caller, receiver) = (self.with_email(org, app, caller).await?, self.with_email(org, app, receiver).await?);
         let id = self.next_id(org).await?;
         let ends_ms = starts_ms.unwrap_or(now_ms).max(now_ms).saturating_add(duration_ms);
-        let choice = self.choose_number(org, settings, id, ends_ms, [&caller, &receiver]).await?;
+        let pair = Pair { id, ends_ms, parties: [&caller, &receiver] };
+        let choice = self.choose_number(org, settings, pair, tries).await?;
         let new = NewMeeting {
             id,
             org: org.to_owned(),
@@ -111,6 +114,7 @@ impl Meetings {
         };
         let (meeting, effects) = Meeting::schedule(new, settings, now_ms);
         let mut writes = store::insert_writes(&meeting);
+        writes.extend(choice.writes);
         for role in super::model::Role::BOTH {
             writes.push(store::user_write(org, app, meeting.party(role), now_ms));
         }
@@ -126,17 +130,6 @@ impl Meetings {
         }
         let known = store::person(&self.kernel().db, org, app, &party.uid).await?;
         Ok(Party { email: known.and_then(|known| known.email), ..party })
-    }
-
-    /// The two PINs of a meeting, which are not the same.
-    fn new_pins(&self) -> Pins {
-        let caller = self.kernel().ids.digits(PIN_DIGITS);
-        loop {
-            let receiver = self.kernel().ids.digits(PIN_DIGITS);
-            if receiver != caller {
-                return Pins { caller, receiver };
-            }
-        }
     }
 
     /// The next id of an organisation's meetings, from memory mostly; the store's key guards it.

@@ -1,18 +1,18 @@
 //! Changes a meeting: reads it, lets its model decide, writes what follows, carries that out.
 //!
-//! Invariant: a meeting, its events, its job, its notices and what its parties hold change in one commit, guarded by its
-//! revision. Nobody holds a lock: who was slower reads again. What is to happen outside the store happens after it.
+//! Invariant: a meeting, its PINs, its number, its events, its job, its notices and what its parties hold change in one
+//! commit, guarded by its revision. Nobody holds a lock: who was slower reads again. What is to happen outside the store
+//! happens after it, whether somebody waits for it or not.
 
 use std::sync::Arc;
 
-use calls::Call;
+use calls::{Call, CallError};
 use futures_util::future::BoxFuture;
 use kernel::{DbError, Event, Outbox, Target, Write, events::NEXT_SEQ};
 use serde_json::json;
 
 use super::error::MeetingError;
 use super::model::{Actor, Change, Effect, Input, Meeting, ProposedTime, Role, Settings, State};
-use super::pool::Choice;
 use super::{Meetings, jobs, notices, store, veto};
 
 /// How often a change is tried again when somebody else changed the meeting in the same moment.
@@ -71,18 +71,13 @@ pub(super) enum Step {
     /// The meeting is as it was.
     Same(Meeting),
     /// It changed, and everything that follows is under way.
-    Changed {
-        /// As it was.
-        before: Box<Meeting>,
-        /// As it is.
-        meeting: Meeting,
-    },
+    Changed(Meeting),
 }
 
 impl Step {
     pub(super) fn meeting(self) -> Meeting {
         match self {
-            Self::Same(meeting) | Self::Changed { meeting, .. } => meeting,
+            Self::Same(meeting) | Self::Changed(meeting) => meeting,
         }
     }
 }
@@ -126,28 +121,7 @@ impl Meetings {
             Action::Confirm(to) => Input::Confirm { by: party.ok_or(MeetingError::NotFound)?, to },
             Action::Decline(what) => Input::Decline { by: party.ok_or(MeetingError::NotFound)?, what },
         };
-        match self.apply(&which, input).await? {
-            Step::Same(meeting) => Ok(meeting),
-            Step::Changed { before, meeting } => self.choose_again(&before, meeting).await,
-        }
-    }
-
-    /// Notes which number the two see.
-    pub(super) async fn show_number(&self, which: &Which, choice: Choice) -> Result<Meeting, MeetingError> {
-        for _ in 0..MAX_TRIES {
-            let (mut meeting, _) = self.load(which).await?;
-            meeting.dial_in.clone_from(&choice.dial_in);
-            meeting.call_back = choice.call_back;
-            match self.commit(vec![store::update_write(&meeting)]).await {
-                Err(error) if error.is_conflict() => {}
-                Ok(()) => {
-                    meeting.revision += 1;
-                    return Ok(meeting);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(MeetingError::Busy)
+        self.apply(&which, input).await.map(Step::meeting)
     }
 
     /// Connects the two, if the application's hook has nothing against it.
@@ -165,9 +139,11 @@ impl Meetings {
         self.apply(&which, Input::Call { by }).await.map(Step::meeting)
     }
 
-    /// Moves a meeting by one input.
+    /// Moves a meeting by one input, on a task of its own: who asks may give up waiting, what was committed is carried out.
     pub(super) async fn apply(&self, which: &Which, input: Input) -> Result<Step, MeetingError> {
-        self.apply_with(which, input, &mut None).await
+        let (meetings, which) = (self.clone(), which.clone());
+        let changing = async move { meetings.apply_with(&which, input, &mut None).await };
+        self.kernel().tasks.spawn(changing).await.map_err(CallError::from)?
     }
 
     /// The same; `inbound` is the call of a party that has dialled in, and is taken when it is connected.
@@ -179,8 +155,8 @@ impl Meetings {
     ) -> BoxFuture<'a, Result<Step, MeetingError>> {
         // Boxed: a call's way is long, and most inputs do not take it.
         Box::pin(async move {
-            for _ in 0..MAX_TRIES {
-                match self.try_apply(which, input.clone(), inbound).await {
+            for tries in 0..MAX_TRIES {
+                match self.try_apply(which, input.clone(), inbound, tries).await {
                     Err(error) if error.is_conflict() => {}
                     done => return done,
                 }
@@ -189,7 +165,13 @@ impl Meetings {
         })
     }
 
-    async fn try_apply(&self, which: &Which, input: Input, inbound: &mut Option<Call>) -> Result<Step, MeetingError> {
+    async fn try_apply(
+        &self,
+        which: &Which,
+        input: Input,
+        inbound: &mut Option<Call>,
+        tries: usize,
+    ) -> Result<Step, MeetingError> {
         let (before, settings) = self.load(which).await?;
         let mut meeting = before.clone();
         let effects = meeting.apply(input, &settings, self.now_ms())?;
@@ -197,7 +179,9 @@ impl Meetings {
         if meeting == before && effects.is_empty() {
             return Ok(Step::Same(meeting));
         }
+        let held = self.renew(&before, &mut meeting, &settings, tries).await?;
         let mut writes = vec![store::update_write(&meeting)];
+        writes.extend(held);
         writes.extend(self.following(&before, &meeting, &effects, &settings).await?);
         match ring {
             Some(ring) => self.connect(&meeting, &settings, ring, writes, inbound).await?,
@@ -205,7 +189,20 @@ impl Meetings {
         }
         meeting.revision += 1;
         self.carry_out(&meeting, &effects);
-        Ok(Step::Changed { before: Box::new(before), meeting })
+        Ok(Step::Changed(meeting))
+    }
+
+    /// What a meeting holds beside its row follows its change: PINs and number.
+    async fn renew(
+        &self,
+        before: &Meeting,
+        meeting: &mut Meeting,
+        settings: &Settings,
+        tries: usize,
+    ) -> Result<Vec<Write>, MeetingError> {
+        let mut writes = self.renew_pins(before, meeting);
+        writes.extend(self.renew_number(before, meeting, settings, tries).await?);
+        Ok(writes)
     }
 
     pub(super) async fn load(&self, which: &Which) -> Result<(Meeting, Settings), MeetingError> {
@@ -271,7 +268,6 @@ impl Meetings {
         }
         if ends {
             writes.push(store::forget_pins_write(meeting));
-            writes.extend(self.free_number(meeting));
         }
         writes.push(jobs::write(meeting, settings));
         Ok(writes)

@@ -10,10 +10,10 @@ use voice::cause::Cause as CallCause;
 use voice::leg::{PlayId, Playable};
 
 use super::Meetings;
-use super::booking::PIN_DIGITS;
 use super::desk::Which;
 use super::error::MeetingError;
 use super::model::{Event, Input, Meeting, Refused, Role};
+use super::pins::PIN_DIGITS;
 use super::pool::Line;
 use super::{store, veto};
 

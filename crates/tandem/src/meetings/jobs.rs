@@ -74,7 +74,7 @@ impl Timer {
     async fn auto_start(&self, which: Which, meeting: Meeting, settings: Settings) -> Result<JobOutcome, MeetingError> {
         if settings.veto_url.is_none() {
             return Ok(match self.0.apply(&which, Input::AutoStart).await? {
-                Step::Changed { .. } => JobOutcome::Settled,
+                Step::Changed(_) => JobOutcome::Settled,
                 Step::Same(_) => JobOutcome::Again { at_ms: self.0.now_ms() + BUSY_MS },
             });
         }

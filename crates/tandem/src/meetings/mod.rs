@@ -18,6 +18,7 @@ mod legacy;
 pub mod model;
 mod notices;
 pub mod order;
+mod pins;
 mod pool;
 pub mod reading;
 pub mod sessions;

@@ -85,6 +85,14 @@ impl Pins {
             Role::Receiver => &self.receiver,
         }
     }
+
+    /// For whoever gives one of the two another PIN.
+    pub fn of_mut(&mut self, role: Role) -> &mut String {
+        match role {
+            Role::Caller => &mut self.caller,
+            Role::Receiver => &mut self.receiver,
+        }
+    }
 }
 
 /// What a new meeting is made of.

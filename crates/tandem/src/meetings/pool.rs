@@ -1,18 +1,15 @@
 //! The number that the two of a meeting see and may call.
 //!
-//! Invariant: it is one of the application's pool that leads to meetings, or none; who calls it from a party's own number
-//! is that party of one meeting, or enters a PIN.
+//! Invariant: it is one of the application's pool that leads to meetings, or none, and is kept for the two in the commit
+//! of their meeting; who calls it from a party's own number is that party of one meeting, or enters a PIN.
 
 use calls::Bound;
-use calls::masking::{CallBack, MaskOrder};
+use calls::masking::{CallBack, Mask, MaskOrder, line_of};
 use calls::pairing::PairSide;
 use kernel::{DbError, Write};
 
-use super::Meetings;
-use super::desk::Which;
-use super::error::MeetingError;
-use super::model::{CallType, Meeting, Party, Role, Settings};
-use super::store;
+use super::model::{CallType, Meeting, Party, Role, Settings, State};
+use super::{Meetings, store};
 
 /// A number is kept for its pair so long beyond the meeting's end, in milliseconds: the end frees it, this only frees what
 /// a crash left.
@@ -22,13 +19,30 @@ const REMEMBERED_MS: i64 = 24 * 3_600_000;
 /// How pairs of meetings are named on floor 3.
 const PAIR: &str = "meeting/";
 
+/// Whom a number is for.
+pub(super) struct Pair<'a> {
+    /// The meeting.
+    pub(super) id: i64,
+    /// Nobody begins a call from here on, UTC milliseconds.
+    pub(super) ends_ms: i64,
+    /// Caller and receiver.
+    pub(super) parties: [&'a Party; 2],
+}
+
+impl<'a> Pair<'a> {
+    fn of(meeting: &'a Meeting) -> Self {
+        Self { id: meeting.id, ends_ms: meeting.ends_ms, parties: [&meeting.caller, &meeting.receiver] }
+    }
+}
+
 /// A number for a pair, or none.
-#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
     /// One of the application's pool.
     pub(super) dial_in: Option<String>,
     /// Whether a call from a party's own number to it is this meeting's without a PIN.
     pub(super) call_back: bool,
+    /// What makes it theirs, for the commit of the meeting.
+    pub(super) writes: Vec<Write>,
 }
 
 /// Whose line called.
@@ -41,36 +55,33 @@ pub(super) enum Line {
 }
 
 impl Meetings {
-    /// Chooses a number of the application's pool for two people, and keeps it for them.
+    /// Chooses a number of the application's pool for the two of a meeting. It is theirs once the choice is committed;
+    /// that fails with a conflict when others were quicker: choose again then, `tries` counts how often.
     pub(super) async fn choose_number(
         &self,
         org: &str,
         settings: &Settings,
-        id: i64,
-        ends_ms: i64,
-        parties: [&Party; 2],
+        pair: Pair<'_>,
+        tries: usize,
     ) -> Result<Choice, DbError> {
-        let pool = self.usable(org, settings).await?;
-        // Nothing to choose from, and nobody to wait for.
-        let Some(any) = pool.first().cloned() else { return Ok(Choice::default()) };
+        let Pair { id, ends_ms, parties } = pair;
+        let mut pool = self.usable(org, settings).await?;
+        let any = pool.first().cloned();
+        if tries > 0 && !pool.is_empty() {
+            // Those who wanted the same number in the same moment now begin at different ones.
+            let places = pool.len();
+            pool.rotate_left(usize::try_from(id).unwrap_or_default() % places);
+        }
         let [first, second] = parties.map(|party| {
             let by_phone = party.call_type == CallType::Phone;
             party.number.clone().filter(|_| by_phone)
         });
-        let order = MaskOrder {
-            org: org.into(),
-            pair: format!("{PAIR}{}", id),
-            pool,
-            first,
-            second,
-            until_ms: ends_ms.saturating_add(KEPT_MS),
-        };
-        let mask = self.calls().mask(order).await?;
-        Ok(match mask.number {
-            Some(number) => Choice { dial_in: Some(number), call_back: !mask.exhausted },
-            // Two who talk in their pages may still come in by a phone and a PIN.
-            None => Choice { dial_in: Some(any), call_back: false },
-        })
+        let until_ms = ends_ms.saturating_add(KEPT_MS);
+        let order = MaskOrder { org: org.into(), pair: format!("{PAIR}{id}"), pool, first, second, until_ms };
+        let Mask { number, exhausted, writes } = self.calls().mask(&order).await?;
+        let call_back = number.is_some() && !exhausted;
+        // Two who talk in their pages may still come in by a phone and a PIN.
+        Ok(Choice { dial_in: number.or(any), call_back, writes })
     }
 
     /// The numbers of the pool that lead to meetings.
@@ -85,28 +96,34 @@ impl Meetings {
         Ok(usable)
     }
 
-    /// After a change of its parties or its time: the number is chosen again, and stays if it can.
-    pub(super) async fn choose_again(&self, before: &Meeting, after: Meeting) -> Result<Meeting, MeetingError> {
-        let same = Role::BOTH.into_iter().all(|role| {
-            let (old, new) = (before.party(role), after.party(role));
+    /// The number of a meeting that has changed: chosen again when its parties or its time are others, and the same if
+    /// that can be; free when it is over.
+    pub(super) async fn renew_number(
+        &self,
+        before: &Meeting,
+        meeting: &mut Meeting,
+        settings: &Settings,
+        tries: usize,
+    ) -> Result<Vec<Write>, DbError> {
+        if meeting.state == State::Ended {
+            let ends = before.state != State::Ended;
+            return Ok(if ends {
+                self.calls().unmask(&meeting.org, &format!("{PAIR}{}", meeting.id))
+            } else {
+                Vec::new()
+            });
+        }
+        let same_phones = Role::BOTH.into_iter().all(|role| {
+            let (old, new) = (before.party(role), meeting.party(role));
             (&old.number, old.call_type) == (&new.number, new.call_type)
         });
-        if after.ended_ms.is_some() || (same && before.ends_ms == after.ends_ms) {
-            return Ok(after);
+        if same_phones && before.ends_ms == meeting.ends_ms {
+            return Ok(Vec::new());
         }
-        let settings = self.settings(&after.org, &after.app).await?;
-        let parties = [&after.caller, &after.receiver];
-        let choice = self.choose_number(&after.org, &settings, after.id, after.ends_ms, parties).await?;
-        if (&choice.dial_in, choice.call_back) == (&after.dial_in, after.call_back) {
-            return Ok(after);
-        }
-        let which = Which { org: after.org.as_str().into(), app: None, id: after.id };
-        self.show_number(&which, choice).await
-    }
-
-    /// What frees the number of a meeting that is over.
-    pub(super) fn free_number(&self, meeting: &Meeting) -> Vec<Write> {
-        self.calls().unmask(&meeting.org, &format!("{PAIR}{}", meeting.id))
+        let choice = self.choose_number(&meeting.org, settings, Pair::of(meeting), tries).await?;
+        meeting.dial_in = choice.dial_in;
+        meeting.call_back = choice.call_back;
+        Ok(choice.writes)
     }
 
     /// Whose line called a number of meetings. A phone of the organisation is also the public number of its person.
@@ -126,24 +143,34 @@ impl Meetings {
     async fn whose_number(&self, org: &str, dialled: &str, line: &str) -> Result<Line, DbError> {
         match self.calls().called_back(org, line, dialled).await? {
             CallBack::Pair { pair, side } => {
-                let id = pair.strip_prefix(PAIR).and_then(|id| id.parse().ok());
-                Ok(id.map_or(Line::Unknown, |id| Line::Party(id, role_of(side))))
+                let Some(id) = pair.strip_prefix(PAIR).and_then(|id| id.parse().ok()) else { return Ok(Line::Unknown) };
+                let role = role_of(side);
+                // Who its parties are is for the meeting to say.
+                let meeting = store::meeting(&self.kernel().db, org, None, id).await?;
+                let is_its = meeting.is_some_and(|meeting| is_line(meeting.party(role), line));
+                Ok(if is_its { Line::Party(id, role) } else { Line::Unknown })
             }
             CallBack::Unclear => Ok(Line::Unknown),
             CallBack::Nobody => self.former_party(org, dialled, line).await,
         }
     }
 
-    /// A party whose meeting ended a while ago.
+    /// A party of the last meeting with this number that ended a while ago.
     async fn former_party(&self, org: &str, dialled: &str, line: &str) -> Result<Line, DbError> {
         let since_ms = self.now_ms().saturating_sub(REMEMBERED_MS);
-        let Some(meeting) = store::last_of_line(&self.kernel().db, org, line, since_ms).await? else {
-            return Ok(Line::Unknown);
-        };
-        let is_this = meeting.dial_in.as_deref() == Some(dialled) && meeting.call_back;
-        let role = Role::BOTH.into_iter().find(|role| meeting.party(*role).number.as_deref() == Some(line));
-        Ok(role.filter(|_| is_this).map_or(Line::Unknown, |role| Line::Party(meeting.id, role)))
+        let ended = store::last_of_line(&self.kernel().db, org, &line_of(line), since_ms).await?;
+        let last = ended.iter().find(|meeting| meeting.dial_in.as_deref() == Some(dialled));
+        let known = last.filter(|meeting| meeting.call_back).and_then(|meeting| {
+            let role = Role::BOTH.into_iter().find(|role| is_line(meeting.party(*role), line))?;
+            Some(Line::Party(meeting.id, role))
+        });
+        Ok(known.unwrap_or(Line::Unknown))
     }
+}
+
+/// Whether a call from there is this party's.
+fn is_line(party: &Party, line: &str) -> bool {
+    party.number.as_deref().is_some_and(|number| line_of(number) == line_of(line))
 }
 
 fn role_of(side: PairSide) -> Role {

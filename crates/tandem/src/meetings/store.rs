@@ -13,6 +13,8 @@ use super::model::{CallType, Meeting, Party, Role, State};
 const MAX_AHEAD: i64 = 200;
 /// See [`MAX_AHEAD`].
 const MAX_PAST: i64 = 20;
+/// Meetings that have ended among which that of a line is looked for.
+const MAX_OF_LINE: i64 = 100;
 /// Meetings looked at in one go at a start.
 const PAGE: i64 = 500;
 
@@ -36,16 +38,17 @@ kernel::statements! {
     PAST_OF_PARTY = "select revision, body from meeting where org = $1 and app = $2 \
         and (caller_uid = $3 or receiver_uid = $3) and ended_at is not null order by starts_at desc, id desc limit $4";
     LAST_OF_LINE = "select revision, body from meeting where org = $1 and (caller_number = $2 or receiver_number = $2) \
-        and ended_at > $3 order by ended_at desc limit 1";
+        and ended_at > $3 order by ended_at desc limit $4";
     LIST = "select revision, body from meeting where org = $1 and (app = $2 or $2 is null) \
         and (state = $3 or $3 is null) and starts_at >= $4 and starts_at < $5 \
         and (caller_uid = $6 or receiver_uid = $6 or $6 is null) \
         and (starts_at > $7 or (starts_at = $7 and id > $8)) order by starts_at, id limit $9";
     IN_CALL = "select org, id from meeting where state in ('connecting', 'live') and (org > $1 or (org = $1 and id > $2)) \
         order by org, id limit $3";
-    PIN_INSERT = "insert into meeting_pin (org, pin, meeting, role) values ($1, $2, $3, $4)";
+    PIN_INSERT = "insert into meeting_pin (org, pin, meeting, role) select $1, $2, $3, $4 \
+        where not exists (select 1 from meeting_pin where org = $1 and pin = $2)";
     PIN_ONE = "select meeting, role from meeting_pin where org = $1 and pin = $2";
-    PIN_FORGET = "delete from meeting_pin where org = $1 and meeting = $2";
+    PIN_FORGET = "delete from meeting_pin where org = $1 and meeting = $2 and (role = $3 or $3 is null)";
     USER_SAVE = "insert into app_user (org, app, uid, name, number, email, call_type, updated_at) \
         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (org, app, uid) do update set name = excluded.name, \
         number = excluded.number, email = coalesce(excluded.email, app_user.email), call_type = excluded.call_type, \
@@ -116,9 +119,9 @@ pub(super) async fn ahead_of(db: &Db, org: &str, app: &str, after: i64) -> Resul
     db.all(AHEAD_OF, args![org, app, after, PAGE]).await?.iter().map(read).collect()
 }
 
-/// The last meeting that ended after a time and that a line belongs to.
-pub(super) async fn last_of_line(db: &Db, org: &str, number: &str, since_ms: i64) -> Result<Option<Meeting>, DbError> {
-    db.one(LAST_OF_LINE, args![org, number, since_ms]).await?.as_ref().map(read).transpose()
+/// The meetings that ended after a time and that a line belongs to, the last first.
+pub(super) async fn last_of_line(db: &Db, org: &str, number: &str, since_ms: i64) -> Result<Vec<Meeting>, DbError> {
+    db.all(LAST_OF_LINE, args![org, number, since_ms, MAX_OF_LINE]).await?.iter().map(read).collect()
 }
 
 /// A page of meetings; `app` none = of every application.
@@ -169,11 +172,19 @@ pub(super) fn read(row: &Row) -> Result<Meeting, DbError> {
 
 /// The rows of a new meeting: itself, the counter, its PINs.
 pub(super) fn insert_writes(meeting: &Meeting) -> Vec<Write> {
-    let pin =
-        |role: Role| Write::new(PIN_INSERT, args![&meeting.org, meeting.pins.of(role), meeting.id, role.as_str()]);
     let mut writes = vec![Write::new(COUNT, args![&meeting.org, meeting.id]), Write::new(INSERT, columns(meeting))];
-    writes.extend(Role::BOTH.map(pin));
+    writes.extend(Role::BOTH.map(|role| pin_write(meeting, role)));
     writes
+}
+
+/// A party's PIN; the commit fails with a conflict when another meeting has it.
+pub(super) fn pin_write(meeting: &Meeting, role: Role) -> Write {
+    Write::guarded(PIN_INSERT, args![&meeting.org, meeting.pins.of(role), meeting.id, role.as_str()])
+}
+
+/// A party's PIN means nothing any more.
+pub(super) fn forget_pin_write(meeting: &Meeting, role: Role) -> Write {
+    Write::new(PIN_FORGET, args![&meeting.org, meeting.id, Some(role.as_str())])
 }
 
 /// The meeting as it is now, if it still is the one of its `revision`.
@@ -205,7 +216,7 @@ fn columns(meeting: &Meeting) -> Vec<Arg> {
 
 /// The PINs of a meeting that is over mean nothing any more.
 pub(super) fn forget_pins_write(meeting: &Meeting) -> Write {
-    Write::new(PIN_FORGET, args![&meeting.org, meeting.id])
+    Write::new(PIN_FORGET, args![&meeting.org, meeting.id, None::<&str>])
 }
 
 /// What an application says of a person counts for its later meetings; a mail address stays when none is given.

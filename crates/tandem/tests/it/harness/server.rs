@@ -240,7 +240,7 @@ impl Server {
 
 /// An organisation of a test, and its owner's token.
 pub(crate) struct Tenant<'a> {
-    server: &'a Server,
+    pub(crate) server: &'a Server,
     pub(crate) org: Org,
     /// The owner's personal token.
     pub(crate) token: String,

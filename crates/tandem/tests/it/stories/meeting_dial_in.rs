@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kernel::app::NewApp;
+use kernel::args;
 use serde_json::{Value, json};
 use tandem::meetings::model::Meeting;
 
@@ -155,30 +156,67 @@ async fn a_party_s_own_line_needs_no_pin_and_hears_when_it_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pair_has_a_number_of_its_own_until_there_is_none_left() {
+async fn whoever_is_replaced_comes_in_no_more_and_the_other_still_does() {
     let (server, crowd) = scene().await;
     let acme = tenant(&server, &crowd).await;
-    acme.number("+442071838751", "meetings").await;
-    let new = NewApp {
-        name: "shop".to_owned(),
-        scopes: Vec::new(),
-        settings: vec![("number_pool".to_owned(), format!("{DOOR},+442071838751,+442071838752"))],
-    };
-    let app = server.app.kernel.create_app(&acme.org.id, new).await.unwrap().0.id;
-    let mut seen = Vec::new();
-    let mut first = None;
-    for order_id in ["1", "2", "3"] {
-        let made = server.app.meetings.schedule(&acme.org.id, &app, order(order_id, ["1222", "56712"])).await.unwrap();
-        seen.push((made.meeting.dial_in.clone().unwrap(), made.meeting.call_back, made.warnings));
-        first.get_or_insert(made.meeting.id);
+    let (client, meeting) = meeting(&acme, &server, &[]).await;
+    let path = format!("/v1/meetings/{}", meeting.id);
+    let other = json!({"uid": "777", "number": CALLER, "call_type": "Phone"});
+    let changed = client.patch(&path, &json!({"caller": other})).await.expect(200);
+    assert_eq!(changed["caller"]["uid"], "777");
+    assert_eq!(changed["receiver_pin"], json!(meeting.pins.receiver));
+    let anew = changed["pin"].as_str().unwrap().to_owned();
+    assert_eq!((anew.len(), anew == meeting.pins.caller), (8, false));
+    server.clock().set(START_MS);
+    client.until(&path, "open", |meeting| meeting["state"] == "open").await;
+    // The PIN of who is gone is nobody's: the next one that is tried counts.
+    crowd.dial(FOREIGN, DOOR, keys(&format!("{}{}", meeting.pins.caller, meeting.pins.receiver)));
+    client.until(&path, "live", |meeting| meeting["state"] == "live").await;
+    assert_eq!((crowd.rung(CALLER), crowd.rung(RECEIVER)), (1, 0), "the receiver came in");
+    // The new one is known: the meeting has a call already, and nothing else is asked for.
+    crowd.dial("+447700900124", DOOR, keys(&anew));
+    crowd.until("it hears so", SOON, |crowd| crowd.took(Took::EndedByServer) == 1).await;
+    assert_eq!(client.get(&path).await.expect(200)["attempts"], 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_a_party_s_only_if_its_meeting_says_so_too() {
+    let (server, crowd) = scene().await;
+    let acme = tenant(&server, &crowd).await;
+    let (client, meeting) = meeting(&acme, &server, &[]).await;
+    server.clock().set(START_MS);
+    let path = format!("/v1/meetings/{}", meeting.id);
+    client.until(&path, "open", |meeting| meeting["state"] == "open").await;
+    // A row that an older version, or a mistake, left.
+    let left = "insert into pair_number (org, pair, number, cli, side, until_at) values ($1, $2, $3, $4, 'first', $5)";
+    let row = args![&acme.org.id, format!("meeting/{}", meeting.id), DOOR, FOREIGN, START_MS + 60 * MINUTE_MS];
+    server.app.kernel.db.run(left, row).await.unwrap();
+    crowd.dial(FOREIGN, DOOR, keys(&"0".repeat(24)));
+    crowd.until("it is asked for a PIN", SOON, |crowd| crowd.took(Took::EndedByServer) == 1).await;
+    assert_eq!(crowd.rung(CALLER) + crowd.rung(RECEIVER), 0);
+    assert_eq!(client.get(&path).await.expect(200)["attempts"], 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_two_meetings_that_are_over_is_known_by_its_number() {
+    let (server, crowd) = scene().await;
+    let acme = tenant(&server, &crowd).await;
+    let other = "+442071838751";
+    acme.number(other, "meetings").await;
+    let pool = format!("{DOOR},{other}");
+    let (client, earlier) = meeting(&acme, &server, &[("number_pool", &pool)]).await;
+    let later = order("552", ["1222", "56712"]);
+    let later = server.app.meetings.schedule(&acme.org.id, &earlier.app, later).await.unwrap().meeting;
+    assert_eq!((earlier.dial_in.as_deref(), later.dial_in.as_deref()), (Some(DOOR), Some(other)));
+    for id in [earlier.id, later.id] {
+        client.post(&format!("/v1/meetings/{id}/cancel"), &json!({})).await.expect(200);
+        server.clock().advance(1_000);
     }
-    // The third of the pool is bound to nothing, and so is not used.
-    assert_eq!(seen[0], (DOOR.to_owned(), true, vec![]));
-    assert_eq!(seen[1], ("+442071838751".to_owned(), true, vec![]));
-    assert_eq!((seen[2].1, seen[2].2.clone()), (false, vec!["pool_exhausted"]));
-    // An end frees the number of its pair.
-    acme.client().post(&format!("/v1/meetings/{}/cancel", first.unwrap()), &json!({})).await.expect(200);
-    let anew = server.app.meetings.schedule(&acme.org.id, &app, order("4", ["1222", "56712"])).await.unwrap();
-    assert_eq!(anew.meeting.dial_in.as_deref(), Some(DOOR));
+    crowd.dial(CALLER, DOOR, keys(""));
+    crowd.until("it hears that it is over", SOON, |crowd| crowd.took(Took::EndedByServer) == 1).await;
+    assert_eq!(kinds(&client, earlier.id).await.last().unwrap(), "out_of_session");
+    assert_eq!(kinds(&client, later.id).await.last().unwrap(), "ended");
     server.stop().await;
 }

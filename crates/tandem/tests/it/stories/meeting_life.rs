@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kernel::app::NewApp;
 use serde_json::{Value, json};
 use tandem::meetings::model::{Actor, Role};
@@ -452,6 +453,24 @@ async fn a_call_that_its_desk_called_off_is_hung_up() {
     scene.crowd.quiet(SOON).await;
     assert_eq!(scene.crowd.rung(RECEIVER), 0);
     assert_eq!(client.get(&format!("/v1/meetings/{id}")).await.expect(200)["cause"], "cancelled");
+    scene.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_for_is_done_though_who_asked_is_gone() {
+    let scene = Scene::start().await;
+    let acme = scene.tenant("acme").await;
+    let (app, client) = scene.application(&acme, &[]).await;
+    let id = scene.schedule(&acme, &app).await;
+    scene.turn_to(START_MS);
+    until_state(&client, id, "open").await;
+    client.post(&format!("/v1/meetings/{id}/call"), &json!({})).await.expect(200);
+    until_state(&client, id, "live").await;
+    let meetings = &scene.server.app.meetings;
+    let cancel = meetings.act(&acme.org.id, Some(&app), id, Actor::Application, Action::Cancel);
+    assert!(cancel.now_or_never().is_none(), "it had to wait for the store, and was given up");
+    scene.crowd.until("both are hung up", SOON, |crowd| crowd.took(Took::EndedByServer) == 2).await;
+    assert_eq!(until_state(&client, id, "ended").await["cause"], "cancelled");
     scene.server.stop().await;
 }
 

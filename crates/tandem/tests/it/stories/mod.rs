@@ -19,6 +19,7 @@ mod meeting_dial_in;
 mod meeting_keeping;
 mod meeting_life;
 mod meeting_masking;
+mod meeting_numbers;
 mod meeting_retention;
 mod meeting_webhooks;
 mod notices;
