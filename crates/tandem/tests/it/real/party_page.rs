@@ -185,9 +185,9 @@ async fn a_page_that_was_left_open_gets_its_phone_and_keeps_what_is_typed_in_it(
     // What is open stays open, with what was typed, though other things can be done now.
     ann.unfold("Another time").await;
     ann.run("document.querySelector('input[type=number]').value = '44'").await;
-    shop.client.post(&format!("/v1/meetings/{}/extend", first.id), &json!({"minutes": 30})).await.expect(200);
     let length = format!("/v1/meetings/{}", first.id);
     shop.client.patch(&length, &json!({"receiver": {"name": "Tommy B. Lee"}})).await.expect(200);
+    shop.client.post(&format!("/v1/meetings/{}/extend", first.id), &json!({"minutes": 30})).await.expect(200);
     ann.see("text=Ask Tommy B. Lee").await;
     assert_eq!(ann.value("details[open] input[type=number]").await, "44");
     assert_eq!(ann.run("document.querySelector('details[open]').dataset.part").await, "propose");
