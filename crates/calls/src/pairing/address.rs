@@ -68,6 +68,8 @@ impl PairAddress {
 pub(crate) struct PartyDial {
     pub(crate) address: PairAddress,
     pub(crate) other: PairAddress,
+    /// What its page calls the other.
+    pub(crate) peer_name: Option<String>,
 }
 
 impl Directory {
@@ -77,18 +79,18 @@ impl Directory {
         !self.browser_phones(org, &line.name).is_empty()
     }
 
-    /// The devices of a party, which see `caller_id` or the organisation's usual number, and no name. When that is the
-    /// other's own number they see none. Whatever answers by itself there, such as a flow, is no party.
+    /// The devices of a party, which see `caller_id` or the organisation's usual number; a page is told the
+    /// other's name too. When that number is the other's own they see none. Whatever answers by itself there, such as a flow, is no party.
     pub(crate) async fn party_route(&self, org: &str, to: &PartyDial, caller_id: Option<&str>) -> Routed {
         let mut routed = match &to.address {
-            PairAddress::Browser(line) => self.page_route(org, line, caller_id).await,
+            PairAddress::Browser(line) => self.page_route(org, line, caller_id, to.peer_name.as_deref()).await,
             PairAddress::Number(number) => self.number_route(org, number, caller_id).await,
         };
         let PairAddress::Number(other) = &to.other else { return routed };
         for route in routed.routes.iter_mut().flatten() {
             match self.is_number_of(org, &route.from.number, other).await {
                 Ok(false) => {}
-                Ok(true) => route.from = withheld(),
+                Ok(true) => route.from = CallerId { display: route.from.display.take(), ..withheld() },
                 Err(error) => return unroutable(org, to.address.shown(), &error),
             }
         }
@@ -106,16 +108,17 @@ impl Directory {
         }
     }
 
-    async fn page_route(&self, org: &str, line: &PartyLine, caller_id: Option<&str>) -> Routed {
+    async fn page_route(&self, org: &str, line: &PartyLine, caller_id: Option<&str>, name: Option<&str>) -> Routed {
         let shown = match self.caller_id(org, caller_id, None, true).await {
             Ok(shown) => shown,
             Err(error) => return unroutable(org, BROWSER, &error),
         };
         let caller_id_replaced = shown.replaced;
-        let from = match shown.number {
+        let number = match shown.number {
             Some(number) => CallerId { number, ..CallerId::default() },
             None => withheld(),
         };
+        let from = CallerId { display: name.map(str::to_owned), ..number };
         let route =
             |phone| Route { target: Target::Browser { phone }, from: from.clone(), to_user: line.name.to_string() };
         let routes: Vec<Route> = self.browser_phones(org, &line.name).into_iter().map(route).collect();

@@ -58,7 +58,11 @@ impl Calls {
                     writes,
                     ..NewCall::new(call_id, org.clone(), first.address.shown())
                 };
-                let to = PartyDial { address: first.address.clone(), other: second.address.clone() };
+                let to = PartyDial {
+                    address: first.address.clone(),
+                    other: second.address.clone(),
+                    peer_name: first.peer_name.clone(),
+                };
                 self.clone().place_party(new, to).await?
             }
         };
@@ -219,7 +223,11 @@ impl Pair {
             timeout_ms: self.ring_ms,
             ..Connect::to(self.second.address.shown())
         };
-        let to = PartyDial { address: self.second.address.clone(), other: self.first.clone() };
+        let to = PartyDial {
+            address: self.second.address.clone(),
+            other: self.first.clone(),
+            peer_name: self.second.peer_name.clone(),
+        };
         self.call.connect_party(connect, to);
         self.call.play(Playable::Ringback, FOREVER);
     }

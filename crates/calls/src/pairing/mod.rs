@@ -79,6 +79,8 @@ pub struct PairParty {
     /// The number that it sees: one of the organisation's own, or none for the organisation's usual one. It sees no number
     /// at all where that would be the other's.
     pub caller_id: Option<String>,
+    /// What its page calls the other. A phone is told no name.
+    pub peer_name: Option<String>,
 }
 
 /// What the parties of a pair hear.

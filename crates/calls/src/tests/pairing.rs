@@ -61,7 +61,11 @@ pub(super) async fn stage() -> Stage {
 }
 
 pub(super) fn number(number: &str) -> PairParty {
-    PairParty { address: PairAddress::Number(number.into()), caller_id: Some(POOL.into()) }
+    PairParty {
+        address: PairAddress::Number(number.into()),
+        caller_id: Some(POOL.into()),
+        peer_name: Some("Somebody".into()),
+    }
 }
 
 pub(super) fn order(stage: &Stage, first: PairParty, second: PairParty) -> PairOrder {
@@ -348,7 +352,8 @@ async fn a_partys_page_rings_by_its_own_line_which_nobody_can_dial() {
     let mut stage = stage().await;
     let line = PartyLine::new("app_1", "1001");
     let identity = line.identity(&stage.org());
-    let page = PairParty { address: PairAddress::Browser(line.clone()), caller_id: Some(POOL.into()) };
+    let address = PairAddress::Browser(line.clone());
+    let page = PairParty { address, caller_id: Some(POOL.into()), peer_name: Some("Ann".into()) };
     assert!(!stage.directory.is_party_online(&stage.org.id, &line));
     Ports::browser_phone(&*stage.directory, &identity, &"phone_1".into(), true);
     assert!(stage.directory.is_party_online(&stage.org.id, &line));
@@ -362,7 +367,8 @@ async fn a_partys_page_rings_by_its_own_line_which_nobody_can_dial() {
     ann.tell(answered());
     let second = stage.dialled().await;
     assert!(matches!(&second.order.target, Target::Browser { phone } if &**phone == "phone_1"));
-    assert_eq!(second.order.from, CallerId { number: POOL.into(), display: None, anonymous: false });
+    let shown = CallerId { number: POOL.into(), display: Some("Ann".into()), anonymous: false };
+    assert_eq!(second.order.from, shown, "a page is told the name, a phone is not");
     let mut page = second.far;
     page.tell(answered());
     asked(&mut ann, |asked| matches!(asked, Asked::Bridge(_))).await;
@@ -376,7 +382,8 @@ async fn a_partys_page_rings_by_its_own_line_which_nobody_can_dial() {
 #[tokio::test]
 async fn a_page_that_is_not_open_is_not_reached() {
     let mut stage = stage().await;
-    let page = PairParty { address: PairAddress::Browser(PartyLine::new("app_1", "7")), caller_id: None };
+    let address = PairAddress::Browser(PartyLine::new("app_1", "7"));
+    let page = PairParty { address, caller_id: None, peer_name: None };
     let (_handle, notes) = paired(&stage, order(&stage, number(ANN), page)).await;
     let mut ann = stage.dialled().await.far;
     ann.tell(answered());

@@ -173,7 +173,8 @@ fn pair_party(meeting: &Meeting, role: Role) -> PairParty {
         (CallType::Phone, Some(number)) => PairAddress::Number(number.clone()),
         _ => PairAddress::Browser(PartyLine::new(&meeting.app, &party.uid)),
     };
-    PairParty { address, caller_id: meeting.dial_in.clone() }
+    let peer_name = meeting.party(role.other()).shown_name().map(str::to_owned);
+    PairParty { address, caller_id: meeting.dial_in.clone(), peer_name }
 }
 
 impl PairDesk for OnCall {

@@ -97,6 +97,10 @@ pub(super) struct Card {
     proposal: Option<Proposed>,
     can_call: bool,
     call_type: &'static str,
+    /// Whether the page is in the call already and the other is being rung.
+    awaits: bool,
+    /// Whether the page's phone has the call, unless another window or phone of the party has it.
+    talks_here: bool,
     dial_in: Option<DialIn>,
     extensions: Vec<i64>,
     can_propose: bool,
@@ -193,6 +197,8 @@ impl Card {
             proposal: proposed(meeting, role, view).filter(|_| !is_over),
             can_call: meeting.can_be_called(view.now_ms),
             call_type: own.call_type.as_str(),
+            awaits: awaits_peer(meeting, role),
+            talks_here: state == State::Live && own.call_type == CallType::Browser,
             dial_in: dial_in(meeting, role).filter(|_| matches!(state, State::Scheduled | State::Open)),
             extensions,
             can_propose: matches!(state, State::Scheduled | State::Open) && meeting.proposal.is_none(),
@@ -255,12 +261,12 @@ fn open(meeting: &Meeting, role: Role, peer: &str) -> Said {
     let mut said = match (meeting.talked, meeting.reconnect_until_ms) {
         (true, Some(until_ms)) => Said {
             left: Some((until_ms.min(meeting.ends_ms), ", for {} more")),
-            ..Said::of("good", "You were parted. You can call again")
+            ..Said::of("good", "The call has ended. You can call again")
         },
         _ => Said::of("good", "You can call now"),
     };
     let last = match meeting.last_attempt {
-        Some(Cause::Busy) => Some("The last try met a busy line."),
+        Some(Cause::Busy) => Some("The last try was declined, or met a busy line."),
         Some(Cause::NoShow) => Some("At the last try nobody answered."),
         Some(Cause::Failed) => Some("The last try did not come through."),
         _ => None,
@@ -280,10 +286,19 @@ fn connecting(meeting: &Meeting, role: Role, peer: &str) -> Said {
         CallType::Phone => "Answer your phone when it rings.",
     };
     match meeting.initiator {
+        Some(_) if awaits_peer(meeting, role) => {
+            Said::of("busy", format!("Calling {peer}")).hint(format!("It begins as soon as {peer} answers."))
+        }
         Some(by) if by == role => Said::of("busy", format!("Calling {peer}")).hint(place),
         Some(_) => Said::of("busy", format!("{peer} is calling you")).hint(place),
         None => Said::of("busy", "We are calling you both").hint(place),
     }
+}
+
+/// Whether the party's page is in the call already while the other is being rung.
+fn awaits_peer(meeting: &Meeting, role: Role) -> bool {
+    let is_first = meeting.state == State::Connecting && meeting.initiator == Some(role);
+    is_first && meeting.party(role).call_type == CallType::Browser
 }
 
 fn ended(meeting: &Meeting) -> Said {
@@ -293,7 +308,7 @@ fn ended(meeting: &Meeting) -> Said {
         _ if meeting.talked => talked(),
         Some(Cause::NoShow) if meeting.attempts > 0 => "Ended: only one of you was there".to_owned(),
         Some(Cause::NoShow) => "Ended: no one was there".to_owned(),
-        Some(Cause::Busy) => "Ended: the line was busy".to_owned(),
+        Some(Cause::Busy) => "Ended: the call was declined, or the line was busy".to_owned(),
         Some(Cause::Failed) => "Ended: the call did not come through".to_owned(),
         Some(Cause::Expired) => "Ended: nobody called".to_owned(),
         Some(Cause::Completed) | None => "Ended".to_owned(),
@@ -393,6 +408,11 @@ mod tests {
         meeting.initiator = Some(Role::Caller);
         assert_eq!(state(&meeting, Role::Caller, STARTS_MS), "Calling Tommy <b>");
         assert_eq!(state(&meeting, Role::Receiver, STARTS_MS), "Ann is calling you");
+        let hint = |meeting: &Meeting, role| card(meeting, role, STARTS_MS).hints.concat();
+        assert_eq!(hint(&meeting, Role::Caller), "Answer your phone when it rings.");
+        assert_eq!(hint(&meeting, Role::Receiver), "Answer in this page.");
+        meeting.initiator = Some(Role::Receiver);
+        assert_eq!(hint(&meeting, Role::Receiver), "It begins as soon as Ann answers.");
         meeting.initiator = None;
         assert_eq!(state(&meeting, Role::Receiver, STARTS_MS), "We are calling you both");
         meeting.state = State::Live;
@@ -403,7 +423,7 @@ mod tests {
         meeting.talked = true;
         meeting.reconnect_until_ms = Some(STARTS_MS + 3 * MINUTE_MS);
         let parted = state(&meeting, Role::Caller, STARTS_MS + MINUTE_MS);
-        assert_eq!(parted, "You were parted. You can call again, for 2 minutes more");
+        assert_eq!(parted, "The call has ended. You can call again, for 2 minutes more");
     }
 
     #[test]
@@ -413,7 +433,7 @@ mod tests {
         assert_eq!(ended(Cause::Completed, |_| {}), "Ended");
         assert_eq!(ended(Cause::NoShow, |_| {}), "Ended: no one was there");
         assert_eq!(ended(Cause::NoShow, |meeting| meeting.attempts = 1), "Ended: only one of you was there");
-        assert_eq!(ended(Cause::Busy, |_| {}), "Ended: the line was busy");
+        assert_eq!(ended(Cause::Busy, |_| {}), "Ended: the call was declined, or the line was busy");
         assert_eq!(ended(Cause::Failed, |_| {}), "Ended: the call did not come through");
         assert_eq!(ended(Cause::Expired, |_| {}), "Ended: nobody called");
         assert_eq!(ended(Cause::Cancelled, |_| {}), "Cancelled");

@@ -185,6 +185,7 @@ function exchange(fresh) {
     if (card.dataset.talk === "browser" && card.dataset.group !== "past") bringPhone();
   }
   cards.replaceChildren(...fresh.childNodes);
+  tellPhone();
   count();
   remember();
   if (focused && !document.contains(focused)) focusAgain(focused);
@@ -212,6 +213,22 @@ function bringPhone() {
   phone.setAttribute("mode", "party");
   phone.setAttribute("socket", `/v1/rtc?party=${mark}`);
   cards.before(phone);
+}
+
+/** What the cards and the phone tell each other. */
+function tellPhone() {
+  if (!phone) return;
+  phone.awaits = cards.querySelector("[data-awaits]") !== null;
+  showWhereItIs();
+}
+
+/** A call that is not in this page is somewhere else. */
+function showWhereItIs() {
+  const view = phone?.view;
+  const isElsewhere = view?.online && view.calls.every(({ state }) => state === "ended");
+  for (const hint of /** @type {NodeListOf<HTMLElement>} */ (cards.querySelectorAll("[data-elsewhere]"))) {
+    hint.hidden = !isElsewhere;
+  }
 }
 
 /** What there is to say of a card that is another one now. @param {HTMLElement} old @param {HTMLElement} card */
@@ -368,12 +385,14 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   void send(form);
 });
+document.addEventListener("phonechange", showWhereItIs);
 document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : follow()));
 // A page that is left may come back as it was.
 addEventListener("pageshow", ({ persisted }) => { if (persisted) refreshSoon(); });
 
 showTimes(document);
 fillForms(document);
+tellPhone();
 count();
 remember();
 setInterval(count, EVERY);

@@ -50,6 +50,8 @@ export class PhoneCall extends EventTarget {
   holdsUs = false;
   /** When the other side answered, ms; null before. @type {number | null} */
   since = null;
+  /** We have answered, and the other one is still being rung. */
+  awaits = false;
   /** Sound comes and goes: never yet, just now, or not any more. @type {"never" | "now" | "lost"} */
   sound = "never";
   /** Why it ended, in words. */
@@ -167,6 +169,14 @@ export class PhoneCall extends EventTarget {
   /** @param {string} to whom the other party is to talk with */
   transfer(to) {
     this.#line.send({ type: "transfer", id: this.id, to });
+  }
+
+  /** The other one has answered: from now on they talk. */
+  join() {
+    if (!this.awaits) return;
+    this.awaits = false;
+    this.since = Date.now();
+    this.#changed();
   }
 
   /** @param {boolean} on */

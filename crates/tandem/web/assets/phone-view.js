@@ -133,7 +133,7 @@ export class CallItem {
 
   /**
    * @param {PhoneCall} call
-   * @param {boolean} isReduced nothing but to answer, to mute and to hang up
+   * @param {boolean} isReduced nothing but to answer, to mute, to resume and to hang up
    */
   constructor(call, isReduced) {
     this.#isReduced = isReduced;
@@ -162,7 +162,7 @@ export class CallItem {
     this.#button("answer", incoming, "Answer");
     this.#button("reject", incoming, "Decline");
     this.#button("mute", up, call.muted ? "Unmute" : "Mute", call.muted);
-    this.#button("hold", up && !this.#isReduced, call.held ? "Resume" : "Hold", call.held);
+    this.#button("hold", up && (call.held || !this.#isReduced), call.held ? "Resume" : "Hold", call.held);
     this.#button("transfer", up && !this.#isReduced, "Transfer");
     this.#button("hangup", !incoming && !call.ended, "Hang up");
     this.#button("dismiss", call.ended, "Dismiss");
@@ -172,7 +172,7 @@ export class CallItem {
 
   /** Draws how long the call is up. @param {PhoneCall} call */
   tick(call) {
-    if (call.since === null || call.ended) return;
+    if (call.since === null || call.ended || call.awaits) return;
     const seconds = Math.floor((Date.now() - call.since) / 1_000);
     this.#time.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   }
@@ -215,6 +215,7 @@ function stateText(call) {
   if (call.state === "up" && call.sound === "never") return "Connecting …";
   if (call.sound === "lost") return "No sound comes through just now. Looking for a way …";
   if (call.held) return "On hold";
+  if (call.state === "up" && call.awaits) return "Ringing …";
   if (call.holdsUs) return "The other side holds you";
   return call.muted ? `${STATES[call.state]}, you are muted` : STATES[call.state];
 }

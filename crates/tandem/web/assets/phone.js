@@ -12,7 +12,7 @@
  *
  * With `mode="party"` it is the phone of a meeting's page: it dials nothing and is seen while there is a call or something
  * to say. The page asks the server for the call; `expect(ms)` opens the microphone for it before, and the call that comes
- * within that time is answered by itself.
+ * within that time is answered by itself. A call that waits for another one to end is taken back when that has ended.
  */
 
 import { causeText, PhoneCall } from "./phone-call.js";
@@ -53,6 +53,8 @@ export class TandemPhone extends HTMLElement {
   #expectedUntil = 0;
   /** The call that came so. @type {string | null} */
   #expected = null;
+  /** Whoever answers here still waits for the other one. */
+  #awaits = false;
   /** @type {number | undefined} */
   #clock;
   /** @type {{ microphone: string, speaker: string }} */
@@ -151,6 +153,7 @@ export class TandemPhone extends HTMLElement {
     // The caller may have given up while the browser asked for the microphone.
     if (!microphone || call.state !== "incoming") return;
     this.#holdOthers(call);
+    call.awaits = this.#awaits;
     await call.answer(microphone);
   }
 
@@ -166,16 +169,24 @@ export class TandemPhone extends HTMLElement {
       return false;
     }
     this.#expectedUntil = Date.now() + ms;
+    this.#awaits = true;
     const isOpen = (await this.#open()) !== null;
-    if (!isOpen) this.#expectedUntil = 0;
-    this.#update();
+    if (isOpen) this.#update();
+    else this.forget();
     return isOpen;
   }
 
   /** The call that was expected does not come. */
   forget() {
     this.#expectedUntil = 0;
+    this.#awaits = false;
     this.#update();
+  }
+
+  /** Whether the other one of a call that is answered here is still being rung: the page knows. @param {boolean} is */
+  set awaits(is) {
+    this.#awaits = is;
+    if (!is) for (const { call } of this.#calls.values()) call.join();
   }
 
   /** Hangs up the call with this id, or the one that is up. @param {string} [id] */
@@ -203,18 +214,25 @@ export class TandemPhone extends HTMLElement {
       else if (call.ended) this.#line?.send({ type: "hangup", id: call.id });
       else void call.restart(true);
     }
-    for (const call of ready.calls) if (!this.#calls.has(call.id)) void this.#resume(call);
+    void this.#resumeAll(ready.calls.filter(({ id }) => !this.#calls.has(id)));
     this.#update();
   }
 
-  /** A call that outlived the page it was made on. @param {{ id: string, state: string }} known */
-  async #resume({ id, state }) {
+  /** Calls that outlived the page they were made on: the one that is talked on first. @param {import("./phone-line.js").Ready["calls"]} calls */
+  async #resumeAll(calls) {
+    for (const call of calls.toSorted((a, b) => Number(a.held) - Number(b.held))) await this.#resume(call);
+  }
+
+  /** @param {{ id: string, state: string, held: boolean }} known */
+  async #resume({ id, state, held }) {
     // One that rings is announced by `incoming`.
     if (state === "ringing") return;
     const microphone = state === "up" ? await this.#open() : null;
     if (!microphone) return void this.#line?.send({ type: "hangup", id });
     const call = this.#add(id, { number: "", name: "The call from before" }, "up");
     call.since = Date.now();
+    call.held = held;
+    call.awaits = this.#awaits;
     await call.resume(microphone);
   }
 
@@ -237,7 +255,7 @@ export class TandemPhone extends HTMLElement {
     const isExpected = this.#isExpecting;
     if (isExpected) this.#expected = id;
     this.#expectedUntil = 0;
-    const call = this.#add(id, this.#isParty ? { number: "", name: from.name || "Your meeting" } : from, "incoming");
+    const call = this.#add(id, this.#isParty ? { number: "", name: from.name || "The other side" } : from, "incoming");
     if (!isExpected) this.#shell.announce(`${nameOf(call.party)} calls you.`);
     this.#line?.send({ type: "ringing", id });
     try {
@@ -328,6 +346,12 @@ export class TandemPhone extends HTMLElement {
     }
   }
 
+  /** Whoever was held for another call is talked to again when that has ended. @param {PhoneCall[]} living */
+  #takeBack(living) {
+    const last = living.at(-1);
+    if (last && living.every((call) => call.held)) last.hold(false);
+  }
+
   /** @param {PhoneCall} call @param {string} action */
   #act(call, action) {
     this.#shell.complain("");
@@ -339,8 +363,9 @@ export class TandemPhone extends HTMLElement {
       case "mute":
         return call.mute(!call.muted);
       case "hold":
-        if (call.held) this.#holdOthers(call);
-        return call.hold(!call.held);
+        // The others after it, so that at no time every call waits.
+        call.hold(!call.held);
+        return call.held ? this.#holdOthers(call) : undefined;
       case "transfer":
         return this.#calls.get(call.id)?.item.askWhereTo();
       case "hangup":
@@ -488,7 +513,10 @@ export class TandemPhone extends HTMLElement {
     this.#hear();
     const isIdle = living.length === 0 && !this.#dialling && !this.#isExpecting;
     if (isIdle && this.#microphone) this.#close();
-    if (this.#isParty) this.#showWhenNeeded(isIdle);
+    if (this.#isParty) {
+      this.#takeBack(living);
+      this.#showWhenNeeded(isIdle);
+    }
     this.#shell.dial.disabled = !this.#line?.online || this.#dialling;
     this.#tell();
   }

@@ -161,8 +161,7 @@ impl Phone {
             codecs.sort_by_key(|codec| *codec != prefer);
         }
         let CallerId { number, display, anonymous } = ring.from;
-        let from =
-            if anonymous { Caller { number: String::new(), name: None } } else { Caller { number, name: display } };
+        let from = Caller { number: if anonymous { String::new() } else { number }, name: display };
         let mut actions = Vec::new();
         let session = self.session(codecs);
         let mut call = PhoneCall::called(ring.leg, session, from, ring.ring_until, &mut actions);

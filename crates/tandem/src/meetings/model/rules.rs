@@ -184,6 +184,7 @@ fn hear(meeting: &mut Meeting, news: News, settings: &Settings, now_ms: i64) -> 
             meeting.connecting_since_ms = None;
             meeting.live_since_ms = Some(now_ms);
             meeting.reconnect_until_ms = None;
+            meeting.last_attempt = None;
             let told = json!({ "attempt": meeting.attempts, "limit_seconds": meeting.talk_left_ms() / 1_000 });
             vec![Event::of(meeting, "meeting.live", told).into()]
         }

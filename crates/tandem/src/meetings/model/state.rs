@@ -50,7 +50,7 @@ pub enum Cause {
     Completed,
     /// Only one side was there, or nobody although the server called by itself.
     NoShow,
-    /// The last attempt met a busy line.
+    /// The last attempt met a busy line, or was declined.
     Busy,
     /// The last attempt failed.
     Failed,

@@ -16,6 +16,9 @@ use crate::harness::visitor::Visitor;
 /// What the two say.
 const ANN_HERTZ: f64 = 1_300.0;
 const TOM_HERTZ: f64 = 1_000.0;
+/// The calls of a page's phone that are not over, by whom they are with and what is said of them.
+const CALLS: &str = "[...document.querySelector('tandem-phone').shadowRoot.querySelectorAll('li:not([data-state=ended])')] \
+                     .map((call) => call.querySelector('strong').textContent + ': ' + call.querySelector('.state').textContent)";
 
 fn speaking(folder: &Path, hertz: f64) -> Value {
     json!({"microphone": pulses_file(folder, hertz)})
@@ -107,7 +110,7 @@ async fn two_people_talk_each_in_a_window_of_their_own() {
     // A line drops: either may call again, and the other way round too.
     ann.press("Hang up").await;
     for page in [&mut ann, &mut tom] {
-        page.see("text=You were parted. You can call again").await;
+        page.see("text=The call has ended. You can call again").await;
     }
     tom.press("Call Ann Carter").await;
     ann.see("text=Tommy Lee is calling you").await;
@@ -122,6 +125,55 @@ async fn two_people_talk_each_in_a_window_of_their_own() {
     }
     ann.finish(&[]).await;
     tom.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_called_while_talking_goes_from_one_to_the_other_and_back() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let shop = Application::of(&acme, &server, "Shop", &[]).await;
+    let first = shop.orders(json!({})).await;
+    let gwens = json!({"user": {"uid_caller": "gwen"}, "caller": {"name": "Gwen"}, "meeting": {"order_id": "gwens"}});
+    let second = shop.orders(gwens).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut tom = Visitor::enter(&server, &first.receiver, speaking(folder.path(), TOM_HERTZ)).await;
+    let mut ann = Visitor::enter(&server, &first.caller, json!({})).await;
+    let mut gwen = Visitor::enter(&server, &second.caller, json!({})).await;
+
+    // Who calls first waits, and is not asked to answer.
+    tom.press("Call Ann Carter").await;
+    tom.see("text=It begins as soon as Ann Carter answers.").await;
+    tom.see("text=Ringing …").await;
+    ann.press("Answer").await;
+    tom.see("li .state:has-text('Connected')").await;
+    let mut elsewhere = Visitor::enter(&server, &first.caller, json!({})).await;
+    elsewhere.see("text=The call is in another window or on another device of yours.").await;
+    elsewhere.finish(&[]).await;
+    assert_eq!(ann.run("document.querySelector('[data-elsewhere]').hidden").await, true);
+
+    gwen.press("Call Tommy Lee").await;
+    tom.press("Answer").await;
+    tom.see("button:text-is('Resume')").await;
+    gwen.see("li .state:has-text('Connected')").await;
+    assert_eq!(tom.run(CALLS).await, json!(["Ann Carter: On hold", "Gwen: Connected"]));
+    tom.press("Resume").await;
+    tom.see("li:has-text('Gwen') .state:has-text('On hold')").await;
+    assert_eq!(tom.run(CALLS).await, json!(["Ann Carter: Connected", "Gwen: On hold"]));
+    tom.press("Resume").await;
+    tom.see("li:has-text('Ann Carter') .state:has-text('On hold')").await;
+
+    // The second one goes: the first is taken back by itself, and hears again.
+    gwen.press("Hang up").await;
+    tom.see("li:has-text('Ann Carter') .state:has-text('Connected')").await;
+    assert_eq!(tom.run(CALLS).await, json!(["Ann Carter: Connected"]));
+    ann.listen().await;
+    sleep(Duration::from_secs(5)).await;
+    let heard = ann.heard().await;
+    assert!(heard.seconds_of(TOM_HERTZ) > 1.0, "{} s", heard.seconds_of(TOM_HERTZ));
+    for page in [ann, tom, gwen] {
+        page.finish(&[]).await;
+    }
     server.stop().await;
 }
 
