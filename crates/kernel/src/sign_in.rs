@@ -1,6 +1,6 @@
 //! Signing in: links that work once, mail address and password, and the session that comes of it.
 //!
-//! Invariant: a link is good for one sign-in within 15 minutes; whoever fails to sign in learns nothing about who there
+//! Invariant: a link is good for one sign-in within 15 minutes, an invitation's within a day; whoever fails to sign in learns nothing about who there
 //! is, not even by how long the answer takes, and meets a limit per address and per name that he tries.
 
 use std::net::IpAddr;
@@ -18,6 +18,8 @@ use crate::secret::{Secret, token_hash};
 
 /// A link is good for so long (contracts/platform.md).
 pub const LINK_LIFE_MS: i64 = 15 * 60_000;
+/// A link by which somebody is invited is good for so long: it waits in a mailbox until it is read.
+pub const INVITATION_LIFE_MS: i64 = 24 * 3_600_000;
 /// Beginning of what a link carries.
 const LINK_TOKEN: &str = "sl_";
 /// Longest text that is looked up as a link.
@@ -93,6 +95,15 @@ pub enum SignInError {
 impl Kernel {
     /// A link that signs in once, and the write that makes it good: commit it with what it belongs to.
     pub fn draft_link(&self, whose: &Identity) -> (Secret, Write) {
+        self.draft_link_for(whose, LINK_LIFE_MS)
+    }
+
+    /// The same for somebody who is invited: good for a day.
+    pub fn draft_invitation(&self, whose: &Identity) -> (Secret, Write) {
+        self.draft_link_for(whose, INVITATION_LIFE_MS)
+    }
+
+    fn draft_link_for(&self, whose: &Identity, life_ms: i64) -> (Secret, Write) {
         let now_ms = self.clock.now_ms();
         let token = format!("{LINK_TOKEN}{}", self.ids.token());
         let (org, person, administrator) = match whose {
@@ -100,7 +111,7 @@ impl Kernel {
             Identity::Administrator(id) => ("", "", id.as_str()),
         };
         let id = self.ids.new("lnk", now_ms);
-        let args = args![id, token_hash(&token), org, person, administrator, now_ms, now_ms + LINK_LIFE_MS];
+        let args = args![id, token_hash(&token), org, person, administrator, now_ms, now_ms + life_ms];
         (token.into(), Write::new(INSERT_LINK, args))
     }
 

@@ -43,6 +43,12 @@ async fn a_link_signs_in_once_and_only_for_a_quarter_of_an_hour() {
         let late = kernel.create_link(&whose).await.unwrap();
         kernel.hand.advance(LINK_LIFE_MS);
         assert!(!opens(&kernel, late.expose()).await);
+        for (late_ms, is_good) in [(INVITATION_LIFE_MS - 1, true), (INVITATION_LIFE_MS, false)] {
+            let (invitation, write) = kernel.draft_invitation(&whose);
+            kernel.db.writer().commit(vec![write]).await.unwrap();
+            kernel.hand.advance(late_ms);
+            assert_eq!(opens(&kernel, invitation.expose()).await, is_good, "{late_ms}");
+        }
         for wrong in ["sl_wrong", "", "pt_wrong", &"sl_".repeat(100)] {
             assert!(!opens(&kernel, wrong).await);
         }

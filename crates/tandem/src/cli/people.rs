@@ -14,7 +14,10 @@ use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
 use crate::console::Site;
 use crate::meetings::app_settings;
+use crate::meetings::model::Settings;
 
+/// What a pool's number is bound to.
+const MEETINGS: &str = "meetings";
 /// Where phones look for a server that listens nowhere in particular.
 const SIP_PORT: u16 = 5060;
 
@@ -51,6 +54,7 @@ pub enum OrgVerb {
 #[derive(Debug, Subcommand)]
 pub enum AppVerb {
     /// Make an application; its key is shown once
+    #[command(after_help = settings_help())]
     Create {
         name: String,
         /// Id or slug of its organisation
@@ -70,6 +74,7 @@ pub enum AppVerb {
     /// Give an application a new key, shown once; every older one ends
     Rotate { id: String },
     /// Change settings of an application
+    #[command(after_help = settings_help())]
     Set {
         id: String,
         #[arg(value_name = "KEY=VALUE", required = true, value_parser = key_value)]
@@ -250,13 +255,35 @@ impl AppVerb {
                 app.settings
                     .entry(app_settings::LEGACY_SECRET.to_owned())
                     .and_modify(|secret| "set".clone_into(secret));
+                let lines: String = app.settings.iter().map(|(name, value)| format!("\n{name}={value}")).collect();
+                let warnings = pool_warnings(kernel, &app).await?;
+                let said: String = warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();
                 Ok(Answer {
-                    text: format!("application {}: {} settings", app.id, app.settings.len()),
-                    json: json!({"id": app.id, "settings": app.settings}),
+                    text: format!("application {}{lines}{said}", app.id),
+                    json: json!({"id": app.id, "settings": app.settings, "warnings": warnings}),
                 })
             }
         }
     }
+}
+
+fn settings_help() -> String {
+    format!("Settings: {} (docs/meetings.md). An empty value puts one back.", app_settings::names())
+}
+
+/// The numbers of the pool that cannot do their work.
+async fn pool_warnings(kernel: &Kernel, app: &App) -> Result<Vec<String>, CliError> {
+    let own = calls::public_numbers(kernel, &app.org).await.map_err(RecordError::Db)?;
+    let pool = Settings::read(&app.settings).number_pool;
+    let is_idle = |number: &&String| {
+        let number = calls::numbers::public(number);
+        !own.iter().any(|own| Some(&own.number) == number.as_ref() && own.to == MEETINGS)
+    };
+    Ok(pool
+        .iter()
+        .filter(is_idle)
+        .map(|number| format!("{number} does not lead to meetings: tandem number add {number} --org ... --to meetings"))
+        .collect())
 }
 
 impl UserVerb {

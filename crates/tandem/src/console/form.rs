@@ -3,6 +3,7 @@
 //! Invariant: what somebody typed is never lost to an error, except passwords; an error that names no field of the form
 //! stands above it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -119,7 +120,7 @@ pub(super) enum Kind {
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) label: &'static str,
-    pub(super) hint: &'static str,
+    pub(super) hint: Cow<'static, str>,
     pub(super) kind: Kind,
     pub(super) values: Vec<String>,
     pub(super) error: Option<String>,
@@ -134,7 +135,7 @@ impl Field {
         Self {
             name,
             label,
-            hint: "",
+            hint: Cow::Borrowed(""),
             kind,
             values: Vec::new(),
             error: None,
@@ -180,8 +181,8 @@ impl Field {
     }
 
     /// What to type, in a few words.
-    pub(super) fn hint(mut self, hint: &'static str) -> Self {
-        self.hint = hint;
+    pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = hint.into();
         self
     }
 

@@ -62,7 +62,7 @@ async fn overview(
     show(&HomePage {
         page: visitor.page("Overview", "/console"),
         figures: figures(&kernel, &calls, &visitor, &org.id).await?,
-        next: next(&kernel, &calls, &visitor, &org.id, last.is_empty()).await?,
+        next: next(&kernel, &calls, &visitor, &org.id, last.iter().any(|call| call.answered_at.is_some())).await?,
         calls: table,
         failed,
     })
@@ -100,12 +100,12 @@ async fn next(
     calls: &Calls,
     visitor: &Visitor,
     org: &str,
-    has_no_calls: bool,
+    has_talked: bool,
 ) -> Result<Vec<Next>, Problem> {
     let mut next = Vec::new();
     let flow = store::list(&kernel.db, org, "", 1).await.map_err(Problem::internal)?.into_iter().next();
     let may_hear = visitor.may(Action::RunFlow) && visitor.may(Action::ReadFlows);
-    if let Some(flow) = flow.as_ref().filter(|_| has_no_calls && may_hear) {
+    if let Some(flow) = flow.as_ref().filter(|_| !has_talked && may_hear) {
         let why = "Your phone rings in the page, and you see each step of the flow as you hear it.";
         next.push(Next { what: "Hear a flow", why, path: format!("/console/flows/{}", flow.id) });
     }

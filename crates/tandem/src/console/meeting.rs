@@ -82,6 +82,8 @@ struct StoryPart {
     app_name: String,
     moments: Vec<Moment>,
     calls: Vec<CallLine>,
+    /// In which its times are told.
+    zone: TimeZone,
     /// Whether its calls may be looked at.
     shows_calls: bool,
     manages: bool,
@@ -95,8 +97,14 @@ impl StoryPart {
         format!("{PATH}/{}", self.meeting.id)
     }
 
-    fn time(&self, at_ms: &i64) -> String {
-        rfc3339(*at_ms)
+    /// A moment on the application's clock.
+    fn wall(&self, at_ms: &i64) -> String {
+        let at = Timestamp::from_millisecond(*at_ms).unwrap_or_default();
+        at.to_zoned(self.zone.clone()).strftime("%H:%M on %A, %-d %B %Y").to_string()
+    }
+
+    fn zone_name(&self) -> &str {
+        zone_name(&self.zone)
     }
 
     fn limit(&self) -> String {
@@ -151,6 +159,11 @@ pub(super) async fn zone_of(desk: &Meetings, visitor: &Visitor, app: &str) -> Re
     Ok(kernel::zones::parse_zone(&settings.time_zone).map_or(TimeZone::UTC, Zone::time_zone))
 }
 
+/// What a zone is called.
+pub(super) fn zone_name(zone: &TimeZone) -> &str {
+    zone.iana_name().unwrap_or("UTC")
+}
+
 /// A moment as a field of a form has it, in a zone.
 pub(super) fn wall_time(at_ms: i64, zone: &TimeZone) -> String {
     let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
@@ -186,6 +199,7 @@ impl Sources {
             app_name,
             moments: story::timeline(&events),
             calls: self.calls_of(visitor, &meeting).await?,
+            zone: zone_of(&self.desk, visitor, &meeting.app).await.unwrap_or(TimeZone::UTC),
             shows_calls: visitor.may(Action::ReadCalls),
             manages: visitor.may(Action::ManageMeetings),
             can_be_called: meeting.can_be_called(now_ms),
@@ -229,8 +243,7 @@ impl Sources {
         change: impl FnOnce(Forms) -> Result<Forms, Problem>,
     ) -> Result<MeetingPage, Problem> {
         let story = self.story(visitor, id).await?;
-        let zone = zone_of(&self.desk, visitor, &story.meeting.app).await.unwrap_or(TimeZone::UTC);
-        let forms = (story.manages && !story.is_over()).then(|| Forms::of(&story.meeting, &zone));
+        let forms = (story.manages && !story.is_over()).then(|| Forms::of(&story.meeting, &story.zone));
         Ok(MeetingPage {
             page: visitor.page(parties(&story.meeting), PATH),
             id,

@@ -12,7 +12,7 @@ use kernel::{Kernel, Problem};
 
 use super::form::{Choice, Field, Form, Posted};
 use super::list::{FormPage, Link};
-use super::meeting::{Forms, MeetingPath, Sources, wall_time, zone_of};
+use super::meeting::{Forms, MeetingPath, Sources, wall_time, zone_name, zone_of};
 use super::meetings::{PATH, apps};
 use super::page::{done, show, show_refused};
 use super::visitor::Visitor;
@@ -20,6 +20,8 @@ use crate::meetings::model::{Actor, CallType, MAX_DURATION_MS, Meeting, Party, R
 use crate::meetings::reading::{self, Mistake};
 use crate::meetings::{Action as Deed, Meetings, Order};
 
+/// Beginning of an order that is offered.
+const ORDER: &str = "order";
 const NEW: &str = "/console/meetings/new";
 pub(super) const MINUTE_MS: i64 = 60_000;
 /// What the form offers at first, in minutes.
@@ -33,32 +35,38 @@ fn moment(typed: &str, zone: &TimeZone) -> Option<i64> {
     Some(wall.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond())
 }
 
-fn party_fields(form: Form, whose: [(&'static str, &'static str); 4]) -> Form {
+fn party_fields(form: Form, whose: [(&'static str, &'static str); 5]) -> Form {
     let kinds: Vec<Choice> =
         [("browser", "in the browser"), ("phone", "by phone")].map(|(word, label)| (word.into(), label.into())).into();
-    let [(name, name_label), (uid, uid_label), (number, number_label), (kind, kind_label)] = whose;
+    let [(name, name_label), (uid, uid_label), (number, number_label), (email, email_label), (kind, kind_label)] =
+        whose;
     form.with(Field::line(name, name_label))
         .with(Field::line(uid, uid_label).hint("As the application knows the person."))
         .with(Field::one(kind, kind_label, kinds))
         .with(Field::typed(number, number_label, "tel").optional().hint("International form; the other never sees it."))
+        .with(Field::typed(email, email_label, "email").optional().hint("For reminders."))
 }
 
-fn form(choices: Vec<Choice>) -> Form {
+/// `order` is offered: a meeting made by hand often has no order elsewhere.
+fn form(choices: Vec<Choice>, order: String) -> Form {
     let caller = [
         ("caller_name", "Caller's name"),
         ("caller_uid", "Caller's id"),
         ("caller_number", "Caller's number"),
+        ("caller_email", "Caller's mail address"),
         ("caller_type", "Caller talks"),
     ];
     let receiver = [
         ("receiver_name", "Receiver's name"),
         ("receiver_uid", "Receiver's id"),
         ("receiver_number", "Receiver's number"),
+        ("receiver_email", "Receiver's mail address"),
         ("receiver_type", "Receiver talks"),
     ];
     let form = Form::new(NEW, "Make the meeting").with(Field::one("application", "Application", choices)).with(
         Field::line("order_id", "Order")
-            .hint("As the application knows it. The same order and people: the same meeting."),
+            .hint("As the application knows it. The same order and people: the same meeting.")
+            .value(order),
     );
     party_fields(party_fields(form, caller), receiver)
         .with(
@@ -76,7 +84,7 @@ async fn page(kernel: &Kernel, visitor: &Visitor) -> Result<FormPage, Problem> {
         page: visitor.page("New meeting", PATH),
         about: "As if the application had posted it. Afterwards its page gives each of the two a link.",
         back: Link::new("Back to the meetings", PATH),
-        form: form(choices),
+        form: form(choices, kernel.ids.new(ORDER, kernel.clock.now_ms())),
     })
 }
 
@@ -105,7 +113,9 @@ impl Typed<'_> {
     /// A line that must be there.
     fn line(&mut self, field: &str, expected: &str) -> String {
         let text = reading::line(self.posted.get(field)).unwrap_or_default().to_owned();
-        if text.is_empty() {
+        if self.posted.get(field).is_empty() {
+            self.note(field, "this is needed");
+        } else if text.is_empty() {
             self.note(field, expected);
         }
         text
@@ -118,11 +128,12 @@ impl Typed<'_> {
         if number == Some(None) && call_type == CallType::Phone {
             self.note(&field("number"), "whoever talks by phone has a number");
         }
+        let email = self.good(&field("email"), reading::email(self.posted.get(&field("email")))).flatten();
         Party {
             uid: self.line(&field("uid"), "how the application knows the person"),
             name: self.line(&field("name"), "one line of at most 200 characters"),
             number: number.flatten(),
-            email: None,
+            email,
             call_type,
         }
     }
@@ -185,10 +196,11 @@ pub(super) async fn create(
 
 /// The form that moves a meeting.
 pub(super) fn move_form(meeting: &Meeting, zone: &TimeZone) -> Form {
+    let whose = zone_name(zone);
     Form::new(format!("{PATH}/{}/move", meeting.id), "Move")
         .with(
             Field::typed("starts", "Starts", "datetime-local")
-                .hint("In the application's time zone; the two are told.")
+                .hint(format!("In {whose}. The two see it in their pages."))
                 .value(wall_time(meeting.starts_ms, zone)),
         )
         .with(
@@ -251,17 +263,21 @@ mod tests {
             let posted = Posted::read(body.into()).await.unwrap();
             Typed { posted: &posted, wrong: Problem::new(codes::INVALID_FIELD) }.order(&TimeZone::UTC, NOW_MS)
         };
-        let good = "order_id=4711&caller_name=Ann&caller_uid=1&caller_type=phone&caller_number=%2B442071838750\
+        let good = "caller_email=ann%40example.org&order_id=4711&caller_name=Ann&caller_uid=1&caller_type=phone&caller_number=%2B442071838750\
             &receiver_name=Ben&receiver_uid=2&receiver_type=browser&duration=30";
         let order = typed(good).await.unwrap();
         assert_eq!((order.starts_ms, order.duration_ms), (None, 1_800_000));
+        assert_eq!(order.caller.email.as_deref(), Some("ann@example.org"));
         assert_eq!(order.caller.number.as_deref(), Some("+442071838750"));
         assert_eq!((order.receiver.number, order.receiver.call_type), (None, CallType::Browser));
         let bad = "order_id=4711&caller_name=Ann&caller_uid=1&caller_type=phone&receiver_name=Ben&receiver_uid=\
-            &receiver_number=banana&starts=soon&duration=0";
+            &receiver_number=banana&receiver_email=nobody&starts=soon&duration=0";
         let wrong = typed(bad).await.unwrap_err();
         let fields: Vec<&str> = wrong.errors.iter().map(|error| error.pointer.as_str()).collect();
-        assert_eq!(fields, ["/caller_number", "/receiver_number", "/receiver_uid", "/starts", "/duration"]);
+        assert_eq!(
+            fields,
+            ["/caller_number", "/receiver_number", "/receiver_email", "/receiver_uid", "/starts", "/duration"]
+        );
         // What an application may not order, nobody orders by hand.
         let bad = "order_id=4711&caller_name=Ann&caller_uid=1&caller_type=phone&caller_number=112\
             &receiver_name=Ben&receiver_uid=1&receiver_type=phone&receiver_number=07700900123\

@@ -10,7 +10,7 @@ use kernel::http::Path;
 use kernel::notice::{Channel, NewNotice};
 use kernel::person::Person;
 use kernel::role::{ROLES, may_manage};
-use kernel::sign_in::{Identity, LINK_LIFE_MS};
+use kernel::sign_in::{INVITATION_LIFE_MS, Identity};
 use kernel::time::rfc3339;
 use kernel::{Action, Kernel, Principal, Problem, Role};
 use serde::Deserialize;
@@ -183,18 +183,17 @@ async fn create(
 
 /// A link for a person: mailed when there is an address, and given back to be shown.
 async fn invite(kernel: &Kernel, site: &Site, visitor: &Visitor, person: &Person) -> Result<String, Problem> {
-    let (link, write) = kernel.draft_link(&Identity::Person { org: person.org.clone(), person: person.id.clone() });
+    let (link, write) =
+        kernel.draft_invitation(&Identity::Person { org: person.org.clone(), person: person.id.clone() });
     let url = site.sign_in(&link);
     let mut writes = vec![write];
     if let Some(email) = &person.email {
         let org = &visitor.org()?.name;
         let subject = format!("Your invitation to {org}");
-        let body = format!(
-            "{} invites you to {org} on Tandem. This link signs you in once, within 15 minutes:\n\n",
-            visitor.name
-        );
+        let body =
+            format!("{} invites you to {org} on Tandem. This link signs you in once, within a day:\n\n", visitor.name);
         let mail = NewNotice::mail(email, &subject, &body)
-            .with_link(url.clone(), kernel.clock.now_ms() + LINK_LIFE_MS)
+            .with_link(url.clone(), kernel.clock.now_ms() + INVITATION_LIFE_MS)
             .and("\n\nToo late? Ask for another one on the page.\n");
         writes.push(kernel.notice_write(&person.org, mail)?);
     }
@@ -219,7 +218,7 @@ fn show_link(
     };
     show(&ShownOncePage {
         page: visitor.page(format!("Invite {}", person.name), PATH),
-        about: format!("{way} It signs in once, within 15 minutes."),
+        about: format!("{way} It signs in once, within a day."),
         secrets,
         next: Link::new("To the people", PATH),
     })

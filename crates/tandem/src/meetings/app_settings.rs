@@ -1,5 +1,5 @@
 //! Settings of an application on their way into the store: what concerns meetings is checked, and the legacy secret
-//! is sealed. Other names are free: what other desks, or the customer, keep there is none of ours.
+//! is sealed. A name that no desk knows is refused, for it would decide nothing, in silence.
 //!
 //! Invariant: what is stored was checked, and the secret of former tokens stands nowhere in the open.
 
@@ -9,8 +9,28 @@ use kernel::{Kernel, RecordError};
 use super::model::{LEGACY_SECRET_PURPOSE, SETTING_NAMES, Settings};
 use super::{jobs, store};
 
+/// The settings that there are, desk by desk, each with what tells a good value.
+const DESKS: [(&[&str], fn(&str, &str) -> Result<(), &'static str>); 1] = [(&SETTING_NAMES, Settings::check)];
+
 /// The one setting that is a secret.
 pub const LEGACY_SECRET: &str = "legacy_verifier_secret";
+
+/// Every setting, by name.
+#[must_use]
+pub fn names() -> String {
+    DESKS.map(|(names, _)| names.join(", ")).join(", ")
+}
+
+/// Whether `value` is one of the setting `name`; an empty value puts one back.
+///
+/// # Errors
+/// What is expected, for people: of the value, or instead of the name.
+pub fn check(name: &str, value: &str) -> Result<(), String> {
+    match DESKS.iter().find(|(names, _)| names.contains(&name)) {
+        Some((_, check)) => check(name, value).map_err(str::to_owned),
+        None => Err(format!("there is no such setting; there are {}", names())),
+    }
+}
 
 /// Changes of an application's settings as they are to be stored. An empty value puts one back.
 ///
@@ -21,12 +41,11 @@ pub fn checked_settings(kernel: &Kernel, changes: Vec<(String, String)>) -> Resu
 }
 
 fn checked(kernel: &Kernel, name: String, value: String) -> Result<(String, String), RecordError> {
-    if !SETTING_NAMES.contains(&name.as_str()) {
-        return Ok((name, value));
-    }
     let value = value.trim();
-    if let Err(expected) = Settings::check(&name, value) {
-        return Err(RecordError::Invalid { field: "settings", message: format!("{name}: {expected}") });
+    // A name of before, when every one was free, may still be taken away.
+    if !value.is_empty() {
+        let wrong = |expected| RecordError::Invalid { field: "settings", message: format!("{name}: {expected}") };
+        check(&name, value).map_err(wrong)?;
     }
     let value = match name.as_str() {
         LEGACY_SECRET if !value.is_empty() => kernel.secrets.seal(LEGACY_SECRET_PURPOSE, value)?,

@@ -92,9 +92,7 @@ pub fn read(fields: &Fields, settings: &Settings, now_ms: i64) -> Result<Underst
     let order_id = intake.required(names::ORDER_ID);
     let caller = intake.party(Role::Caller);
     let receiver = intake.party(Role::Receiver);
-    if let (Some(caller), Some(receiver)) = (&caller, &receiver)
-        && caller.uid == receiver.uid
-    {
+    if intake.is_same_person() {
         intake.refuse_at(names::UID_RECEIVER, reading::SAME_PERSON.code, reading::SAME_PERSON.message);
     }
     let duration_ms = intake.duration(settings);
@@ -146,6 +144,12 @@ impl Intake<'_> {
             self.refuse_at(names, "required", "this is needed");
         }
         text
+    }
+
+    /// Whether both are one, whatever else is wrong with them.
+    fn is_same_person(&self) -> bool {
+        let uid = |names| self.fields.find(names).map(|found| found.text.trim()).filter(|uid| !uid.is_empty());
+        uid(names::UID_CALLER).is_some_and(|caller| uid(names::UID_RECEIVER) == Some(caller))
     }
 
     fn party(&mut self, role: Role) -> Option<Party> {
@@ -227,10 +231,13 @@ impl Intake<'_> {
         let zone = self.zone(settings);
         let Found { pointer, text } =
             self.fields.find(names::START_AT).filter(|found| !found.text.trim().is_empty())?;
-        let Some(start) = start_at::read(text, &zone?) else {
+        // What is no time in any zone is told beside a zone that there is not.
+        let any = zone.clone().or_else(|| zones::parse_zone("UTC"))?;
+        let Some(start) = start_at::read(text, &any) else {
             self.refuse(pointer, "invalid", start_at::EXPECTED);
             return None;
         };
+        zone?;
         self.good(pointer, reading::start(start.at_ms, now_ms))?;
         if start.at_ms < now_ms {
             self.warnings.push(Warning::new("start_in_past", "the start is over: the meeting is open at once"));

@@ -86,6 +86,8 @@ pub(super) struct Card {
     peer: String,
     /// The same where a sentence begins.
     peer_at_beginning: String,
+    /// Whether the other is written to about what changes.
+    writes_peer: bool,
     starts: Moment,
     ends: Moment,
     zone: String,
@@ -185,6 +187,7 @@ impl Card {
             title: other.shown_name().unwrap_or("Your meeting").to_owned(),
             has_name: other.shown_name().is_some(),
             peer_at_beginning: other.shown_name().unwrap_or("The other side").to_owned(),
+            writes_peer: settings.remind_before_s.is_some() && other.email.is_some(),
             peer,
             starts: moment(meeting.starts_ms),
             ends: moment(meeting.starts_ms.saturating_add(meeting.limit_ms())),

@@ -10,6 +10,10 @@ use crate::app::App;
 use crate::meetings::model::{CallType, MAX_DURATION_MS, Party, Role};
 use crate::meetings::{Order, tokens};
 
+/// As long as a day's work, and an hour less than the longest: so that the two are offered more time.
+const DURATION_MS: i64 = MAX_DURATION_MS - 3_600_000;
+/// Who has hung up may call again all day.
+const SETTINGS: [(&str, &str); 1] = [("reconnect_s", "28800")];
 const APP: &str = "Demo";
 /// The order, as the application would know it.
 const ORDER: &str = "demo";
@@ -36,7 +40,7 @@ pub(super) async fn open(app: &App, org: &str) -> Result<Links, CliError> {
         caller: party(CALLER),
         receiver: party(RECEIVER),
         starts_ms: Some(kernel.clock.now_ms()),
-        duration_ms: MAX_DURATION_MS,
+        duration_ms: DURATION_MS,
     };
     let meeting = app.meetings.schedule(org, &application.id, order).await.map_err(CliError::because)?.meeting;
     let token = |role: Role| tokens::issue(kernel, &meeting, role).map_err(CliError::because);
@@ -52,7 +56,8 @@ async fn application(kernel: &Kernel, org: &str) -> Result<Application, CliError
     if let Some(known) = known.into_iter().find(|app| app.name == APP) {
         return Ok(known);
     }
-    let new = NewApp { name: APP.to_owned(), scopes: vec![Scope::Meetings], ..NewApp::default() };
+    let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let new = NewApp { name: APP.to_owned(), scopes: vec![Scope::Meetings], settings };
     Ok(kernel.create_app(org, new).await?.0)
 }
 

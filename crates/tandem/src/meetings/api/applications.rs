@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::asker::app_of;
-use crate::meetings::app_settings::{LEGACY_SECRET, change_settings};
-use crate::meetings::model::{SETTING_NAMES, Settings};
+use crate::meetings::app_settings::{self, LEGACY_SECRET, change_settings};
+use crate::meetings::model::Settings;
 
 /// An application's id.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -172,10 +172,6 @@ fn changes(request: ApplicationChange, has_secret: bool) -> Result<Vec<(String, 
     let nested = settings.into_iter().map(|(name, value)| (format!("/settings/{name}"), name, value));
     let beside = request.beside.into_iter().map(|(name, value)| (format!("/{name}"), name, value));
     for (pointer, name, value) in nested.chain(beside) {
-        if !SETTING_NAMES.contains(&name.as_str()) {
-            note(pointer, &format!("there is no such setting; there are {}", SETTING_NAMES.join(", ")));
-            continue;
-        }
         match value.as_bool().filter(|_| name == LEGACY_SECRET) {
             Some(told) if told == has_secret => continue,
             Some(true) => {
@@ -189,9 +185,9 @@ fn changes(request: ApplicationChange, has_secret: bool) -> Result<Vec<(String, 
             None => {}
         }
         match text_of(&value) {
-            Some(text) => match Settings::check(&name, text.trim()) {
+            Some(text) => match app_settings::check(&name, text.trim()) {
                 Ok(()) => changes.push((name, text)),
-                Err(expected) => note(pointer, expected),
+                Err(expected) => note(pointer, &expected),
             },
             None => note(pointer, "a text, a number, true or false, a list of texts, or null"),
         }

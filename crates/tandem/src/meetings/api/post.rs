@@ -96,6 +96,10 @@ pub(super) struct Ordered {
     encrypted_caller_id: String,
     /// Signs the receiver in.
     encrypted_receiver_id: String,
+    /// The caller's own page. Whoever has it is the caller.
+    caller_url: String,
+    /// The receiver's own page.
+    receiver_url: String,
     /// RFC 3339, UTC.
     starts_at: String,
     /// RFC 3339, UTC: nobody begins a call from here on.
@@ -134,11 +138,13 @@ pub(super) struct Ordered {
 pub(super) async fn create(
     Given(meetings): Given<Meetings>,
     principal: Principal,
+    client: Client,
     Query(query): Query<OrderQuery>,
     request: Request,
 ) -> Result<Json<Ordered>, Problem> {
     let org = principal.authorize(Action::ManageMeetings)?.clone();
     let app = application(meetings.kernel(), &principal, query.application).await?;
+    let base = base_url(meetings.kernel(), client, request.headers());
     let fields = fields_of(request).await?;
     if fields.has_nul() {
         return Err(Problem::new(kernel_codes::NUL_CHARACTER));
@@ -150,7 +156,7 @@ pub(super) async fn create(
         problem
     })?;
     let scheduled = meetings.schedule(&org, &app, understood.order).await?;
-    ordered(meetings.kernel(), scheduled, understood.warnings).await.map(Json)
+    ordered(meetings.kernel(), &base, scheduled, understood.warnings).await.map(Json)
 }
 
 /// The application whose people are brought together.
@@ -169,7 +175,12 @@ async fn application(kernel: &Kernel, principal: &Principal, named: Option<Strin
 }
 
 /// The answer, with tokens that are good once it is given.
-async fn ordered(kernel: &Kernel, scheduled: Scheduled, mut warnings: Vec<Warning>) -> Result<Ordered, Problem> {
+async fn ordered(
+    kernel: &Kernel,
+    base: &str,
+    scheduled: Scheduled,
+    mut warnings: Vec<Warning>,
+) -> Result<Ordered, Problem> {
     let Scheduled { meeting, warnings: of_pool, .. } = scheduled;
     warnings.extend(of_pool.into_iter().map(|code| Warning::new(code, explanation(code))));
     let issue = |role| tokens::issue(kernel, &meeting, role).map_err(Problem::internal);
@@ -178,6 +189,8 @@ async fn ordered(kernel: &Kernel, scheduled: Scheduled, mut warnings: Vec<Warnin
     kernel.db.writer().commit(vec![of_caller, of_receiver]).await.map_err(Problem::internal)?;
     Ok(Ordered {
         meeting_id: meeting.id,
+        caller_url: format!("{base}/sessions?acc_tok={caller}"),
+        receiver_url: format!("{base}/sessions?acc_tok={receiver}"),
         encrypted_caller_id: caller,
         encrypted_receiver_id: receiver,
         starts_at: rfc3339(meeting.starts_ms),
@@ -201,7 +214,8 @@ fn explanation(code: &str) -> &'static str {
     }
 }
 
-/// The fields of a body, whatever it is written in. One that does not say is a form unless it begins as JSON does.
+/// The fields of a body, whatever it is written in. One that does not say is a form unless it begins as JSON does; one that
+/// says it is a form may be JSON all the same, for that is what `curl -d` says of everything.
 async fn fields_of(request: Request) -> Result<Fields, Problem> {
     let (parts, body) = request.into_parts();
     let bytes = read_body(body, MAX_JSON_BODY).await?;
@@ -209,6 +223,9 @@ async fn fields_of(request: Request) -> Result<Fields, Problem> {
     let begins_as_json = || bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte == b'{');
     match kind.as_str() {
         "multipart/form-data" => multipart(parts, Body::from(bytes)).await,
+        "application/x-www-form-urlencoded" if begins_as_json() => {
+            read_json::<Value>(&bytes).map(|value| Fields::of_json(&value)).or_else(|_| urlencoded(&bytes))
+        }
         "application/x-www-form-urlencoded" => urlencoded(&bytes),
         "application/json" => read_json::<Value>(&bytes).map(|value| Fields::of_json(&value)),
         "" if begins_as_json() => read_json::<Value>(&bytes).map(|value| Fields::of_json(&value)),

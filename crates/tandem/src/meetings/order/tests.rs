@@ -138,6 +138,12 @@ fn all_mistakes_are_told_at_once() {
     .map(|(a, b)| (a.to_owned(), b.to_owned()))
     .to_vec();
     assert_eq!(wrong(of_json(&flat)), told);
+    let mut one_person_nowhere = flat;
+    one_person_nowhere["uniq_receiver_id"] = "a".into();
+    one_person_nowhere["time_zone"] = "Moon".into();
+    let told: Vec<String> = wrong(of_json(&one_person_nowhere)).into_iter().map(|(pointer, _)| pointer).collect();
+    let places = ["/nubmber", "/call_type_of_receiver", "/uniq_receiver_id", "/duration", "/time_zone", "/start_at"];
+    assert_eq!(told, places);
 }
 
 #[test]

@@ -72,7 +72,13 @@ async fn every_verb_succeeds_on_one_line_and_fails_in_a_sentence() {
             "nobody",
         ),
         ("app rotate", plain(&[&app]), &["id", "org", "api_key"], plain(&["app_none"]), "app_none"),
-        ("app set", plain(&[&app, "colour=blue"]), &["id"], plain(&["app_none", "colour=blue"]), "app_none"),
+        (
+            "app set",
+            plain(&[&app, "record=true"]),
+            &["id", "settings"],
+            plain(&["app_none", "record=true"]),
+            "app_none",
+        ),
         (
             "user create",
             with(&["Ann", "--extension", "1001"]),

@@ -89,6 +89,8 @@ async fn the_documents_line_gives_its_three_fields() {
     assert!(ends_ms > server.app.kernel.clock.now_ms(), "a past start is open for its length: {answer}");
     let (caller, receiver) = (&answer["encrypted_caller_id"], &answer["encrypted_receiver_id"]);
     assert_ne!(caller, receiver);
+    let page = |token: &Value| format!("http://{}/sessions?acc_tok={}", server.app.http(), token.as_str().unwrap());
+    assert_eq!((&answer["caller_url"], &answer["receiver_url"]), (&page(caller).into(), &page(receiver).into()));
     assert_ne!(answer["pin"], answer["receiver_pin"]);
     for pin in [&answer["pin"], &answer["receiver_pin"]] {
         let pin = pin.as_str().unwrap();
@@ -123,6 +125,9 @@ async fn form_multipart_nested_and_flat_json_are_the_same_order() {
     assert_eq!(id(shop.send(encoded).await.expect(200)), first, "encoded as it should be");
     let bare = shop.request(Method::POST, PATH).body(line());
     assert_eq!(id(shop.send(bare).await.expect(200)), first, "without a content type");
+    let json = shop.request(Method::POST, PATH).header("content-type", "application/x-www-form-urlencoded");
+    let json = json.body(format!(" {}", order()));
+    assert_eq!(id(shop.send(json).await.expect(200)), first, "JSON that curl -d calls a form");
 
     let parts: String = pairs
         .iter()

@@ -52,11 +52,14 @@ async fn a_script_sets_up_an_organisation_beside_a_running_server() {
         .await;
     assert!(text(&hook, "secret").starts_with("whsec_"));
 
-    let app = tandem.json(&["app", "create", "crm", "--org", "acme", "--set", "colour=blue"]).await;
+    let app = tandem.json(&["app", "create", "crm", "--org", "acme", "--set", "time_zone=Europe/London"]).await;
     assert_eq!(app["org"], org["id"]);
     assert!(text(&app, "publishable_key").starts_with("pk_"));
-    let set = tandem.json(&["app", "set", text(&app, "id"), "colour=green"]).await;
-    assert_eq!(set["id"], app["id"]);
+    let set = tandem.json(&["app", "set", text(&app, "id"), "number_pool=+442071838750"]).await;
+    assert_eq!((&set["id"], &set["settings"]["time_zone"]), (&app["id"], &"Europe/London".into()));
+    assert!(set["warnings"][0].as_str().unwrap().contains("does not lead to meetings"), "to a person: {set}");
+    let help = tandem.refusal(&["app", "set", text(&app, "id"), "colour=blue"]).await;
+    assert!(help.contains("remind_before_s"), "{help}");
 
     // The server, which was running all the time, knows it all.
     let owner = running.client().bearing(text(&user, "auth_token"));
@@ -146,6 +149,7 @@ async fn what_cannot_be_done_is_refused_in_a_sentence() {
         (&["number", "add", "12", "--org", "acme", "--to", "person:1001"], "number"),
         (&["number", "add", "+442071838750", "--org", "acme", "--to", "pigeon:1"], "flow:ID"),
         (&["org", "set", "acme", "colour=red"], "do_not_call"),
+        (&["app", "create", "crm", "--org", "acme", "--set", "colour=red"], "remind_before_s"),
         (&["org", "set", "acme", "do_not_call=+442071838750,12"], "\"12\""),
         (&["org", "set", "acme", "quiet_hours=late"], "quiet_hours"),
         (&["org", "set", "acme", "retention_days=events:soon"], "retention_days"),
