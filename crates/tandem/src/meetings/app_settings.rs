@@ -9,8 +9,11 @@ use kernel::{Kernel, RecordError};
 use super::model::{LEGACY_SECRET_PURPOSE, SETTING_NAMES, Settings};
 use super::{jobs, store};
 
-/// The settings that there are, desk by desk, each with what tells a good value.
-const DESKS: [(&[&str], fn(&str, &str) -> Result<(), &'static str>); 1] = [(&SETTING_NAMES, Settings::check)];
+/// What tells a good value of a setting: nothing, or what is expected.
+type Check = fn(&str, &str) -> Result<(), &'static str>;
+
+/// The settings that there are, desk by desk.
+const DESKS: [(&[&str], Check); 1] = [(&SETTING_NAMES, Settings::check)];
 
 /// The one setting that is a secret.
 pub const LEGACY_SECRET: &str = "legacy_verifier_secret";

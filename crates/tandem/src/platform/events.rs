@@ -36,26 +36,48 @@ pub(super) async fn list(
     principal: Principal,
     Query(page): Query<PageQuery>,
 ) -> Result<Response, Problem> {
-    let org = principal.authorize(Action::ReadCalls)?;
+    let reader = Reader::of(&principal)?;
     let after = position(&page)?.unwrap_or(0);
     let limit = u32::try_from(page.limit()?).map_err(Problem::internal)?;
-    let found = kernel.events.after(org, after, limit).await.map_err(Problem::internal)?;
+    let found = kernel.events.after(&reader.org, after, limit).await.map_err(Problem::internal)?;
     let end = found.last().map_or(after, |event| event.position);
-    let found: Vec<Logged> = found.into_iter().filter(|event| is_shown(event, app_of(&principal))).collect();
+    let found: Vec<Logged> = found.into_iter().filter(|event| reader.is_shown(event)).collect();
     Ok(([(CONTENT_TYPE, "application/json")], page_text(&found, end)).into_response())
 }
 
-/// The application that a key speaks for.
-pub(super) fn app_of(principal: &Principal) -> Option<&Arc<str>> {
-    if let Principal::App { app, .. } = principal { Some(app) } else { None }
+/// Who reads the log, and what of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reader {
+    /// The organisation.
+    pub(super) org: Arc<str>,
+    /// The application, if it is one.
+    app: Option<Arc<str>>,
+    /// Whether everything is shown, or news of meetings alone.
+    is_of_all: bool,
 }
 
-/// Whether an event is shown to whoever reads the log: meetings of another application are none of an application's
-/// (contract meetings, "Behaviour").
-pub(super) fn is_shown(event: &Logged, app: Option<&Arc<str>>) -> bool {
-    let Some(app) = app.filter(|_| event.kind.starts_with(MEETING)) else { return true };
-    let envelope: Value = serde_json::from_str(&event.envelope).unwrap_or_default();
-    envelope.pointer("/data/application").and_then(Value::as_str) == Some(&**app)
+impl Reader {
+    /// Somebody who may read calls, or meetings alone.
+    ///
+    /// # Errors
+    /// 403 for anybody else.
+    pub(super) fn of(principal: &Principal) -> Result<Self, Problem> {
+        let is_of_all = principal.may(Action::ReadCalls);
+        let org = principal.authorize(if is_of_all { Action::ReadCalls } else { Action::ReadMeetings })?;
+        let app = if let Principal::App { app, .. } = principal { Some(Arc::clone(app)) } else { None };
+        Ok(Self { org: Arc::clone(org), app, is_of_all })
+    }
+
+    /// Whether it is shown an event: meetings of another application are none of an application's (contract meetings,
+    /// "Behaviour").
+    pub(super) fn is_shown(&self, event: &Logged) -> bool {
+        if !event.kind.starts_with(MEETING) {
+            return self.is_of_all;
+        }
+        let Some(app) = &self.app else { return true };
+        let envelope: Value = serde_json::from_str(&event.envelope).unwrap_or_default();
+        envelope.pointer("/data/application").and_then(Value::as_str) == Some(app)
+    }
 }
 
 /// The place in the log that a page's cursor names.

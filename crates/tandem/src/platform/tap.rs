@@ -4,7 +4,6 @@
 //! is disconnected and goes on from its last cursor. An organisation has so many open, and each counts.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -19,11 +18,11 @@ use kernel::events::{Logged, Tap};
 use kernel::http::{PageQuery, Query, cursor, presented_token};
 use kernel::limit::Place;
 use kernel::problem::ProblemBody;
-use kernel::{Action, Kernel, Principal, Problem, Secret};
+use kernel::{Kernel, Principal, Problem, Secret};
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use super::events;
+use super::events::{self, Reader};
 
 /// Bytes of an idle WebSocket's read buffer (axum's default costs 133 kB a connection).
 const READ_BUFFER: usize = 1024;
@@ -52,15 +51,15 @@ pub(super) async fn tap(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let org = principal.authorize(Action::ReadCalls)?;
+    let reader = Reader::of(&principal)?;
+    let org = &reader.org;
     let place = kernel.limits.tap(org)?;
     // A browser that signs in elsewhere comes with the place that it had in another log.
     let head = kernel.events.head(org).await.map_err(Problem::internal)?;
     let from = start(page, &headers)?.map_or(head, |position| position.min(head));
     let tap = kernel.events.tap(org, from);
     let token = presented_token(&headers).map(Secret::new);
-    let app = events::app_of(&principal).cloned();
-    let listener = Listener { org: Arc::clone(org), app, token, _place: place };
+    let listener = Listener { reader, token, _place: place };
     Ok(match upgrade {
         Ok(upgrade) => {
             upgrade.read_buffer_size(READ_BUFFER).max_frame_size(MAX_FRAME).max_message_size(MAX_FRAME).on_upgrade(
@@ -86,9 +85,7 @@ fn start(mut page: PageQuery, headers: &HeaderMap) -> Result<Option<i64>, Proble
 
 /// Who listens. A tap is open for days: what it was opened with is looked at again and again.
 struct Listener {
-    org: Arc<str>,
-    /// The application, if it is one.
-    app: Option<Arc<str>>,
+    reader: Reader,
     /// What it came by: a token, or the cookie of a session.
     token: Option<Secret>,
     /// Among the taps of the organisation.
@@ -98,14 +95,14 @@ struct Listener {
 impl Listener {
     /// What of a batch it is shown.
     fn shown(&self, batch: Vec<Logged>) -> Vec<Logged> {
-        batch.into_iter().filter(|logged| events::is_shown(logged, self.app.as_ref())).collect()
+        batch.into_iter().filter(|logged| self.reader.is_shown(logged)).collect()
     }
 
     /// Whether the credential still opens this tap.
     async fn may_stay(&self, kernel: &Kernel) -> bool {
         let Some(token) = &self.token else { return true };
         match kernel.recognise(token.expose()).await {
-            Ok(Some(credential)) => credential.principal.authorize(Action::ReadCalls).is_ok_and(|org| *org == self.org),
+            Ok(Some(credential)) => Reader::of(&credential.principal).is_ok_and(|reader| reader == self.reader),
             Ok(None) => false,
             // The store cannot say: what held a moment ago holds until it can.
             Err(_) => true,

@@ -144,7 +144,7 @@ async fn a_phone_that_calls_the_number_rings_the_page_of_the_other() {
     let by_tom = tom.heard().await.seconds_of(ANN_HERTZ);
     ann.hang_up().await;
     // A phone that was hung up is no end: either may call again.
-    tom.see("text=You were parted. You can call again").await;
+    tom.see("text=The call has ended. You can call again").await;
     sleep(Duration::from_millis(300)).await;
     let by_ann = ann.heard().seconds_of(TOM_HERTZ);
     assert!(by_tom > 1.0 && by_ann > 1.0, "Tom heard Ann for {by_tom} s, Ann heard Tom for {by_ann} s");

@@ -23,7 +23,7 @@ async fn another_length_moves_no_meeting() {
     assert_eq!(moved.status, 303, "{}", moved.text);
     let after = shop.client.get(&path).await.expect(200);
     assert_eq!((&after["starts_at"], &after["duration_seconds"]), (&before["starts_at"], &json!(1_500)));
-    let events = acme.client().get("/v1/events?limit=500").await.expect(200);
+    let events = shop.client.get("/v1/events?limit=500").await.expect(200);
     let last = events["events"].as_array().unwrap().last().unwrap();
     assert_eq!(last["data"]["starts_at"], before["starts_at"], "{last}");
     server.stop().await;
