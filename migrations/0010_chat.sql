@@ -1,0 +1,1 @@
+-- Support chat: rooms, their messages, who has read them. Owner: crates/tandem, chat.
