@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod calls;
+pub mod chat;
 pub mod cli;
 pub mod console;
 pub mod flows;
@@ -14,3 +15,4 @@ mod phone;
 pub mod platform;
 mod running;
 pub mod web;
+pub mod widget;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
+use crate::chat::settings as chat_settings;
 use crate::console::Site;
 use crate::meetings::app_settings;
 
@@ -209,12 +210,17 @@ fn setting(key: &str, word: &str) -> Value {
     }
 }
 
+/// Settings as they are to be stored: each desk checks its own.
+fn checked_settings(kernel: &Kernel, settings: Vec<(String, String)>) -> Result<Vec<(String, String)>, RecordError> {
+    chat_settings::checked_settings(kernel, app_settings::checked_settings(kernel, settings)?)
+}
+
 impl AppVerb {
     pub(crate) async fn run(self, kernel: &Kernel) -> Result<Answer, CliError> {
         match self {
             Self::Create { name, org, scopes, settings } => {
                 let org = kernel.find_org(&org).await?;
-                let settings = app_settings::checked_settings(kernel, settings)?;
+                let settings = checked_settings(kernel, settings)?;
                 let (app, key) = kernel.create_app(&org.id, NewApp { name, scopes, settings }).await?;
                 Ok(Answer {
                     text: format!(
@@ -245,11 +251,11 @@ impl AppVerb {
             }
             Self::Set { id, settings } => {
                 let org = kernel.org_of_app(&id).await?;
-                let mut app = app_settings::change_settings(kernel, &org, &id, settings).await?;
-                // It is sealed, and still nobody's business.
-                app.settings
-                    .entry(app_settings::LEGACY_SECRET.to_owned())
-                    .and_modify(|secret| "set".clone_into(secret));
+                let mut app = kernel.set_app(&org, &id, checked_settings(kernel, settings)?).await?;
+                // They are sealed, and still nobody's business.
+                for name in [app_settings::LEGACY_SECRET].iter().chain(&chat_settings::IDENTITY_SECRETS) {
+                    app.settings.entry((*name).to_owned()).and_modify(|secret| "set".clone_into(secret));
+                }
                 Ok(Answer {
                     text: format!("application {}: {} settings", app.id, app.settings.len()),
                     json: json!({"id": app.id, "settings": app.settings}),
