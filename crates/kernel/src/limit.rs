@@ -100,6 +100,39 @@ impl From<RetryAfter> for Problem {
     }
 }
 
+/// One rate for one owner, such as a socket.
+#[derive(Debug)]
+pub struct Allowance {
+    rate: Rate,
+    whole_at_us: i64,
+}
+
+impl Allowance {
+    /// A whole one.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, whole_at_us: 0 }
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// How long to wait when nothing is left.
+    pub fn take(&mut self, now_ms: i64) -> Result<(), RetryAfter> {
+        let now_us = now_ms.saturating_mul(1000);
+        // Nothing is further from whole than an empty allowance: a clock that is set back locks nobody out.
+        let whole_at_us = self.whole_at_us.min(now_us.saturating_add(self.rate.empty_us()));
+        self.whole_at_us = self.rate.take(whole_at_us, now_us).map_err(RetryAfter::of_us)?;
+        Ok(())
+    }
+}
+
+impl RetryAfter {
+    fn of_us(wait_us: i64) -> Self {
+        Self { seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1) }
+    }
+}
+
 /// One rate for many keys.
 #[derive(Debug)]
 pub struct Buckets<K> {
@@ -147,7 +180,7 @@ impl<K: Hash + Eq> Buckets<K> {
                 *whole_at_us = next;
                 Ok(())
             }
-            Err(wait_us) => Err(RetryAfter { seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1) }),
+            Err(wait_us) => Err(RetryAfter::of_us(wait_us)),
         }
     }
 
@@ -346,6 +379,16 @@ impl Limits {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_allowance_is_a_bucket_of_one_owner() {
+        let mut allowance = Allowance::new(Rate::per_minute(60).bursting(3));
+        let now_ms = 7_200_000;
+        assert_eq!((0..5).filter(|_| allowance.take(now_ms).is_ok()).count(), 3);
+        assert_eq!(allowance.take(now_ms), Err(RetryAfter { seconds: 2 }));
+        assert_eq!(allowance.take(now_ms + 1_000), Ok(()));
+        assert!(allowance.take(now_ms - 3_600_000).unwrap_err().seconds <= 3, "the clock was set back");
+    }
 
     #[test]
     fn a_clock_that_is_set_back_locks_nobody_out() {

@@ -70,6 +70,7 @@ pub struct State {
     flows: Flows,
     meetings: Meetings,
     chats: Chats,
+    chat_door: chat::socket::Door,
     site: Site,
 }
 
@@ -147,6 +148,7 @@ pub fn routes() -> OpenApiRouter<State> {
         .merge(meetings::api::routes())
         .merge(chat::documented::routes())
         .merge(chat::api::routes())
+        .merge(chat::socket::routes())
         .merge(crate::calls::routes())
 }
 
@@ -207,6 +209,7 @@ impl App {
             voice: voice.clone(),
             flows,
             meetings: meetings.clone(),
+            chat_door: chat::socket::Door::start(&kernel, &chats),
             chats: chats.clone(),
             site: site.clone(),
         };

@@ -237,6 +237,15 @@ impl Chats {
         Ok(mark)
     }
 
+    /// The number of a message in its room, by its id.
+    ///
+    /// # Errors
+    /// [`ChatError::NotFound`], or what the store says.
+    pub async fn seq_of(&self, asker: &Asker, room: &str, id: &str) -> Result<i64, ChatError> {
+        let (room, _) = self.reach(asker, room, Act::See).await?;
+        store::seq_of(&self.kernel().db, &room.org, &room.id, id).await?.ok_or(ChatError::NotFound)
+    }
+
     /// Changes the words of a message.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::access::Asker;
 use super::model::{Id, Mark, Message, Note, Room, Side};
@@ -20,6 +20,8 @@ use super::model::{Id, Mark, Message, Note, Room, Side};
 pub const MAX_WAITING: usize = 256;
 /// Bytes of them, about.
 pub const MAX_WAITING_BYTES: usize = 256 * 1024;
+/// Places for news that an empty queue keeps.
+const KEPT_PLACES: usize = 8;
 /// What a piece of news weighs beside its words, bytes.
 const OVERHEAD_BYTES: usize = 256;
 
@@ -96,15 +98,14 @@ impl News {
     /// News of a room, to all in it.
     #[must_use]
     pub fn of(room: &Room, what: What) -> Self {
-        Self {
-            org: room.org.clone(),
-            app: room.app.clone(),
-            room: room.id.clone(),
-            inside: matches!(what, What::Note(_)),
-            what,
-            except: None,
-            text: OnceLock::new(),
-        }
+        Self::at(&room.org, &room.app, &room.id, what)
+    }
+
+    /// News of a room of which no more is known than where it is.
+    #[must_use]
+    pub fn at(org: &Id, app: &Id, room: &Id, what: What) -> Self {
+        let (org, app, room) = (org.clone(), app.clone(), room.clone());
+        Self { org, app, room, inside: matches!(what, What::Note(_)), what, except: None, text: OnceLock::new() }
     }
 
     /// The same, only for those who answer.
@@ -198,8 +199,12 @@ impl Ear {
             // What was queued is read from the store on resume; here it would only take memory.
             *waiting = Waiting { is_lagging: true, ..Waiting::default() };
         }
+        // Whoever was woken for one takes them all.
+        let must_wake = waiting.is_lagging || waiting.news.len() == 1;
         drop(waiting);
-        self.news.notify_one();
+        if must_wake {
+            self.news.notify_one();
+        }
     }
 }
 
@@ -239,12 +244,34 @@ impl Hub {
         }
     }
 
+    /// Tells something in every room that a visitor of the organisation hears, to the visitors alone.
+    pub fn tell_visitors(&self, org: &Id, what: impl Fn() -> What) {
+        let listeners = self.listeners();
+        for (room, ears) in listeners.orgs.get(org).into_iter().flat_map(|org| &org.rooms) {
+            let news = Arc::new(News::at(org, org, room, what()));
+            ears.iter().filter(|ear| ear.side == Side::Visitor).for_each(|ear| ear.tell(&news));
+        }
+    }
+
+    /// How many listen as the visitor of a room.
+    #[must_use]
+    pub fn visitors(&self, org: &str, room: &str) -> usize {
+        let listeners = self.listeners();
+        let ears = listeners.orgs.get(org).and_then(|org| org.rooms.get(room));
+        ears.map_or(0, |ears| ears.iter().filter(|ear| ear.side == Side::Visitor).count())
+    }
+
+    /// How many people of an organisation listen.
+    #[must_use]
+    pub fn people(&self, org: &str) -> usize {
+        let listeners = self.listeners();
+        listeners.orgs.get(org).map_or(0, |org| org.wide.iter().filter(|(app, _)| app.is_none()).count())
+    }
+
     /// Whether the visitor of a room listens to it here.
     #[must_use]
     pub fn has_visitor(&self, org: &str, room: &str) -> bool {
-        let listeners = self.listeners();
-        let ears = listeners.orgs.get(org).and_then(|org| org.rooms.get(room));
-        ears.is_some_and(|ears| ears.iter().any(|ear| ear.side == Side::Visitor))
+        self.visitors(org, room) > 0
     }
 
     /// How many listen, of all organisations.
@@ -325,7 +352,18 @@ impl Subscription {
         }
         let news = waiting.news.pop_front()?;
         waiting.bytes = waiting.bytes.saturating_sub(news.weight());
+        if waiting.news.is_empty() && waiting.news.capacity() > KEPT_PLACES {
+            // Thousands listen and wait: what a rush took is given back.
+            waiting.news = VecDeque::new();
+        }
         Some(Heard::News(news))
+    }
+
+    /// Waits until it did not keep up: for a listener that is busy writing.
+    pub async fn lagging(&self) {
+        while !self.ear.waiting().is_lagging {
+            self.ear.news.notified().await;
+        }
     }
 }
 

@@ -205,36 +205,33 @@ impl Live {
         let slot = self.deliveries.reserve().await.map_err(|_| DbError::Closed)?;
         let place = self.kernel.db.writer().place().await?;
         let told = {
+            // What is not used is given back before anything is waited for.
+            let (slot, place) = (slot, place);
             let mut state = seat.state();
-            if let Some(cid) = &message.cid {
-                match state.glance(&message.sender, cid) {
-                    Glance::Done(ack) => return Ok(Outcome::Done(ack)),
-                    Glance::UnderWay(told) => {
-                        drop(state);
-                        drop(place);
-                        drop(slot);
-                        return told.await.map_err(|_| DbError::Closed);
+            let glance = message.cid.as_ref().map_or(Glance::New, |cid| state.glance(&message.sender, cid));
+            match glance {
+                Glance::Done(ack) => return Ok(Outcome::Done(ack)),
+                Glance::UnderWay(told) => told,
+                Glance::New => {
+                    let reading = state.reading;
+                    let Some(known) = state.known.as_mut().filter(|known| known.room.revision == room.revision) else {
+                        return Ok(Outcome::Again);
+                    };
+                    known.head += 1;
+                    let message = Arc::new(Message { seq: known.head, ..message });
+                    if let Some(cid) = &message.cid {
+                        state.under_way.insert((message.sender.clone(), cid.clone()), Vec::new());
                     }
-                    Glance::New => {}
+                    let mut writes = Vec::with_capacity(4);
+                    writes.extend(store::message_writes(room, &message));
+                    writes.extend(following(&message));
+                    let pending = place.commit(writes);
+                    let (reply, told) = oneshot::channel();
+                    let (seat, room) = (Arc::clone(seat), Arc::clone(room));
+                    slot.send(Delivery { seat, reading, room, message, pending, reply });
+                    told
                 }
             }
-            let reading = state.reading;
-            let Some(known) = state.known.as_mut().filter(|known| known.room.revision == room.revision) else {
-                return Ok(Outcome::Again);
-            };
-            known.head += 1;
-            let message = Arc::new(Message { seq: known.head, ..message });
-            if let Some(cid) = &message.cid {
-                state.under_way.insert((message.sender.clone(), cid.clone()), Vec::new());
-            }
-            let mut writes = Vec::with_capacity(4);
-            writes.extend(store::message_writes(room, &message));
-            writes.extend(following(&message));
-            let pending = place.commit(writes);
-            let (reply, told) = oneshot::channel();
-            let (seat, room) = (Arc::clone(seat), Arc::clone(room));
-            slot.send(Delivery { seat, reading, room, message, pending, reply });
-            told
         };
         told.await.map_err(|_| DbError::Closed)
     }

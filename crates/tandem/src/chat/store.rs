@@ -59,6 +59,7 @@ kernel::statements! {
     ACK_OF = "select seq, id, created_at from chat_message where org = $1 and room = $2 and sender = $3 and cid = $4";
     RECENT_CIDS = "select seq, id, created_at, sender, cid from chat_message \
         where org = $1 and room = $2 order by seq desc limit $3";
+    SEQ_OF = "select seq from chat_message where org = $1 and room = $2 and id = $3";
     EDIT_MESSAGE = "update chat_message set body = $4, edited_at = $5 \
         where org = $1 and room = $2 and seq = $3 and deleted_at is null";
     DELETE_MESSAGE = "update chat_message set body = null, deleted_at = $4 \
@@ -122,6 +123,11 @@ pub struct RoomPage {
 /// A room; of another organisation it is none.
 pub(super) async fn room(db: &Db, org: &Id, id: &str) -> Result<Option<Room>, DbError> {
     db.one(ROOM, args![org, id]).await?.as_ref().map(|row| read_room(org, row)).transpose()
+}
+
+/// The number of a message in its room.
+pub(super) async fn seq_of(db: &Db, org: &Id, room: &str, id: &str) -> Result<Option<i64>, DbError> {
+    db.one(SEQ_OF, args![org, room, id]).await?.map(|row| row.int("seq")).transpose()
 }
 
 /// The four keys of a room, document 002.

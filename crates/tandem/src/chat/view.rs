@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::model::{Message, Note, Room};
 
 /// A message.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MessageView {
     /// The room.
     pub room: String,
