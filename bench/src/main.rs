@@ -1,13 +1,14 @@
 //! Measures Tandem and the peers that are installed beside it, in one run on one machine, and
 //! prints what each unit of work costs and the ratios. Only ratios travel between machines.
 //!
-//! `bench [--quick] [--only NAME] [--tandem PATH]`; `bench meetings` is the same as `--only meetings`; `bench smoke` is
+//! `bench [--quick] [--only NAME] [--tandem PATH]`; `bench meetings` and `bench chat` are the same as `--only` with their names; `bench smoke` is
 //! the short run of `./test`: it fails when a packet is lost.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 mod audio;
 mod browser;
+mod chat;
 mod load;
 mod meeting;
 mod meetings;
@@ -15,6 +16,7 @@ mod process;
 mod report;
 mod scenario;
 mod sip;
+mod sockets;
 mod subject;
 mod web;
 mod websocket;
@@ -42,12 +44,12 @@ fn options() -> Result<Options, String> {
         match word.as_str() {
             "--quick" => options.quick = true,
             "smoke" => options.smoke = true,
-            "meetings" => options.only = Some(word),
+            "meetings" | "chat" => options.only = Some(word),
             "--only" => options.only = words.next(),
             "--tandem" => options.tandem = words.next().map(PathBuf::from).ok_or("--tandem needs a path")?,
             other => {
                 return Err(format!(
-                    "unknown word {other}; bench [smoke | meetings] [--quick] [--only NAME] [--tandem PATH]"
+                    "unknown word {other}; bench [smoke | meetings | chat] [--quick] [--only NAME] [--tandem PATH]"
                 ));
             }
         }

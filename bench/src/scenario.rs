@@ -11,6 +11,7 @@ use media::codec::CodecKind;
 use crate::Options;
 use crate::audio::{self, Heard, Side};
 use crate::browser::Browsers;
+use crate::chat;
 use crate::load::{Generator, Outcome, Plan, quantile};
 use crate::meetings;
 use crate::process;
@@ -199,7 +200,7 @@ pub(crate) fn all(options: &Options) -> Done {
         found("asterisk"),
         found("freeswitch")
     );
-    let scenarios: [(&str, Scenario); 10] = [
+    let scenarios: [(&str, Scenario); 11] = [
         ("start", start),
         ("calls", calls),
         ("bridged", relayed),
@@ -210,6 +211,7 @@ pub(crate) fn all(options: &Options) -> Done {
         ("memory", memory),
         ("overload", overload),
         ("meetings", meetings::opened),
+        ("chat", chat::all),
     ];
     let mut failed = Vec::new();
     for (name, scenario) in scenarios {

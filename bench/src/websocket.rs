@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -77,6 +78,36 @@ impl WebSocket {
         Ok(None)
     }
 
+    /// Says a text.
+    ///
+    /// # Errors
+    /// When the server has gone.
+    pub(crate) fn say_text(&mut self, text: &str) -> Result<(), String> {
+        self.send(TEXT, text.as_bytes())
+    }
+
+    /// Gives every text that has come to `take`.
+    ///
+    /// # Errors
+    /// When the server has gone.
+    pub(crate) fn hear_texts(&mut self, mut take: impl FnMut(&str)) -> Result<(), String> {
+        let mut buffer = [0; 65_536];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return Err("the server has closed the socket".to_owned()),
+            Ok(length) => self.unread.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
+        while let Some((kind, payload)) = self.take() {
+            match kind {
+                TEXT => take(std::str::from_utf8(&payload).map_err(|error| error.to_string())?),
+                PING => self.send(PONG, &payload)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a whole frame out of what has been read: its kind and what it carries.
     fn take(&mut self) -> Option<(u8, Vec<u8>)> {
         let (kind, short) = (self.unread.first()? & 0x0f, *self.unread.get(1)?);
@@ -88,6 +119,11 @@ impl WebSocket {
         let payload = self.unread.get(head..head + length)?.to_vec();
         self.unread.drain(..head + length);
         Some((kind, payload))
+    }
+
+    /// For waiting on it.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 
     fn send(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {

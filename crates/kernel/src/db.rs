@@ -21,7 +21,7 @@ pub use lock::ServerLock;
 pub use migrate::{MIGRATIONS, Migration};
 pub use row::Row;
 pub use session::Tx;
-pub use writer::{Writer, WriterStats};
+pub use writer::{Pending, Place, Writer, WriterStats};
 
 use sqlx::PgPool;
 

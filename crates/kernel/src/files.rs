@@ -26,18 +26,21 @@ pub enum Shelf {
     Recordings,
     /// Messages left in voicemail boxes.
     Voicemail,
+    /// Pictures and other attachments of chats.
+    Chat,
     /// Things that can be fetched or rendered again.
     Cache,
 }
 
 impl Shelf {
-    const ALL: [Self; 3] = [Self::Recordings, Self::Voicemail, Self::Cache];
+    const ALL: [Self; 4] = [Self::Recordings, Self::Voicemail, Self::Chat, Self::Cache];
 
     /// The folder's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Recordings => "recordings",
             Self::Voicemail => "voicemail",
+            Self::Chat => "chat",
             Self::Cache => "cache",
         }
     }

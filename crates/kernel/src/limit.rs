@@ -14,56 +14,75 @@ use crate::problem::Problem;
 /// Keys remembered by one kind of limit; beyond it the oldest allowances are forgotten.
 const MAX_KEYS: usize = 65_536;
 /// Wrong credentials from one address in a row, and how many a minute after that.
-const FAILED_CREDENTIALS: Rate = Rate { burst: 100, per_minute: 60 };
+const FAILED_CREDENTIALS: Rate = Rate::per_minute(60).bursting(100);
 /// Passwords tried for one mail address from one network: then one a minute.
-const SIGN_INS: Rate = Rate { burst: 10, per_minute: 1 };
+const SIGN_INS: Rate = Rate::per_minute(1).bursting(10);
 /// The same from everywhere: a crowd that guesses is slowed down, its victim still has links.
-const SIGN_INS_FROM_EVERYWHERE: Rate = Rate { burst: 100, per_minute: 10 };
+const SIGN_INS_FROM_EVERYWHERE: Rate = Rate::per_minute(10).bursting(100);
 /// Links asked for, for one mail address from one network. Counted apart: whoever guesses passwords locks no links.
-const LINKS: Rate = Rate { burst: 5, per_minute: 1 };
+const LINKS: Rate = Rate::per_minute(1).bursting(5);
 /// The same from everywhere: nobody's mailbox is flooded.
-const LINKS_FROM_EVERYWHERE: Rate = Rate { burst: 20, per_minute: 2 };
+const LINKS_FROM_EVERYWHERE: Rate = Rate::per_minute(2).bursting(20);
 /// Pages of one party of a meeting that follow it at once.
 const PARTY_STREAMS: u32 = 10;
 /// What one party of a meeting does by its pages: nobody presses that often, and each press may tell the other.
-const PARTY_ACTS: Rate = Rate { burst: 30, per_minute: 20 };
+const PARTY_ACTS: Rate = Rate::per_minute(20).bursting(30);
 /// Seconds to wait when a concurrency limit is full: calls end when they end.
 const CONCURRENCY_RETRY_S: u64 = 5;
-const US_PER_MINUTE: i64 = 60_000_000;
+const US_PER_SECOND: i64 = 1_000_000;
 
 /// How often something may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// How many at once after a rest.
     pub burst: u32,
-    /// How many in the long run; 0 = no limit.
-    pub per_minute: u32,
+    /// One more after so long, microseconds; 0 = no limit.
+    pub each_us: i64,
 }
 
 impl Rate {
-    /// `n` a minute, all of them at once if they like.
-    pub fn per_minute(n: u32) -> Self {
-        Self { burst: n, per_minute: n }
+    /// `n` in so many seconds, all of them at once if they like; 0 = no limit.
+    const fn per(n: u32, seconds: i64) -> Self {
+        let each_us = if n == 0 { 0 } else { seconds * US_PER_SECOND / n as i64 };
+        Self { burst: n, each_us }
     }
 
-    /// `n` a second, all of a second's at once if they like.
-    pub fn per_second(n: u32) -> Self {
-        Self { burst: n, per_minute: n.saturating_mul(60) }
+    /// `n` an hour, all of them at once if they like; 0 = no limit.
+    #[must_use]
+    pub const fn per_hour(n: u32) -> Self {
+        Self::per(n, 3_600)
+    }
+
+    /// `n` a minute, all of them at once if they like; 0 = no limit.
+    #[must_use]
+    pub const fn per_minute(n: u32) -> Self {
+        Self::per(n, 60)
+    }
+
+    /// `n` a second, all of a second's at once if they like; 0 = no limit.
+    #[must_use]
+    pub const fn per_second(n: u32) -> Self {
+        Self::per(n, 1)
+    }
+
+    /// The same in the long run, and `burst` at once after a rest.
+    #[must_use]
+    pub const fn bursting(self, burst: u32) -> Self {
+        Self { burst, ..self }
     }
 
     /// How long an empty allowance takes to be whole again, in microseconds.
     fn empty_us(self) -> i64 {
-        US_PER_MINUTE / i64::from(self.per_minute.max(1)) * i64::from(self.burst.max(1))
+        self.each_us.saturating_mul(i64::from(self.burst.max(1)))
     }
 
     /// Takes one from an allowance that is whole again at `whole_at_us`. Gives the new `whole_at_us`, or the
     /// microseconds to wait.
     fn take(self, whole_at_us: i64, now_us: i64) -> Result<i64, i64> {
-        if self.per_minute == 0 {
+        if self.each_us == 0 {
             return Ok(now_us);
         }
-        let each_us = US_PER_MINUTE / i64::from(self.per_minute);
-        let next = whole_at_us.max(now_us) + each_us;
+        let next = whole_at_us.max(now_us) + self.each_us;
         let wait = next - now_us - self.empty_us();
         if wait > 0 { Err(wait) } else { Ok(next) }
     }
@@ -80,6 +99,39 @@ pub struct RetryAfter {
 impl From<RetryAfter> for Problem {
     fn from(wait: RetryAfter) -> Self {
         Self::rate_limited(wait.seconds)
+    }
+}
+
+/// One rate for one owner, such as a socket.
+#[derive(Debug)]
+pub struct Allowance {
+    rate: Rate,
+    whole_at_us: i64,
+}
+
+impl Allowance {
+    /// A whole one.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, whole_at_us: 0 }
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// How long to wait when nothing is left.
+    pub fn take(&mut self, now_ms: i64) -> Result<(), RetryAfter> {
+        let now_us = now_ms.saturating_mul(1000);
+        // Nothing is further from whole than an empty allowance: a clock that is set back locks nobody out.
+        let whole_at_us = self.whole_at_us.min(now_us.saturating_add(self.rate.empty_us()));
+        self.whole_at_us = self.rate.take(whole_at_us, now_us).map_err(RetryAfter::of_us)?;
+        Ok(())
+    }
+}
+
+impl RetryAfter {
+    fn of_us(wait_us: i64) -> Self {
+        Self { seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1) }
     }
 }
 
@@ -101,7 +153,15 @@ impl<K: Hash + Eq> Buckets<K> {
     /// # Errors
     /// How long to wait when nothing is left.
     pub fn take(&self, key: K, now_ms: i64) -> Result<(), RetryAfter> {
-        if self.rate.per_minute == 0 {
+        self.take_at(self.rate, key, now_ms)
+    }
+
+    /// The same where the owner of `key` has a `rate` of its own.
+    ///
+    /// # Errors
+    /// How long to wait when nothing is left.
+    pub fn take_at(&self, rate: Rate, key: K, now_ms: i64) -> Result<(), RetryAfter> {
+        if rate.each_us == 0 {
             return Ok(());
         }
         let now_us = now_ms.saturating_mul(1000);
@@ -116,13 +176,13 @@ impl<K: Hash + Eq> Buckets<K> {
         }
         let whole_at_us = keys.entry(key).or_insert(now_us);
         // Nothing is further from whole than an empty allowance: a clock that is set back locks nobody out.
-        *whole_at_us = (*whole_at_us).min(now_us.saturating_add(self.rate.empty_us()));
-        match self.rate.take(*whole_at_us, now_us) {
+        *whole_at_us = (*whole_at_us).min(now_us.saturating_add(rate.empty_us()));
+        match rate.take(*whole_at_us, now_us) {
             Ok(next) => {
                 *whole_at_us = next;
                 Ok(())
             }
-            Err(wait_us) => Err(RetryAfter { seconds: u64::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(1) }),
+            Err(wait_us) => Err(RetryAfter::of_us(wait_us)),
         }
     }
 
@@ -333,8 +393,18 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn an_allowance_is_a_bucket_of_one_owner() {
+        let mut allowance = Allowance::new(Rate::per_minute(60).bursting(3));
+        let now_ms = 7_200_000;
+        assert_eq!((0..5).filter(|_| allowance.take(now_ms).is_ok()).count(), 3);
+        assert_eq!(allowance.take(now_ms), Err(RetryAfter { seconds: 2 }));
+        assert_eq!(allowance.take(now_ms + 1_000), Ok(()));
+        assert!(allowance.take(now_ms - 3_600_000).unwrap_err().seconds <= 3, "the clock was set back");
+    }
+
+    #[test]
     fn a_clock_that_is_set_back_locks_nobody_out() {
-        let buckets = Buckets::new(Rate { burst: 3, per_minute: 60 });
+        let buckets = Buckets::new(Rate::per_minute(60).bursting(3));
         let later_ms = 7_200_000;
         assert_eq!((0..5).filter(|_| buckets.take("a", later_ms).is_ok()).count(), 3);
         let wait = buckets.take("a", later_ms - 3_600_000).unwrap_err();
@@ -344,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate() {
-        let buckets = Buckets::new(Rate { burst: 3, per_minute: 60 });
+        let buckets = Buckets::new(Rate::per_minute(60).bursting(3));
         for _ in 0..3 {
             assert_eq!(buckets.take("a", 0), Ok(()));
         }
@@ -356,6 +426,17 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(buckets.take("a", 9_000), Ok(()), "whole again after a rest");
         }
+    }
+
+    #[test]
+    fn an_hour_is_as_long_as_it_says() {
+        let buckets = Buckets::new(Rate::per_hour(0));
+        let six = Rate::per_hour(6);
+        assert_eq!((0..10).filter(|_| buckets.take_at(six, "a", 0).is_ok()).count(), 6);
+        assert_eq!(buckets.take_at(six, "a", 0), Err(RetryAfter { seconds: 601 }));
+        assert_eq!(buckets.take_at(six, "a", 600_000), Ok(()), "ten minutes later one more");
+        assert!(buckets.take_at(six, "a", 600_000).is_err());
+        assert_eq!(buckets.take_at(Rate::per_hour(60), "b", 0), Ok(()), "each at its own rate");
     }
 
     #[test]
@@ -407,7 +488,7 @@ mod tests {
         /// Over any schedule, no window of a minute holds more than the burst and the rate together.
         #[test]
         fn never_more_than_burst_and_rate(gaps in prop::collection::vec(0i64..3_000, 1..200), burst in 1u32..20, per_minute in 1u32..120) {
-            let buckets = Buckets::new(Rate { burst, per_minute });
+            let buckets = Buckets::new(Rate::per_minute(per_minute).bursting(burst));
             let mut now = 0;
             let mut taken = Vec::new();
             for gap in gaps {

@@ -60,6 +60,10 @@ pub enum Action {
     ReadMeetings,
     /// Make, change, call and end any meeting.
     ManageMeetings,
+    /// See every chat of the organisation.
+    ReadChats,
+    /// Write in, give away, close and erase any chat.
+    ManageChats,
     /// Hear and fetch every recording.
     ReadRecordings,
     /// Hear and fetch the recordings of own calls.
@@ -104,6 +108,8 @@ const TABLE: &[(Action, Role, Kind, Option<Scope>)] = {
         (ControlCalls, Supervisor, Changes, Some(Scope::Flows)),
         (ReadMeetings, Supervisor, Reads, Some(Scope::Meetings)),
         (ManageMeetings, Supervisor, Changes, Some(Scope::Meetings)),
+        (ReadChats, Supervisor, Reads, Some(Scope::Chat)),
+        (ManageChats, Supervisor, Changes, Some(Scope::Chat)),
         (ReadRecordings, Supervisor, Reads, Some(Scope::Flows)),
         (ReadOwnRecordings, Agent, Reads, Some(Scope::Flows)),
         (ManageVoicemail, Admin, Changes, Some(Scope::Flows)),
@@ -255,6 +261,8 @@ mod tests {
         xxx... ControlCalls
         xxx..x ReadMeetings
         xxx... ManageMeetings
+        xxx..x ReadChats
+        xxx... ManageChats
         xxx..x ReadRecordings
         xxxx.x ReadOwnRecordings
         xx.... ManageVoicemail

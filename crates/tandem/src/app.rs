@@ -21,6 +21,8 @@ use voice::runner::MediaError;
 use voice::speech::Speech;
 use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 
+use crate::applications;
+use crate::chat::{self, Chats};
 use crate::console::{self, Site};
 use crate::flows::{self, Flows};
 use crate::meetings::{self, Meetings};
@@ -30,6 +32,7 @@ use crate::phone;
 use crate::platform::{self, Health, Sign, Vitals};
 use crate::running;
 use crate::web::{Certificate, Listeners, WebError};
+use crate::widget;
 
 /// How often histograms are folded.
 const FOLD_METRICS: Duration = Duration::from_secs(10);
@@ -46,6 +49,7 @@ const HOOKS: Hooks = Hooks {
         console::envelope(path, problem)
             .or_else(|| party::envelope(path, problem))
             .or_else(|| flows::api::envelope(path, problem))
+            .or_else(|| chat::documented::envelope(path, problem))
     },
     body_token: flows::api::body_token,
 };
@@ -66,6 +70,8 @@ pub struct State {
     voice: Voice,
     flows: Flows,
     meetings: Meetings,
+    chats: Chats,
+    chat_door: chat::socket::Door,
     site: Site,
 }
 
@@ -79,6 +85,8 @@ pub struct App {
     pub calls: Calls,
     /// The desk of meetings.
     pub meetings: Meetings,
+    /// The desk of support chat.
+    pub chats: Chats,
     health: Health,
     http: SocketAddr,
     https: Option<SocketAddr>,
@@ -136,7 +144,14 @@ fn voice_flag(error: &VoiceError) -> &'static str {
 
 /// Every documented route of the server.
 pub fn routes() -> OpenApiRouter<State> {
-    platform::routes().merge(flows::api::routes()).merge(meetings::api::routes()).merge(crate::calls::routes())
+    platform::routes()
+        .merge(flows::api::routes())
+        .merge(applications::routes())
+        .merge(meetings::api::routes())
+        .merge(chat::documented::routes())
+        .merge(chat::api::routes())
+        .merge(chat::socket::routes())
+        .merge(crate::calls::routes())
 }
 
 impl App {
@@ -174,6 +189,7 @@ impl App {
             (listeners.http_address()?, listeners.https_address(), listeners.certificate());
         let site = Site::of(&kernel.config, http, https);
         let meetings = Meetings::start(&kernel, &calls, &speech, site.url(""));
+        let chats = Chats::start(&kernel);
         calls.recover(|_, _| Vec::new()).await?;
         flows.recover().await?;
         meetings.recover().await?;
@@ -195,15 +211,21 @@ impl App {
             voice: voice.clone(),
             flows,
             meetings: meetings.clone(),
+            chat_door: chat::socket::Door::start(&kernel, &chats),
+            chats: chats.clone(),
             site: site.clone(),
         };
-        let pages = console::router(&state).merge(party::router(&state)).merge(phone::router(&state));
+        let pages = console::router(&state)
+            .merge(party::router(&state))
+            .merge(widget::router(&state))
+            .merge(phone::router(&state))
+            .merge(chat::socket::router().with_state(state.clone()));
         let router = openapi::serve(routes().with_state(state)).merge(pages);
         let router = kernel::http::layers(router, &kernel, HOOKS);
         listeners.serve(&kernel, &router);
         health.set(Sign::Sip, !voice.local_sip().is_empty());
         health.set(Sign::Http, true);
-        let app = Self { kernel, voice, calls, meetings, health, http, https, site, certificate, locks };
+        let app = Self { kernel, voice, calls, meetings, chats, health, http, https, site, certificate, locks };
         running::announce(&app);
         Ok(app)
     }

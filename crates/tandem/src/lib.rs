@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod applications;
 pub mod calls;
+pub mod chat;
 pub mod cli;
 pub mod console;
 pub mod flows;
@@ -14,3 +16,4 @@ mod phone;
 pub mod platform;
 mod running;
 pub mod web;
+pub mod widget;

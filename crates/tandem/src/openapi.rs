@@ -12,11 +12,16 @@ use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{app, flows, meetings};
+use crate::{app, chat, flows, meetings};
 
 /// The registers of error codes that desks add to the kernel's.
-pub const ERROR_CODES: &[&[Code]] =
-    &[flows::api::codes::ALL, meetings::api::codes::ALL, meetings::sessions::codes::ALL, crate::calls::codes::ALL];
+pub const ERROR_CODES: &[&[Code]] = &[
+    flows::api::codes::ALL,
+    meetings::api::codes::ALL,
+    meetings::sessions::codes::ALL,
+    chat::error::ALL,
+    crate::calls::codes::ALL,
+];
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";

@@ -35,6 +35,9 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007_meetings.sql"),
     migration!(8, "0008_pairs.sql"),
     migration!(9, "0009_notices.sql"),
+    migration!(10, "0010_chat.sql"),
+    migration!(11, "0011_chat_widget.sql"),
+    migration!(12, "0012_inbox.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \

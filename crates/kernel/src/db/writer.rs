@@ -131,6 +131,15 @@ impl Writer {
         outcome.await.map_err(|_| DbError::Closed)?
     }
 
+    /// Waits for a place in the queue, to be filled without waiting: for whoever must queue while it holds a lock.
+    ///
+    /// # Errors
+    /// [`DbError::Closed`] when the server is stopping.
+    pub async fn place(&self) -> Result<Place<'_>, DbError> {
+        let permit = self.queue.reserve().await.map_err(|_| DbError::Closed)?;
+        Ok(Place { permit, urgent: &self.urgent })
+    }
+
     /// Returns when everything queued before is durable.
     ///
     /// # Errors
@@ -161,6 +170,39 @@ impl Writer {
             writes: self.stats.writes.load(Ordering::Relaxed),
             retries: self.stats.retries.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// A place in the queue of writes. Dropped, it is free again.
+#[derive(Debug)]
+pub struct Place<'a> {
+    permit: mpsc::Permit<'a, Order>,
+    urgent: &'a Notify,
+}
+
+impl Place<'_> {
+    /// Queues a group, behind all that were queued before. What comes of it is that of [`Writer::commit`]; it comes
+    /// whether or not somebody waits for it.
+    #[must_use]
+    pub fn commit(self, writes: Vec<Write>) -> Pending {
+        let (reply, outcome) = oneshot::channel();
+        self.permit.send(Order::Commit(Group { writes, reply: Some(reply) }));
+        self.urgent.notify_one();
+        Pending(outcome)
+    }
+}
+
+/// What will come of a group.
+#[derive(Debug)]
+pub struct Pending(oneshot::Receiver<Outcome>);
+
+impl Pending {
+    /// Waits until the group is durable, or is known not to be: rows per write.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub async fn outcome(self) -> Result<Vec<u64>, DbError> {
+        self.0.await.map_err(|_| DbError::Closed)?
     }
 }
 

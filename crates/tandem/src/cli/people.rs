@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 
 use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
+use crate::applications::settings as app_settings;
 use crate::console::Site;
-use crate::meetings::app_settings;
 use crate::meetings::model::Settings;
 
 /// What a pool's number is bound to.
@@ -219,7 +219,7 @@ impl AppVerb {
         match self {
             Self::Create { name, org, scopes, settings } => {
                 let org = kernel.find_org(&org).await?;
-                let settings = app_settings::checked_settings(kernel, settings)?;
+                let settings = app_settings::checked(kernel, settings)?;
                 let (app, key) = kernel.create_app(&org.id, NewApp { name, scopes, settings }).await?;
                 Ok(Answer {
                     text: format!(
@@ -250,11 +250,8 @@ impl AppVerb {
             }
             Self::Set { id, settings } => {
                 let org = kernel.org_of_app(&id).await?;
-                let mut app = app_settings::change_settings(kernel, &org, &id, settings).await?;
-                // It is sealed, and still nobody's business.
-                app.settings
-                    .entry(app_settings::LEGACY_SECRET.to_owned())
-                    .and_modify(|secret| "set".clone_into(secret));
+                let mut app = app_settings::change(kernel, &org, &id, settings).await?;
+                app.settings = app_settings::shown(&app);
                 let lines: String = app.settings.iter().map(|(name, value)| format!("\n{name}={value}")).collect();
                 let warnings = pool_warnings(kernel, &app).await?;
                 let said: String = warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();

@@ -11,14 +11,13 @@ use kernel::{Kernel, Problem};
 
 use super::form::{Choice, Field, Form, Posted};
 use super::table::{Cell, Table};
-use crate::meetings::app_settings;
-use crate::meetings::model::Settings;
+use crate::applications::settings as app_settings;
+use crate::meetings::model::{LEGACY_SECRET, Settings};
 
 /// The field with the version that the form was made for.
 const SEEN: &str = "version";
 /// What is ticked to forget the secret of tokens of before.
 const FORGET: &str = "forget_legacy";
-const LEGACY: &str = app_settings::LEGACY_SECRET;
 /// What a pool's number is bound to.
 const MEETINGS: &str = "meetings";
 
@@ -107,13 +106,13 @@ pub(super) fn form(path: &str, app: &App) -> Form {
         };
         form = form.with(field.optional().hint(setting.hint));
     }
-    let hint = if app.settings.contains_key(LEGACY) {
+    let hint = if app.settings.contains_key(LEGACY_SECRET) {
         "One is set: tokens of before are taken. Type another to replace it."
     } else {
         "The secret_key_base of the system that this one follows: its tokens are taken then, too. Empty: they are refused."
     };
-    let form = form.with(Field::typed(LEGACY, "Secret of older tokens", "password").optional().hint(hint));
-    if app.settings.contains_key(LEGACY) {
+    let form = form.with(Field::typed(LEGACY_SECRET, "Secret of older tokens", "password").optional().hint(hint));
+    if app.settings.contains_key(LEGACY_SECRET) {
         return form.with(Field::tick(FORGET, "Forget that secret"));
     }
     form
@@ -144,9 +143,9 @@ pub(super) fn changes(posted: &Posted) -> Vec<(String, String)> {
     };
     let mut changes: Vec<(String, String)> =
         SETTINGS.iter().map(|setting| (setting.name.to_owned(), typed(setting))).collect();
-    match posted.optional(LEGACY) {
-        Some(secret) => changes.push((LEGACY.to_owned(), secret)),
-        None if posted.is_ticked(FORGET) => changes.push((LEGACY.to_owned(), String::new())),
+    match posted.optional(LEGACY_SECRET) {
+        Some(secret) => changes.push((LEGACY_SECRET.to_owned(), secret)),
+        None if posted.is_ticked(FORGET) => changes.push((LEGACY_SECRET.to_owned(), String::new())),
         None => {}
     }
     changes
@@ -172,7 +171,7 @@ pub(super) async fn change(kernel: &Kernel, app: &App, changes: Vec<(String, Str
     if !wrong.errors.is_empty() {
         return Err(wrong);
     }
-    Ok(app_settings::change_settings(kernel, &app.org, &app.id, changes).await?)
+    Ok(app_settings::change(kernel, &app.org, &app.id, changes).await?)
 }
 
 /// The numbers of the pool, and whether each can do its work.
@@ -219,11 +218,11 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_what_is_stored_but_for_the_secret() {
-        let stored = app(&[("time_zone", "Europe/London"), ("record", "true"), (LEGACY, "sealed")]);
+        let stored = app(&[("time_zone", "Europe/London"), ("record", "true"), (LEGACY_SECRET, "sealed")]);
         let form = form("/x", &stored);
         let value = |name: &str| form.fields.iter().find(|field| field.name == name).unwrap().text_value().to_owned();
         assert_eq!((value("time_zone").as_str(), value("record").as_str()), ("Europe/London", "on"));
-        assert_eq!((value("talk_warning_s").as_str(), value(LEGACY).as_str()), ("60", ""));
+        assert_eq!((value("talk_warning_s").as_str(), value(LEGACY_SECRET).as_str()), ("60", ""));
         assert!(form.fields.iter().any(|field| field.name == FORGET));
     }
 

@@ -1,6 +1,6 @@
 //! Desk of call flows (document 003): a JSON list of steps runs on a real call.
 //!
-//! The rules are pure: `lenient` reads, `check` judges, `template` fills, `due` tells times, `machine` runs
+//! The rules are pure: `kernel::lenient` reads, `check` judges, `template` fills, `due` tells times, `machine` runs
 //! the steps. Around them stand `run` (a machine on a call), `shelf` (flows ready to run), `callbacks` (their jobs), `attempt` (their
 //! calls), `cancel` (their calling off), `sounds`, `store` and `api`.
 
@@ -14,7 +14,6 @@ pub mod drawing;
 pub mod due;
 mod effect;
 mod launch;
-pub mod lenient;
 pub mod machine;
 pub mod model;
 mod orders;
@@ -40,6 +39,8 @@ use kernel::{DbError, Kernel, retention::Runs};
 use voice::speech::Speech;
 
 pub use cancel::CancelError;
+pub use kernel::lenient;
+
 pub use check::{Ask, Checked, Problem, Purpose, Question, Report, check};
 pub use launch::{LaunchError, Launched, Order};
 pub use questions::{Judge, check_reading};

@@ -5,7 +5,6 @@
 //! pages. Source: docs/contracts/meetings.md.
 
 pub mod api;
-pub mod app_settings;
 mod booking;
 mod desk;
 mod driver;
@@ -21,6 +20,7 @@ pub mod order;
 mod pins;
 mod pool;
 pub mod reading;
+mod reschedule;
 pub mod sessions;
 pub mod start_at;
 mod store;
@@ -37,6 +37,7 @@ use voice::speech::Speech;
 pub use booking::{Order, Scheduled};
 pub use desk::Action;
 pub use error::MeetingError;
+pub(crate) use reschedule::reschedule;
 pub(crate) use store::concerning;
 pub use store::{MeetingFilter, MeetingPage};
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use effect::{Effect, Event, Notice};
 pub use input::{Change, Input, Miss, News, Parting, Refused};
 pub use party::{Actor, CallType, Party, PartyChange, Role};
-pub use settings::{DurationUnit, LEGACY_SECRET_PURPOSE, SETTING_NAMES, Settings};
+pub use settings::{DurationUnit, LEGACY_SECRET, LEGACY_SECRET_PURPOSE, SETTING_NAMES, Settings};
 pub use state::{Cause, State};
 
 /// A meeting opens this long before its start, in milliseconds.

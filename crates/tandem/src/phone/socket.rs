@@ -36,7 +36,7 @@ const PINGS_BEFORE_HELLO: u32 = 16;
 /// The credential is looked at again this often: calls go on no longer after it was revoked.
 const LOOK: Duration = Duration::from_secs(5);
 /// Frames that a phone may say: a burst when it comes back to its calls, and so many in the long run.
-const FRAMES: Rate = Rate { burst: 60, per_minute: 20 * 60 };
+const FRAMES: Rate = Rate::per_minute(20 * 60).bursting(60);
 /// Close code of a server that stops (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1_001;
 /// A sign of life this often, so that proxies keep the connection.

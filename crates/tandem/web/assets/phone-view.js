@@ -3,6 +3,8 @@
  * What a browser phone looks like: its parts as elements, and nothing about what they do.
  */
 
+import { make } from "./make.js";
+
 /** @typedef {import("./phone-call.js").PhoneCall} PhoneCall */
 
 export const KEYS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "0", "#"];
@@ -11,21 +13,6 @@ const NAMES = { "*": "star", "#": "hash" };
 
 /** @type {Record<import("./phone-call.js").State, string>} */
 const STATES = { calling: "Calling", ringing: "Ringing", incoming: "Calls you", up: "Connected", ended: "Ended" };
-
-/**
- * Makes an element.
- * @template {keyof HTMLElementTagNameMap} Tag
- * @param {Tag} tag
- * @param {Record<string, string>} [attributes]
- * @param {(Node | string)[]} children
- * @returns {HTMLElementTagNameMap[Tag]}
- */
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
 
 /** The parts of the phone that stay. */
 export class Shell {

@@ -15,10 +15,11 @@
  * within that time is answered by itself. A call that waits for another one to end is taken back when that has ended.
  */
 
+import { make } from "./make.js";
 import { causeText, PhoneCall } from "./phone-call.js";
 import { PhoneLine } from "./phone-line.js";
 import { Bell, Level, listDevices, openMicrophone, SoundError } from "./phone-sound.js";
-import { CallItem, KEYS, make, nameOf, Shell } from "./phone-view.js";
+import { CallItem, KEYS, nameOf, Shell } from "./phone-view.js";
 
 /** How long a call that has ended is shown, ms. */
 const EPILOGUE = 30_000;

@@ -2,7 +2,6 @@
 //! Handlers read, ask the desk, and answer; no rule stands here.
 
 mod actions;
-mod applications;
 mod asker;
 pub mod codes;
 mod fields;
@@ -28,7 +27,7 @@ where
     Meetings: FromRef<S>,
     Kernel: FromRef<S>,
 {
-    let mut router = OpenApiRouter::new().routes(routes!(applications::read, applications::change));
+    let mut router = OpenApiRouter::new();
     for base in BASES {
         let below = OpenApiRouter::new()
             .routes(routes!(read::list, post::create))

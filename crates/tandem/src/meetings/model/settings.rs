@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use super::MAX_DURATION_MS;
 use kernel::zones;
 
+/// The one setting that is a secret.
+pub const LEGACY_SECRET: &str = "legacy_verifier_secret";
 /// Purpose under which `legacy_verifier_secret` is sealed.
 pub const LEGACY_SECRET_PURPOSE: &str = "app.legacy_verifier_secret";
 /// The settings by name.
@@ -28,7 +30,7 @@ pub const SETTING_NAMES: [&str; 11] = [
 const MAX_POOL: usize = 100;
 /// Length of a secret of the tokens of before, in bytes; Rails makes it of 128 digits. What is shorter could be guessed, and
 /// is rather a word such as `true`.
-const LEGACY_SECRET: RangeInclusive<usize> = 32..=512;
+const LEGACY_SECRET_BYTES: RangeInclusive<usize> = 32..=512;
 /// A reminder goes out at most so long before, in seconds (30 days).
 const MAX_REMIND_S: i64 = 30 * 24 * 3_600;
 
@@ -130,7 +132,7 @@ impl Settings {
             return Ok(());
         }
         match name {
-            "legacy_verifier_secret" if LEGACY_SECRET.contains(&value.len()) => Ok(()),
+            "legacy_verifier_secret" if LEGACY_SECRET_BYTES.contains(&value.len()) => Ok(()),
             "legacy_verifier_secret" => Err("the secret_key_base itself, of 32 to 512 bytes"),
             _ => Self::default().set(name, value),
         }

@@ -10,8 +10,8 @@ use kernel::secret::{SecretError, token_hash};
 use kernel::{DbError, Kernel, RecordError, Secret, Secrets, Write};
 use serde::{Deserialize, Serialize};
 
-use super::app_settings::LEGACY_SECRET;
 use super::legacy;
+use super::model::LEGACY_SECRET;
 use super::model::{LEGACY_SECRET_PURPOSE, Meeting, Role, Settings};
 use super::sessions::Whose;
 

@@ -3,6 +3,9 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+/// What answers without an end.
+pub(super) const ENDLESS: [&str; 2] = ["/v1/tap", "/v1/chat/events"];
+
 /// An operation of the document.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {

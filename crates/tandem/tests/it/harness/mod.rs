@@ -4,6 +4,7 @@ pub(crate) mod baresip;
 pub(crate) mod bot;
 pub(crate) mod browser;
 pub(crate) mod chance;
+pub(crate) mod chat;
 pub(crate) mod choir;
 pub(crate) mod client;
 pub(crate) mod crowd;

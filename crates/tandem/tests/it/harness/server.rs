@@ -252,6 +252,16 @@ impl Tenant<'_> {
         self.server.client().bearing(&self.token)
     }
 
+    /// The ground its server stands on.
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.server.app.kernel
+    }
+
+    /// A client without a credential.
+    pub(crate) fn bare(&self) -> Client {
+        self.server.client()
+    }
+
     /// The id of one of its people, who is not the owner.
     pub(crate) async fn people(&self) -> String {
         let people = self.server.app.kernel.people(&self.org.id, "", 10).await.unwrap();

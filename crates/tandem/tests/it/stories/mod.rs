@@ -1,6 +1,12 @@
 //! Stories: what somebody wants to do, from the beginning to the end, without a real phone.
 
 mod browser_phone;
+mod chat_clients;
+mod chat_crash;
+mod chat_limits;
+mod chat_rfc6455;
+mod chat_socket;
+mod chat_stream;
 mod command_line;
 mod conference;
 mod console;

@@ -1,4 +1,5 @@
-//! Reads the JSON of a call flow: strictly first, then as the documentation prints it (contracts/flows.md "Reading").
+//! Reads the JSON of documented routes: strictly first, then as their documents print it (contracts/flows.md "Reading",
+//! contracts/chat.md).
 //! Lenient means: curly quotes as delimiters, `#` and `//` comments, bare keys, trailing commas.
 //! Invariant: text inside straight quotes is never touched, and no key is ever read twice.
 
@@ -38,6 +39,14 @@ pub fn read(body: &[u8]) -> Result<Reading, ReadError> {
     if body.len() > MAX_BODY {
         return Err(ReadError::TooLarge);
     }
+    read_limited(body)
+}
+
+/// Reads a body whose size has been judged already.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_limited(body: &[u8]) -> Result<Reading, ReadError> {
     let text = std::str::from_utf8(body).map_err(|bad| ReadError::NotUtf8(bad.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match Reader::new(text, false).document() {
@@ -281,7 +290,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends `/segment` to a JSON pointer (RFC 6901 section 3).
-pub(crate) fn push_segment(pointer: &mut String, segment: &str) {
+pub fn push_segment(pointer: &mut String, segment: &str) {
     pointer.push('/');
     for c in segment.chars() {
         match c {

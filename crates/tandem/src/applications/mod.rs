@@ -1,7 +1,9 @@
-//! `/v1/applications/{id}`: what an application decides about its meetings.
+//! `/v1/applications/{id}`: what an application decides about what it uses, desk by desk (`settings` checks it).
 #![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
-use axum::extract::State as Given;
+pub mod settings;
+
+use axum::extract::{FromRef, State as Given};
 use kernel::app::App;
 use kernel::http::{Json, Path};
 use kernel::time::rfc3339;
@@ -9,22 +11,41 @@ use kernel::{Action, Kernel, Principal, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::asker::app_of;
-use crate::meetings::app_settings::{self, LEGACY_SECRET, change_settings};
+use crate::chat::settings::{ChatSettings, IDENTITY_SECRETS};
 use crate::meetings::model::Settings;
 
 /// An application's id.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct ApplicationPath {
+struct ApplicationPath {
     /// `app_...`
     id: String,
+}
+
+/// The routes.
+pub fn routes<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Kernel: FromRef<S>,
+{
+    OpenApiRouter::new().routes(routes!(read, change))
 }
 
 /// What an application decides; durations end in their unit.
 #[derive(Debug, Serialize, ToSchema)]
 struct SettingsView {
+    #[serde(flatten)]
+    meetings: MeetingSettingsView,
+    #[serde(flatten)]
+    chat: ChatSettingsView,
+}
+
+/// About its meetings.
+#[derive(Debug, Serialize, ToSchema)]
+struct MeetingSettingsView {
     /// The zone of a `start_at` that names none.
     time_zone: String,
     /// What `meeting[duration]` counts: `minutes` or `seconds`.
@@ -49,9 +70,40 @@ struct SettingsView {
     remind_before_s: Option<i64>,
 }
 
+/// About its chat.
+#[derive(Debug, Serialize, ToSchema)]
+struct ChatSettingsView {
+    /// How a visitor is known: `open`, `token` or `verified`.
+    identity: &'static str,
+    /// In which shape the routes of document 002 answer: `documented` or `observed`.
+    compat_shape: &'static str,
+    /// Pages that may use the chat, beside our own.
+    allowed_origins: Vec<String>,
+    /// Whether it vouches for visitors; the secret itself is never shown.
+    identity_secret: bool,
+    /// The same of the secret that is to follow.
+    identity_secret_next: bool,
+    /// New visitors from one address; 0 = no limit, as with the others.
+    limit_sessions_per_minute: u32,
+    /// New rooms of one visitor.
+    limit_conversations_per_hour: u32,
+    /// Messages of one visitor in the long run.
+    limit_messages_per_minute: u32,
+    /// Messages of one visitor at once.
+    limit_messages_burst: u32,
+    /// Sockets of one visitor at once.
+    limit_sockets: u32,
+    /// Longest message, characters.
+    limit_characters: usize,
+    /// Attachments of one visitor.
+    limit_uploads_per_hour: u32,
+    /// Largest attachment, bytes.
+    limit_upload_bytes: u64,
+}
+
 /// An application.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ApplicationView {
+struct ApplicationView {
     /// `app_...`
     id: String,
     /// For people.
@@ -68,7 +120,7 @@ pub(super) struct ApplicationView {
 
 /// What is to change. Each setting is a text, or a number, a switch or a list where it is one; null puts one back.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub(super) struct ApplicationChange {
+struct ApplicationChange {
     /// Settings by name; they may also stand beside `settings`.
     #[schema(value_type = Object)]
     settings: Option<Value>,
@@ -77,25 +129,54 @@ pub(super) struct ApplicationChange {
     beside: Map<String, Value>,
 }
 
+impl MeetingSettingsView {
+    fn of(app: &App) -> Self {
+        let settings = Settings::read(&app.settings);
+        Self {
+            time_zone: settings.time_zone,
+            duration_unit: settings.duration_unit.as_str(),
+            auto_start: settings.auto_start,
+            talk_warning_s: settings.talk_warning_s,
+            extend_max_s: settings.extend_max_s,
+            reconnect_s: settings.reconnect_s,
+            record: settings.record,
+            veto_url: settings.veto_url,
+            number_pool: settings.number_pool,
+            legacy_verifier_secret: settings.legacy_verifier_secret.is_some(),
+            remind_before_s: settings.remind_before_s,
+        }
+    }
+}
+
+impl ChatSettingsView {
+    fn of(app: &App) -> Self {
+        let ChatSettings { identity, compat_shape, allowed_origins, limits, .. } = ChatSettings::read(&app.settings);
+        let [identity_secret, identity_secret_next] = IDENTITY_SECRETS.map(|name| app.settings.contains_key(name));
+        Self {
+            identity: identity.as_str(),
+            compat_shape: compat_shape.as_str(),
+            allowed_origins,
+            identity_secret,
+            identity_secret_next,
+            limit_sessions_per_minute: limits.sessions_per_minute,
+            limit_conversations_per_hour: limits.conversations_per_hour,
+            limit_messages_per_minute: limits.messages_per_minute,
+            limit_messages_burst: limits.messages_burst,
+            limit_sockets: limits.sockets,
+            limit_characters: limits.characters,
+            limit_uploads_per_hour: limits.uploads_per_hour,
+            limit_upload_bytes: limits.upload_bytes,
+        }
+    }
+}
+
 impl ApplicationView {
     fn of(app: App) -> Self {
-        let settings = Settings::read(&app.settings);
+        let settings = SettingsView { meetings: MeetingSettingsView::of(&app), chat: ChatSettingsView::of(&app) };
         Self {
             scopes: app.scopes.iter().map(|scope| scope.as_str()).collect(),
             created_at: rfc3339(app.created_at),
-            settings: SettingsView {
-                time_zone: settings.time_zone,
-                duration_unit: settings.duration_unit.as_str(),
-                auto_start: settings.auto_start,
-                talk_warning_s: settings.talk_warning_s,
-                extend_max_s: settings.extend_max_s,
-                reconnect_s: settings.reconnect_s,
-                record: settings.record,
-                veto_url: settings.veto_url,
-                number_pool: settings.number_pool,
-                legacy_verifier_secret: settings.legacy_verifier_secret.is_some(),
-                remind_before_s: settings.remind_before_s,
-            },
+            settings,
             id: app.id,
             name: app.name,
             publishable_key: app.publishable_key,
@@ -103,16 +184,16 @@ impl ApplicationView {
     }
 }
 
-/// Read an application and what it decides about its meetings
+/// Read an application and what it decides
 #[utoipa::path(
     get,
     path = "/v1/applications/{id}",
-    tag = "meetings",
+    tag = "applications",
     params(ApplicationPath),
     responses((status = 200, description = "The application", body = ApplicationView), (status = 404, description = "There is none")),
     security(("bearer" = []))
 )]
-pub(super) async fn read(
+async fn read(
     Given(kernel): Given<Kernel>,
     principal: Principal,
     Path(path): Path<ApplicationPath>,
@@ -120,17 +201,17 @@ pub(super) async fn read(
     Ok(Json(ApplicationView::of(reach(&kernel, &principal, Action::ReadKeys, &path.id).await?)))
 }
 
-/// Change what an application decides about its meetings
+/// Change what an application decides
 #[utoipa::path(
     patch,
     path = "/v1/applications/{id}",
-    tag = "meetings",
+    tag = "applications",
     params(ApplicationPath),
     request_body = ApplicationChange,
     responses((status = 200, description = "As it is now", body = ApplicationView), (status = 422, description = "A setting that there is not, or a value that is refused")),
     security(("bearer" = []))
 )]
-pub(super) async fn change(
+async fn change(
     Given(kernel): Given<Kernel>,
     principal: Principal,
     Path(path): Path<ApplicationPath>,
@@ -138,21 +219,23 @@ pub(super) async fn change(
 ) -> Result<Json<ApplicationView>, Problem> {
     // What is not there is not judged.
     let app = reach(&kernel, &principal, Action::ManageKeys, &path.id).await?;
-    let changes = changes(request, app.settings.contains_key(LEGACY_SECRET))?;
-    Ok(Json(ApplicationView::of(change_settings(&kernel, principal.org(), &app.id, changes).await?)))
+    let changes = changes(request, &app)?;
+    Ok(Json(ApplicationView::of(settings::change(&kernel, principal.org(), &app.id, changes).await?)))
 }
 
 /// An application, if whoever asks may do this with it: a key reaches its own only.
 async fn reach(kernel: &Kernel, principal: &Principal, action: Action, id: &str) -> Result<App, Problem> {
     let org = principal.authorize(action)?;
-    if app_of(principal).is_some_and(|own| *own != *id) {
+    if let Principal::App { app, .. } = principal
+        && **app != *id
+    {
         return Err(Problem::not_found());
     }
     Ok(kernel.app(org, id).await?)
 }
 
-/// The settings as texts. `has_secret`: as the view tells of the legacy secret, so that what was read can be sent back.
-fn changes(request: ApplicationChange, has_secret: bool) -> Result<Vec<(String, String)>, Problem> {
+/// The settings as texts. What was read of a secret, whether it is set, can be sent back and changes nothing.
+fn changes(request: ApplicationChange, app: &App) -> Result<Vec<(String, String)>, Problem> {
     let mut changes = Vec::new();
     let mut wrong: Option<Problem> = None;
     let mut note = |pointer: String, message: &str| {
@@ -161,7 +244,7 @@ fn changes(request: ApplicationChange, has_secret: bool) -> Result<Vec<(String, 
             None => Problem::field(pointer, "invalid", message),
         });
     };
-    let settings = match request.settings {
+    let nested = match request.settings {
         None => Map::new(),
         Some(Value::Object(settings)) => settings,
         Some(_) => {
@@ -169,11 +252,11 @@ fn changes(request: ApplicationChange, has_secret: bool) -> Result<Vec<(String, 
             Map::new()
         }
     };
-    let nested = settings.into_iter().map(|(name, value)| (format!("/settings/{name}"), name, value));
+    let nested = nested.into_iter().map(|(name, value)| (format!("/settings/{name}"), name, value));
     let beside = request.beside.into_iter().map(|(name, value)| (format!("/{name}"), name, value));
     for (pointer, name, value) in nested.chain(beside) {
-        match value.as_bool().filter(|_| name == LEGACY_SECRET) {
-            Some(told) if told == has_secret => continue,
+        match value.as_bool().filter(|_| settings::is_secret(&name)) {
+            Some(told) if told == app.settings.contains_key(&name) => continue,
             Some(true) => {
                 note(pointer, "the secret itself, which is never shown");
                 continue;
@@ -185,7 +268,7 @@ fn changes(request: ApplicationChange, has_secret: bool) -> Result<Vec<(String, 
             None => {}
         }
         match text_of(&value) {
-            Some(text) => match app_settings::check(&name, text.trim()) {
+            Some(text) => match settings::check(&name, text.trim()) {
                 Ok(()) => changes.push((name, text)),
                 Err(expected) => note(pointer, &expected),
             },
@@ -216,12 +299,22 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<Vec<(String, String)>, Vec<String>> {
-        read_with(body, false)
+        read_with(body, &[])
     }
 
-    fn read_with(body: Value, has_secret: bool) -> Result<Vec<(String, String)>, Vec<String>> {
-        let request = serde_json::from_value(body).unwrap();
-        changes(request, has_secret)
+    /// What an application that has these secrets is asked to change.
+    fn read_with(body: Value, secrets: &[&str]) -> Result<Vec<(String, String)>, Vec<String>> {
+        let app = App {
+            id: "app_1".to_owned(),
+            org: "org_1".to_owned(),
+            name: "Shop".to_owned(),
+            scopes: Vec::new(),
+            publishable_key: String::new(),
+            settings: secrets.iter().map(|name| ((*name).to_owned(), "sealed".to_owned())).collect(),
+            version: 1,
+            created_at: 0,
+        };
+        changes(serde_json::from_value(body).unwrap(), &app)
             .map_err(|problem| problem.errors.iter().map(|error| error.pointer.clone()).collect())
     }
 
@@ -235,16 +328,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_of_the_legacy_secret_changes_nothing() {
-        for has_secret in [false, true] {
-            let sent = |value: Value| read_with(json!({"settings": {"legacy_verifier_secret": value}}), has_secret);
-            assert_eq!(sent(json!(has_secret)), Ok(Vec::new()));
-            for bad in [json!(!has_secret), json!("true"), json!("false"), json!(1), json!("x".repeat(31))] {
-                assert_eq!(sent(bad.clone()), Err(vec!["/settings/legacy_verifier_secret".to_owned()]), "{bad}");
+    fn what_was_read_of_a_secret_changes_nothing() {
+        for (name, least) in [("legacy_verifier_secret", 32), ("identity_secret", 16), ("identity_secret_next", 16)] {
+            for has_secret in [false, true] {
+                let secrets: &[&str] = if has_secret { &[name] } else { &[] };
+                let sent = |value: Value| read_with(json!({"settings": {name: value}}), secrets);
+                assert_eq!(sent(json!(has_secret)), Ok(Vec::new()));
+                for bad in [json!(!has_secret), json!("true"), json!("false"), json!(1), json!("x".repeat(least - 1))] {
+                    assert_eq!(sent(bad.clone()), Err(vec![format!("/settings/{name}")]), "{bad}");
+                }
+                let secret = "x".repeat(least);
+                assert_eq!(sent(json!(secret)), Ok(vec![(name.to_owned(), secret)]));
+                assert_eq!(sent(json!("")), Ok(vec![(name.to_owned(), String::new())]));
             }
-            let secret = "x".repeat(32);
-            assert_eq!(sent(json!(secret)), Ok(vec![(LEGACY_SECRET.to_owned(), secret)]));
-            assert_eq!(sent(json!("")), Ok(vec![(LEGACY_SECRET.to_owned(), String::new())]));
         }
     }
 

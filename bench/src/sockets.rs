@@ -1,0 +1,75 @@
+//! Thousands of WebSockets in one thread: they are read when the system says that there is something.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+
+use crate::websocket::WebSocket;
+
+/// Events that are taken at once.
+const AT_ONCE: usize = 256;
+
+/// Open sockets, by their number.
+pub(crate) struct Sockets {
+    epoll: OwnedFd,
+    all: Vec<WebSocket>,
+    events: Vec<Event>,
+}
+
+impl Sockets {
+    /// None yet.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn new() -> Result<Self, String> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| error.to_string())?;
+        Ok(Self { epoll, all: Vec::new(), events: Vec::with_capacity(AT_ONCE) })
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Opens one more.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub(crate) fn open(&mut self, server: SocketAddr, path: &str) -> Result<usize, String> {
+        let number = self.all.len();
+        let socket = WebSocket::open(server, path)?;
+        epoll::add(&self.epoll, socket.as_fd(), EventData::new_u64(number as u64), EventFlags::IN)
+            .map_err(|error| error.to_string())?;
+        self.all.push(socket);
+        Ok(number)
+    }
+
+    /// Says a text on one of them.
+    ///
+    /// # Errors
+    /// When the server has gone.
+    pub(crate) fn say(&mut self, number: usize, text: &str) -> Result<(), String> {
+        self.all.get_mut(number).ok_or("no such socket")?.say_text(text)
+    }
+
+    /// Gives every text that has come to `take`, with the number of its socket; waits for one at most so long.
+    ///
+    /// # Errors
+    /// When the server has closed one.
+    pub(crate) fn hear(&mut self, patience: Duration, mut take: impl FnMut(usize, &str)) -> Result<(), String> {
+        let patience = Timespec::try_from(patience).map_err(|error| error.to_string())?;
+        self.events.clear();
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&patience))
+            .map_err(|error| error.to_string())?;
+        for event in &self.events {
+            let number = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            let Some(socket) = self.all.get_mut(number) else { continue };
+            socket.hear_texts(|text| take(number, text))?;
+        }
+        Ok(())
+    }
+}

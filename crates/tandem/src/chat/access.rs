@@ -1,0 +1,272 @@
+//! Who may do what with a room: one function, one table.
+//!
+//! Invariant: every way to a room, by HTTP, socket or page, asks [`may`] (a room) or [`may_everywhere`] (all of them);
+//! roles and identities are compared nowhere else. What an asker may not even see is not found. Sources:
+//! docs/contracts/chat.md, "Security of a public widget"; docs/contracts/platform.md, "Who may do what".
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use kernel::{Action, Principal, Role, Scope, role};
+
+use super::model::{Id, Room, Sender, Side, Visitor};
+use super::settings::Identity;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A visitor, by token or vouched for by the application.
+    Visitor {
+        /// The organisation.
+        org: Id,
+        /// The application.
+        app: Id,
+        /// The visitor.
+        id: Id,
+    },
+    /// Somebody of the organisation.
+    Person {
+        /// The organisation.
+        org: Id,
+        /// The person.
+        id: Id,
+        /// What it may do.
+        role: Role,
+    },
+    /// An application's server, by its secret key.
+    App {
+        /// The organisation.
+        org: Id,
+        /// The application.
+        app: Id,
+    },
+    /// Anybody, where the application is `open`.
+    Open {
+        /// The organisation.
+        org: Id,
+        /// The application.
+        app: Id,
+    },
+    /// Anybody who knows the id of a room.
+    Room {
+        /// The organisation.
+        org: Id,
+        /// The room.
+        room: Id,
+    },
+}
+
+impl Asker {
+    /// Who a principal is to the chat. None = a credential that does not open it.
+    #[must_use]
+    pub fn of(principal: &Principal) -> Option<Self> {
+        match principal {
+            Principal::Person { org, person, role } => {
+                Some(Self::Person { org: org.clone(), id: person.clone(), role: *role })
+            }
+            // It may do everything in the organisation that it works in.
+            Principal::Administrator { org, administrator } => (!org.is_empty()).then(|| Self::Person {
+                org: org.clone(),
+                id: administrator.clone(),
+                role: Role::Owner,
+            }),
+            Principal::App { org, app, scopes } => {
+                Scope::covers(scopes, Action::ManageChats).then(|| Self::App { org: org.clone(), app: app.clone() })
+            }
+            Principal::Publishable { .. } => None,
+        }
+    }
+
+    /// The organisation.
+    #[must_use]
+    pub fn org(&self) -> &Id {
+        match self {
+            Self::Visitor { org, .. }
+            | Self::Person { org, .. }
+            | Self::App { org, .. }
+            | Self::Open { org, .. }
+            | Self::Room { org, .. } => org,
+        }
+    }
+
+    /// The application whose rooms alone it reaches; none = of every application.
+    #[must_use]
+    pub fn app(&self) -> Option<&Id> {
+        match self {
+            Self::Visitor { app, .. } | Self::App { app, .. } | Self::Open { app, .. } => Some(app),
+            Self::Person { .. } | Self::Room { .. } => None,
+        }
+    }
+
+    /// Which side it stands on, as its credential says.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Person { .. } | Self::App { .. } => Side::Support,
+            Self::Visitor { .. } | Self::Open { .. } | Self::Room { .. } => Side::Visitor,
+        }
+    }
+
+    /// As whom it writes in a room.
+    #[must_use]
+    pub fn sender(&self, room: &Room) -> Sender {
+        match self {
+            Self::Visitor { id, .. } => Sender::Visitor(id.clone()),
+            Self::Person { id, .. } => Sender::Person(id.clone()),
+            Self::App { app, .. } => Sender::App(app.clone()),
+            Self::Open { .. } | Self::Room { .. } => Sender::Visitor(room.visitor.clone()),
+        }
+    }
+}
+
+impl From<&Visitor> for Asker {
+    fn from(visitor: &Visitor) -> Self {
+        Self::Visitor { org: visitor.org.clone(), app: visitor.app.clone(), id: visitor.id.clone() }
+    }
+}
+
+/// What is wanted of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act<'a> {
+    /// Read the room and its messages, hear what happens in it.
+    See,
+    /// Say something; also to show that one types.
+    Send {
+        /// Whether the message says of itself that it is support.
+        claims_support: bool,
+    },
+    /// Say how far one has read.
+    Mark,
+    /// Change a message of this sender.
+    Edit(&'a Sender),
+    /// Take back a message of this sender.
+    Delete(&'a Sender),
+    /// Close the room, or open it again.
+    Close,
+    /// Read notes, tags and whatever else visitors do not see.
+    SeeInside,
+    /// Write notes and tags.
+    Annotate,
+    /// Give the room to a person or a team, or take it.
+    Assign,
+}
+
+/// What is wanted of all rooms of an organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wide {
+    /// List rooms; hear what happens in every one.
+    SeeRooms,
+    /// List QR ids, make them, make master links.
+    MakeLinks,
+    /// Open rooms in the name of visitors, get the room of any keys.
+    OpenForOthers,
+}
+
+/// Why something may not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The asker is not to know that there is such a room.
+    #[error("there is no such room")]
+    NotFound,
+    /// The asker may see it, not do this.
+    #[error("the credential may not do this")]
+    Forbidden,
+}
+
+/// Whether somebody may do something with a room. `identity` is the setting of the room's application.
+///
+/// # Errors
+/// [`Denied`].
+pub fn may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> Result<(), Denied> {
+    if !sees(asker, identity, room) {
+        return Err(Denied::NotFound);
+    }
+    let good = match asker {
+        Asker::App { .. } => true,
+        Asker::Person { id, role, .. } => person_may(id, *role, room, act),
+        Asker::Visitor { .. } | Asker::Open { .. } | Asker::Room { .. } => visitor_may(asker, identity, room, act),
+    };
+    if good { Ok(()) } else { Err(Denied::Forbidden) }
+}
+
+/// Whether somebody may do something with every room of its application, or of its organisation.
+///
+/// # Errors
+/// [`Denied::Forbidden`].
+pub fn may_everywhere(asker: &Asker, identity: Identity, wide: Wide) -> Result<(), Denied> {
+    let good = match asker {
+        Asker::App { .. } => true,
+        Asker::Open { .. } => identity == Identity::Open,
+        Asker::Person { role, .. } => match wide {
+            Wide::SeeRooms => reads(*role),
+            Wide::OpenForOthers => works(*role),
+            Wide::MakeLinks => works(*role),
+        },
+        Asker::Visitor { .. } | Asker::Room { .. } => false,
+    };
+    if good { Ok(()) } else { Err(Denied::Forbidden) }
+}
+
+/// Whether there is such a room at all, as far as the asker is to know.
+fn sees(asker: &Asker, identity: Identity, room: &Room) -> bool {
+    if *asker.org() != room.org {
+        return false;
+    }
+    match asker {
+        Asker::Visitor { app, id, .. } => *app == room.app && *id == room.visitor,
+        Asker::App { app, .. } => *app == room.app,
+        Asker::Open { app, .. } => identity == Identity::Open && *app == room.app,
+        Asker::Room { room: id, .. } => identity != Identity::Verified && *id == room.id,
+        Asker::Person { role, .. } => reads(*role),
+    }
+}
+
+/// Agents see every room, so that whoever is free can help; a member sees none.
+fn reads(role: Role) -> bool {
+    role::allowed(role, Action::ReadChats) || works(role)
+}
+
+/// Who answers visitors.
+fn works(role: Role) -> bool {
+    role::allowed(role, Action::WorkQueue)
+}
+
+fn person_may(id: &Id, role: Role, room: &Room, act: Act<'_>) -> bool {
+    let manages = role::allowed(role, Action::ManageChats);
+    // An agent works in what it was given and in what waits.
+    let is_mine = room.assignee.as_ref().is_none_or(|assignee| assignee == id);
+    let is_own = |sender: &Sender| matches!(sender, Sender::Person(by) if by == id);
+    match act {
+        Act::See | Act::SeeInside => reads(role),
+        Act::Annotate => works(role),
+        Act::Send { .. } | Act::Mark | Act::Close | Act::Assign => manages || (works(role) && is_mine),
+        Act::Edit(sender) => works(role) && is_own(sender),
+        Act::Delete(sender) => manages || (works(role) && is_own(sender)),
+    }
+}
+
+fn visitor_may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> bool {
+    let is_open = identity == Identity::Open;
+    let is_own = |sender: &Sender| *sender == asker.sender(room);
+    match act {
+        Act::See | Act::Mark => true,
+        Act::Send { claims_support } => !claims_support || is_open,
+        // The id of a room alone proves nobody's words to be one's own.
+        Act::Edit(sender) | Act::Delete(sender) => matches!(asker, Asker::Visitor { .. }) && is_own(sender),
+        Act::Close => is_open && matches!(asker, Asker::Open { .. }),
+        Act::SeeInside | Act::Annotate | Act::Assign => false,
+    }
+}
+
+/// An asker's own mark for limits: no two share one.
+#[must_use]
+pub fn limit_key(asker: &Asker, room: &Room) -> Arc<str> {
+    match asker {
+        Asker::Visitor { id, .. } => id.clone(),
+        Asker::Person { id, .. } => id.clone(),
+        Asker::App { app, .. } => app.clone(),
+        Asker::Open { .. } | Asker::Room { .. } => room.visitor.clone(),
+    }
+}

@@ -1,0 +1,29 @@
+//! Our own routes of the desk, under `/v1/chat`. Handlers read, ask the desk, and answer; no rule stands here.
+
+mod asker;
+mod messages;
+mod rooms;
+
+use axum::extract::FromRef;
+use kernel::Kernel;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Chats;
+
+/// All routes under `/v1/chat`.
+pub fn routes<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Chats: FromRef<S>,
+    Kernel: FromRef<S>,
+{
+    OpenApiRouter::new()
+        .routes(routes!(rooms::list, rooms::open))
+        .routes(routes!(rooms::read))
+        .routes(routes!(rooms::close))
+        .routes(routes!(rooms::reopen))
+        .routes(routes!(rooms::mark))
+        .routes(routes!(messages::list, messages::send))
+        .routes(routes!(messages::edit, messages::delete))
+}

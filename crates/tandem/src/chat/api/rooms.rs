@@ -1,0 +1,306 @@
+//! Rooms: list, open, read, close and open again.
+#![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
+
+use axum::extract::State as Given;
+use axum::http::StatusCode;
+use kernel::Problem;
+use kernel::error::codes;
+use kernel::http::{Client, Json, PageQuery, Path, Query, cursor};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::asker::{Caller, app_of};
+use crate::chat::desk::Change;
+use crate::chat::model::{Mark, Side, State};
+use crate::chat::view::RoomView;
+use crate::chat::{Asker, Chats, How, OpenRoom, Opener, RoomFilter, RoomOrder, Wide};
+
+/// Longest label of a room, in bytes.
+const MAX_LABEL: usize = 512;
+
+/// A room's id.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct RoomPath {
+    /// 24 hexadecimal digits.
+    pub(super) room: String,
+}
+
+/// Which rooms.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RoomQuery {
+    /// `open` or `closed`.
+    state: Option<String>,
+    /// Of this product.
+    product: Option<String>,
+    /// With this label (`org_id` of document 002).
+    label: Option<String>,
+    /// Of this visitor.
+    visitor: Option<String>,
+    /// That this person answers; `none` = that nobody answers yet.
+    assignee: Option<String>,
+    /// That wait for this team.
+    team: Option<String>,
+    /// `latest` (last written in first, as when it is left out) or `oldest` (as they were opened).
+    order: Option<String>,
+}
+
+impl RoomQuery {
+    fn filter(self) -> Result<RoomFilter, Problem> {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let refused = |field: &str, what: &str| Problem::new(codes::INVALID_REQUEST).and(field, "invalid", what);
+        let state = given(self.state)
+            .map(|word| State::parse(&word).ok_or_else(|| refused("?state", "open or closed")))
+            .transpose()?;
+        let order = match given(self.order).as_deref() {
+            None | Some("latest") => RoomOrder::LatestFirst,
+            Some("oldest") => RoomOrder::OldestFirst,
+            Some(_) => return Err(refused("?order", "latest or oldest")),
+        };
+        let assignee = given(self.assignee);
+        let unassigned = assignee.as_deref() == Some("none");
+        Ok(RoomFilter {
+            state,
+            label: given(self.label),
+            product: given(self.product),
+            visitor: given(self.visitor).map(Into::into),
+            assignee: assignee.filter(|_| !unassigned).map(Into::into),
+            unassigned,
+            team: given(self.team).map(Into::into),
+            order,
+            after: None,
+        })
+    }
+}
+
+/// Where a page of rooms ended: a time and an id.
+fn after(page: &PageQuery) -> Result<Option<(i64, String)>, Problem> {
+    let Some(place) = page.after()? else { return Ok(None) };
+    let read = place.split_once(',').and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
+    let wrong = || Problem::new(codes::INVALID_CURSOR).and("?cursor", "invalid", "not a cursor of this list");
+    read.map(Some).ok_or_else(wrong)
+}
+
+/// Some rooms.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RoomList {
+    rooms: Vec<RoomView>,
+    /// Where the page ended; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// List rooms: a visitor its own
+#[utoipa::path(
+    get, path = "/v1/chat/rooms", tag = "chat", params(RoomQuery, PageQuery),
+    responses((status = 200, description = "A page of rooms", body = RoomList)),
+    security(("bearer" = []))
+)]
+pub(super) async fn list(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Query(query): Query<RoomQuery>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<RoomList>, Problem> {
+    let asker = caller.asker()?;
+    let filter = RoomFilter { after: after(&page)?, ..query.filter()? };
+    let found = chats.rooms(&asker, &filter, page.limit()?).await?;
+    let next = found.next.map(|(ms, id)| cursor(&format!("{ms},{id}")));
+    Ok(Json(RoomList { rooms: found.rooms.iter().map(RoomView::from).collect(), cursor: next }))
+}
+
+/// A room that is wanted; what is left out is empty.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoomRequest {
+    /// The product's name.
+    #[serde(default)]
+    product: String,
+    /// The visitor's name in your own books; an application's word is believed.
+    #[serde(default)]
+    user_id: String,
+    /// A label.
+    #[serde(default)]
+    label: String,
+    /// `portfolio_name` of document 002.
+    #[serde(default)]
+    portfolio: String,
+    /// Of which application; only for people, who may leave it out where there is one.
+    #[serde(default)]
+    application: Option<String>,
+    /// A new room also where one with the same four labels is open.
+    #[serde(default)]
+    new: bool,
+}
+
+impl RoomRequest {
+    fn check(&self) -> Result<(), Problem> {
+        let fields = [
+            ("/product", &self.product),
+            ("/user_id", &self.user_id),
+            ("/label", &self.label),
+            ("/portfolio", &self.portfolio),
+        ];
+        for (pointer, text) in fields {
+            if text.len() > MAX_LABEL || text.chars().any(char::is_control) {
+                let what = format!("at most {MAX_LABEL} bytes, without control characters");
+                return Err(Problem::field(pointer, "invalid", what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A room that was opened.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RoomOpened {
+    room: RoomView,
+    /// The visitor's token, where the visitor is new: shown here and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// Open a room, or get the open one of the same labels
+///
+/// An application opens rooms for its users, a page with its publishable key one for a new visitor, a visitor one more of
+/// its own.
+#[utoipa::path(
+    post, path = "/v1/chat/rooms", tag = "chat", request_body = RoomRequest,
+    responses(
+        (status = 201, description = "Opened", body = RoomOpened),
+        (status = 200, description = "It was open already", body = RoomOpened),
+        (status = 429, description = "Too many visitors from this address, or rooms of this visitor"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn open(
+    Given(chats): Given<Chats>,
+    client: Client,
+    caller: Caller,
+    Json(request): Json<RoomRequest>,
+) -> Result<(StatusCode, Json<RoomOpened>), Problem> {
+    request.check()?;
+    let (org, app, opener, address) = match caller {
+        Caller::Visitor(visitor) => {
+            (visitor.org.clone(), visitor.app.clone(), Opener::Visitor(visitor), Some(client.ip))
+        }
+        Caller::Page { org, app } => (org, app, Opener::Stranger, Some(client.ip)),
+        Caller::Support(asker) => {
+            chats.may_everywhere(&asker, Wide::OpenForOthers).await?;
+            let app = app_of(&chats, &asker, request.application.as_deref()).await?;
+            (asker.org().clone(), app, Opener::Anyone, None)
+        }
+    };
+    let how = if request.new { How::New } else { How::GetOrCreate };
+    let RoomRequest { product, user_id, label, portfolio, .. } = request;
+    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login: false, address };
+    let opened = chats.open_room(wish).await?;
+    let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
+    let token = opened.token.map(|token| token.expose().to_owned());
+    Ok((status, Json(RoomOpened { room: RoomView::from(&opened.room), token })))
+}
+
+/// How far the two sides of a room have come.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MarkView {
+    /// Up to this message they reached a screen.
+    delivered: i64,
+    /// Up to this message they were read.
+    read: i64,
+}
+
+impl From<Mark> for MarkView {
+    fn from(mark: Mark) -> Self {
+        Self { delivered: mark.delivered_seq, read: mark.read_seq }
+    }
+}
+
+/// A room, and how far its two sides have come.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RoomWhole {
+    #[serde(flatten)]
+    room: RoomView,
+    visitor_mark: MarkView,
+    support_mark: MarkView,
+}
+
+/// Read a room
+#[utoipa::path(
+    get, path = "/v1/chat/rooms/{room}", tag = "chat", params(RoomPath),
+    responses((status = 200, description = "The room", body = RoomWhole), (status = 404, description = "There is none")),
+    security(("bearer" = []))
+)]
+pub(super) async fn read(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Path(path): Path<RoomPath>,
+) -> Result<Json<RoomWhole>, Problem> {
+    let room = chats.room(&caller.asker()?, &path.room).await?;
+    let marks = chats.marks(&room).await.map_err(Problem::internal)?;
+    let view = RoomView::from(&room);
+    let (visitor_mark, support_mark) = (marks.of(Side::Visitor).into(), marks.of(Side::Support).into());
+    Ok(Json(RoomWhole { room: view, visitor_mark, support_mark }))
+}
+
+async fn change(chats: &Chats, asker: &Asker, room: &str, change: &Change) -> Result<Json<RoomView>, Problem> {
+    let room = chats.change(asker, room, change, |_| Vec::new()).await?;
+    Ok(Json(RoomView::from(&room)))
+}
+
+/// Close a room
+#[utoipa::path(
+    post, path = "/v1/chat/rooms/{room}/close", tag = "chat", params(RoomPath),
+    responses((status = 200, description = "It is closed", body = RoomView), (status = 404, description = "There is none")),
+    security(("bearer" = []))
+)]
+pub(super) async fn close(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Path(path): Path<RoomPath>,
+) -> Result<Json<RoomView>, Problem> {
+    change(&chats, &caller.asker()?, &path.room, &Change::Close).await
+}
+
+/// Open a closed room again
+#[utoipa::path(
+    post, path = "/v1/chat/rooms/{room}/reopen", tag = "chat", params(RoomPath),
+    responses((status = 200, description = "It is open", body = RoomView), (status = 404, description = "There is none")),
+    security(("bearer" = []))
+)]
+pub(super) async fn reopen(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Path(path): Path<RoomPath>,
+) -> Result<Json<RoomView>, Problem> {
+    change(&chats, &caller.asker()?, &path.room, &Change::Reopen).await
+}
+
+/// How far somebody has come.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadRequest {
+    /// Up to this message they were read.
+    #[serde(default)]
+    read: i64,
+    /// Up to this message they reached a screen; what was read did.
+    #[serde(default)]
+    delivered: i64,
+}
+
+/// Say how far you have read
+#[utoipa::path(
+    post, path = "/v1/chat/rooms/{room}/read", tag = "chat", params(RoomPath), request_body = ReadRequest,
+    responses((status = 200, description = "Noted", body = MarkView), (status = 404, description = "There is none")),
+    security(("bearer" = []))
+)]
+pub(super) async fn mark(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Path(path): Path<RoomPath>,
+    Json(request): Json<ReadRequest>,
+) -> Result<Json<MarkView>, Problem> {
+    let mark = Mark { delivered_seq: request.delivered.max(0), read_seq: request.read.max(0) };
+    let mark = chats.mark(&caller.asker()?, &path.room, mark).await?;
+    Ok(Json(mark.into()))
+}

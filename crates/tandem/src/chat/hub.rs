@@ -1,0 +1,390 @@
+//! Who listens to which room on this node, and what they hear.
+//!
+//! Invariant: news of one room reach each listener in the order in which they were told, and are written out once for
+//! all of them; a listener that does not keep up is told so once and hears nothing more. Nothing here is durable: what a
+//! listener missed it reads from the store.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::access::Asker;
+use super::model::{Id, Mark, Message, Note, Room, Side};
+
+/// News that wait for one listener.
+pub const MAX_WAITING: usize = 256;
+/// Bytes of them, about.
+pub const MAX_WAITING_BYTES: usize = 256 * 1024;
+/// Places for news that an empty queue keeps.
+const KEPT_PLACES: usize = 8;
+/// What a piece of news weighs beside its words, bytes.
+const OVERHEAD_BYTES: usize = 256;
+
+/// Something that happened in a room.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A message, after its commit.
+    Message(Arc<Message>),
+    /// A message says something else now.
+    Edited(Arc<Message>),
+    /// A message was taken back.
+    Deleted(Arc<Message>),
+    /// Somebody has come so far.
+    Marked {
+        /// Who.
+        who: Who,
+        /// How far.
+        mark: Mark,
+    },
+    /// Somebody types, or stopped.
+    Typing {
+        /// Who.
+        who: Who,
+        /// Whether.
+        is_typing: bool,
+        /// What there is so far, if it is shown: of a visitor to those who answer.
+        draft: Option<String>,
+    },
+    /// Somebody came or went.
+    Presence {
+        /// Who.
+        who: Who,
+        /// Whether at least one page is open.
+        is_here: bool,
+    },
+    /// The room itself changed: opened, closed, assigned.
+    Room(Arc<Room>),
+    /// Those who answer noted something.
+    Note(Arc<Note>),
+    /// How many wait before the visitor; 0 = it is the visitor's turn.
+    QueuePosition(u32),
+}
+
+/// Somebody in a room, as others are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Which side.
+    pub side: Side,
+    /// A person's or an application's id; the visitor's is shown to nobody.
+    pub id: Option<Id>,
+    /// Name for people.
+    pub name: String,
+}
+
+/// What happened, and to whom it is told.
+#[derive(Debug)]
+pub struct News {
+    /// The organisation.
+    pub org: Id,
+    /// The room's application.
+    pub app: Id,
+    /// The room.
+    pub room: Id,
+    /// What happened.
+    pub what: What,
+    /// Only to those who answer.
+    pub inside: bool,
+    /// Not to this listener: who types need not hear so.
+    pub except: Option<u64>,
+    text: OnceLock<Utf8Bytes>,
+}
+
+impl News {
+    /// News of a room, to all in it.
+    #[must_use]
+    pub fn of(room: &Room, what: What) -> Self {
+        Self::at(&room.org, &room.app, &room.id, what)
+    }
+
+    /// News of a room of which no more is known than where it is.
+    #[must_use]
+    pub fn at(org: &Id, app: &Id, room: &Id, what: What) -> Self {
+        let (org, app, room) = (org.clone(), app.clone(), room.clone());
+        Self { org, app, room, inside: matches!(what, What::Note(_)), what, except: None, text: OnceLock::new() }
+    }
+
+    /// The same, only for those who answer.
+    #[must_use]
+    pub fn inside(self) -> Self {
+        Self { inside: true, ..self }
+    }
+
+    /// The same, but not for this listener.
+    #[must_use]
+    pub fn except(self, listener: u64) -> Self {
+        Self { except: Some(listener), ..self }
+    }
+
+    /// The frame, written once for all listeners.
+    pub fn text(&self, write: impl FnOnce(&Self) -> String) -> &Utf8Bytes {
+        self.text.get_or_init(|| write(self).into())
+    }
+
+    /// About how many bytes it takes.
+    fn weight(&self) -> usize {
+        let words = match &self.what {
+            What::Message(message) | What::Edited(message) => {
+                message.body.as_ref().map_or(0, |body| body.as_json().len())
+            }
+            What::Typing { draft, .. } => draft.as_ref().map_or(0, String::len),
+            What::Note(note) => note.text.len(),
+            _ => 0,
+        };
+        OVERHEAD_BYTES + words
+    }
+}
+
+/// The listeners of this node. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Hub(Arc<Mutex<Listeners>>);
+
+#[derive(Debug, Default)]
+struct Listeners {
+    last_id: u64,
+    orgs: HashMap<Id, OrgListeners>,
+}
+
+/// The listeners of one organisation.
+#[derive(Debug, Default)]
+struct OrgListeners {
+    /// Those that hear every room, of one application or of all.
+    wide: Vec<(Option<Id>, Arc<Ear>)>,
+    /// Those that hear some rooms.
+    rooms: HashMap<Id, Vec<Arc<Ear>>>,
+}
+
+impl OrgListeners {
+    fn is_empty(&self) -> bool {
+        self.wide.is_empty() && self.rooms.is_empty()
+    }
+}
+
+/// Where news wait for one listener.
+#[derive(Debug)]
+struct Ear {
+    id: u64,
+    side: Side,
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    news: VecDeque<Arc<News>>,
+    bytes: usize,
+    is_lagging: bool,
+}
+
+impl Ear {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, news: &Arc<News>) {
+        if news.except == Some(self.id) || (news.inside && self.side == Side::Visitor) {
+            return;
+        }
+        let mut waiting = self.waiting();
+        if waiting.is_lagging {
+            return;
+        }
+        waiting.bytes += news.weight();
+        waiting.news.push_back(Arc::clone(news));
+        if waiting.news.len() > MAX_WAITING || waiting.bytes > MAX_WAITING_BYTES {
+            // What was queued is read from the store on resume; here it would only take memory.
+            *waiting = Waiting { is_lagging: true, ..Waiting::default() };
+        }
+        // Whoever was woken for one takes them all.
+        let must_wake = waiting.is_lagging || waiting.news.len() == 1;
+        drop(waiting);
+        if must_wake {
+            self.news.notify_one();
+        }
+    }
+}
+
+impl Hub {
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A listener: those who answer hear every room that they may see, others only what they join.
+    #[must_use]
+    pub fn subscribe(&self, asker: &Asker) -> Subscription {
+        let mut listeners = self.listeners();
+        listeners.last_id += 1;
+        let ear =
+            Arc::new(Ear { id: listeners.last_id, side: asker.side(), waiting: Mutex::default(), news: Notify::new() });
+        let org = asker.org().clone();
+        let is_wide = asker.side() == Side::Support;
+        if is_wide {
+            let wide = &mut listeners.orgs.entry(org.clone()).or_default().wide;
+            wide.push((asker.app().cloned(), Arc::clone(&ear)));
+        }
+        Subscription { hub: self.clone(), org, ear, is_wide, rooms: Vec::new() }
+    }
+
+    /// Tells all who listen to the room.
+    pub fn tell(&self, news: News) {
+        let listeners = self.listeners();
+        let Some(org) = listeners.orgs.get(&news.org) else { return };
+        let news = Arc::new(news);
+        for (app, ear) in &org.wide {
+            if app.as_ref().is_none_or(|app| *app == news.app) {
+                ear.tell(&news);
+            }
+        }
+        for ear in org.rooms.get(&news.room).into_iter().flatten() {
+            ear.tell(&news);
+        }
+    }
+
+    /// Tells something in every room that a visitor of the organisation hears, to the visitors alone.
+    pub fn tell_visitors(&self, org: &Id, what: impl Fn() -> What) {
+        let listeners = self.listeners();
+        for (room, ears) in listeners.orgs.get(org).into_iter().flat_map(|org| &org.rooms) {
+            let news = Arc::new(News::at(org, org, room, what()));
+            ears.iter().filter(|ear| ear.side == Side::Visitor).for_each(|ear| ear.tell(&news));
+        }
+    }
+
+    /// How many listen as the visitor of a room.
+    #[must_use]
+    pub fn visitors(&self, org: &str, room: &str) -> usize {
+        let listeners = self.listeners();
+        let ears = listeners.orgs.get(org).and_then(|org| org.rooms.get(room));
+        ears.map_or(0, |ears| ears.iter().filter(|ear| ear.side == Side::Visitor).count())
+    }
+
+    /// How many people of an organisation listen.
+    #[must_use]
+    pub fn people(&self, org: &str) -> usize {
+        let listeners = self.listeners();
+        listeners.orgs.get(org).map_or(0, |org| org.wide.iter().filter(|(app, _)| app.is_none()).count())
+    }
+
+    /// Whether the visitor of a room listens to it here.
+    #[must_use]
+    pub fn has_visitor(&self, org: &str, room: &str) -> bool {
+        self.visitors(org, room) > 0
+    }
+
+    /// How many listen, of all organisations.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let listeners = self.listeners();
+        let mut ids: Vec<u64> = listeners
+            .orgs
+            .values()
+            .flat_map(|org| {
+                org.wide.iter().map(|(_, ear)| ear.id).chain(org.rooms.values().flatten().map(|ear| ear.id))
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.len()
+    }
+}
+
+/// What a listener hears next.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Something happened.
+    News(Arc<News>),
+    /// It did not keep up and hears nothing more: close, and let it resume.
+    Lagging,
+}
+
+/// One listener. Dropped, it hears nothing more.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Hub,
+    org: Id,
+    ear: Arc<Ear>,
+    is_wide: bool,
+    rooms: Vec<Id>,
+}
+
+impl Subscription {
+    /// What [`News::except`] names.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.ear.id
+    }
+
+    /// Hears a room from now on; whoever hears every room hears this one already. Ask [`super::access::may`] first.
+    pub fn join(&mut self, room: &Id) {
+        if self.is_wide || self.rooms.contains(room) {
+            return;
+        }
+        self.rooms.push(room.clone());
+        let mut listeners = self.hub.listeners();
+        let org = listeners.orgs.entry(self.org.clone()).or_default();
+        org.rooms.entry(room.clone()).or_default().push(Arc::clone(&self.ear));
+    }
+
+    /// The rooms that were joined.
+    #[must_use]
+    pub fn rooms(&self) -> &[Id] {
+        &self.rooms
+    }
+
+    /// The next news; waits for them. Nothing is lost when the wait is given up.
+    pub async fn next(&mut self) -> Heard {
+        loop {
+            if let Some(heard) = self.try_next() {
+                return heard;
+            }
+            self.ear.news.notified().await;
+        }
+    }
+
+    /// News that are there already.
+    pub fn try_next(&mut self) -> Option<Heard> {
+        let mut waiting = self.ear.waiting();
+        if waiting.is_lagging {
+            return Some(Heard::Lagging);
+        }
+        let news = waiting.news.pop_front()?;
+        waiting.bytes = waiting.bytes.saturating_sub(news.weight());
+        if waiting.news.is_empty() && waiting.news.capacity() > KEPT_PLACES {
+            // Thousands listen and wait: what a rush took is given back.
+            waiting.news = VecDeque::new();
+        }
+        Some(Heard::News(news))
+    }
+
+    /// Waits until it did not keep up: for a listener that is busy writing.
+    pub async fn lagging(&self) {
+        while !self.ear.waiting().is_lagging {
+            self.ear.news.notified().await;
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let id = self.ear.id;
+        let mut listeners = self.hub.listeners();
+        let Some(org) = listeners.orgs.get_mut(&self.org) else { return };
+        if self.is_wide {
+            org.wide.retain(|(_, ear)| ear.id != id);
+        }
+        for room in &self.rooms {
+            if let Some(ears) = org.rooms.get_mut(room) {
+                ears.retain(|ear| ear.id != id);
+                if ears.is_empty() {
+                    org.rooms.remove(room);
+                }
+            }
+        }
+        if org.is_empty() {
+            listeners.orgs.remove(&self.org);
+        }
+    }
+}

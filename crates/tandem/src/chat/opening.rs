@@ -1,0 +1,184 @@
+//! Rooms are opened: a new one, or the one that is there, with a token for whoever has none.
+//!
+//! Invariant: nobody gets the room of another visitor by naming its keys; of two who open a room of the same keys in the
+//! same moment both get the same one.
+
+use std::net::IpAddr;
+
+use kernel::secret::token_hash;
+use kernel::{DbError, Secret};
+use serde_json::json;
+
+use super::hub::{News, What};
+use super::model::{Id, Room, State, Visitor};
+use super::{ChatError, Chats, store};
+
+/// Digits before the time in an `eventId`, document 002.
+const EVENT_ID: &str = "FB1010000000";
+
+/// Who opens a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// A visitor that is known, by token or by its application's word.
+    Visitor(Visitor),
+    /// Somebody who may have the room of any visitor: an application's server, a person who answers, anybody under
+    /// `open`.
+    Anyone,
+    /// Somebody who proves nothing: always a new visitor.
+    Stranger,
+}
+
+/// Whether a room that is there will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The open one of these keys, else a new one.
+    GetOrCreate,
+    /// A new one.
+    New,
+}
+
+/// A room that somebody wants.
+#[derive(Clone, Debug)]
+pub struct OpenRoom {
+    /// The organisation.
+    pub org: Id,
+    /// The application.
+    pub app: Id,
+    /// Who opens it.
+    pub opener: Opener,
+    /// Whether one that is there will do.
+    pub how: How,
+    /// The visitor's name in the customer's own books.
+    pub user_id: String,
+    /// `org_id` of document 002.
+    pub label: String,
+    /// `portfolio_name` of document 002.
+    pub portfolio: String,
+    /// The product's name.
+    pub product: String,
+    /// `isLogin` of document 002.
+    pub is_login: bool,
+    /// From where; none = not counted (an application's server opens rooms for many).
+    pub address: Option<IpAddr>,
+}
+
+/// A room that was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The room.
+    pub room: Room,
+    /// Whose it is.
+    pub visitor: Id,
+    /// The visitor's token, when the visitor is new: shown here and never again.
+    pub token: Option<Secret>,
+    /// Whether it was made just now.
+    pub created: bool,
+}
+
+impl Chats {
+    /// Gets or makes a room.
+    ///
+    /// # Errors
+    /// A limit, or what the store says.
+    pub async fn open_room(&self, wish: OpenRoom) -> Result<Opened, ChatError> {
+        for _ in 0..super::desk::MAX_TRIES {
+            if let Some(room) = self.room_there(&wish).await? {
+                let visitor = room.visitor.clone();
+                return Ok(Opened { room, visitor, token: None, created: false });
+            }
+            match self.make_room(&wish).await {
+                // Somebody made the room of these keys in the same moment.
+                Err(ChatError::Db(DbError::Duplicate(_))) if wish.how == How::GetOrCreate => {}
+                made => return made,
+            }
+        }
+        Err(ChatError::Busy)
+    }
+
+    async fn room_there(&self, wish: &OpenRoom) -> Result<Option<Room>, DbError> {
+        let visitor = match (&wish.opener, wish.how) {
+            (_, How::New) | (Opener::Stranger, _) => return Ok(None),
+            (Opener::Visitor(visitor), How::GetOrCreate) => Some(&visitor.id),
+            (Opener::Anyone, How::GetOrCreate) => None,
+        };
+        let OpenRoom { user_id, label, product, portfolio, .. } = wish;
+        let keys = store::Keys { user_id, label, product, portfolio };
+        store::room_of_keys(&self.kernel().db, &wish.org, &wish.app, keys, visitor).await
+    }
+
+    async fn make_room(&self, wish: &OpenRoom) -> Result<Opened, ChatError> {
+        let now_ms = self.now_ms();
+        self.count_opening(wish, now_ms).await?;
+        let mut writes = Vec::new();
+        let (visitor, token) = match &wish.opener {
+            Opener::Visitor(visitor) => (visitor.clone(), None),
+            Opener::Anyone | Opener::Stranger => {
+                let visitor = self.new_visitor(&wish.org, &wish.app, &wish.user_id);
+                let (token, write) = self.draft_token(&visitor);
+                writes.extend([store::insert_visitor_write(&visitor, now_ms), write]);
+                (visitor, Some(token))
+            }
+        };
+        let room = self.new_room(wish, &visitor, now_ms);
+        writes.push(store::insert_room_write(&room, open_key(wish).as_deref()));
+        let data = json!({
+            "application": &*room.app,
+            "product": room.product,
+            "user_id": room.user_id,
+            "org_id": room.label,
+            "portfolio_name": room.portfolio,
+            "visitor": &*room.visitor,
+        });
+        writes.extend(self.event_writes(&room.org, &room.id, "room.opened", data).await?);
+        self.kernel().db.writer().commit(writes).await?;
+        self.hub().tell(News::of(&room, What::Room(room.clone().into())));
+        Ok(Opened { room, visitor: visitor.id, token, created: true })
+    }
+
+    async fn count_opening(&self, wish: &OpenRoom, now_ms: i64) -> Result<(), ChatError> {
+        let settings = self.settings(&wish.org, &wish.app).await?;
+        if let Opener::Visitor(visitor) = &wish.opener {
+            self.meter().conversation(&visitor.id, &settings.limits, now_ms)?;
+        } else if let Some(address) = wish.address {
+            self.meter().session(&wish.app, address, &settings.limits, now_ms)?;
+        }
+        Ok(())
+    }
+
+    fn new_room(&self, wish: &OpenRoom, visitor: &Visitor, now_ms: i64) -> Room {
+        let ids = &self.kernel().ids;
+        Room {
+            id: ids.document_id(now_ms).into(),
+            org: wish.org.clone(),
+            app: wish.app.clone(),
+            product: wish.product.clone(),
+            user_id: wish.user_id.clone(),
+            label: wish.label.clone(),
+            portfolio: wish.portfolio.clone(),
+            event_id: format!("{EVENT_ID}{:010}#{}", now_ms / 1_000, ids.digits(7)),
+            is_login: wish.is_login,
+            state: State::Open,
+            visitor: visitor.id.clone(),
+            assignee: None,
+            team: None,
+            seq_head: 0,
+            last_body: None,
+            created_ms: now_ms,
+            last_ms: now_ms,
+            closed_ms: None,
+            revision: 0,
+        }
+    }
+}
+
+/// What no two open rooms share that were made unless there was one.
+fn open_key(wish: &OpenRoom) -> Option<String> {
+    let visitor = match (&wish.opener, wish.how) {
+        (_, How::New) | (Opener::Stranger, _) => return None,
+        (Opener::Visitor(visitor), How::GetOrCreate) => &*visitor.id,
+        (Opener::Anyone, How::GetOrCreate) => "",
+    };
+    let OpenRoom { user_id, label, product, portfolio, .. } = wish;
+    let keys = serde_json::json!([user_id, label, product, portfolio, visitor]);
+    Some(token_hash(&keys.to_string()))
+}

@@ -1,0 +1,241 @@
+// @ts-check
+/**
+ * The line of a chat: a WebSocket that carries frames of JSON, opened again whenever it is lost.
+ *
+ * The frames stand in crates/tandem/src/chat/socket/wire.rs. What is said waits here until the server has acknowledged it,
+ * one message after the other, and is said again under the same name when the line was lost: so it arrives once and in
+ * order. What was missed the server tells from the cursors that the hello names.
+ */
+
+/** Between two attempts to open the socket, ms: the first, and the most. */
+const FIRST_PAUSE = 400;
+const LONGEST_PAUSE = 15_000;
+/** So often the server is asked for a sign of life, and so long it may take, ms. */
+const PING_EVERY = 25_000;
+const PONG_WITHIN = 8_000;
+/** An acknowledgement that takes longer than this is asked for again on a fresh socket, ms. */
+const ACK_WITHIN = 12_000;
+/** What is done when the server asks for patience and does not say how long, ms. */
+const PATIENCE = 3_000;
+/** Refusals that another attempt does not change: the credential is not good. */
+const FINAL = ["unauthorized", "forbidden", "foreign_origin"];
+/** The same as the code of a close frame. */
+const FINAL_CLOSE = [4401, 4403];
+
+/**
+ * @typedef {{ type: string, [member: string]: any }} Frame
+ * @typedef {{ room: string, cid: string, kind: string, body: any }} Said
+ */
+
+/**
+ * Dispatches `ready` and `frame` (both with the frame as detail), `offline`, `failed` (a message that the server does not
+ * take, with `said` and the `error`), `waiting` (the server asks for patience: seconds), and `refused` with a word as detail
+ * when no attempt will help.
+ */
+export class ChatLine extends EventTarget {
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #pause = FIRST_PAUSE;
+  /** @type {number | undefined} */
+  #timer;
+  /** @type {number | undefined} */
+  #pinger;
+  /** @type {number | undefined} */
+  #patience;
+  /** @type {number | undefined} */
+  #ackTimer;
+  #ready = false;
+  #closed = true;
+  #url;
+  #token;
+  #cursors;
+  /** What is to be said, oldest first. @type {Said[]} */
+  #queue = [];
+  /** Whether the first of the queue is on its way. */
+  #underWay = false;
+
+  /**
+   * @param {string} url of the socket
+   * @param {string | null} token of whoever speaks; null where a cookie speaks for them
+   * @param {() => Record<string, number>} cursors the last number seen of each room
+   */
+  constructor(url, token, cursors) {
+    super();
+    this.#url = url;
+    this.#token = token;
+    this.#cursors = cursors;
+  }
+
+  /** Whether the server answers. */
+  get online() {
+    return this.#ready;
+  }
+
+  /** Opens the line, and keeps it open until {@link close}. */
+  open() {
+    if (!this.#closed) return;
+    this.#closed = false;
+    addEventListener("online", this.#hurry);
+    addEventListener("offline", this.#doubt);
+    document.addEventListener("visibilitychange", this.#look);
+    this.#connect();
+  }
+
+  /** Closes it for good. */
+  close() {
+    this.#closed = true;
+    removeEventListener("online", this.#hurry);
+    removeEventListener("offline", this.#doubt);
+    document.removeEventListener("visibilitychange", this.#look);
+    clearTimeout(this.#timer);
+    this.#drop();
+  }
+
+  /**
+   * Sends a frame that may be lost: typing, a draft, how far was read.
+   * @param {Frame} frame
+   * @returns {boolean} whether it left
+   */
+  send(frame) {
+    if (!this.#ready || this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  /** Says something that must arrive: once, and after all that was said before. @param {Said} said */
+  say(said) {
+    if (this.#queue.some(({ cid }) => cid === said.cid)) return;
+    this.#queue.push(said);
+    this.#next();
+  }
+
+  #next() {
+    const first = this.#queue[0];
+    if (!first || this.#underWay || !this.send({ type: "send", ...first })) return;
+    this.#underWay = true;
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = setTimeout(() => this.#lost(), ACK_WITHIN);
+  }
+
+  /** @param {string} cid */
+  #settled(cid) {
+    if (this.#queue[0]?.cid !== cid) return;
+    this.#queue.shift();
+    this.#underWay = false;
+    clearTimeout(this.#ackTimer);
+    this.#next();
+  }
+
+  /** @param {Frame} error about a message */
+  #refusedMessage(error) {
+    const said = this.#queue[0];
+    if (!said || said.cid !== error.cid) return;
+    if (error.retry_after === undefined && error.code !== "rate_limited") {
+      this.#settled(said.cid);
+      this.dispatchEvent(new CustomEvent("failed", { detail: { said, error } }));
+      return;
+    }
+    clearTimeout(this.#ackTimer);
+    const wait = error.retry_after === undefined ? PATIENCE : error.retry_after * 1_000;
+    this.dispatchEvent(new CustomEvent("waiting", { detail: Math.ceil(wait / 1_000) }));
+    this.#ackTimer = setTimeout(() => {
+      this.#underWay = false;
+      this.#next();
+    }, wait);
+  }
+
+  #doubt = () => this.#probe();
+
+  #look = () => {
+    if (document.visibilityState === "visible") this.#hurry();
+  };
+
+  #hurry = () => {
+    if (this.#ready) return this.#probe();
+    this.#pause = FIRST_PAUSE;
+    if (this.#socket === null && !this.#closed) this.#connect();
+  };
+
+  #probe() {
+    if (!this.#ready || this.#patience !== undefined) return;
+    this.send({ type: "ping" });
+    this.#patience = setTimeout(() => this.#lost(), PONG_WITHIN);
+  }
+
+  #connect() {
+    clearTimeout(this.#timer);
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    socket.onopen = () => {
+      const hello = { type: "hello", token: this.#token ?? undefined, rooms: this.#cursors() };
+      socket.send(JSON.stringify(hello));
+    };
+    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    socket.onclose = ({ code }) => (FINAL_CLOSE.includes(code) ? this.#refused("unauthorized") : this.#lost());
+    this.#patience = setTimeout(() => this.#lost(), PONG_WITHIN * 2);
+  }
+
+  /** @param {Frame} frame */
+  #take(frame) {
+    // Whatever came, the server is there.
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
+    switch (frame.type) {
+      case "pong":
+        return;
+      case "ready":
+        this.#began(frame);
+        return;
+      case "error":
+        if (!this.#ready && FINAL.includes(frame.code)) return this.#refused(frame.code);
+        if (frame.cid !== undefined) return this.#refusedMessage(frame);
+        break;
+      case "ack":
+        this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+        return this.#settled(frame.cid);
+    }
+    this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+  }
+
+  /** @param {Frame} frame */
+  #began(frame) {
+    this.#ready = true;
+    this.#underWay = false;
+    this.#pause = FIRST_PAUSE;
+    clearInterval(this.#pinger);
+    this.#pinger = setInterval(() => this.#probe(), PING_EVERY);
+    this.dispatchEvent(new CustomEvent("ready", { detail: frame }));
+    this.#next();
+  }
+
+  /** @param {string} reason */
+  #refused(reason) {
+    this.close();
+    this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
+  }
+
+  #drop() {
+    clearInterval(this.#pinger);
+    clearTimeout(this.#patience);
+    clearTimeout(this.#ackTimer);
+    this.#patience = undefined;
+    this.#underWay = false;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    this.#ready = false;
+  }
+
+  #lost() {
+    this.#drop();
+    if (this.#closed) return;
+    this.dispatchEvent(new Event("offline"));
+    // Half of the pause is chance, so that a thousand visitors do not come back in one moment.
+    const pause = this.#pause * (0.5 + Math.random() / 2);
+    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+    this.#timer = setTimeout(() => this.#connect(), pause);
+  }
+}

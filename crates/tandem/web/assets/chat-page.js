@@ -1,0 +1,55 @@
+// @ts-check
+/**
+ * The chat's own page: the whole window on a phone, or the frame of a widget.
+ *
+ * In a frame it talks with the page around it, and only with one: the first that says hello from an origin that the
+ * application allows. What is said bears that origin and no other, in both ways.
+ */
+
+import { TandemChat } from "./chat.js";
+
+const chat = document.querySelector("tandem-chat");
+if (!(chat instanceof TandemChat)) throw new Error("the page has no chat");
+
+/** @type {string[]} */
+const allowed = JSON.parse(document.body.dataset.origins ?? "[]");
+/** The page around, once it has said hello. @type {string | null} */
+let host = null;
+
+/** @param {string} type @param {object} [more] */
+function tell(type, more = {}) {
+  if (host !== null) parent.postMessage({ tandem: type, ...more }, host);
+}
+
+/** @param {string} origin */
+function isAllowed(origin) {
+  return origin === location.origin || allowed.includes("*") || allowed.includes(origin);
+}
+
+/** What the page around may ask. @type {Record<string, (message: any) => unknown>} */
+const orders = {
+  hello: ({ identity, page }) => {
+    if (typeof page === "string") chat.setAttribute("page", page.slice(0, 500));
+    if (identity) void chat.identify(identity);
+    tell("view", { view: chat.view });
+  },
+  identify: ({ identity }) => chat.identify(identity),
+  "sign-out": () => chat.signOut(),
+  show: () => {
+    chat.concealed = false;
+    chat.focus();
+  },
+  hide: () => (chat.concealed = true),
+};
+
+if (parent !== window) {
+  chat.concealed = true;
+  addEventListener("message", ({ source, origin, data }) => {
+    if (source !== parent || typeof data?.tandem !== "string") return;
+    if (host === null && data.tandem === "hello" && isAllowed(origin)) host = origin;
+    if (origin === host) void orders[data.tandem]?.(data);
+  });
+  chat.addEventListener("chatchange", () => tell("view", { view: chat.view }));
+  chat.addEventListener("chatclose", () => tell("close"));
+}
+document.body.classList.add("is-live");

@@ -1,0 +1,331 @@
+// @ts-check
+/**
+ * What a chat looks like: its parts as elements, and nothing about what they do.
+ */
+
+import { make, icon } from "./make.js";
+import { draw } from "./chat-text.js";
+
+/** @typedef {import("./chat-thread.js").Message} Message */
+/** @typedef {import("./chat-thread.js").Pending} Pending */
+/** @typedef {import("./chat-words.js").Words} Words */
+
+const CLOSE = "M6 6l12 12M18 6L6 18";
+const CLIP = "M20 11l-8.5 8.5a5 5 0 0 1-7-7L13 4a3.4 3.4 0 0 1 5 5l-8.6 8.5a1.7 1.7 0 0 1-2.4-2.4L15 7";
+const SEND = "M4 12l16-8-6 16-3-7z";
+const MORE = "M5 12h.01M12 12h.01M19 12h.01";
+
+/** Types of pictures that are shown where they stand; others are offered as files. */
+export const PICTURES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+/** Marks of the rating. */
+const SCORES = [1, 2, 3, 4, 5];
+
+/** The parts of the chat that stay. */
+export class Shell {
+  title = make("h2", { id: "title" });
+  status = make("p", { class: "status", role: "status" });
+  close = make("button", { type: "button", class: "bare", "data-act": "close" }, icon(CLOSE));
+  #summary = make("summary", { class: "bare" }, icon(MORE));
+  menu = make("details", { class: "menu" }, this.#summary);
+  #end = make("button", { type: "button", "data-act": "end" });
+  #transcript = make("button", { type: "button", "data-act": "transcript" });
+  problem = make("p", { class: "problem", role: "alert", hidden: "" });
+  banner = make("p", { class: "banner", role: "status", hidden: "" });
+  /** A region that moves must be reached by keys. */
+  scroll = make("div", { class: "scroll", tabindex: "0", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-labelledby": "title" });
+  greeting = make("div", { class: "message theirs greeting" });
+  waiting = make("div", { class: "waiting" });
+  jump = make("button", { type: "button", class: "jump", "data-act": "jump", hidden: "" });
+  typing = make("p", { class: "typing", role: "status" });
+  composer = make("form", { class: "composer" });
+  #messageLabel = make("label", { for: "message", class: "unseen" });
+  message = make("textarea", { id: "message", rows: "1", autocomplete: "off", dir: "auto", enterkeyhint: "send" });
+  files = make("input", { type: "file", id: "files", class: "unseen", multiple: "", tabindex: "-1", "aria-hidden": "true" });
+  attach = make("button", { type: "button", class: "bare", "data-act": "attach" }, icon(CLIP));
+  send = make("button", { type: "submit", class: "send" }, icon(SEND));
+  cancel = make("button", { type: "button", class: "bare", "data-act": "cancel-edit", hidden: "" }, icon(CLOSE));
+  ended = make("div", { class: "ended", hidden: "" });
+  sheet = make("div", { class: "sheet", hidden: "" });
+  root;
+
+  constructor() {
+    this.menu.append(make("div", { class: "choices" }, this.#transcript, this.#end));
+    this.composer.append(this.#messageLabel, this.attach, this.files, this.message, this.cancel, this.send);
+    const names = make("div", { class: "names" }, this.title, this.status);
+    const head = make("header", {}, names, this.menu, this.close);
+    this.scroll.append(this.greeting, this.waiting);
+    const body = make("div", { class: "body" }, this.scroll, this.jump);
+    this.root = make(
+      "section",
+      { "aria-labelledby": "title", part: "chat" },
+      head,
+      this.problem,
+      this.banner,
+      body,
+      this.typing,
+      this.ended,
+      this.sheet,
+      this.composer,
+    );
+  }
+
+  /** Puts the words of a language everywhere. @param {Words} words */
+  speak(words) {
+    this.root.lang = words.locale;
+    this.root.dir = words.direction;
+    this.close.setAttribute("aria-label", words.say("close"));
+    this.#summary.setAttribute("aria-label", words.say("menu"));
+    this.#end.textContent = words.say("end");
+    this.#transcript.textContent = words.say("transcript");
+    this.attach.setAttribute("aria-label", words.say("attach"));
+    this.send.setAttribute("aria-label", words.say("send"));
+    this.cancel.setAttribute("aria-label", words.say("cancel"));
+    this.#messageLabel.textContent = words.say("message");
+    this.message.placeholder = words.say("placeholder");
+    this.jump.textContent = words.say("new_messages");
+  }
+
+  /** Says what is wrong, or with "" that nothing is. @param {string} text */
+  complain(text) {
+    this.problem.textContent = text;
+    this.problem.hidden = text === "";
+  }
+
+  /** A line that stands above all, or none with "". @param {string} text */
+  announce(text) {
+    if (this.banner.textContent !== text) this.banner.textContent = text;
+    this.banner.hidden = text === "";
+  }
+
+  /** Whether the end of the messages is seen. */
+  get isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroll;
+    return scrollHeight - scrollTop - clientHeight < 60;
+  }
+
+  toEnd() {
+    this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.jump.hidden = true;
+  }
+
+  /** As high as what is written, within limits. */
+  fit() {
+    this.message.style.height = "auto";
+    this.message.style.height = `${Math.min(this.message.scrollHeight, 160)}px`;
+  }
+}
+
+/** A field under its words. @param {string} label @param {HTMLElement} field */
+function labelled(label, field) {
+  return make("label", {}, label, field);
+}
+
+/** A form in the place of the messages' end. */
+export class Sheet {
+  form;
+  /** The words that it answers with. */
+  answer = make("p", { role: "status", class: "answer" });
+
+  /**
+   * @param {string} name what it is for
+   * @param {string} title
+   * @param {HTMLElement[]} fields
+   * @param {string} submit words of its button
+   * @param {string | null} cancel words of the button that closes it; null where it stays
+   */
+  constructor(name, title, fields, submit, cancel) {
+    const buttons = [make("button", { type: "submit", class: "primary" }, submit)];
+    if (cancel) buttons.push(make("button", { type: "button", "data-act": "fold" }, cancel));
+    this.form = make("form", { "data-form": name }, make("h3", { tabindex: "-1" }, title), ...fields, make("div", { class: "row" }, ...buttons), this.answer);
+  }
+
+  /** What stands in a field. @param {string} name */
+  value(name) {
+    return String(new FormData(this.form).get(name) ?? "").trim();
+  }
+
+  /** Nothing is left to do but to read. @param {string} text */
+  done(text) {
+    for (const child of [...this.form.children]) if (child !== this.answer) child.remove();
+    this.answer.textContent = text;
+  }
+}
+
+/** @param {Words} words @param {string} sentence */
+export function offlineSheet(words, sentence) {
+  const fields = [
+    make("p", {}, sentence),
+    labelled(words.say("name"), make("input", { name: "name", autocomplete: "name", required: "", maxlength: "200" })),
+    labelled(words.say("email"), make("input", { name: "email", type: "email", autocomplete: "email", required: "", maxlength: "320" })),
+    labelled(words.say("message"), make("textarea", { name: "message", rows: "4", required: "", maxlength: "8000", dir: "auto" })),
+  ];
+  return new Sheet("offline", words.say("offline_title"), fields, words.say("offline_send"), null);
+}
+
+/** @param {Words} words */
+export function transcriptSheet(words) {
+  const email = make("input", { name: "email", type: "email", autocomplete: "email", required: "", maxlength: "320" });
+  return new Sheet("transcript", words.say("transcript"), [labelled(words.say("email"), email)], words.say("transcript_send"), words.say("cancel"));
+}
+
+/** @param {Words} words */
+export function ratingSheet(words) {
+  const choice = (/** @type {number} */ score) => {
+    const button = make("input", { type: "radio", name: "score", value: String(score), required: "" });
+    return make("label", {}, button, make("span", {}, words.say(`score_${score}`)));
+  };
+  const scores = make("fieldset", { class: "scores" }, make("legend", {}, words.say("rate_legend")), ...SCORES.map(choice));
+  const comment = make("textarea", { name: "comment", rows: "2", maxlength: "2000", dir: "auto" });
+  return new Sheet("rating", words.say("rate"), [scores, labelled(words.say("comment"), comment)], words.say("rate_send"), words.say("cancel"));
+}
+
+/** What a message says, as elements. @typedef {{ content: Node[], file: import("./chat-api.js").Attachment | null }} Drawn */
+
+/** Whether a body names an attachment. @param {any} body @returns {body is import("./chat-api.js").Attachment} */
+function isAttachment(body) {
+  return typeof body === "object" && body !== null && typeof body.file === "string" && typeof body.name === "string";
+}
+
+/**
+ * @param {string} kind
+ * @param {any} body
+ * @param {Words} words
+ * @returns {Drawn}
+ */
+function drawBody(kind, body, words) {
+  if ((kind === "image" || kind === "file") && isAttachment(body)) {
+    const name = make("span", { class: "name", dir: "auto" }, body.name);
+    const size = make("span", { class: "size" }, body.size ? words.size(body.size) : "");
+    const button = make("button", { type: "button", class: "file", "data-act": "download", "aria-label": words.say("download", { name: body.name }) }, icon(CLIP), name, size);
+    return { content: [button], file: body };
+  }
+  if (typeof body === "string") return { content: [draw(body)], file: null };
+  return { content: [make("pre", { dir: "ltr", tabindex: "0" }, make("code", {}, JSON.stringify(body, null, 1)))], file: null };
+}
+
+/** One message in the list. Its buttons carry what they do in `data-act`. */
+export class MessageItem {
+  #words;
+  #author = make("span", { class: "author" });
+  #content = make("div", { class: "content" });
+  #meta = make("p", { class: "meta" });
+  #acts = make("div", { class: "acts" });
+  /** What is drawn, so that it is not drawn twice. */
+  #drawn = "";
+  /** @type {import("./chat-api.js").Attachment | null} */
+  file = null;
+  element = make("div", { class: "message" });
+
+  /** @param {Words} words */
+  constructor(words) {
+    this.#words = words;
+    this.element.append(this.#author, this.#content, this.#acts, this.#meta);
+  }
+
+  /**
+   * @param {Message} message
+   * @param {{ isMine: boolean, mayChange: boolean, author: string, state: string }} seen
+   */
+  show(message, { isMine, mayChange, author, state }) {
+    const words = this.#words;
+    this.element.dataset.seq = String(message.seq);
+    const side = message.kind === "system" || message.kind === "call" ? "system" : isMine ? "mine" : "theirs";
+    this.element.className = `message ${side}`;
+    this.#author.textContent = author;
+    const signature = JSON.stringify([message.body, message.kind, message.deleted_at]);
+    if (signature !== this.#drawn) {
+      this.#drawn = signature;
+      this.#drawMessage(message);
+    }
+    const at = new Date(message.at);
+    const parts = [make("time", { datetime: message.at }, words.time(at))];
+    const notes = [message.edited_at && !message.deleted_at ? words.say("edited") : "", state].filter(Boolean);
+    this.#meta.replaceChildren(...parts, ...notes.map((note) => make("span", { class: "note" }, note)));
+    this.#showActs(mayChange ? (typeof message.body === "string" ? ["edit", "delete"] : ["delete"]) : []);
+  }
+
+  /** @param {Message} message */
+  #drawMessage(message) {
+    this.element.toggleAttribute("data-deleted", message.deleted_at !== undefined);
+    if (message.deleted_at !== undefined) {
+      this.file = null;
+      this.#content.replaceChildren(make("em", {}, this.#words.say("deleted")));
+      return;
+    }
+    const { content, file } = drawBody(message.kind, message.body, this.#words);
+    this.file = file;
+    this.#content.replaceChildren(...content);
+  }
+
+  /** @param {string[]} acts */
+  #showActs(acts) {
+    const present = [...this.#acts.children].map((button) => /** @type {HTMLElement} */ (button).dataset.act);
+    if (present.join() === acts.join()) return;
+    this.#acts.replaceChildren(...acts.map((act) => make("button", { type: "button", "data-act": act }, this.#words.say(act))));
+  }
+
+  /** Asks once more before a message is taken back. */
+  doubt() {
+    const button = this.#acts.querySelector('[data-act="delete"]');
+    if (!(button instanceof HTMLElement)) return;
+    button.dataset.act = "delete-really";
+    button.textContent = this.#words.say("delete_really");
+  }
+
+  /** Shows a picture that was fetched, in the place of its name. @param {string} url @param {string} name */
+  picture(url, name) {
+    const image = make("img", { src: url, alt: this.#words.say("picture", { name }) });
+    this.#content.querySelector(".file")?.prepend(image);
+    this.#content.querySelector(".file")?.classList.add("picture");
+    return image;
+  }
+}
+
+/** A message that is on its way, or could not be brought there. */
+export class PendingItem {
+  #words;
+  #state = make("span", { class: "note" });
+  element = make("div", { class: "message mine pending" });
+
+  /** @param {Words} words @param {Pending} pending */
+  constructor(words, pending) {
+    this.#words = words;
+    const { content } = drawBody(pending.kind, pending.body, words);
+    this.element.dataset.cid = pending.cid;
+    this.element.append(make("span", { class: "author" }, words.say("you")), make("div", { class: "content" }, ...content), make("p", { class: "meta" }, this.#state));
+    this.show(pending);
+  }
+
+  /** @param {Pending} pending */
+  show(pending) {
+    this.#state.textContent = this.#words.say(pending.failed ? "not_sent" : "sending");
+    this.element.classList.toggle("failed", pending.failed !== undefined);
+    const button = this.element.querySelector("button[data-act=again]");
+    if (pending.failed && !button) this.element.append(make("div", { class: "acts" }, make("button", { type: "button", "data-act": "again" }, this.#words.say("again"))));
+    if (!pending.failed) button?.parentElement?.remove();
+  }
+}
+
+/** A file that is being brought to the server. */
+export class UploadItem {
+  #words;
+  #name;
+  #bar = make("progress", { max: "1", value: "0" });
+  #state = make("span", { class: "note" });
+  element = make("div", { class: "message mine pending" });
+
+  /** @param {Words} words @param {string} name */
+  constructor(words, name) {
+    this.#words = words;
+    this.#name = name;
+    this.#bar.setAttribute("aria-label", words.say("uploading", { name, percent: "" }));
+    this.element.append(make("div", { class: "content" }, make("span", { class: "name", dir: "auto" }, name), this.#bar), make("p", { class: "meta" }, this.#state));
+    this.progress(0);
+  }
+
+  /** @param {number} part from 0 to 1 */
+  progress(part) {
+    this.#bar.value = part;
+    this.#state.textContent = this.#words.say("uploading", { name: this.#name, percent: this.#words.percent(part) });
+  }
+}

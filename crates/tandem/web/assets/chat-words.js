@@ -1,0 +1,106 @@
+// @ts-check
+/**
+ * The words of a chat in the visitor's language: one JSON file a language, beside this module, and the forms of times and
+ * numbers that the browser knows.
+ */
+
+/** Languages that there are; the first is the one that is taken when none fits. */
+export const LOCALES = ["en", "ar", "de", "es", "fr", "hi", "it", "ja", "nl", "pl", "pt", "tr", "zh"];
+/** Those that are written from right to left. */
+const FROM_RIGHT = ["ar"];
+
+/** @typedef {Record<string, string>} Table */
+
+/**
+ * The language that fits best.
+ * @param {readonly string[]} wanted language tags, the dearest first
+ */
+export function choose(wanted) {
+  const bare = wanted.map((tag) => tag.toLowerCase().split("-")[0] ?? "");
+  return bare.find((tag) => LOCALES.includes(tag)) ?? "en";
+}
+
+export class Words {
+  #table;
+
+  /**
+   * @param {string} locale one of {@link LOCALES}
+   * @param {Table} table
+   */
+  constructor(locale, table) {
+    this.locale = locale;
+    this.#table = table;
+  }
+
+  /**
+   * Fetches the words of a language.
+   * @param {string} locale one of {@link LOCALES}
+   */
+  static async load(locale) {
+    const answer = await fetch(new URL(`chat-words-${locale}.json`, import.meta.url));
+    return new Words(locale, await answer.json());
+  }
+
+  /** From left or from right. */
+  get direction() {
+    return FROM_RIGHT.includes(this.locale) ? "rtl" : "ltr";
+  }
+
+  /**
+   * A sentence, with what stands in its braces.
+   * @param {string} key
+   * @param {Record<string, string | number>} [values]
+   */
+  say(key, values = {}) {
+    const form = this.#table[key] ?? key;
+    return form.replace(/\{(\w+)\}/g, (whole, name) => {
+      const value = values[name];
+      return typeof value === "number" ? this.number(value) : (value ?? whole);
+    });
+  }
+
+  /** @param {number} value */
+  number(value) {
+    return new Intl.NumberFormat(this.locale).format(value);
+  }
+
+  /** @param {number} part from 0 to 1 */
+  percent(part) {
+    return new Intl.NumberFormat(this.locale, { style: "percent" }).format(part);
+  }
+
+  /** A number of bytes, as people say it. @param {number} bytes */
+  size(bytes) {
+    const units = ["byte", "kilobyte", "megabyte"];
+    const step = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log(bytes) / Math.log(1_024)));
+    const form = { style: "unit", unit: units[step], unitDisplay: "short", maximumFractionDigits: step === 0 ? 0 : 1 };
+    return new Intl.NumberFormat(this.locale, /** @type {Intl.NumberFormatOptions} */ (form)).format(bytes / 1_024 ** step);
+  }
+
+  /** A time of day. @param {Date} at */
+  time(at) {
+    return new Intl.DateTimeFormat(this.locale, { timeStyle: "short" }).format(at);
+  }
+
+  /** A day: today and yesterday by their names. @param {Date} at @param {Date} now */
+  day(at, now) {
+    const days = Math.round((startOfDay(at) - startOfDay(now)) / 86_400_000);
+    if (days === 0 || days === -1) {
+      const name = new Intl.RelativeTimeFormat(this.locale, { numeric: "auto" }).format(days, "day");
+      return name.charAt(0).toLocaleUpperCase(this.locale) + name.slice(1);
+    }
+    return new Intl.DateTimeFormat(this.locale, { dateStyle: "long" }).format(at);
+  }
+
+  /** A moment to come: its day of the week when it is not today, and its time. @param {Date} at @param {Date} now */
+  moment(at, now) {
+    const isToday = startOfDay(at) === startOfDay(now);
+    const form = isToday ? { timeStyle: "short" } : { weekday: "long", hour: "numeric", minute: "2-digit" };
+    return new Intl.DateTimeFormat(this.locale, /** @type {Intl.DateTimeFormatOptions} */ (form)).format(at);
+  }
+}
+
+/** @param {Date} at */
+function startOfDay(at) {
+  return new Date(at.getFullYear(), at.getMonth(), at.getDate()).getTime();
+}

@@ -1,0 +1,201 @@
+// @ts-check
+/**
+ * The widget: a button in the corner of a page, and one frame of our origin that holds the chat.
+ *
+ *     <script src="https://tandem.example/w/app_....js" async></script>
+ *
+ * Optional attributes of the script: `data-locale`, `data-product`, `data-identity` (the token by which the page's own
+ * server vouches for the visitor), `data-button="none"` (the page has a button of its own). `window.TandemChat` opens and
+ * closes it, tells who the visitor is, and tells what happens:
+ *
+ *     TandemChat.open()  .close()  .toggle()  .identify({ token })  .signOut()  .on("unread", (count) => ...)
+ *
+ * Page and frame speak by postMessage, each naming the other's origin exactly.
+ */
+(() => {
+  /** What the server knows of this widget: it writes it in here. @type {any} */
+  const CONFIG = {} /* tandem:config */;
+  const GLOBAL = "TandemChat";
+  /** In the page's storage: whether there is a conversation that the button may tell of. */
+  const MARK = `tandem-widget:${CONFIG.app}`;
+  const page = /** @type {any} */ (window);
+  // A second script of the same widget adds nothing.
+  if (page[GLOBAL]) return;
+
+  const script = document.currentScript;
+  /** @param {string} name */
+  const option = (name) => script?.getAttribute(`data-${name}`) ?? "";
+  const { origin, app, accent, accent_text: accentText, position, words } = CONFIG;
+  const locale = choose(option("locale"));
+
+  /** @type {any} */
+  let identity = option("identity") ? { token: option("identity") } : null;
+  let isOpen = false;
+  let unread = 0;
+  /** @type {HTMLIFrameElement | null} */
+  let frame = null;
+  /** @type {Map<string, Set<(value: any) => void>>} */
+  const listeners = new Map();
+
+  const root = document.createElement("tandem-widget");
+  const shadow = root.attachShadow({ mode: "open" });
+  const look = new CSSStyleSheet();
+  look.replaceSync(`
+    :host { all: initial; position: fixed; inset-block-end: 20px; ${position}: 20px; z-index: 2147483000; font: 15px system-ui, sans-serif; }
+    button { position: relative; display: grid; place-items: center; width: 56px; height: 56px; border: 0; border-radius: 50%; cursor: pointer;
+      background: ${accent}; color: ${accentText}; box-shadow: 0 4px 16px rgb(0 0 0 / 28%); }
+    button:focus-visible { outline: 3px solid ${accent}; outline-offset: 3px; }
+    svg { width: 28px; height: 28px; fill: none; stroke: currentcolor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
+    .badge { position: absolute; top: -4px; right: -4px; min-width: 22px; padding: 0 5px; border-radius: 11px; font: 600 13px/22px system-ui, sans-serif;
+      text-align: center; background: #a8261c; color: #fff; }
+    .panel { position: absolute; inset-block-end: 70px; ${position}: 0; width: min(400px, calc(100vw - 40px)); height: min(640px, calc(100vh - 110px));
+      border-radius: 14px; overflow: hidden; box-shadow: 0 8px 40px rgb(0 0 0 / 30%); background: #fff; }
+    iframe { display: block; width: 100%; height: 100%; border: 0; color-scheme: normal; }
+    [hidden] { display: none; }
+    @media (max-width: 480px) {
+      .panel { position: fixed; inset: 0; width: 100vw; height: 100dvh; border-radius: 0; }
+      .is-open button { visibility: hidden; }
+    }
+    @media (prefers-reduced-motion: no-preference) { .panel { animation: rise .18s ease-out; } @keyframes rise { from { opacity: 0; transform: translateY(12px); } } }
+    @media print { :host { display: none; } }`);
+  shadow.adoptedStyleSheets = [look];
+
+  const button = document.createElement("button");
+  button.type = "button";
+  const badge = document.createElement("span");
+  badge.className = "badge";
+  badge.hidden = true;
+  badge.setAttribute("aria-hidden", "true");
+  button.append(picture("M4 5h16v11H9l-5 4z"), badge);
+  const panel = document.createElement("div");
+  panel.className = "panel";
+  panel.hidden = true;
+  const holder = document.createElement("div");
+  if (option("button") !== "none") holder.append(button);
+  holder.append(panel);
+  shadow.append(holder);
+
+  /** The language of the button, as the chat itself chooses. @param {string} wanted */
+  function choose(wanted) {
+    const tags = [wanted, CONFIG.locale, ...navigator.languages].map((tag) => (tag ?? "").toLowerCase().split("-")[0] ?? "");
+    return tags.find((tag) => tag in words) ?? "en";
+  }
+
+  /** @param {string} path */
+  function picture(path) {
+    const ns = "http://www.w3.org/2000/svg";
+    const svg = document.createElementNS(ns, "svg");
+    svg.setAttribute("viewBox", "0 0 24 24");
+    svg.setAttribute("aria-hidden", "true");
+    const line = document.createElementNS(ns, "path");
+    line.setAttribute("d", path);
+    svg.append(line);
+    return svg;
+  }
+
+  /** @param {boolean} has */
+  function mark(has) {
+    try {
+      if (has) localStorage.setItem(MARK, "1");
+      else localStorage.removeItem(MARK);
+    } catch {
+      // A page without storage: the badge waits until the chat is opened.
+    }
+  }
+
+  function isMarked() {
+    try {
+      return localStorage.getItem(MARK) !== null;
+    } catch {
+      return false;
+    }
+  }
+
+  /** @param {string} type @param {object} [more] */
+  function tell(type, more = {}) {
+    frame?.contentWindow?.postMessage({ tandem: type, ...more }, origin);
+  }
+
+  /** @param {string} name @param {any} value */
+  function announce(name, value) {
+    for (const listener of listeners.get(name) ?? []) listener(value);
+  }
+
+  /** The frame is made when it is first wanted, or when there is a conversation: a page that is only read loads nothing more. */
+  function load() {
+    if (frame) return;
+    frame = document.createElement("iframe");
+    const url = new URL(`/w/${app}/frame`, origin);
+    if (option("locale")) url.searchParams.set("locale", option("locale"));
+    if (option("product")) url.searchParams.set("product", option("product"));
+    frame.src = url.href;
+    frame.title = words[locale].title;
+    frame.allow = "clipboard-write";
+    frame.addEventListener("load", () => {
+      tell("hello", { identity, page: location.origin + location.pathname });
+      tell(isOpen ? "show" : "hide");
+    });
+    panel.append(frame);
+  }
+
+  function name() {
+    const { launch, close } = words[locale];
+    button.setAttribute("aria-label", isOpen ? close : unread > 0 ? `${launch} (${unread})` : launch);
+    button.setAttribute("aria-expanded", String(isOpen));
+    badge.textContent = unread > 99 ? "99+" : String(unread);
+    badge.hidden = unread === 0 || isOpen;
+  }
+
+  /** @param {boolean} open */
+  function turn(open) {
+    if (open === isOpen) return;
+    isOpen = open;
+    if (open) load();
+    panel.hidden = !open;
+    holder.className = open ? "is-open" : "";
+    tell(open ? "show" : "hide");
+    if (open) frame?.focus();
+    else button.focus();
+    name();
+    announce(open ? "open" : "close", undefined);
+  }
+
+  addEventListener("message", ({ source, origin: from, data }) => {
+    if (from !== origin || source !== frame?.contentWindow || typeof data?.tandem !== "string") return;
+    if (data.tandem === "close") turn(false);
+    if (data.tandem === "view" && typeof data.view?.unread === "number") {
+      if (data.view.unread !== unread) announce("unread", data.view.unread);
+      unread = data.view.unread;
+      if (data.view.ready) mark(data.view.room !== null);
+      name();
+    }
+  });
+  button.addEventListener("click", () => turn(!isOpen));
+
+  page[GLOBAL] = Object.freeze({
+    open: () => turn(true),
+    close: () => turn(false),
+    toggle: () => turn(!isOpen),
+    /** @param {any} who */
+    identify(who) {
+      identity = who;
+      tell("identify", { identity });
+    },
+    signOut() {
+      identity = null;
+      tell("sign-out");
+    },
+    /** @param {string} event @param {(value: any) => void} listener */
+    on(event, listener) {
+      listeners.set(event, (listeners.get(event) ?? new Set()).add(listener));
+    },
+  });
+
+  name();
+  const begin = () => {
+    document.body.append(root);
+    if (isMarked()) load();
+  };
+  if (document.body) begin();
+  else addEventListener("DOMContentLoaded", begin);
+})();

@@ -1,0 +1,1 @@
+-- What the widget keeps: uploads, satisfaction, offline messages. Owner: crates/tandem, chat.

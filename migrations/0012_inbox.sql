@@ -1,0 +1,1 @@
+-- The inbox of agents: assignment, tags, notes, canned replies, macros. Owner: crates/tandem, chat.
