@@ -194,6 +194,7 @@ impl App {
         let mut sweeps = calls::sweeps(&kernel);
         sweeps.extend(flows::sweeps(&kernel));
         sweeps.extend(meetings::concerning::sweeps(&kernel));
+        sweeps.extend(chat::concerning::sweeps(&kernel));
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
         kernel.start();
         platform::metrics::announce();

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use kernel::events::NEXT_SEQ;
+use kernel::events::{NEXT_SEQ, event_write_of};
 use kernel::{DbError, Event, Outbox, Target, Write};
 use serde_json::{Value, json};
 
@@ -441,8 +441,12 @@ impl Chats {
     }
 
     fn message_event(&self, room: &Room, message: &Message, kind: &'static str, targets: &[Target]) -> Vec<Write> {
-        let data = serde_json::to_value(MessageView::from(message)).unwrap_or_default();
-        Outbox::event_writes(&self.event(&room.org, &room.id, kind, data), targets)
+        // Written once: a tree of it would cost more than all the rest.
+        let data = serde_json::to_string(&MessageView::from(message)).unwrap_or_default();
+        let event = self.event(&room.org, &room.id, kind, Value::Null);
+        let mut writes = vec![event_write_of(&event, format!(r#"{{"data":{data}}}"#))];
+        writes.extend(Outbox::delivery_writes(&event, targets));
+        writes
     }
 
     fn event(&self, org: &Id, key: &str, kind: &'static str, data: Value) -> Event {

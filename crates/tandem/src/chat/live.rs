@@ -6,9 +6,6 @@
 //! and never a hole or a double. What is durable is told to the hub by one task, in that order, whether or not whoever
 //! sent it still waits.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

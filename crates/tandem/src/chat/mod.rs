@@ -16,6 +16,8 @@ mod opening;
 pub mod settings;
 pub mod socket;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod view;
 mod visitors;
 
@@ -30,6 +32,7 @@ pub use error::ChatError;
 pub use hub::{Heard, Hub, News, Subscription, What, Who};
 pub use opening::{How, OpenRoom, Opened, Opener};
 pub use settings::ChatSettings;
+pub(crate) use store::concerning;
 pub use store::{RoomFilter, RoomOrder, RoomPage};
 pub use visitors::TOKEN_LIFE_MS;
 
