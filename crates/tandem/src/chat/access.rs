@@ -181,7 +181,8 @@ pub fn may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> Resu
         return Err(Denied::NotFound);
     }
     let good = match asker {
-        Asker::App { .. } => true,
+        // It acts in its own name, and puts no words into another's mouth.
+        Asker::App { app, .. } => !matches!(act, Act::Edit(sender) if *sender != Sender::App(app.clone())),
         Asker::Person { id, role, .. } => person_may(id, *role, room, act),
         Asker::Visitor { .. } | Asker::Open { .. } | Asker::Room { .. } => visitor_may(asker, identity, room, act),
     };
@@ -362,7 +363,73 @@ mod tests {
                 drawing += &format!("{row} {} {wide:?}\n", identity.as_str());
             }
         }
-        insta::assert_snapshot!(drawing, @"");
+        insta::assert_snapshot!(drawing, @r"
+        token unassigned
+        x-x--x--xxxx-x- see
+        x-x--x--xxxx-.- send
+        .-.--x--xxxx-.- send as support
+        x-x--x--xxxx-.- mark
+        x-.--.--....-.- edit the visitor's
+        .-.--.--xxxx-.- edit mine
+        .-.--.--....-.- edit another's
+        x-.--x--xxx.-.- delete the visitor's
+        .-.--x--xxx.-.- delete another's
+        .-.--x--xxxx-.- close
+        .-.--x--xxxx-x- see inside
+        .-.--x--xxxx-.- annotate
+        .-.--x--xxxx-.- assign
+        token other
+        x-x--x--xxxx-x- see
+        x-x--x--xxx.-.- send
+        .-.--x--xxx.-.- send as support
+        x-x--x--xxx.-.- mark
+        x-.--.--....-.- edit the visitor's
+        .-.--.--xxxx-.- edit mine
+        .-.--.--....-.- edit another's
+        x-.--x--xxx.-.- delete the visitor's
+        .-.--x--xxx.-.- delete another's
+        .-.--x--xxx.-.- close
+        .-.--x--xxxx-x- see inside
+        .-.--x--xxxx-.- annotate
+        .-.--x--xxx.-.- assign
+        open unassigned
+        x-x-xx--xxxx-x- see
+        x-x-xx--xxxx-.- send
+        x-x-xx--xxxx-.- send as support
+        x-x-xx--xxxx-.- mark
+        x-.-..--....-.- edit the visitor's
+        .-.-..--xxxx-.- edit mine
+        .-.-..--....-.- edit another's
+        x-.-.x--xxx.-.- delete the visitor's
+        .-.-.x--xxx.-.- delete another's
+        .-.-xx--xxxx-.- close
+        .-.-.x--xxxx-x- see inside
+        .-.-.x--xxxx-.- annotate
+        .-.-.x--xxxx-.- assign
+        verified unassigned
+        x----x--xxxx-x- see
+        x----x--xxxx-.- send
+        .----x--xxxx-.- send as support
+        x----x--xxxx-.- mark
+        x----.--....-.- edit the visitor's
+        .----.--xxxx-.- edit mine
+        .----.--....-.- edit another's
+        x----x--xxx.-.- delete the visitor's
+        .----x--xxx.-.- delete another's
+        .----x--xxxx-.- close
+        .----x--xxxx-x- see inside
+        .----x--xxxx-.- annotate
+        .----x--xxxx-.- assign
+        .....xxxxxxx.xx token SeeRooms
+        .....xxxxxxx..x token MakeLinks
+        .....xxxxxxx..x token OpenForOthers
+        ....xxxxxxxx.xx open SeeRooms
+        ....xxxxxxxx..x open MakeLinks
+        ....xxxxxxxx..x open OpenForOthers
+        .....xxxxxxx.xx verified SeeRooms
+        .....xxxxxxx..x verified MakeLinks
+        .....xxxxxxx..x verified OpenForOthers
+        ");
     }
 
     #[test]

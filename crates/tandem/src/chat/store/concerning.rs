@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         for test in kernel::db::testing::TestDb::each().await {
-            assert_eq!(test.unpreparable(&[super::ALL]).await, Vec::<String>::new());
+            assert_eq!(test.unpreparable(&[ALL]).await, Vec::<String>::new());
         }
     }
 
