@@ -17,10 +17,7 @@ pub(super) enum Caller {
     /// A visitor.
     Visitor(Visitor),
     /// An application's page, by its publishable key: it may open rooms.
-    Page {
-        org: Id,
-        app: Id,
-    },
+    Page { org: Id, app: Id },
     /// Those who answer.
     Support(Asker),
 }
@@ -71,9 +68,7 @@ where
                 principal @ Principal::Administrator { .. } if principal.org().is_empty() => {
                     return Err(Problem::new(codes::NO_ORGANISATION_CHOSEN));
                 }
-                principal => {
-                    Self::Support(Asker::of(&principal).ok_or_else(|| Problem::new(codes::FORBIDDEN))?)
-                }
+                principal => Self::Support(Asker::of(&principal).ok_or_else(|| Problem::new(codes::FORBIDDEN))?),
             },
         };
         let origin = parts.headers.get(ORIGIN).filter(|_| !kernel.is_own_page(&parts.headers));

@@ -13,10 +13,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::asker::Caller;
 use super::rooms::RoomPath;
+use crate::chat::Chats;
 use crate::chat::desk::MAX_PAGE;
 use crate::chat::model::{Body, Draft, Kind};
 use crate::chat::view::MessageView;
-use crate::chat::Chats;
 
 /// Messages of a page when none is said.
 const DEFAULT_PAGE: i64 = 100;
@@ -117,9 +117,7 @@ impl MessageRequest {
     fn draft(self) -> Result<Draft, Problem> {
         let kind = match self.kind.as_deref() {
             None => Kind::Text,
-            Some(word) => {
-                Kind::parse(word).ok_or_else(|| Problem::field("/kind", "invalid", "text, image or file"))?
-            }
+            Some(word) => Kind::parse(word).ok_or_else(|| Problem::field("/kind", "invalid", "text, image or file"))?,
         };
         Ok(Draft {
             cid: self.cid.map(Into::into),

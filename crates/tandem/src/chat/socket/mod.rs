@@ -18,13 +18,13 @@ use axum::extract::{FromRef, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
-use kernel::http::{Client, Query};
 use kernel::Problem;
+use kernel::http::{Client, Query};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use door::Page;
 pub use door::Door;
+use door::Page;
 use link::Handshake;
 use proof::Proof;
 use session::Visit;

@@ -3,8 +3,8 @@
 //! Invariant: each has its beat once in a round, and they do not all have it at once: a beat costs a ping and a look at a
 //! credential, and thousands of them in one moment would be a wait for everybody.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kernel::Kernel;
@@ -31,7 +31,8 @@ pub(super) struct Beats(watch::Receiver<()>);
 impl Pulse {
     /// Starts it; it ends with the server.
     pub(super) fn start(kernel: &Kernel) -> Self {
-        let pulse = Self(Arc::new(Inner { steps: std::array::from_fn(|_| watch::Sender::new(())), next: AtomicUsize::new(0) }));
+        let pulse =
+            Self(Arc::new(Inner { steps: std::array::from_fn(|_| watch::Sender::new(())), next: AtomicUsize::new(0) }));
         let (beating, stop) = (pulse.clone(), kernel.stop.clone());
         kernel.tasks.spawn(async move {
             let mut every = interval(STEP);

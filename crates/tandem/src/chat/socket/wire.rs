@@ -467,12 +467,9 @@ impl<'a> Down<'a> {
                 body: message.body.as_ref(),
                 at: message.edited_ms.map(rfc3339),
             },
-            What::Deleted(message) => Down::Delete {
-                room,
-                seq: message.seq,
-                id: &message.id,
-                at: message.deleted_ms.map(rfc3339),
-            },
+            What::Deleted(message) => {
+                Down::Delete { room, seq: message.seq, id: &message.id, at: message.deleted_ms.map(rfc3339) }
+            }
             What::Marked { who, mark } => {
                 Down::Read { room, from: Someone::who(who), delivered: mark.delivered_seq, seq: mark.read_seq }
             }

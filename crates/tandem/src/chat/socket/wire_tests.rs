@@ -87,7 +87,10 @@ fn a_refused_message_is_named_as_its_sender_called_it() {
 #[test]
 fn a_problem_says_the_same_in_a_frame() {
     let refusal = Refusal::from(Problem::field("/body", "invalid", "too long"));
-    assert_eq!((&*refusal.code, &*refusal.message, refusal.field.as_deref()), ("invalid_field", "too long", Some("body")));
+    assert_eq!(
+        (&*refusal.code, &*refusal.message, refusal.field.as_deref()),
+        ("invalid_field", "too long", Some("body"))
+    );
     let refusal = Refusal::from(Problem::rate_limited(4));
     assert_eq!((&*refusal.code, refusal.retry_after), ("rate_limited", Some(4)));
 }

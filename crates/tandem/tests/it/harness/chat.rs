@@ -48,7 +48,12 @@ impl Tenant<'_> {
 impl Shop {
     /// Opens a room for a user.
     pub(crate) async fn room(&self, user: &str) -> Opened {
-        opened(self.client.post("/v1/chat/rooms", &json!({"user_id": user, "product": "LOGOSCAN", "new": true})).await.expect(201))
+        opened(
+            self.client
+                .post("/v1/chat/rooms", &json!({"user_id": user, "product": "LOGOSCAN", "new": true}))
+                .await
+                .expect(201),
+        )
     }
 }
 

@@ -36,8 +36,12 @@ async fn handshake(server: SocketAddr, method: &str, lines: &[(&str, &str)]) -> 
     (Raw(stream), String::from_utf8(head).unwrap().to_lowercase())
 }
 
-const GOOD: [(&str, &str); 4] =
-    [("Upgrade", "WebSocket"), ("Connection", "keep-alive, Upgrade"), ("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "13")];
+const GOOD: [(&str, &str); 4] = [
+    ("Upgrade", "WebSocket"),
+    ("Connection", "keep-alive, Upgrade"),
+    ("Sec-WebSocket-Key", KEY),
+    ("Sec-WebSocket-Version", "13"),
+];
 
 impl Raw {
     async fn open(server: SocketAddr) -> Self {

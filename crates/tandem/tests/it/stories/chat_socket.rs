@@ -50,7 +50,10 @@ async fn two_sides_talk_and_each_sees_what_is_for_it() {
     assert_eq!(agent.expect("draft").await["text"], "I wou");
     agent.say(json!({"type": "typing", "room": ours.room})).await;
     let typing = visitor.next().await;
-    assert_eq!((&typing["type"], &typing["on"], &typing["from"]["role"]), (&json!("typing"), &json!(true), &json!("support")));
+    assert_eq!(
+        (&typing["type"], &typing["on"], &typing["from"]["role"]),
+        (&json!("typing"), &json!(true), &json!("support"))
+    );
     visitor.say(json!({"type": "read", "room": ours.room, "seq": 2})).await;
     let read = agent.expect("read").await;
     assert_eq!((&read["seq"], &read["delivered"], &read["from"]["role"]), (&json!(2), &json!(2), &json!("visitor")));
@@ -136,7 +139,8 @@ async fn a_message_that_is_sent_again_is_the_same_message() {
         assert_eq!(left, right);
     }
     let body = json!({"cid": "c1", "body": "Hello"});
-    let again = server.client().bearing(&ours.token).post(&format!("/v1/chat/rooms/{}/messages", ours.room), &body).await;
+    let again =
+        server.client().bearing(&ours.token).post(&format!("/v1/chat/rooms/{}/messages", ours.room), &body).await;
     assert_eq!(again.expect(201)["id"], first["id"]);
     let list = shop.client.get(&format!("/v1/chat/rooms/{}/messages?limit=500", ours.room)).await.expect(200);
     assert_eq!((list["head"].as_i64(), list["messages"].as_array().unwrap().len()), (Some(21), 21));
@@ -205,7 +209,9 @@ async fn a_page_of_another_site_is_heard_where_its_application_allows_it() {
     let ours = shop.room("ann").await;
     let http = server.app.http();
     let own = format!("http://{http}");
-    for (origin, welcome) in [("https://shop.example", true), ("https://evil.example", false), (own.as_str(), true), ("null", false)] {
+    for (origin, welcome) in
+        [("https://shop.example", true), ("https://evil.example", false), (own.as_str(), true), ("null", false)]
+    {
         let mut line = Line::open(http, "", &[("origin", origin)]).await.unwrap();
         line.say(json!({"type": "hello", "token": ours.token})).await;
         let answer = line.next().await;
@@ -217,7 +223,8 @@ async fn a_page_of_another_site_is_heard_where_its_application_allows_it() {
         // A page that says whose widget it has is refused at the door.
         let named = Line::open(http, &format!("?app={}", shop.app), &[("origin", origin)]).await;
         assert_eq!(named.is_ok(), welcome, "{origin}");
-        let request = server.client().bearing(&ours.token).request(Method::GET, "/v1/chat/rooms").header("origin", origin);
+        let request =
+            server.client().bearing(&ours.token).request(Method::GET, "/v1/chat/rooms").header("origin", origin);
         assert_eq!(server.client().send(request).await.status, if welcome { 200 } else { 403 }, "{origin}");
     }
     // The cookie of a console session counts for our own pages alone.
@@ -303,7 +310,11 @@ async fn rooms_are_opened_listed_closed_and_opened_again() {
     let ask = json!({"user_id": "ann", "product": "LOGOSCAN", "label": "L", "portfolio": "P"});
     let first = opened(shop.client.post("/v1/chat/rooms", &ask).await.expect(201));
     let same = shop.client.post("/v1/chat/rooms", &ask).await.expect(200);
-    assert_eq!((&same["room"]["id"], same.get("token")), (&json!(first.room), None), "the open one, and no token of it");
+    assert_eq!(
+        (&same["room"]["id"], same.get("token")),
+        (&json!(first.room), None),
+        "the open one, and no token of it"
+    );
     let visitor = server.client().bearing(&first.token);
     let own = opened_again(visitor.post("/v1/chat/rooms", &json!({"product": "LOGIN"})).await.expect(201));
     let list = visitor.get("/v1/chat/rooms?order=oldest").await.expect(200);
@@ -320,7 +331,10 @@ async fn rooms_are_opened_listed_closed_and_opened_again() {
     visitor.post(&format!("{path}/messages"), &json!({"body": {"any": ["JSON"]}})).await.expect(201);
     let edited = visitor.patch(&format!("{path}/messages/1"), &json!({"body": "words"})).await.expect(200);
     assert_eq!(edited["body"], "words");
-    assert_eq!(visitor.post(&format!("{path}/read"), &json!({"read": 9})).await.expect(200), json!({"delivered": 1, "read": 1}));
+    assert_eq!(
+        visitor.post(&format!("{path}/read"), &json!({"read": 9})).await.expect(200),
+        json!({"delivered": 1, "read": 1})
+    );
     assert_eq!(visitor.delete(&format!("{path}/messages/1")).await.expect(200)["body"], Value::Null);
     assert_eq!(visitor.get(&format!("{path}/messages?after=1")).await.expect(200)["messages"], json!([]));
     let before = visitor.get(&format!("{path}/messages?before=2")).await.expect(200);

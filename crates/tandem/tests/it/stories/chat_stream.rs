@@ -17,7 +17,10 @@ async fn events(client: &Client, path: &str, last_id: Option<&str>, messages: us
         request = request.header("last-event-id", last);
     }
     let answer = request.send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"text/event-stream".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
     let mut stream = answer.bytes_stream();
     let (mut text, mut frames, mut id) = (String::new(), Vec::<Value>::new(), String::new());
     while frames.iter().filter(|frame| frame["type"] == "msg").count() < messages {
