@@ -147,6 +147,7 @@ pub fn routes() -> OpenApiRouter<State> {
         .merge(flows::api::routes())
         .merge(meetings::api::routes())
         .merge(chat::documented::routes())
+        .merge(chat::documented::links())
         .merge(chat::api::routes())
         .merge(chat::socket::routes())
         .merge(crate::calls::routes())

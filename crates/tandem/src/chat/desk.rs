@@ -61,6 +61,14 @@ impl Chats {
         Ok(self.reach(asker, room, Act::See).await?.0)
     }
 
+    /// A room, for the desk itself: nobody is asked whether he may see it.
+    ///
+    /// # Errors
+    /// [`ChatError::NotFound`], or what the store says.
+    pub(crate) async fn room_of_desk(&self, org: &Id, id: &str) -> Result<Room, ChatError> {
+        store::room(&self.kernel().db, org, id).await?.ok_or(ChatError::NotFound)
+    }
+
     /// A page of the rooms that the asker may see.
     ///
     /// # Errors

@@ -9,10 +9,15 @@ mod desk;
 pub mod documented;
 pub mod error;
 pub mod hub;
+pub mod identity;
+pub mod links;
 mod live;
 pub mod meter;
 pub mod model;
 mod opening;
+pub mod origins;
+pub mod products;
+pub mod recent;
 pub mod settings;
 pub mod socket;
 mod store;
@@ -39,6 +44,7 @@ pub use visitors::TOKEN_LIFE_MS;
 use live::Live;
 use meter::Meter;
 use model::Id;
+use recent::Recent;
 use settings::Remembered;
 
 /// Applications that are looked through for the oldest one with a chat.
@@ -54,6 +60,8 @@ struct Inner {
     live: Live,
     meter: Meter,
     settings: Remembered,
+    lists: origins::Lists,
+    recent: Recent,
 }
 
 impl Chats {
@@ -67,6 +75,8 @@ impl Chats {
             hub,
             meter: Meter::default(),
             settings: Remembered::default(),
+            lists: origins::Lists::default(),
+            recent: Recent::default(),
         }))
     }
 
@@ -119,5 +129,15 @@ impl Chats {
     #[must_use]
     pub fn meter(&self) -> &Meter {
         &self.0.meter
+    }
+
+    /// The origins that applications list.
+    fn lists(&self) -> &origins::Lists {
+        &self.0.lists
+    }
+
+    /// What was given to somebody a moment ago.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.0.recent
     }
 }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernel::limit::Rate;
-use kernel::{Kernel, RecordError};
+use kernel::secret::SecretError;
+use kernel::{Kernel, RecordError, Secret, Secrets};
 use url::Url;
 
 use super::model::Id;
@@ -224,10 +225,18 @@ impl ChatSettings {
         Ok(())
     }
 
-    /// Whether a page of this origin may use the chat, beside our own pages.
+    /// The live secrets by which the application vouches for a visitor.
+    ///
+    /// # Errors
+    /// One that another `secret.key` sealed.
+    pub fn open_identity_secrets(&self, secrets: &Secrets) -> Result<Vec<Secret>, SecretError> {
+        self.identity_secrets.iter().map(|sealed| secrets.open_sealed(IDENTITY_SECRET_PURPOSE, sealed)).collect()
+    }
+
+    /// Whether a page of this origin may use the chat, beside our own pages: under `open` with an empty list, any.
     #[must_use]
     pub fn allows_origin(&self, origin: &str) -> bool {
-        self.identity == Identity::Open
+        (self.identity == Identity::Open && self.allowed_origins.is_empty())
             || self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
 }

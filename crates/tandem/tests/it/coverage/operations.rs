@@ -14,6 +14,7 @@ pub(super) struct Operation {
     pub(super) method: Method,
     /// As the document has it, with its parameters in braces.
     pub(super) template: String,
+    /// Whether anybody may ask, which the document says first.
     pub(super) is_public: bool,
     /// Names of its query parameters.
     pub(super) query: Vec<String>,
@@ -50,7 +51,7 @@ pub(super) fn operations() -> Vec<Operation> {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             found.push(Operation {
                 name: format!("{method} {path}"),
-                is_public: operation["security"] == json!([{}]),
+                is_public: operation["security"][0] == json!({}),
                 query: in_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect(),
                 members: members(&document, schema),
                 template: path.clone(),
