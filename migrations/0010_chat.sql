@@ -121,11 +121,10 @@ create index chat_qr_by_link on chat_qr (org, link, id) where link is not null;
 
 -- Links that each hand out the next unused id of a QR code.
 create table chat_master_link (
+    id         text not null primary key,      -- random: it names the organisation by itself
     org        text not null references org (id),
-    id         text not null,
     app        text not null references app (id),
     workspace  text not null,
     product    text not null,
-    created_at bigint not null,
-    primary key (org, id)
+    created_at bigint not null
 );

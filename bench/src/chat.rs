@@ -1,6 +1,7 @@
 //! What a chat costs: a durable message that is delivered, an idle socket, one message to many, the documented calls, and
 //! thousands of clients that come back at once.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ impl Chat {
             ["limit_messages_per_minute=0", "limit_messages_burst=1000000", "limit_sockets=0", "identity=open"];
         tandem.verb(&[&["app", "set", &app, "--org", "bench"][..], &limits].concat())?;
         let mut web = Web::open(server, &key)?;
-        let open = |number: usize| {
+        let open = |number: usize| -> Done<Room> {
             let ask = json!({"user_id": format!("v{number}"), "product": "LOGOSCAN", "new": true});
             let answer = web.ask("POST", "/v1/chat/rooms", Some(&ask))?;
             let room = answer.get("room").ok_or("no room")?;
@@ -202,11 +203,11 @@ fn resume(options: &Options) -> Done<Vec<Row>> {
     let begun = Instant::now();
     let mut sockets = Sockets::new()?;
     let mut heard: Vec<Vec<i64>> = vec![Vec::new(); clients];
-    let mut ready = 0;
+    let ready = Cell::new(0);
     let mut take = |number: usize, text: &str| {
         let Ok(frame) = serde_json::from_str::<Value>(text) else { return };
         let missed = frame.get("missed").and_then(Value::as_array);
-        ready += usize::from(missed.is_some());
+        ready.set(ready.get() + usize::from(missed.is_some()));
         let told = missed.into_iter().flatten().chain([&frame]);
         if let Some(heard) = heard.get_mut(number) {
             heard.extend(told.filter_map(|frame| frame.get("seq").and_then(Value::as_i64)));
@@ -220,7 +221,7 @@ fn resume(options: &Options) -> Done<Vec<Row>> {
     loop {
         sockets.hear(LOOK, &mut take)?;
         patience(until, "everybody is back")?;
-        if ready >= clients {
+        if ready.get() >= clients {
             break;
         }
     }
@@ -246,7 +247,7 @@ fn documented(options: &Options) -> Done<Vec<Row>> {
         for _ in 0..count {
             web.ask(method, path, body)?;
         }
-        Done::Ok((chat.tandem.cpu() - before).as_secs_f64() * 1e6 / count as f64)
+        Ok::<f64, String>((chat.tandem.cpu() - before).as_secs_f64() * 1e6 / count as f64)
     };
     cost("POST", "/api/v2/room-service/", Some(&ask), 100)?;
     let get = cost("GET", &format!("/api/v2/room-service/?type=get_messages&room_id={room}&limit=100"), None, count)?;

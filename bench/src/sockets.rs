@@ -1,7 +1,6 @@
 //! Thousands of WebSockets in one thread: they are read when the system says that there is something.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::Timespec;
@@ -66,7 +65,8 @@ impl Sockets {
         epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&patience))
             .map_err(|error| error.to_string())?;
         for event in &self.events {
-            let number = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            let data = event.data;
+            let number = usize::try_from(data.u64()).unwrap_or(usize::MAX);
             let Some(socket) = self.all.get_mut(number) else { continue };
             socket.hear_texts(|text| take(number, text))?;
         }

@@ -18,7 +18,7 @@ const MAX_ANNOUNCEMENT: usize = 500;
 /// Longest time that things are kept for a number of days; longer = for ever, which is said by leaving the kind out.
 const MAX_RETENTION_DAYS: u32 = 3_650;
 /// What `retention_days` may name.
-pub const RETENTION_KINDS: [&str; 5] = ["calls", "events", "meetings", "recordings", "voicemail"];
+pub const RETENTION_KINDS: [&str; 6] = ["calls", "chats", "events", "meetings", "recordings", "voicemail"];
 /// Every setting, as the API calls it.
 const NAMES: [&str; 9] = [
     "caller_ids",
@@ -56,7 +56,7 @@ pub struct OrgSettings {
     pub quiet_hours: Option<QuietHours>,
     /// Spoken to both parties before a recording begins.
     pub recording_announcement: Option<String>,
-    /// Days that things are kept, by kind (calls, events, meetings, recordings, voicemail); absent = for ever.
+    /// Days that things are kept, by kind (calls, chats, events, meetings, recordings, voicemail); absent = for ever.
     pub retention_days: BTreeMap<String, u32>,
     /// What an outgoing minute costs, for reports: a price and a currency, such as `0.012 EUR`.
     pub tariff: Option<String>,

@@ -149,6 +149,7 @@ pub fn routes() -> OpenApiRouter<State> {
         .merge(applications::routes())
         .merge(meetings::api::routes())
         .merge(chat::documented::routes())
+        .merge(chat::documented::links())
         .merge(chat::api::routes())
         .merge(chat::socket::routes())
         .merge(crate::calls::routes())
@@ -196,6 +197,7 @@ impl App {
         let mut sweeps = calls::sweeps(&kernel);
         sweeps.extend(flows::sweeps(&kernel));
         sweeps.extend(meetings::concerning::sweeps(&kernel));
+        sweeps.extend(chat::concerning::sweeps(&kernel));
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
         kernel.start();
         platform::metrics::announce();

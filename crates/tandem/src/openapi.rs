@@ -39,6 +39,7 @@ const REFUSAL: &str = "refused: the credential, the body, its size or a limit; t
     tags(
         (name = "flows", description = "call flows and their runs"),
         (name = "meetings", description = "masked meetings of two people"),
+        (name = "chat", description = "support chat"),
         (name = "calls", description = "calls, recordings, voicemail"),
         (name = "events", description = "the event log, as a list and live"),
         (name = "webhooks", description = "events by HTTP, signed as Standard Webhooks says"),
@@ -73,9 +74,14 @@ pub fn document() -> OpenApi {
 /// routes their envelope.
 fn document_refusals(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
-        // The routes of document 003 have an envelope of their own.
-        let of_flows = flows::api::BASES.iter().any(|base| path.starts_with(base));
-        let (kind, schema) = if of_flows { (JSON, "Refused") } else { (PROBLEM, "ProblemBody") };
+        // The routes of documents 002 and 003 have envelopes of their own.
+        let (kind, schema) = if chat::documented::is_documented(path) {
+            (JSON, "ChatRefusal")
+        } else if flows::api::BASES.iter().any(|base| path.starts_with(base)) {
+            (JSON, "Refused")
+        } else {
+            (PROBLEM, "ProblemBody")
+        };
         let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {

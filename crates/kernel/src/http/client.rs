@@ -5,9 +5,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use ipnet::IpNet;
+
+use crate::kernel::Kernel;
 
 /// The other end of the connection; our listeners put it into the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,19 @@ impl Client {
             client.https = scheme.eq_ignore_ascii_case("https");
         }
         client
+    }
+}
+
+impl Kernel {
+    /// Where browsers reach this server, a URL without a path: the configured address, else as this request did.
+    #[must_use]
+    pub fn base_url(&self, client: Client, headers: &HeaderMap) -> String {
+        if let Some(url) = &self.config.public_url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let scheme = if client.https { "https" } else { "http" };
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        host.map_or_else(|| format!("http://{}", self.config.http), |host| format!("{scheme}://{host}"))
     }
 }
 

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -57,7 +58,9 @@ pub(super) async fn layer(State(around): State<Around>, mut request: Request, ne
 
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = Some(id.to_string());
-        response = render(&hooks, &path, problem);
+        let mut rendered = render(&hooks, &path, problem);
+        keep_headers(&response, &mut rendered);
+        response = rendered;
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -73,6 +76,15 @@ pub(super) async fn layer(State(around): State<Around>, mut request: Request, ne
         [("method", known_method(&method).to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
     response
+}
+
+/// What the layers inside have put on an answer (who may read it) stays when it is written anew.
+fn keep_headers(before: &Response, after: &mut Response) {
+    for (name, value) in before.headers() {
+        if !matches!(*name, CONTENT_TYPE | CONTENT_LENGTH) && !after.headers().contains_key(name) {
+            after.headers_mut().append(name, value.clone());
+        }
+    }
 }
 
 /// What of a path the log may have: all of it, unless a part of it is a secret or may be one.

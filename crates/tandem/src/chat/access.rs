@@ -4,9 +4,6 @@
 //! roles and identities are compared nowhere else. What an asker may not even see is not found. Sources:
 //! docs/contracts/chat.md, "Security of a public widget"; docs/contracts/platform.md, "Who may do what".
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use kernel::{Action, Principal, Role, Scope, role};
@@ -184,7 +181,8 @@ pub fn may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> Resu
         return Err(Denied::NotFound);
     }
     let good = match asker {
-        Asker::App { .. } => true,
+        // It acts in its own name, and puts no words into another's mouth.
+        Asker::App { app, .. } => !matches!(act, Act::Edit(sender) if *sender != Sender::App(app.clone())),
         Asker::Person { id, role, .. } => person_may(id, *role, room, act),
         Asker::Visitor { .. } | Asker::Open { .. } | Asker::Room { .. } => visitor_may(asker, identity, room, act),
     };
@@ -201,8 +199,7 @@ pub fn may_everywhere(asker: &Asker, identity: Identity, wide: Wide) -> Result<(
         Asker::Open { .. } => identity == Identity::Open,
         Asker::Person { role, .. } => match wide {
             Wide::SeeRooms => reads(*role),
-            Wide::OpenForOthers => works(*role),
-            Wide::MakeLinks => works(*role),
+            Wide::MakeLinks | Wide::OpenForOthers => works(*role),
         },
         Asker::Visitor { .. } | Asker::Room { .. } => false,
     };
@@ -268,5 +265,181 @@ pub fn limit_key(asker: &Asker, room: &Room) -> Arc<str> {
         Asker::Person { id, .. } => id.clone(),
         Asker::App { app, .. } => app.clone(),
         Asker::Open { .. } | Asker::Room { .. } => room.visitor.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::model::State;
+
+    fn room(assignee: Option<&str>) -> Room {
+        Room {
+            id: "room".into(),
+            org: "org".into(),
+            app: "app".into(),
+            product: String::new(),
+            user_id: String::new(),
+            label: String::new(),
+            portfolio: String::new(),
+            event_id: String::new(),
+            is_login: false,
+            state: State::Open,
+            visitor: "vis".into(),
+            assignee: assignee.map(Into::into),
+            team: None,
+            seq_head: 0,
+            last_body: None,
+            created_ms: 0,
+            last_ms: 0,
+            closed_ms: None,
+            revision: 0,
+        }
+    }
+
+    fn askers() -> Vec<Asker> {
+        let (org, app): (Id, Id) = ("org".into(), "app".into());
+        let person = |role| Asker::Person { org: "org".into(), id: "me".into(), role };
+        let mut askers = vec![
+            Asker::Visitor { org: org.clone(), app: app.clone(), id: "vis".into() },
+            Asker::Visitor { org: org.clone(), app: app.clone(), id: "vis_other".into() },
+            Asker::Room { org: org.clone(), room: "room".into() },
+            Asker::Room { org: org.clone(), room: "room_other".into() },
+            Asker::Open { org: org.clone(), app: app.clone() },
+            Asker::App { org: org.clone(), app },
+            Asker::App { org: org.clone(), app: "app_other".into() },
+            Asker::App { org: "org_other".into(), app: "app".into() },
+        ];
+        askers.extend(role::ROLES.map(person));
+        askers.push(Asker::Person { org: "org_other".into(), id: "me".into(), role: Role::Owner });
+        askers
+    }
+
+    /// The whole table, drawn, so that a change of permissions is seen by whoever reviews it: x = may, . = may not,
+    /// - = there is no such room. Visitor, another one; by the room's id, by another's; open; the application,
+    /// another one, one of another organisation; owner, admin, supervisor, agent, member, auditor; another
+    /// organisation's owner.
+    #[test]
+    fn the_table() {
+        let (visitor, mine, other) =
+            (Sender::Visitor("vis".into()), Sender::Person("me".into()), Sender::Person("other".into()));
+        let acts = [
+            ("see", Act::See),
+            ("send", Act::Send { claims_support: false }),
+            ("send as support", Act::Send { claims_support: true }),
+            ("mark", Act::Mark),
+            ("edit the visitor's", Act::Edit(&visitor)),
+            ("edit mine", Act::Edit(&mine)),
+            ("edit another's", Act::Edit(&other)),
+            ("delete the visitor's", Act::Delete(&visitor)),
+            ("delete another's", Act::Delete(&other)),
+            ("close", Act::Close),
+            ("see inside", Act::SeeInside),
+            ("annotate", Act::Annotate),
+            ("assign", Act::Assign),
+        ];
+        let mut drawing = String::new();
+        for (identity, assignee) in [
+            (Identity::Token, None),
+            (Identity::Token, Some("other")),
+            (Identity::Open, None),
+            (Identity::Verified, None),
+        ] {
+            drawing += &format!("{} {}\n", identity.as_str(), assignee.unwrap_or("unassigned"));
+            for (name, act) in acts {
+                let drawn = |asker: &Asker| match may(asker, identity, &room(assignee), act) {
+                    Ok(()) => 'x',
+                    Err(Denied::Forbidden) => '.',
+                    Err(Denied::NotFound) => '-',
+                };
+                let row: String = askers().iter().map(drawn).collect();
+                drawing += &format!("{row} {name}\n");
+            }
+        }
+        for identity in [Identity::Token, Identity::Open, Identity::Verified] {
+            for wide in [Wide::SeeRooms, Wide::MakeLinks, Wide::OpenForOthers] {
+                let drawn = |asker: &Asker| if may_everywhere(asker, identity, wide).is_ok() { 'x' } else { '.' };
+                let row: String = askers().iter().map(drawn).collect();
+                drawing += &format!("{row} {} {wide:?}\n", identity.as_str());
+            }
+        }
+        insta::assert_snapshot!(drawing, @r"
+        token unassigned
+        x-x--x--xxxx-x- see
+        x-x--x--xxxx-.- send
+        .-.--x--xxxx-.- send as support
+        x-x--x--xxxx-.- mark
+        x-.--.--....-.- edit the visitor's
+        .-.--.--xxxx-.- edit mine
+        .-.--.--....-.- edit another's
+        x-.--x--xxx.-.- delete the visitor's
+        .-.--x--xxx.-.- delete another's
+        .-.--x--xxxx-.- close
+        .-.--x--xxxx-x- see inside
+        .-.--x--xxxx-.- annotate
+        .-.--x--xxxx-.- assign
+        token other
+        x-x--x--xxxx-x- see
+        x-x--x--xxx.-.- send
+        .-.--x--xxx.-.- send as support
+        x-x--x--xxx.-.- mark
+        x-.--.--....-.- edit the visitor's
+        .-.--.--xxxx-.- edit mine
+        .-.--.--....-.- edit another's
+        x-.--x--xxx.-.- delete the visitor's
+        .-.--x--xxx.-.- delete another's
+        .-.--x--xxx.-.- close
+        .-.--x--xxxx-x- see inside
+        .-.--x--xxxx-.- annotate
+        .-.--x--xxx.-.- assign
+        open unassigned
+        x-x-xx--xxxx-x- see
+        x-x-xx--xxxx-.- send
+        x-x-xx--xxxx-.- send as support
+        x-x-xx--xxxx-.- mark
+        x-.-..--....-.- edit the visitor's
+        .-.-..--xxxx-.- edit mine
+        .-.-..--....-.- edit another's
+        x-.-.x--xxx.-.- delete the visitor's
+        .-.-.x--xxx.-.- delete another's
+        .-.-xx--xxxx-.- close
+        .-.-.x--xxxx-x- see inside
+        .-.-.x--xxxx-.- annotate
+        .-.-.x--xxxx-.- assign
+        verified unassigned
+        x----x--xxxx-x- see
+        x----x--xxxx-.- send
+        .----x--xxxx-.- send as support
+        x----x--xxxx-.- mark
+        x----.--....-.- edit the visitor's
+        .----.--xxxx-.- edit mine
+        .----.--....-.- edit another's
+        x----x--xxx.-.- delete the visitor's
+        .----x--xxx.-.- delete another's
+        .----x--xxxx-.- close
+        .----x--xxxx-x- see inside
+        .----x--xxxx-.- annotate
+        .----x--xxxx-.- assign
+        .....xxxxxxx.xx token SeeRooms
+        .....xxxxxxx..x token MakeLinks
+        .....xxxxxxx..x token OpenForOthers
+        ....xxxxxxxx.xx open SeeRooms
+        ....xxxxxxxx..x open MakeLinks
+        ....xxxxxxxx..x open OpenForOthers
+        .....xxxxxxx.xx verified SeeRooms
+        .....xxxxxxx..x verified MakeLinks
+        .....xxxxxxx..x verified OpenForOthers
+        ");
+    }
+
+    #[test]
+    fn a_principal_is_an_asker_by_its_role_and_scope() {
+        let app = |scopes: &[Scope]| Principal::App { org: "o".into(), app: "a".into(), scopes: scopes.into() };
+        assert!(Asker::of(&app(&[])).is_some() && Asker::of(&app(&[Scope::Chat])).is_some());
+        assert_eq!(Asker::of(&app(&[Scope::Flows])), None);
+        assert_eq!(Asker::of(&Principal::Publishable { org: "o".into(), app: "a".into() }), None);
+        let administrator = |org: &str| Principal::Administrator { org: org.into(), administrator: "adm".into() };
+        assert_eq!(Asker::of(&administrator("")), None, "no organisation is chosen");
+        assert!(matches!(Asker::of(&administrator("o")), Some(Asker::Person { role: Role::Owner, .. })));
     }
 }

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use kernel::events::NEXT_SEQ;
+use kernel::events::{NEXT_SEQ, event_write_of};
 use kernel::{DbError, Event, Outbox, Target, Write};
 use serde_json::{Value, json};
 
 use super::access::{self, Act, Asker, Wide, limit_key, may};
 use super::hub::{News, What, Who};
-use super::live::{Glance, Outcome};
+use super::live::{Glance, Outcome, Seat};
 use super::model::{Ack, Body, Draft, Id, Mark, Marks, Message, Note, Refused, Room, Sender, Side, State};
 use super::settings::Identity;
 use super::store::{RoomFilter, RoomPage};
@@ -59,6 +59,14 @@ impl Chats {
     /// [`ChatError::NotFound`], or what the store says.
     pub async fn room(&self, asker: &Asker, room: &str) -> Result<Room, ChatError> {
         Ok(self.reach(asker, room, Act::See).await?.0)
+    }
+
+    /// A room, for the desk itself: nobody is asked whether he may see it.
+    ///
+    /// # Errors
+    /// [`ChatError::NotFound`], or what the store says.
+    pub(crate) async fn room_of_desk(&self, org: &Id, id: &str) -> Result<Room, ChatError> {
+        store::room(&self.kernel().db, org, id).await?.ok_or(ChatError::NotFound)
     }
 
     /// A page of the rooms that the asker may see.
@@ -109,17 +117,17 @@ impl Chats {
         draft: &Draft,
         is_counted: &mut bool,
     ) -> Result<Option<Ack>, ChatError> {
-        let (seat, room) = self.live().seat(asker.org(), id).await?.ok_or(ChatError::NotFound)?;
-        let settings = self.settings(&room.org, &room.app).await?;
         let claims_support = draft.claims_support().unwrap_or_default();
-        may(asker, settings.identity, &room, Act::Send { claims_support })?;
+        let (seat, room, settings) = self.seat_for(asker, id, Act::Send { claims_support }).await?;
         let sender = asker.sender(&room);
         let told = match seat.glance(&sender, draft.cid.as_ref()) {
             Glance::Done(ack) => return Ok(Some(ack)),
             Glance::UnderWay(told) => told.await.map_err(|_| DbError::Closed)?,
             Glance::New => {
                 draft.check(&settings.limits)?;
-                room.takes_messages()?;
+                if let Err(closed) = room.takes_messages() {
+                    return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
+                }
                 if asker.side() == Side::Visitor && !std::mem::replace(is_counted, true) {
                     self.meter().message(&limit_key(asker, &room), &settings.limits, self.now_ms())?;
                 }
@@ -137,6 +145,24 @@ impl Chats {
                 Some(cid) => Ok(store::ack_of(&self.kernel().db, &room.org, id, &sender, cid).await?),
                 None => Ok(None),
             },
+        }
+    }
+
+    /// The place of a room in memory, if the asker may do `act` there.
+    async fn seat_for(
+        &self,
+        asker: &Asker,
+        id: &str,
+        act: Act<'_>,
+    ) -> Result<(Arc<Seat>, Arc<Room>, Arc<ChatSettings>), ChatError> {
+        loop {
+            let (seat, room) = self.live().seat(asker.org(), id).await?.ok_or(ChatError::NotFound)?;
+            let settings = self.settings(&room.org, &room.app).await?;
+            match may(asker, settings.identity, &room, act) {
+                Ok(()) => return Ok((seat, room, settings)),
+                Err(denied) if !self.live().is_stale(&seat, &room).await? => return Err(denied.into()),
+                Err(_) => {}
+            }
         }
     }
 
@@ -166,7 +192,12 @@ impl Chats {
     pub async fn announce(&self, org: &Id, id: &str, draft: &Draft) -> Result<Ack, ChatError> {
         for _ in 0..MAX_TRIES {
             let (seat, room) = self.live().seat(org, id).await?.ok_or(ChatError::NotFound)?;
-            room.takes_messages()?;
+            if let Err(closed) = room.takes_messages() {
+                if self.live().is_stale(&seat, &room).await? {
+                    continue;
+                }
+                return Err(closed.into());
+            }
             let targets = self.kernel().outbox.targets(&room.org).await?;
             let message = self.new_message(&room, Sender::System, draft);
             let following = |message: &Message| self.message_event(&room, message, "message.created", &targets);
@@ -413,9 +444,7 @@ impl Chats {
         draft: Option<&str>,
         listener: Option<u64>,
     ) -> Result<(), ChatError> {
-        let (_, room) = self.live().seat(asker.org(), room).await?.ok_or(ChatError::NotFound)?;
-        let settings = self.settings(&room.org, &room.app).await?;
-        may(asker, settings.identity, &room, Act::Send { claims_support: false })?;
+        let (_, room, _) = self.seat_for(asker, room, Act::Send { claims_support: false }).await?;
         if is_typing && self.meter().typing(&limit_key(asker, &room), self.now_ms()).is_err() {
             return Ok(());
         }
@@ -441,8 +470,12 @@ impl Chats {
     }
 
     fn message_event(&self, room: &Room, message: &Message, kind: &'static str, targets: &[Target]) -> Vec<Write> {
-        let data = serde_json::to_value(MessageView::from(message)).unwrap_or_default();
-        Outbox::event_writes(&self.event(&room.org, &room.id, kind, data), targets)
+        // Written once: a tree of it would cost more than all the rest.
+        let data = serde_json::to_string(&MessageView::from(message)).unwrap_or_default();
+        let event = self.event(&room.org, &room.id, kind, Value::Null);
+        let mut writes = vec![event_write_of(&event, format!(r#"{{"data":{data}}}"#))];
+        writes.extend(Outbox::delivery_writes(&event, targets));
+        writes
     }
 
     fn event(&self, org: &Id, key: &str, kind: &'static str, data: Value) -> Event {

@@ -4,9 +4,6 @@
 //! all of them; a listener that does not keep up is told so once and hears nothing more. Nothing here is durable: what a
 //! listener missed it reads from the store.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -386,5 +383,138 @@ impl Drop for Subscription {
         if org.is_empty() {
             listeners.orgs.remove(&self.org);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::model::{Body, Kind, Sender};
+
+    fn visitor(id: &str) -> Asker {
+        Asker::Visitor { org: "org".into(), app: "app".into(), id: id.into() }
+    }
+
+    fn application(app: &str) -> Asker {
+        Asker::App { org: "org".into(), app: app.into() }
+    }
+
+    fn message(room: &str, app: &str, seq: i64, words: &str) -> News {
+        let message = Message {
+            room: room.into(),
+            seq,
+            id: "id".into(),
+            cid: None,
+            sender: Sender::System,
+            kind: Kind::Text,
+            body: Some(Body::text(words)),
+            side: Body::from(true),
+            author: String::new(),
+            created_ms: 0,
+            edited_ms: None,
+            deleted_ms: None,
+        };
+        News {
+            org: "org".into(),
+            app: app.into(),
+            room: room.into(),
+            what: What::Message(message.into()),
+            inside: false,
+            except: None,
+            text: OnceLock::new(),
+        }
+    }
+
+    fn seqs(subscription: &mut Subscription) -> Vec<i64> {
+        let mut seqs = Vec::new();
+        while let Some(heard) = subscription.try_next() {
+            match heard {
+                Heard::News(news) => match &news.what {
+                    What::Message(message) => seqs.push(message.seq),
+                    other => panic!("{other:?}"),
+                },
+                Heard::Lagging => return vec![-1],
+            }
+        }
+        seqs
+    }
+
+    #[test]
+    fn each_hears_its_own_in_order() {
+        let hub = Hub::default();
+        let (mut one, mut two) = (hub.subscribe(&visitor("1")), hub.subscribe(&visitor("2")));
+        let (mut all, mut other_app) = (hub.subscribe(&application("app")), hub.subscribe(&application("other")));
+        one.join(&"a".into());
+        one.join(&"a".into());
+        two.join(&"b".into());
+        all.join(&"a".into());
+        for (room, seq) in [("a", 1), ("b", 2), ("a", 3), ("c", 4)] {
+            hub.tell(message(room, "app", seq, "x"));
+        }
+        hub.tell(message("d", "other", 5, "x"));
+        hub.tell(News { org: "org_other".into(), ..message("a", "app", 6, "x") });
+        assert_eq!(seqs(&mut one), [1, 3]);
+        assert_eq!(seqs(&mut two), [2]);
+        assert_eq!(seqs(&mut all), [1, 2, 3, 4], "each once, joined or not");
+        assert_eq!(seqs(&mut other_app), [5]);
+        assert!(hub.has_visitor("org", "a") && !hub.has_visitor("org", "c"));
+        assert_eq!(hub.count(), 4);
+        drop((one, all, other_app));
+        assert!(!hub.has_visitor("org", "a"));
+        assert_eq!((hub.count(), hub.listeners().orgs["org"].rooms.len()), (1, 1));
+        drop(two);
+        assert!(hub.listeners().orgs.is_empty(), "nothing is kept of who has gone");
+    }
+
+    #[test]
+    fn what_is_inside_stays_inside_and_nobody_hears_oneself_type() {
+        let hub = Hub::default();
+        let (mut theirs, mut ours) = (hub.subscribe(&visitor("1")), hub.subscribe(&application("app")));
+        theirs.join(&"a".into());
+        hub.tell(message("a", "app", 1, "x").inside());
+        hub.tell(message("a", "app", 2, "x").except(ours.id()));
+        assert_eq!((seqs(&mut theirs), seqs(&mut ours)), (vec![2], vec![1]));
+    }
+
+    #[test]
+    fn who_does_not_keep_up_is_told_so_by_count_or_by_bytes() {
+        let hub = Hub::default();
+        let mut slow = hub.subscribe(&application("app"));
+        for seq in 0..i64::try_from(MAX_WAITING).unwrap() {
+            hub.tell(message("a", "app", seq, "x"));
+        }
+        assert_eq!(seqs(&mut slow).len(), MAX_WAITING, "as many as there may be");
+        for seq in 0..=i64::try_from(MAX_WAITING).unwrap() {
+            hub.tell(message("a", "app", seq, "x"));
+        }
+        assert_eq!((seqs(&mut slow), seqs(&mut slow)), (vec![-1], vec![-1]), "and it stays so");
+        assert_eq!(slow.ear.waiting().news.len(), 0, "what it missed takes no memory");
+
+        let mut slow = hub.subscribe(&application("app"));
+        for seq in 0..6 {
+            hub.tell(message("a", "app", seq, &"x".repeat(MAX_WAITING_BYTES / 5)));
+        }
+        assert_eq!(seqs(&mut slow), [-1]);
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_loses_nothing_and_the_text_is_written_once() {
+        let hub = Hub::default();
+        let mut ears: Vec<_> = (0..3).map(|_| hub.subscribe(&application("app"))).collect();
+        for ear in &mut ears {
+            let waited = tokio::time::timeout(std::time::Duration::from_millis(1), ear.next()).await;
+            assert!(waited.is_err());
+        }
+        hub.tell(message("a", "app", 1, "x"));
+        let mut written = 0;
+        for ear in &mut ears {
+            let Heard::News(news) = ear.next().await else { panic!("lagging") };
+            let text = news.text(|_| {
+                written += 1;
+                "frame".into()
+            });
+            assert_eq!(text.as_str(), "frame");
+        }
+        assert_eq!(written, 1);
     }
 }

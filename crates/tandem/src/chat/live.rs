@@ -3,11 +3,8 @@
 //!
 //! Invariant: numbers are given and groups are queued under one short lock of the room, so commits come in the order of
 //! numbers; memory is only a guess, which the commit checks (`store::message_writes`), so a wrong one costs another try
-//! and never a hole or a double. What is durable is told to the hub by one task, in that order, whether or not whoever
+//! and never a hole or a double; nobody is refused by it alone ([`Live::is_stale`]). What is durable is told to the hub by one task, in that order, whether or not whoever
 //! sent it still waits.
-
-#[cfg(test)]
-mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +20,9 @@ use super::store;
 /// Messages on their way to the disk, of all rooms.
 const UNDER_WAY: usize = 4_096;
 /// Acknowledgements remembered of one room, for retries.
-const MAX_RECENT: usize = 64;
+const MAX_RECENT: usize = 32;
 /// Rooms kept in memory; beyond it those that nobody writes in are forgotten.
-const MAX_SEATS: usize = 20_000;
+const MAX_SEATS: usize = 10_000;
 
 /// The rooms that are written in.
 pub(super) struct Live {
@@ -181,6 +178,17 @@ impl Live {
         }
         drop(state);
         Ok(Some((seat, room)))
+    }
+
+    /// Whether a room has changed since it was read; it is forgotten then. Ask before anybody is refused by memory:
+    /// another node may have opened or given away the room.
+    pub(super) async fn is_stale(&self, seat: &Seat, room: &Room) -> Result<bool, DbError> {
+        let now = store::room(&self.kernel.db, &room.org, &room.id).await?;
+        let is_stale = now.is_none_or(|now| now.revision != room.revision);
+        if is_stale {
+            seat.forget();
+        }
+        Ok(is_stale)
     }
 
     /// Forgets what is believed of a room that was changed.

@@ -9,13 +9,20 @@ mod desk;
 pub mod documented;
 pub mod error;
 pub mod hub;
+pub mod identity;
+pub mod links;
 mod live;
 pub mod meter;
 pub mod model;
 mod opening;
+pub mod origins;
+pub mod products;
+pub mod recent;
 pub mod settings;
 pub mod socket;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod view;
 mod visitors;
 
@@ -30,12 +37,14 @@ pub use error::ChatError;
 pub use hub::{Heard, Hub, News, Subscription, What, Who};
 pub use opening::{How, OpenRoom, Opened, Opener};
 pub use settings::ChatSettings;
+pub(crate) use store::concerning;
 pub use store::{RoomFilter, RoomOrder, RoomPage};
 pub use visitors::TOKEN_LIFE_MS;
 
 use live::Live;
 use meter::Meter;
 use model::Id;
+use recent::Recent;
 use settings::Remembered;
 
 /// Applications that are looked through for the oldest one with a chat.
@@ -51,6 +60,8 @@ struct Inner {
     live: Live,
     meter: Meter,
     settings: Remembered,
+    lists: origins::Lists,
+    recent: Recent,
 }
 
 impl Chats {
@@ -64,6 +75,8 @@ impl Chats {
             hub,
             meter: Meter::default(),
             settings: Remembered::default(),
+            lists: origins::Lists::default(),
+            recent: Recent::default(),
         }))
     }
 
@@ -116,5 +129,15 @@ impl Chats {
     #[must_use]
     pub fn meter(&self) -> &Meter {
         &self.0.meter
+    }
+
+    /// The origins that applications list.
+    fn lists(&self) -> &origins::Lists {
+        &self.0.lists
+    }
+
+    /// What was given to somebody a moment ago.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.0.recent
     }
 }

@@ -5,8 +5,6 @@
 
 mod body;
 mod rules;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -351,4 +349,42 @@ pub struct Note {
     pub text: String,
     /// UTC milliseconds.
     pub created_ms: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_and_words_are_read_as_they_were_stored() {
+        let senders = [
+            Sender::Visitor("vis_1".into()),
+            Sender::Person("per_1".into()),
+            Sender::App("app:1".into()),
+            Sender::System,
+        ];
+        for sender in senders {
+            assert_eq!(Sender::read(&sender.stored()), Some(sender));
+        }
+        assert_eq!(Sender::read("somebody"), None);
+        assert!(Kind::ALL.iter().all(|kind| Kind::parse(&kind.as_str().to_uppercase()) == Some(*kind)));
+        assert_eq!(State::parse("ajar"), None);
+    }
+
+    #[test]
+    fn a_body_is_json_as_it_came_without_the_character_that_no_store_carries() {
+        for json in ["0", r#""a""#, r#"{"b":1.50,"a":[null,true]}"#, r#""\\u0000 is written out""#, "null"] {
+            let body = Body::parse(&format!("  {json}\n")).unwrap();
+            assert_eq!((body.as_json(), serde_json::to_string(&body).unwrap().as_str()), (json, json));
+        }
+        for json in [r#""a\u0000b""#, r#"{"a\u0000":1}"#, r#"[["\u0000"]]"#] {
+            assert_eq!(Body::parse(json), Err(BadBody::Nul), "{json}");
+        }
+        for text in ["", "{", "a", "1 2", "\"\u{1}\""] {
+            assert_eq!(Body::parse(text), Err(BadBody::Json), "{text}");
+        }
+        assert_eq!(Body::text("a\"b").words(), "a\"b");
+        assert_eq!(Body::parse("[1]").unwrap().words(), "[1]");
+        assert_eq!(format!("{:?}", Body::text("secret")), "Body(8 bytes)", "a log tells nobody's words");
+    }
 }

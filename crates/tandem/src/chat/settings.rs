@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernel::limit::Rate;
+use kernel::secret::SecretError;
+use kernel::{Secret, Secrets};
 use url::Url;
 
 use super::model::Id;
@@ -223,10 +225,18 @@ impl ChatSettings {
         Ok(())
     }
 
-    /// Whether a page of this origin may use the chat, beside our own pages.
+    /// The live secrets by which the application vouches for a visitor.
+    ///
+    /// # Errors
+    /// One that another `secret.key` sealed.
+    pub fn open_identity_secrets(&self, secrets: &Secrets) -> Result<Vec<Secret>, SecretError> {
+        self.identity_secrets.iter().map(|sealed| secrets.open_sealed(IDENTITY_SECRET_PURPOSE, sealed)).collect()
+    }
+
+    /// Whether a page of this origin may use the chat, beside our own pages: under `open` with an empty list, any.
     #[must_use]
     pub fn allows_origin(&self, origin: &str) -> bool {
-        self.identity == Identity::Open
+        (self.identity == Identity::Open && self.allowed_origins.is_empty())
             || self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
 }
@@ -290,5 +300,64 @@ impl Remembered {
         }
         known.insert(app.clone(), Known { org: org.clone(), settings: settings.clone(), since_ms: now_ms });
         settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_and_what_is_wrong_is_named() {
+        let stored = [
+            ("identity", "verified"),
+            ("compat_shape", "observed"),
+            ("allowed_origins", "https://Shop.example/, http://localhost:8080,chrome-extension://abc"),
+            ("identity_secret", "sealed 1"),
+            ("identity_secret_next", "sealed 2"),
+            ("limit_messages_per_minute", "0"),
+            ("limit_upload_bytes", "1000"),
+            ("veto_url", "another desk's"),
+        ];
+        let stored = stored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let settings = ChatSettings::read(&stored);
+        assert_eq!((settings.identity, settings.compat_shape), (Identity::Verified, CompatShape::Observed));
+        assert_eq!(settings.identity_secrets, ["sealed 1", "sealed 2"]);
+        assert_eq!((settings.limits.messages_per_minute, settings.limits.upload_bytes), (0, 1_000));
+        assert_eq!(settings.limits.sockets, Limits::default().sockets);
+        for good in ["https://shop.example", "http://localhost:8080", "chrome-extension://abc"] {
+            assert!(settings.allows_origin(good), "{good}");
+        }
+        for bad in ["http://shop.example", "https://shop.example:444", "https://evil.example", "null", ""] {
+            assert!(!settings.allows_origin(bad), "{bad}");
+        }
+        assert!(!ChatSettings::default().allows_origin("https://shop.example"), "our own pages only");
+        for (name, wrong) in [
+            ("identity", "opened"),
+            ("compat_shape", "both"),
+            ("allowed_origins", "shop.example"),
+            ("allowed_origins", "https://shop.example/path"),
+            ("allowed_origins", "javascript:alert(1)"),
+            ("identity_secret", "short"),
+            ("limit_sockets", "-1"),
+            ("limit_sockets", "+1"),
+            ("limit_characters", "1000000"),
+        ] {
+            assert!(ChatSettings::check(name, wrong).is_err(), "{name}={wrong}");
+        }
+        assert!(SETTING_NAMES.iter().all(|name| ChatSettings::check(name, "").is_ok()), "back to the default");
+        assert!(
+            ChatSettings::check("limit_sockets", "7").is_ok() && ChatSettings::check("allowed_origins", "*").is_ok()
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_is_fresh_and_of_one_organisation() {
+        let remembered = Remembered::default();
+        let (org, app): (Id, Id) = ("org".into(), "app".into());
+        remembered.put(&org, &app, ChatSettings::default(), 1_000);
+        assert!(remembered.get(&org, &app, 1_999).is_some());
+        assert!(remembered.get(&org, &app, 2_000).is_none() && remembered.get(&org, &app, 999).is_none());
+        assert!(remembered.get(&"other".into(), &app, 1_000).is_none());
     }
 }

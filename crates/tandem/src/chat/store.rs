@@ -3,6 +3,7 @@
 //! Invariant: a message and the room's head that counts it change in one group, guarded by the head before and by the
 //! room's revision: two writers of one number cannot both win, and nothing is written into a room that has changed.
 
+pub(crate) mod concerning;
 mod visitors;
 
 use kernel::{Db, DbError, Row, Write, args};

@@ -13,6 +13,8 @@ use kernel::{DbError, Kernel};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::chat::concerning as chats;
+use crate::chat::model::{Id, Visitor};
 use crate::flows::{path, store::concerning as flows};
 use crate::meetings::concerning as meetings;
 
@@ -22,6 +24,7 @@ enum Chapter {
     Messages,
     Callbacks,
     Meetings,
+    Chats,
     End,
 }
 
@@ -39,10 +42,15 @@ struct Telling {
     is_first: bool,
     /// Calls that are up, which are not told half.
     up: u64,
+    /// As whom somebody writes in chats: as it was typed.
+    who: String,
+    /// The rest of the page of visitors that was read, and of the first one's rooms the last that was told.
+    visitors: VecDeque<Visitor>,
+    after_room: String,
 }
 
 /// The file.
-pub(super) fn body(kernel: Kernel, org: &str, party: Party) -> Body {
+pub(super) fn body(kernel: Kernel, org: &str, party: Party, who: &str) -> Body {
     let beginning = format!("{{\"number\":{},\"calls\":[", json!(party.as_str()));
     let telling = Telling {
         kernel,
@@ -53,6 +61,9 @@ pub(super) fn body(kernel: Kernel, org: &str, party: Party) -> Body {
         calls: VecDeque::new(),
         is_first: true,
         up: 0,
+        who: who.to_owned(),
+        visitors: VecDeque::new(),
+        after_room: String::new(),
     };
     let pieces = stream::try_unfold((Some(beginning), telling), async |(beginning, mut telling)| {
         let piece = match beginning {
@@ -90,6 +101,7 @@ impl Telling {
                 self.list(&told).map(Some)
             }
             Chapter::Meetings => self.meetings().await.map(Some),
+            Chapter::Chats => self.chats().await.map(Some),
             Chapter::End => Ok(None),
         }
     }
@@ -121,19 +133,15 @@ impl Telling {
         self.list(&[told]).map(Some)
     }
 
-    /// The next meetings, and behind the last one the end of the file.
+    /// The next meetings.
     async fn meetings(&mut self) -> Result<String, DbError> {
         let after = self.after.parse().unwrap_or_default();
         let page = meetings::meetings_of(&self.kernel, &self.org, &self.party, after).await?;
         let Some(last) = page.last() else {
             let users = json!(meetings::users_of(&self.kernel, &self.org, &self.party).await?);
             let notices = json!(meetings::notices_to(&self.kernel, &self.org, &self.party).await?);
-            let end = format!(
-                ",\"users\":{users},\"notices\":{notices},\"calls_up\":{},\"complete\":{}}}",
-                self.up,
-                self.up == 0
-            );
-            return Ok(self.turn(Chapter::End, &end));
+            let next = format!(",\"users\":{users},\"notices\":{notices},\"chats\":[");
+            return Ok(self.turn(Chapter::Chats, &next));
         };
         self.after = last.id.to_string();
         let mut told = Vec::new();
@@ -141,6 +149,35 @@ impl Telling {
             told.push(meetings::told(&self.kernel, meeting, &self.party).await?);
         }
         self.list(&told)
+    }
+
+    /// The next rooms of the next visitor, and behind the last one the end of the file.
+    async fn chats(&mut self) -> Result<String, DbError> {
+        let org: Id = self.org.as_str().into();
+        loop {
+            let Some(visitor) = self.visitors.front() else {
+                self.visitors = chats::visitors_of(&self.kernel, &org, &self.who, &self.after).await?.into();
+                let Some(last) = self.visitors.back() else {
+                    let end = format!(",\"calls_up\":{},\"complete\":{}}}", self.up, self.up == 0);
+                    return Ok(self.turn(Chapter::End, &end));
+                };
+                self.after = last.id.to_string();
+                continue;
+            };
+            let rooms = chats::rooms_of(&self.kernel, &org, &visitor.id, &self.after_room).await?;
+            let visitor = chats::told_of_visitor(visitor);
+            let Some(last) = rooms.last() else {
+                self.visitors.pop_front();
+                self.after_room.clear();
+                return self.list(&[json!({ "visitor": visitor })]);
+            };
+            self.after_room = last.id.to_string();
+            let mut told = Vec::new();
+            for room in &rooms {
+                told.push(chats::told_of_room(&self.kernel, room).await?);
+            }
+            return self.list(&told);
+        }
     }
 
     /// Some more elements of this chapter's list.

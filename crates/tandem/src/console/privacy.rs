@@ -1,5 +1,5 @@
-//! Export and erasure of what is kept of a party, by number: calls, events, recordings, messages, runs, callbacks,
-//! meetings.
+//! Export and erasure of what is kept of somebody. By number: calls, events, recordings, messages, runs, callbacks,
+//! meetings; by mail address or name in the customer's own books: chats.
 //!
 //! Invariant: both are audited before they happen; a call that is up is neither exported half nor erased; what an
 //! erasure leaves for now is found by the same number again.
@@ -19,6 +19,8 @@ use super::export;
 use super::form::{Field, Form, Posted};
 use super::page::{Page, show, show_refused};
 use super::visitor::Visitor;
+use crate::chat::concerning as chats;
+use crate::chat::model::Id;
 use crate::flows::store::{self, concerning as flows};
 use crate::meetings::concerning as meetings;
 
@@ -41,6 +43,8 @@ struct Done {
     messages: u64,
     callbacks: u64,
     meetings: u64,
+    /// Rooms of chats.
+    rooms: u64,
     /// Stays for now.
     kept: u64,
     /// The server is stopping: the rest is to be erased again.
@@ -53,14 +57,15 @@ struct PrivacyPage {
     page: Page,
     form: Form,
     number: String,
-    /// Calls and messages, callbacks, meetings.
-    kept: Option<(Kept, u64, u64)>,
+    /// Calls and messages, callbacks, meetings, rooms of chats.
+    kept: Option<(Kept, u64, u64, u64)>,
     done: Option<Done>,
 }
 
 fn form() -> Form {
     Form::new(PATH, "Look what is kept").with(
-        Field::typed("number", "Number", "tel").hint("Of the person outside, such as +442071838750, or an extension."),
+        Field::line("number", "Number, mail address or user id")
+            .hint("Of the person outside, such as +442071838750 or ann@example.org, or an extension."),
     )
 }
 
@@ -87,9 +92,10 @@ async fn look(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) ->
     let kept = concerning::count(&kernel, org, &party).await.map_err(Problem::internal)?;
     let callbacks = count_callbacks(&kernel, org, &party).await.map_err(Problem::internal)?;
     let meetings = count_meetings(&kernel, org, &party).await.map_err(Problem::internal)?;
+    let rooms = count_rooms(&kernel, org, posted.get("number")).await.map_err(Problem::internal)?;
     show(&PrivacyPage {
-        number: party.as_str().to_owned(),
-        kept: Some((kept, callbacks, meetings)),
+        number: posted.get("number").trim().to_owned(),
+        kept: Some((kept, callbacks, meetings, rooms)),
         ..page(&visitor, form().filled(&posted))
     })
 }
@@ -114,6 +120,24 @@ async fn count_meetings(kernel: &Kernel, org: &str, party: &Party) -> Result<u64
     }
 }
 
+async fn count_rooms(kernel: &Kernel, org: &Id, who: &str) -> Result<u64, DbError> {
+    let (mut found, mut after) = (0, String::new());
+    loop {
+        let page = chats::visitors_of(kernel, org, who, &after).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.id.to_string();
+        for visitor in &page {
+            let mut after = String::new();
+            loop {
+                let rooms = chats::rooms_of(kernel, org, &visitor.id, &after).await?;
+                let Some(last) = rooms.last() else { break };
+                after = last.id.to_string();
+                found += rooms.len() as u64;
+            }
+        }
+    }
+}
+
 async fn note(kernel: &Kernel, visitor: &Visitor, action: &str, party: &Party) -> Result<(), Problem> {
     let write = kernel.audit_write(visitor.org_id(), visitor.principal().actor(), action, party.as_str());
     kernel.db.writer().commit(vec![write]).await.map(drop).map_err(Problem::internal)
@@ -127,7 +151,7 @@ async fn export(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) 
     };
     note(&kernel, &visitor, "person.export", &party).await?;
     let headers = [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"export.json\"")];
-    Ok((headers, export::body(kernel, visitor.org_id(), party)).into_response())
+    Ok((headers, export::body(kernel, visitor.org_id(), party, posted.get("number"))).into_response())
 }
 
 async fn erase(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
@@ -137,14 +161,15 @@ async fn erase(Given(kernel): Given<Kernel>, visitor: Visitor, posted: Posted) -
     };
     note(&kernel, &visitor, "person.erase", &party).await?;
     // On a task of its own: who closes the page has asked for all of it.
-    let (work, org, number) = (kernel.clone(), visitor.org_id().clone(), party.as_str().to_owned());
-    let erased = kernel.tasks.spawn(async move { erase_all(&work, &org, &party).await });
+    let (work, org, who) = (kernel.clone(), visitor.org_id().clone(), posted.get("number").trim().to_owned());
+    let number = who.clone();
+    let erased = kernel.tasks.spawn(async move { erase_all(&work, &org, &party, &who).await });
     let done = erased.await.map_err(Problem::internal)?.map_err(Problem::internal)?;
     show(&PrivacyPage { number, done: Some(done), ..page(&visitor, form()) })
 }
 
 /// Erases page by page until nothing is left that may go.
-async fn erase_all(kernel: &Kernel, org: &str, party: &Party) -> Result<Done, DbError> {
+async fn erase_all(kernel: &Kernel, org: &Id, party: &Party, who: &str) -> Result<Done, DbError> {
     let mut done = Done::default();
     let run_of = |call: &str| vec![store::erase_run_write(org, call)];
     let mut after = String::new();
@@ -171,6 +196,11 @@ async fn erase_all(kernel: &Kernel, org: &str, party: &Party) -> Result<Done, Db
     }
     erase_notices(kernel, org, party).await?;
     meetings::erase_users(kernel, org, party).await?;
+    let mut after = String::new();
+    while let Some(gone) = chats::erase_visitors(kernel, org, who, &mut after).await? {
+        done.rooms += gone.rooms;
+        done.kept += gone.kept;
+    }
     Ok(done)
 }
 

@@ -18,8 +18,9 @@ const PATH: &str = "/console/settings";
 /// The field with the version that the form was made for.
 const SEEN: &str = "version";
 /// Names of the fields of [`RETENTION_KINDS`], in their order.
-const DAYS: [(&str, &str); 5] = [
+const DAYS: [(&str, &str); 6] = [
     ("days_calls", "Days to keep calls"),
+    ("days_chats", "Days to keep chats after their last message"),
     ("days_events", "Days to keep events"),
     ("days_meetings", "Days to keep meetings"),
     ("days_recordings", "Days to keep recordings"),

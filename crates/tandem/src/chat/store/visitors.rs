@@ -47,7 +47,7 @@ pub(in crate::chat) async fn visitor_of_token(
     Ok(Some((read(row.text("org")?.into(), &row)?, row.int("expires_at")?)))
 }
 
-fn read(org: Id, row: &Row) -> Result<Visitor, DbError> {
+pub(super) fn read(org: Id, row: &Row) -> Result<Visitor, DbError> {
     Ok(Visitor {
         id: row.text("id")?.into(),
         org,

@@ -5,7 +5,7 @@
 use axum::body::Body;
 use axum::extract::{FromRequest as _, Multipart, Request, State as Given};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use kernel::error::codes as kernel_codes;
 use kernel::http::{Client, Json, MAX_JSON_BODY, Path, Query, read_body, read_json};
@@ -315,7 +315,7 @@ pub(super) async fn links(
         return Err(Problem::new(MEETING_ENDED));
     }
     let kernel = meetings.kernel();
-    let base = base_url(kernel, client, &headers);
+    let base = kernel.base_url(client, &headers);
     let mut links =
         Links { caller: None, receiver: None, expires_at: rfc3339(kernel.clock.now_ms() + tokens::LINK_MS) };
     let mut writes = Vec::new();
@@ -330,14 +330,4 @@ pub(super) async fn links(
     }
     kernel.db.writer().commit(writes).await.map_err(Problem::internal)?;
     Ok(Json(links))
-}
-
-/// Where browsers reach this server: the configured address, else as the application itself reached it.
-fn base_url(kernel: &Kernel, client: Client, headers: &HeaderMap) -> String {
-    if let Some(url) = &kernel.config.public_url {
-        return url.trim_end_matches('/').to_owned();
-    }
-    let scheme = if client.https { "https" } else { "http" };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.map_or_else(|| format!("http://{}", kernel.config.http), |host| format!("{scheme}://{host}"))
 }

@@ -1,6 +1,7 @@
 //! Bad input on every operation of openapi.json: never a 5xx, always an answer in the documented
 //! shape, and the field is named where there is one.
 
+use kernel::Scope;
 use reqwest::header::{CONNECTION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
@@ -79,6 +80,10 @@ fn judge(operation: &Operation, what: &str, reply: &Reply) {
         let body = reply.json();
         let code = body["errors"][0]["code"].as_str();
         assert!(body["status"] == "error" && code.is_some(), "{name} with {what}: {status} {}", reply.text);
+    } else if operation.template.starts_with("/api/v2/") {
+        let body = reply.json();
+        let is_envelope = body["success"] == false && body["message"].is_string() && body["errors"].is_object();
+        assert!(is_envelope && status != 422, "{name} with {what}: {status} {}", reply.text);
     } else {
         assert_eq!(kind, "application/problem+json", "{name} with {what}: {status} {}", reply.text);
         let body = reply.json();
@@ -130,7 +135,9 @@ async fn scene() -> (Server, String) {
         config.limits.requests_per_minute_per_token = 0;
     });
     let server = plan.start().await;
-    let token = server.org("acme").await.token;
+    let acme = server.org("acme").await;
+    acme.app_key(&[Scope::Chat]).await;
+    let token = acme.token;
     (server, token)
 }
 
@@ -149,7 +156,14 @@ async fn no_id_and_no_query_breaks_an_operation() {
             let reply = send(&client, &operation, &operation.path(id), b"{}").await;
             judge(&operation, id, &reply);
             let made = operation.method == reqwest::Method::PUT && reply.status == 200;
-            assert!(reply.status >= 400 || made, "{} found something under {id}: {}", operation.name, reply.text);
+            // A label of document 002, which may be anything.
+            let is_label = operation.template.contains("get_QR_Id");
+            assert!(
+                reply.status >= 400 || made || is_label,
+                "{} found something under {id}: {}",
+                operation.name,
+                reply.text
+            );
         }
         for name in &operation.query {
             for value in QUERIES {

@@ -2,6 +2,8 @@
 
 mod d000;
 mod d000_tokens;
+mod d002;
+mod d002_rules;
 mod d003;
 mod d003_auth;
 mod d003_saved;

@@ -1,0 +1,261 @@
+//! What chats keep of somebody outside, and what of it grows old: visitors, their rooms, and all that stands in those.
+//!
+//! Invariant: a room goes with everything in it, and last, so that what is left for now (an event that a webhook has
+//! still to get, a file that could not be deleted) is found by the same visitor again. Page by page, in the order of ids.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use kernel::retention::{RowSweep, Sweep};
+use kernel::{DbError, Kernel, Write, args};
+use serde_json::{Value, json};
+
+use super::{messages, notes, read_room};
+use crate::chat::model::{Id, Room, Visitor};
+use crate::chat::view::{MessageView, NoteView, RoomView};
+
+/// Rooms looked at in one go.
+const PORTION: i64 = 200;
+/// Messages of one room that are read at once.
+const MESSAGES: i64 = 500;
+/// Events of one room that are read at once.
+const EVENTS: u32 = 500;
+
+kernel::statements! {
+    VISITORS_OF = "select id, app, user_id, verified, name, email from chat_visitor \
+        where org = $1 and id > $2 and (id = $3 or user_id = $3 or email = $3) order by id limit $4";
+    ROOMS_OF = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, r.visitor, \
+        r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, cast(null as text) as last_body \
+        from chat_room r where r.org = $1 and r.visitor = $2 and r.id > $3 order by r.id limit $4";
+    OLD_ROOMS = "select id from chat_room where org = $1 and last_at < $2 and id > $3 order by id limit $4";
+    ERASE_MESSAGES = "delete from chat_message where org = $1 and room = $2 and seq in \
+        (select m.seq from chat_message m where m.org = $1 and m.room = $2 order by m.seq limit $3)";
+    ERASE_NOTES = "delete from chat_note where org = $1 and room = $2";
+    ERASE_RECEIPTS = "delete from chat_receipt where org = $1 and room = $2";
+    ERASE_EVENTS = "delete from event where org = $1 and key = $2 and position not in \
+        (select d.position from delivery d where d.org = $1 and d.key = $2 and d.state in ('fast', 'slow'))";
+    ERASE_ROOM = "delete from chat_room where org = $1 and id = $2 and not exists \
+        (select 1 from event e where e.org = $1 and e.key = $2) and not exists \
+        (select 1 from chat_message m where m.org = $1 and m.room = $2)";
+    CLOSE_ROOM = "update chat_room set state = 'closed', closed_at = coalesce(closed_at, $3), open_key = null, \
+        revision = revision + 1 where org = $1 and id = $2";
+    ERASE_TOKENS = "delete from chat_visitor_token where org = $1 and visitor = $2";
+    ERASE_VISITOR = "delete from chat_visitor where org = $1 and id = $2 and not exists \
+        (select 1 from chat_room r where r.org = $1 and r.visitor = $2)";
+    FORGET_TOKENS = "delete from chat_visitor_token where org = $1 and hash in (select t.hash from chat_visitor_token t \
+        where t.org = $1 and t.expires_at < $2 order by t.hash limit 200)";
+    FORGET_VISITORS = "delete from chat_visitor where org = $1 and id in (select v.id from chat_visitor v \
+        where v.org = $1 and v.seen_at < $2 and not exists (select 1 from chat_room r where r.org = v.org \
+        and r.visitor = v.id) and not exists (select 1 from chat_visitor_token t where t.org = v.org \
+        and t.visitor = v.id) order by v.id limit 200)";
+}
+
+/// What of chats grows old: rooms that nobody wrote in, tokens that ended, visitors that have neither.
+pub(crate) fn sweeps(kernel: &Kernel) -> Vec<Arc<dyn Sweep>> {
+    let rows = |forget| Arc::new(RowSweep::new(kernel.clone(), OldRooms::KIND, forget)) as _;
+    vec![Arc::new(OldRooms(kernel.clone())), rows(FORGET_TOKENS), rows(FORGET_VISITORS)]
+}
+
+/// Rooms that nobody wrote in for so long.
+struct OldRooms(Kernel);
+
+impl OldRooms {
+    /// As `retention_days` names it.
+    const KIND: &str = "chats";
+}
+
+impl Sweep for OldRooms {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn sweep<'a>(&'a self, org: &'a str, before_ms: i64) -> BoxFuture<'a, Result<u64, DbError>> {
+        Box::pin(async move {
+            let (mut after, mut gone) = (String::new(), 0);
+            loop {
+                let page = self.0.db.all(OLD_ROOMS, args![org, before_ms, &after, PORTION]).await?;
+                let Some(last) = page.last() else { return Ok(gone) };
+                after = last.text("id")?;
+                for room in &page {
+                    gone += u64::from(erase_room(&self.0, org, &room.text("id")?).await?);
+                }
+            }
+        })
+    }
+}
+
+/// The visitors that somebody is known as, by `who`: a mail address, a `user_id` or a visitor's own id. After an id
+/// (`""` = from the first).
+pub(crate) async fn visitors_of(kernel: &Kernel, org: &Id, who: &str, after: &str) -> Result<Vec<Visitor>, DbError> {
+    let rows = kernel.db.all(VISITORS_OF, args![org, after, who.trim(), PORTION]).await?;
+    rows.iter().map(|row| super::visitors::read(org.clone(), row)).collect()
+}
+
+/// The rooms of a visitor, after an id.
+pub(crate) async fn rooms_of(kernel: &Kernel, org: &Id, visitor: &str, after: &str) -> Result<Vec<Room>, DbError> {
+    let rows = kernel.db.all(ROOMS_OF, args![org, visitor, after, PORTION]).await?;
+    rows.iter().map(|row| read_room(org, row)).collect()
+}
+
+/// What is told of a visitor, without its rooms.
+pub(crate) fn told_of_visitor(visitor: &Visitor) -> Value {
+    json!({
+        "visitor": &*visitor.id, "application": &*visitor.app, "user_id": visitor.user_id,
+        "verified": visitor.verified, "name": visitor.name, "email": visitor.email,
+    })
+}
+
+/// A room as it is given to its visitor: what was said, what was noted, what happened.
+pub(crate) async fn told_of_room(kernel: &Kernel, room: &Room) -> Result<Value, DbError> {
+    let mut said = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = messages(&kernel.db, &room.org, &room.id, after, MESSAGES).await?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        said.extend(page.iter().map(|message| serde_json::to_value(MessageView::from(message)).unwrap_or_default()));
+    }
+    let notes: Vec<NoteView> = notes(&kernel.db, &room.org, &room.id).await?.iter().map(NoteView::from).collect();
+    let events = kernel.events.of_key(&room.org, &room.id, 0, EVENTS).await?;
+    let events: Vec<Value> = events.iter().filter_map(|event| serde_json::from_str(&event.envelope).ok()).collect();
+    Ok(json!({ "room": RoomView::from(room), "messages": said, "notes": notes, "events": events }))
+}
+
+/// What was erased of chats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gone {
+    /// Rooms, with all in them.
+    pub(crate) rooms: u64,
+    /// Rooms that stay for now, empty: a webhook has still to get an event of theirs.
+    pub(crate) kept: u64,
+}
+
+/// Erases a page of the visitors that somebody is known as, from after `after`, which moves on; `None` when there are no
+/// more.
+pub(crate) async fn erase_visitors(
+    kernel: &Kernel,
+    org: &Id,
+    who: &str,
+    after: &mut String,
+) -> Result<Option<Gone>, DbError> {
+    let page = visitors_of(kernel, org, who, after).await?;
+    let Some(last) = page.last() else { return Ok(None) };
+    *after = last.id.to_string();
+    let mut gone = Gone::default();
+    for visitor in page {
+        // From here on nobody writes as this visitor.
+        kernel.db.run(ERASE_TOKENS, args![org, &visitor.id]).await?;
+        let mut after = String::new();
+        loop {
+            let rooms = rooms_of(kernel, org, &visitor.id, &after).await?;
+            let Some(last) = rooms.last() else { break };
+            after = last.id.to_string();
+            for room in &rooms {
+                let is_gone = erase_room(kernel, org, &room.id).await?;
+                gone.rooms += u64::from(is_gone);
+                gone.kept += u64::from(!is_gone);
+            }
+        }
+        let writes =
+            vec![Write::new(ERASE_EVENTS, args![org, &visitor.id]), Write::new(ERASE_VISITOR, args![org, &visitor.id])];
+        kernel.db.writer().commit(writes).await?;
+    }
+    Ok(Some(gone))
+}
+
+/// Erases a room with all in it. False: it stays for now, closed and empty.
+async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbError> {
+    // Closed first: a message that comes now finds the room changed, and is not left behind.
+    kernel.db.run(CLOSE_ROOM, args![org, room, kernel.clock.now_ms()]).await?;
+    while kernel.db.run(ERASE_MESSAGES, args![org, room, MESSAGES]).await? > 0 {}
+    let writes = vec![
+        Write::new(ERASE_NOTES, args![org, room]),
+        Write::new(ERASE_RECEIPTS, args![org, room]),
+        Write::new(ERASE_EVENTS, args![org, room]),
+        Write::new(ERASE_ROOM, args![org, room]),
+    ];
+    let counts = kernel.db.writer().commit(writes).await?;
+    Ok(counts.last() == Some(&1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Change;
+    use crate::chat::model::Draft;
+    use crate::chat::tests::stage::{NOON, Stage};
+    use crate::chat::visitors::Card;
+
+    #[tokio::test]
+    async fn every_statement_can_be_prepared() {
+        for test in kernel::db::testing::TestDb::each().await {
+            assert_eq!(test.unpreparable(&[ALL]).await, Vec::<String>::new());
+        }
+    }
+
+    async fn erase(stage: &Stage, who: &str) -> Gone {
+        let (mut after, mut all) = (String::new(), Gone::default());
+        while let Some(gone) = erase_visitors(&stage.kernel, &stage.org, who, &mut after).await.unwrap() {
+            all.rooms += gone.rooms;
+            all.kept += gone.kept;
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_visitor_is_told_and_erased_with_all_that_was_said() {
+        for stage in Stage::each(&[]).await {
+            let (opened, visitor) = stage.room().await;
+            let (other, _) = stage.room().await;
+            let known = stage.chats.visitor(&stage.org, &opened.visitor).await.unwrap();
+            let card = Card { name: "Ann".into(), email: Some("ann@example.org".into()) };
+            stage.chats.describe_visitor(&known, &card).await.unwrap();
+            stage.chats.send(&visitor, &opened.room.id, Draft::text("my secret")).await.unwrap();
+            stage.chats.send(&stage.application(), &other.room.id, Draft::text("another's")).await.unwrap();
+            stage.chats.note(&stage.application(), &opened.room.id, "a note").await.unwrap();
+
+            let found = visitors_of(&stage.kernel, &stage.org, " ann@example.org ", "").await.unwrap();
+            assert_eq!(found.iter().map(|visitor| &visitor.id).collect::<Vec<_>>(), [&opened.visitor]);
+            assert_eq!(told_of_visitor(&found[0])["name"], "Ann");
+            let rooms = rooms_of(&stage.kernel, &stage.org, &opened.visitor, "").await.unwrap();
+            let told = told_of_room(&stage.kernel, &rooms[0]).await.unwrap();
+            assert_eq!(told["messages"][0]["body"], "my secret");
+            assert_eq!(
+                (&told["notes"][0]["text"], &told["events"][1]["type"]),
+                (&json!("a note"), &json!("message.created"))
+            );
+            let abroad: Id = "org_other".into();
+            assert!(visitors_of(&stage.kernel, &abroad, "ann@example.org", "").await.unwrap().is_empty());
+
+            assert_eq!(erase(&stage, "ann@example.org").await, Gone { rooms: 1, kept: 0 });
+            assert!(stage.chats.send(&visitor, &opened.room.id, Draft::text("x")).await.is_err());
+            assert!(stage.chats.authenticate_visitor(opened.token.unwrap().expose()).await.unwrap().is_none());
+            assert!(stage.kernel.events.of_key(&stage.org, &opened.room.id, 0, 9).await.unwrap().is_empty());
+            assert!(stage.kernel.events.of_key(&stage.org, &opened.visitor, 0, 9).await.unwrap().is_empty());
+            assert!(visitors_of(&stage.kernel, &stage.org, &opened.visitor, "").await.unwrap().is_empty());
+            assert_eq!(stage.stored(&other.room.id).await.len(), 1, "others keep theirs");
+        }
+    }
+
+    #[tokio::test]
+    async fn rooms_that_nobody_wrote_in_go_and_young_ones_stay() {
+        for stage in Stage::each(&[]).await {
+            let (old, visitor) = stage.room().await;
+            stage.chats.send(&visitor, &old.room.id, Draft::text("x")).await.unwrap();
+            stage.chats.change(&stage.application(), &old.room.id, &Change::Close, |_| Vec::new()).await.unwrap();
+            stage.hand.set(NOON + 40 * 86_400_000);
+            let (young, _) = stage.room().await;
+            let mut gone = 0;
+            for sweep in sweeps(&stage.kernel) {
+                assert_eq!(sweep.kind(), "chats");
+                gone += sweep.sweep(&stage.org, NOON + 35 * 86_400_000).await.unwrap();
+            }
+            assert_eq!(gone, 3, "the room, its visitor's token, the visitor");
+            let app = stage.application();
+            assert!(stage.chats.room(&app, &old.room.id).await.is_err());
+            assert!(stage.chats.visitor(&stage.org, &old.visitor).await.is_err());
+            assert!(stage.chats.room(&app, &young.room.id).await.is_ok());
+            assert!(stage.chats.visitor(&stage.org, &young.visitor).await.is_ok());
+        }
+    }
+}
