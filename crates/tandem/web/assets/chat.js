@@ -581,7 +581,7 @@ export class TandemChat extends HTMLElement {
   #seen = () => {
     const thread = this.#thread;
     const isSeen = !this.#isHidden && document.visibilityState === "visible" && this.#shell.isAtEnd;
-    if (!thread || thread.unread === 0) return;
+    if (!thread || thread.unread === 0 || !this.#line?.online) return;
     const seq = thread.head;
     const mark = { delivered: seq, read: isSeen ? seq : 0 };
     // Nothing new is to be told of it.
