@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::Stream;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 /// Longest part of a path.
 const MAX_NAME: usize = 128;
@@ -146,6 +146,32 @@ impl Files {
         .await
     }
 
+    /// Writes a whole file as it comes, at most `max` bytes, and gives its length; it is on disk when this returns. What
+    /// breaks off, or is larger ([`io::ErrorKind::FileTooLarge`]), leaves nothing.
+    ///
+    /// # Errors
+    /// A bad name, a file too large, or what the stream or the file system says.
+    pub async fn put_stream(
+        &self,
+        shelf: Shelf,
+        org: &str,
+        name: &str,
+        content: impl Stream<Item = io::Result<Bytes>> + Send + Unpin,
+        max: u64,
+    ) -> Result<u64, FilesError> {
+        let path = self.place(shelf, org, name)?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        let part = Part(folder.join(part_name()?));
+        let length = write_stream(&part.0, content, max).await?;
+        let from = part.0.clone();
+        blocking(move || {
+            std::fs::rename(&from, &path)?;
+            std::fs::File::open(folder)?.sync_all()
+        })
+        .await?;
+        Ok(length)
+    }
+
     /// Opens a file for reading.
     ///
     /// # Errors
@@ -231,12 +257,44 @@ fn clear_parts(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A file that is being written; dropped before it got its name, it is removed.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn part_name() -> io::Result<String> {
+    let mut chance = [0u8; 8];
+    getrandom::fill(&mut chance).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(format!("{PART_PREFIX}{:016x}", u64::from_le_bytes(chance)))
+}
+
+async fn write_stream(
+    path: &Path,
+    mut content: impl Stream<Item = io::Result<Bytes>> + Unpin,
+    max: u64,
+) -> io::Result<u64> {
+    let mut file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await?;
+    let mut length = 0;
+    while let Some(bytes) = content.next().await {
+        let bytes = bytes?;
+        length += bytes.len() as u64;
+        if length > max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        file.write_all(&bytes).await?;
+    }
+    file.sync_all().await?;
+    Ok(length)
+}
+
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut chance = [0u8; 8];
-    getrandom::fill(&mut chance).map_err(|_| io::Error::other("no randomness"))?;
-    let part = folder.join(format!("{PART_PREFIX}{:016x}", u64::from_le_bytes(chance)));
+    let part = folder.join(part_name()?);
     let written = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -280,6 +338,25 @@ mod tests {
             files.delete(Shelf::Recordings, "org_1", "rec_1.wav").await.unwrap();
         }
         assert!(files.read(Shelf::Recordings, "org_1", "rec_1.wav").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_parts_is_kept_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path()).unwrap();
+        let parts = |broken: bool| {
+            let part = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
+            let end = if broken { Err(io::ErrorKind::ConnectionReset.into()) } else { part("!") };
+            futures_util::stream::iter([part("hello "), part("there"), end])
+        };
+        let put = async |broken, max| files.put_stream(Shelf::Chat, "org_1", "a", parts(broken), max).await;
+        let names = || std::fs::read_dir(dir.path().join("chat/org_1")).unwrap().count();
+        assert!(matches!(put(true, 100).await, Err(FilesError::Io(_))));
+        assert!(matches!(put(false, 11).await, Err(FilesError::Io(e)) if e.kind() == io::ErrorKind::FileTooLarge));
+        assert_eq!(names(), 0, "nothing stays");
+        assert_eq!(put(false, 12).await.unwrap(), 12);
+        let kept = files.read(Shelf::Chat, "org_1", "a").await.unwrap().bytes(100).await.unwrap();
+        assert_eq!((&*kept, names()), (&b"hello there!"[..], 1));
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ const HOOKS: Hooks = Hooks {
     envelope: |path, problem| {
         console::envelope(path, problem)
             .or_else(|| party::envelope(path, problem))
+            .or_else(|| widget::envelope(path, problem))
             .or_else(|| flows::api::envelope(path, problem))
             .or_else(|| chat::documented::envelope(path, problem))
     },

@@ -9,6 +9,7 @@ use kernel::app::App;
 use kernel::{Kernel, RecordError};
 
 use crate::chat::settings as chat;
+use crate::chat::visit::settings as widget;
 use crate::meetings::{self, model};
 
 /// What tells a good value of a setting: nothing, or what is expected.
@@ -23,7 +24,7 @@ struct Desk {
     purpose: &'static str,
 }
 
-const DESKS: [Desk; 2] = [
+const DESKS: [Desk; 3] = [
     Desk {
         names: &model::SETTING_NAMES,
         check: model::Settings::check,
@@ -35,6 +36,13 @@ const DESKS: [Desk; 2] = [
         check: chat::ChatSettings::check,
         secrets: &chat::IDENTITY_SECRETS,
         purpose: chat::IDENTITY_SECRET_PURPOSE,
+    },
+    Desk {
+        names: &widget::SETTING_NAMES,
+        check: widget::WidgetSettings::check,
+        secrets: &[],
+        // Never asked for: there is no secret.
+        purpose: "",
     },
 ];
 

@@ -252,7 +252,7 @@ fn visitor_may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> 
         Act::Send { claims_support } => !claims_support || is_open,
         // The id of a room alone proves nobody's words to be one's own.
         Act::Edit(sender) | Act::Delete(sender) => matches!(asker, Asker::Visitor { .. }) && is_own(sender),
-        Act::Close => is_open && matches!(asker, Asker::Open { .. }),
+        Act::Close => matches!(asker, Asker::Visitor { .. }) || (is_open && matches!(asker, Asker::Open { .. })),
         Act::SeeInside | Act::Annotate | Act::Assign => false,
     }
 }

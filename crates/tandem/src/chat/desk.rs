@@ -132,7 +132,7 @@ impl Chats {
                     self.meter().message(&limit_key(asker, &room), &settings.limits, self.now_ms())?;
                 }
                 let targets = self.kernel().outbox.targets(&room.org).await?;
-                let message = self.new_message(&room, sender.clone(), draft);
+                let message = self.new_message(&room, sender.clone(), &*self.with_file(&room, draft).await?);
                 let following = |message: &Message| self.message_event(&room, message, "message.created", &targets);
                 self.live().send(&seat, &room, message, following).await?
             }
@@ -307,10 +307,13 @@ impl Chats {
         }
         let now_ms = self.now_ms();
         message.check_delete(&asker.sender(&room), now_ms)?;
-        message.body = None;
+        let before = message.body.take();
         message.deleted_ms = Some(now_ms);
         let write = store::delete_write(&room.org, &message);
         self.commit_change(&room, &message, write, "message.deleted").await?;
+        if let Some(body) = before {
+            self.forget_file(&room.org, message.kind, &body).await;
+        }
         self.hub().tell(News::of(&room, What::Deleted(Arc::new(message.clone()))));
         Ok(message)
     }

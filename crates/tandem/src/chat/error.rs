@@ -14,6 +14,8 @@ kernel::error_codes! {
         "A message that was taken back cannot be changed any more.";
     MESSAGE_TOO_OLD = "message_too_old", 409, "The message cannot be changed any more",
         "A message can be changed or taken back for 15 minutes after it was sent.";
+    CHAT_GOES_ON = "chat_goes_on", 409, "The chat is not over",
+        "How a chat was is said when it is closed.";
 }
 
 /// Why something could not be done in a chat.
@@ -31,6 +33,9 @@ pub enum ChatError {
     /// A limit is reached.
     #[error(transparent)]
     Limit(#[from] RetryAfter),
+    /// Neither a token nor the application's word is good.
+    #[error("{0}")]
+    Unproved(String),
     /// It was changed by others again and again in the same moment.
     #[error("the room was changed by others in the same moment; try again")]
     Busy,
@@ -66,7 +71,11 @@ impl ChatError {
             Refused::Cid => Some(("/cid", "invalid")),
             Refused::Side => Some(("/side", "invalid")),
             Refused::Kind | Refused::NotText => Some(("/kind", "invalid")),
-            Refused::Closed | Refused::TooLarge | Refused::Deleted | Refused::TooLate => None,
+            Refused::NoFile => Some(("/body/file", "unknown")),
+            Refused::Rating => Some(("/score", "invalid")),
+            Refused::Product => Some(("/product", "invalid")),
+            Refused::Email => Some(("/email", "invalid")),
+            Refused::FileSize { .. } | Refused::Closed | Refused::TooLarge | Refused::Deleted | Refused::TooLate | Refused::NotOver => None,
         }
     }
 }
@@ -79,6 +88,8 @@ impl From<ChatError> for Problem {
             ChatError::Refused(refused) => {
                 let said = refused.to_string();
                 match (refused, ChatError::field(refused)) {
+                    (Refused::FileSize { .. }, _) => Self::new(kernel_codes::BODY_TOO_LARGE).detail(said),
+                    (Refused::NotOver, _) => Self::new(CHAT_GOES_ON).detail(said),
                     (_, Some((pointer, code))) => Self::field(pointer, code, said),
                     (Refused::Deleted, _) => Self::new(MESSAGE_DELETED).detail(said),
                     (Refused::TooLate, _) => Self::new(MESSAGE_TOO_OLD).detail(said),
@@ -87,6 +98,7 @@ impl From<ChatError> for Problem {
                 }
             }
             ChatError::Limit(wait) => wait.into(),
+            ChatError::Unproved(why) => Self::new(kernel_codes::UNAUTHORIZED).detail(why),
             ChatError::Busy => Self::new(kernel_codes::CONFLICT).detail(error.to_string()),
             ChatError::Org(error) => error.into(),
             ChatError::Secret(_) | ChatError::Failed(_) | ChatError::Db(_) => Self::internal(error),

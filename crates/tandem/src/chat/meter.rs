@@ -14,6 +14,9 @@ use super::settings::Limits;
 
 /// A visitor's typing is told so often.
 const TYPING: Rate = Rate::per_minute(30).bursting(2);
+/// Transcripts of one room, and those asked for from one address.
+const MAIL_OF_ROOM: Rate = Rate::per_hour(3);
+const MAIL_FROM_ADDRESS: Rate = Rate::per_hour(20);
 /// Seconds to wait when a visitor has too many sockets open: one of them may close.
 const SOCKETS_RETRY_S: u64 = 5;
 
@@ -25,6 +28,8 @@ pub struct Meter {
     messages: Buckets<Id>,
     uploads: Buckets<Id>,
     typing: Buckets<Id>,
+    mail_of_room: Buckets<Id>,
+    mail_from: Buckets<IpAddr>,
     sockets: Arc<Mutex<HashMap<Id, u32>>>,
 }
 
@@ -38,6 +43,8 @@ impl Default for Meter {
             messages: Buckets::new(any),
             uploads: Buckets::new(any),
             typing: Buckets::new(TYPING),
+            mail_of_room: Buckets::new(MAIL_OF_ROOM),
+            mail_from: Buckets::new(MAIL_FROM_ADDRESS),
             sockets: Arc::default(),
         }
     }
@@ -82,6 +89,15 @@ impl Meter {
     /// How long to wait.
     pub fn typing(&self, who: &Id, now_ms: i64) -> Result<(), RetryAfter> {
         self.typing.take(who.clone(), now_ms)
+    }
+
+    /// A room is sent by mail, as somebody at `address` wishes.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn mail(&self, room: &Id, address: IpAddr, now_ms: i64) -> Result<(), RetryAfter> {
+        self.mail_from.take(network(address), now_ms)?;
+        self.mail_of_room.take(room.clone(), now_ms)
     }
 
     /// One more socket of a visitor; keep the place while it is open.

@@ -24,6 +24,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 pub mod view;
+pub mod visit;
 mod visitors;
 
 use std::sync::Arc;

@@ -7,17 +7,22 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::{Path, Query};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kernel::{Problem, secret};
+
+use crate::chat::visit::words;
 
 /// Characters of a hash in an address.
 const HASH_LENGTH: usize = 16;
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
+const JSON: &str = "application/json";
 
 /// A file that pages load.
 struct Asset {
@@ -31,11 +36,11 @@ struct Asset {
 /// One line an asset: its name, its type, its text.
 macro_rules! assets {
     ($($name:literal $kind:ident),+ $(,)?) => {
-        [$(($name, $kind, include_str!(concat!("../../web/assets/", $name)))),+]
+        [$(($name.to_owned(), $kind, include_str!(concat!("../../web/assets/", $name)))),+]
     };
 }
 
-static ASSETS: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
+static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
     let files = assets![
         "app.css" CSS,
         "favicon.svg" SVG,
@@ -46,6 +51,20 @@ static ASSETS: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
         "tap.js" SCRIPT,
         "tap-worker.js" SCRIPT,
         "wave.js" SCRIPT,
+        "make.js" SCRIPT,
+        "chat.js" SCRIPT,
+        "chat-api.js" SCRIPT,
+        "chat-composer.js" SCRIPT,
+        "chat-line.js" SCRIPT,
+        "chat-log.js" SCRIPT,
+        "chat-memory.js" SCRIPT,
+        "chat-page.js" SCRIPT,
+        "chat-text.js" SCRIPT,
+        "chat-thread.js" SCRIPT,
+        "chat-view.js" SCRIPT,
+        "chat-words.js" SCRIPT,
+        "chat.css" CSS,
+        "chat-page.css" CSS,
         "htmx.min.js" SCRIPT,
         "party.css" CSS,
         "party.js" SCRIPT,
@@ -57,11 +76,13 @@ static ASSETS: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
         "phone-view.js" SCRIPT,
         "phone.css" CSS,
     ];
-    let with_address = |(name, kind, text): (&'static str, &'static str, &'static str)| {
+    let words = words::FILES.iter().map(|(locale, text)| (format!("chat-words-{locale}.json"), JSON, *text));
+    let with_address = |(name, kind, text): (String, &'static str, &'static str)| {
         let hash: String = secret::token_hash(text).chars().take(HASH_LENGTH).collect();
-        (name, Asset { kind, text, url: format!("/assets/{name}?v={hash}"), hash })
+        let url = format!("/assets/{name}?v={hash}");
+        (name, Asset { kind, text, url, hash })
     };
-    files.into_iter().map(with_address).collect()
+    files.into_iter().chain(words).map(with_address).collect()
 });
 
 /// The address of an asset; of one that there is not, an address that answers 404.
@@ -89,7 +110,9 @@ async fn serve(Path(name): Path<String>, Query(version): Query<Version>, headers
     let keep = if is_named { "public, max-age=31536000, immutable" } else { "no-cache" };
     let tag = format!("\"{}\"", asset.hash);
     let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let headers = [(CACHE_CONTROL, keep.to_owned()), (ETAG, tag)];
+    // Pages of other sites load the elements too; everybody may read what is the same for everybody.
+    let any = "*".to_owned();
+    let headers = [(CACHE_CONTROL, keep.to_owned()), (ETAG, tag), (ACCESS_CONTROL_ALLOW_ORIGIN, any)];
     if is_known {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }

@@ -82,6 +82,20 @@ export async function open({ microphone = "fake", flags = [], context: options =
   return { browser, context, page };
 }
 
+/**
+ * The same with an extension in it.
+ * @param {string} folder of the extension, and of nothing else
+ */
+export async function openWith(folder) {
+  const executablePath = process.env.TANDEM_TEST_CHROMIUM ?? "/usr/bin/chromium";
+  const args = [...FLAGS, `--disable-extensions-except=${folder}`, `--load-extension=${folder}`];
+  // A profile of its own, which goes with the browser.
+  const context = await chromium.launchPersistentContext("", { executablePath, args, locale: "en-GB" });
+  const page = await context.newPage();
+  watch(page);
+  return { browser: context, context, page };
+}
+
 /** Signs the page in by a link of the console. @param {import("playwright-core").Page} page @param {string} link */
 export async function signIn(page, link) {
   await page.goto(new URL(link, task.url).href);
@@ -97,7 +111,7 @@ export async function enter(page, link) {
 
 /**
  * Carries out the test's commands until it is gone.
- * @param {import("playwright-core").Browser} browser
+ * @param {{ close: () => Promise<void> }} browser
  * @param {Record<string, (command: any) => unknown>} commands
  */
 export async function serve(browser, commands) {

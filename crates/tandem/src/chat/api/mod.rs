@@ -26,4 +26,5 @@ where
         .routes(routes!(rooms::mark))
         .routes(routes!(messages::list, messages::send))
         .routes(routes!(messages::edit, messages::delete))
+        .merge(super::visit::api::routes())
 }

@@ -51,6 +51,27 @@ pub enum Refused {
     /// Its time for changes is over.
     #[error("a message can be changed for 15 minutes")]
     TooLate,
+    /// An attachment has bytes, and not too many.
+    #[error("an attachment has 1 to {max} bytes")]
+    FileSize {
+        /// How many it may have.
+        max: i64,
+    },
+    /// A message names a file that does not stand in its room.
+    #[error("there is no such file in this room")]
+    NoFile,
+    /// The chat still goes on.
+    #[error("a chat is rated when it is over")]
+    NotOver,
+    /// A score or a comment.
+    #[error("a rating has a score of 1 to 5 and a comment of at most 2000 characters")]
+    Rating,
+    /// A product's name.
+    #[error("a product's name is a line of at most 200 characters")]
+    Product,
+    /// Where mail is to go.
+    #[error("a mail address is needed")]
+    Email,
 }
 
 /// A message that somebody wants to send.

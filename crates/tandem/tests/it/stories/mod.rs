@@ -44,3 +44,4 @@ mod strangers;
 mod takeover;
 mod tap;
 mod webhooks;
+mod widget;

@@ -1,0 +1,21 @@
+//! What a visitor's page needs beside rooms and messages: how the widget looks and when somebody is there, a room opened by
+//! one request, attachments, the message that is left while nobody is there, the rating and the transcript.
+//!
+//! Invariant: everything here is asked for by strangers, so each has a limit, and whatever belongs to a room asks
+//! [`super::access::may`] first. Source: docs/contracts/chat.md.
+
+pub mod api;
+mod attachments;
+pub mod hours;
+mod media;
+pub mod offline;
+mod open;
+mod rating;
+pub mod settings;
+mod store;
+mod transcript;
+pub mod words;
+
+pub use attachments::{Attachment, AwaitedFile, NewFile};
+pub use open::{Door, Wish};
+pub use rating::Rating;

@@ -1,0 +1,81 @@
+//! SQL of attachments and ratings. Every statement names the organisation, but for the one that begins with a signed
+//! address.
+
+use kernel::{Db, DbError, Row, Write, args};
+
+use super::super::model::{Id, Sender};
+use super::attachments::Attachment;
+use super::rating::Rating;
+
+kernel::statements! {
+    INSERT_FILE = "insert into chat_file (org, id, room, sender, name, media_type, size, state, created_at) \
+        values ($1, $2, $3, $4, $5, $6, $7, 'awaited', $8)";
+    DROP_AWAITED = "delete from chat_file where org = $1 and room = $2 and state = 'awaited' and created_at < $3";
+    // Its signature proves that the address is ours.
+    AWAITED = "select org, id, room, sender, name, media_type, size from chat_file where id = $1 and state = 'awaited'";
+    STORE_FILE = "update chat_file set state = 'stored', media_type = $3, size = $4 \
+        where org = $1 and id = $2 and state = 'awaited'";
+    INSERT_STORED = "insert into chat_file (org, id, room, sender, name, media_type, size, state, created_at) \
+        values ($1, $2, $3, $4, $5, $6, $7, 'stored', $8)";
+    FILE = "select org, id, room, sender, name, media_type, size from chat_file \
+        where org = $1 and id = $2 and state = 'stored'";
+    DELETE_FILE = "update chat_file set state = 'deleted' where org = $1 and id = $2 and state = 'stored'";
+    RATE = "insert into chat_rating (org, room, score, comment, person, created_at) values ($1, $2, $3, $4, $5, $6) \
+        on conflict (org, room) do update set score = excluded.score, comment = excluded.comment, \
+        person = excluded.person, created_at = excluded.created_at";
+    RATING = "select score, comment from chat_rating where org = $1 and room = $2";
+}
+
+pub(super) fn insert_file_write(file: &Attachment, now_ms: i64) -> Write {
+    let Attachment { org, id, room, sender, name, media_type, size } = file;
+    Write::new(INSERT_FILE, args![org, id, room, sender.stored(), name, media_type, *size, now_ms])
+}
+
+pub(super) fn insert_stored_write(file: &Attachment, now_ms: i64) -> Write {
+    let Attachment { org, id, room, sender, name, media_type, size } = file;
+    Write::new(INSERT_STORED, args![org, id, room, sender.stored(), name, media_type, *size, now_ms])
+}
+
+/// What was announced before a time and never came.
+pub(super) fn drop_awaited_write(org: &Id, room: &Id, before_ms: i64) -> Write {
+    Write::new(DROP_AWAITED, args![org, room, before_ms])
+}
+
+pub(super) async fn awaited(db: &Db, id: &str) -> Result<Option<Attachment>, DbError> {
+    db.one(AWAITED, args![id]).await?.as_ref().map(read).transpose()
+}
+
+pub(super) fn stored_write(file: &Attachment) -> Write {
+    Write::guarded(STORE_FILE, args![&file.org, &file.id, &file.media_type, file.size])
+}
+
+pub(super) async fn file(db: &Db, org: &Id, id: &str) -> Result<Option<Attachment>, DbError> {
+    db.one(FILE, args![org, id]).await?.as_ref().map(read).transpose()
+}
+
+pub(super) fn delete_file_write(org: &Id, id: &str) -> Write {
+    Write::new(DELETE_FILE, args![org, id])
+}
+
+pub(super) fn rate_write(org: &Id, room: &Id, rating: &Rating, person: Option<&Id>, now_ms: i64) -> Write {
+    let person = person.map(|person| &**person);
+    Write::new(RATE, args![org, room, rating.score, &rating.comment, person, now_ms])
+}
+
+pub(super) async fn rating(db: &Db, org: &Id, room: &Id) -> Result<Option<Rating>, DbError> {
+    let row = db.one(RATING, args![org, room]).await?;
+    row.map(|row| Ok(Rating { score: row.int("score")?, comment: row.text("comment")? })).transpose()
+}
+
+fn read(row: &Row) -> Result<Attachment, DbError> {
+    let sender = row.text("sender")?;
+    Ok(Attachment {
+        org: row.text("org")?.into(),
+        id: row.text("id")?.into(),
+        room: row.text("room")?.into(),
+        sender: Sender::read(&sender).ok_or_else(|| DbError::Column { column: "sender".to_owned(), reason: sender })?,
+        name: row.text("name")?,
+        media_type: row.text("media_type")?,
+        size: row.int("size")?,
+    })
+}

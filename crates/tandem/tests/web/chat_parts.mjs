@@ -1,0 +1,154 @@
+// @ts-check
+/** The parts of the chat that need no page: what a thread makes of frames, what markdown is read as. Tells `good` at the end. */
+import assert from "node:assert/strict";
+import { tell } from "./browser.mjs";
+
+const assets = new URL("../../web/assets/", import.meta.url);
+const { Thread, EDIT_WINDOW, TYPING_FOR } = await import(new URL("chat-thread.js", assets).href);
+const { parse, plain, safeHref } = await import(new URL("chat-text.js", assets).href);
+const { choose, LOCALES, Words } = await import(new URL("chat-words.js", assets).href);
+
+const ROOM = "65f0aa0000000000000000aa";
+const NOW = Date.parse("2031-05-01T17:00:00.000Z");
+const visitor = { role: "visitor" };
+const fay = { role: "agent", id: "per_1" };
+
+/** @param {number} seq @param {object} [more] */
+const msg = (seq, more = {}) => ({
+  type: "msg", room: ROOM, seq, id: `m${seq}`, kind: "text", body: `text ${seq}`, author: "", side: false,
+  at: "2031-05-01T17:00:00.000Z", role: "agent", sender: "per_1", ...more,
+});
+/** @param {any} thread */
+const seqs = (thread) => thread.messages.map((/** @type {any} */ { seq }) => seq);
+
+// Once and in order, however often and in whatever order they are told.
+{
+  const thread = new Thread(ROOM, visitor);
+  assert.equal(thread.apply(msg(1), NOW), "message");
+  assert.equal(thread.apply(msg(1), NOW), null, "once");
+  assert.equal(thread.apply(msg(4), NOW), "gap");
+  assert.equal(thread.cursor, 1, "what is missing is asked for again");
+  assert.equal(thread.apply(msg(3), NOW), "gap");
+  assert.equal(thread.apply(msg(2), NOW), "message");
+  assert.deepEqual([seqs(thread), thread.cursor], [[1, 2, 3, 4], 4]);
+  assert.equal(thread.apply({ ...msg(5), room: "another" }, NOW), null);
+  // Every order of five messages ends in the same thread.
+  const orders = (/** @type {number[]} */ rest) => /** @type {number[][]} */ (rest.length < 2 ? [rest] : rest.flatMap((first) => orders(rest.filter((one) => one !== first)).map((others) => [first, ...others])));
+  for (const order of orders([1, 2, 3, 4, 5])) {
+    const mixed = new Thread(ROOM, visitor);
+    for (const seq of order) mixed.apply(msg(seq), NOW);
+    assert.deepEqual([seqs(mixed), mixed.cursor], [[1, 2, 3, 4, 5], 5], order.join());
+  }
+}
+
+// A fetch fills a gap, though a number of it never comes.
+{
+  const thread = new Thread(ROOM, visitor);
+  thread.apply(msg(1), NOW);
+  assert.equal(thread.apply(msg(4), NOW), "gap");
+  thread.fill([msg(2), msg(4)]);
+  assert.deepEqual([seqs(thread), thread.cursor], [[1, 2, 4], 4]);
+  thread.fill([]);
+  assert.equal(thread.cursor, 4);
+}
+
+// A message of one's own is on its way until it is told or acknowledged, whichever comes first; never two of it.
+for (const first of ["msg", "ack"]) {
+  const thread = new Thread(ROOM, visitor);
+  const pending = (/** @type {string} */ cid) => ({ cid, kind: "text", body: "Hi", at: "" });
+  thread.pending.push(pending("c1"), pending("c2"));
+  const told = msg(1, { role: "visitor", sender: undefined, cid: "c1", body: "Hi" });
+  const ack = { type: "ack", room: ROOM, cid: "c1", seq: 1, id: "m1", at: told.at };
+  const [one, other] = first === "msg" ? [told, ack] : [ack, told];
+  assert.equal(thread.apply(one, NOW), "message");
+  assert.equal(thread.apply(other, NOW), null);
+  assert.deepEqual(thread.pending.map(({ cid }) => cid), ["c2"]);
+  assert.deepEqual([seqs(thread), thread.unread], [[1], 0]);
+  assert.ok(thread.isMine(thread.messages[0]));
+}
+
+// Changes, receipts, typing.
+{
+  const thread = new Thread(ROOM, visitor);
+  thread.apply(msg(1, { role: "visitor", sender: undefined }), NOW);
+  thread.apply(msg(2), NOW);
+  assert.ok(thread.mayChange(thread.get(1), NOW + EDIT_WINDOW - 1) && !thread.mayChange(thread.get(1), NOW + EDIT_WINDOW));
+  assert.ok(!thread.mayChange(thread.get(2), NOW), "somebody else's");
+  assert.equal(thread.apply({ type: "edit", room: ROOM, seq: 1, body: "Other", at: "x" }, NOW), "changed");
+  assert.deepEqual([thread.get(1).body, thread.get(1).edited_at], ["Other", "x"]);
+  assert.equal(thread.apply({ type: "delete", room: ROOM, seq: 1, at: "y" }, NOW), "changed");
+  assert.deepEqual([thread.get(1).body, thread.get(1).deleted_at], [null, "y"]);
+  assert.ok(!thread.mayChange(thread.get(1), NOW));
+  assert.equal(thread.apply({ type: "edit", room: ROOM, seq: 9, body: "", at: "" }, NOW), null);
+
+  assert.equal(thread.unread, 1);
+  const read = (/** @type {object} */ from, /** @type {number} */ seq, delivered = seq) => thread.apply({ type: "read", room: ROOM, from, seq, delivered }, NOW);
+  assert.equal(read(fay, 0, 2), "receipt");
+  assert.deepEqual([thread.readByOthers, thread.deliveredToOthers], [0, 2]);
+  assert.equal(read(fay, 1), "receipt");
+  assert.equal(read(fay, 0), null, "never back");
+  assert.equal(read({ role: "agent", id: "per_2" }, 2), "receipt");
+  assert.equal(thread.readByOthers, 2, "the furthest of those who answer");
+  read(visitor, 2);
+  assert.deepEqual([thread.readByMe, thread.unread, thread.readByOthers], [2, 0, 2]);
+
+  const typing = (/** @type {object} */ from, /** @type {boolean} */ on) => thread.apply({ type: "typing", room: ROOM, from, on }, NOW);
+  assert.equal(typing(visitor, true), null, "oneself");
+  typing(fay, true);
+  assert.deepEqual([thread.typing(NOW).length, thread.typing(NOW + TYPING_FOR).length], [1, 0]);
+  thread.apply(msg(3), NOW);
+  assert.equal(thread.typing(NOW).length, 0, "who has said it types no more");
+  assert.equal(thread.apply({ type: "room", room: ROOM, state: "closed" }, NOW), "room");
+  const agent = new Thread(ROOM, fay);
+  assert.equal(agent.apply({ type: "draft", room: ROOM, from: visitor, text: "I wou" }, NOW), "draft");
+  assert.equal(agent.draft, "I wou");
+  agent.apply(msg(1, { role: "visitor", sender: undefined }), NOW);
+  assert.equal(agent.draft, "");
+  assert.ok(!agent.isMine(agent.messages[0]) && agent.isMine(msg(2)) && !agent.isMine(msg(2, { sender: "per_2" })));
+}
+
+// Markdown.
+{
+  const line = (/** @type {string} */ text) => /** @type {any} */ (parse(text)[0]).lines[0];
+  assert.deepEqual(line("a **b** `c*d*` *e* _f_ ~~g~~ h"), [
+    "a ", { tag: "strong", inside: ["b"] }, " ", { tag: "code", text: "c*d*" }, " ", { tag: "em", inside: ["e"] }, " ",
+    { tag: "em", inside: ["f"] }, " ", { tag: "del", inside: ["g"] }, " h",
+  ]);
+  assert.deepEqual(line("2 * 3 * 4 snake_case_name a*b*c"), ["2 * 3 * 4 snake_case_name a*b*c"]);
+  assert.deepEqual(line("**a *b* c**"), [{ tag: "strong", inside: ["a ", { tag: "em", inside: ["b"] }, " c"] }]);
+  assert.deepEqual(line("see https://example.org/a_b?c=d, please."), [
+    "see ", { tag: "a", href: "https://example.org/a_b?c=d", inside: ["https://example.org/a_b?c=d"] }, ", please.",
+  ]);
+  assert.deepEqual(line("[x](https://example.org/)"), [{ tag: "a", href: "https://example.org/", inside: ["x"] }]);
+  for (const bad of ["[x](javascript:alert(1))", "[x](data:text/html,y)", "[x](//evil)", "[x](vbscript:y)"]) {
+    assert.ok(!JSON.stringify(parse(bad)).includes('"a"'), bad);
+  }
+  assert.equal(safeHref("JAVASCRIPT:alert(1)"), null);
+  assert.equal(safeHref("mailto:a@b.example"), "mailto:a@b.example");
+  const blocks = parse("one\ntwo\n\n- a\n- b\n3. c\n> q\n```js\n<b>\n**x**\n```\nend");
+  assert.deepEqual(blocks.map(({ tag }) => tag), ["p", "ul", "ol", "blockquote", "pre", "p"]);
+  assert.deepEqual([/** @type {any} */ (blocks[2]).start, /** @type {any} */ (blocks[4]).text], [3, "<b>\n**x**"]);
+  assert.equal(plain("**a** [b](https://example.org)\n- c"), "a b c");
+  // A text made to be slow is not.
+  for (const slow of ["*".repeat(8_000), "**a ".repeat(2_000), "[".repeat(8_000), "`a".repeat(4_000), "_a ".repeat(2_500), "- ".repeat(4_000), "https://".repeat(1_000)]) {
+    assert.equal(plain(slow).length > 0, true);
+  }
+  assert.equal(parse("x".repeat(30_000)).length, 1);
+}
+
+// Languages.
+{
+  assert.equal(choose(["xx", "de-CH", "fr"]), "de");
+  assert.equal(choose([]), "en");
+  const words = new Words("ar", { a: "{n} of {m}", b: "{who}" });
+  assert.equal(words.direction, "rtl");
+  assert.equal(new Words("en", { a: "{n} of {m}" }).say("a", { n: 1_234, m: "x" }), "1,234 of x");
+  const at = (/** @type {string} */ text) => new Date(text);
+  assert.equal(new Words("de", {}).day(at("2031-05-01T09:00"), at("2031-05-01T17:00")), "Heute");
+  assert.equal(new Words("en", {}).day(at("2031-04-30T23:00"), at("2031-05-01T01:00")), "Yesterday");
+  assert.equal(new Words("en", {}).size(10 * 1_024 * 1_024), "10 MB");
+  for (const locale of LOCALES) assert.ok(new Words(locale, {}).time(at("2031-05-01T09:00")).length > 0);
+}
+
+tell("good");
+process.exit(0);

@@ -1,0 +1,81 @@
+// @ts-check
+/**
+ * A visitor of a page of another site that holds the widget. The task: `url` of the page; `locale` and `width`, `height` of
+ * the browser. With `full` the page is the chat's own; with `extension`, a folder, the page is one of that extension, and
+ * the frame its own. Commands act in the chat, wherever it is.
+ */
+import { look, picture, walkByKeys } from "./looks.mjs";
+import { open, openWith, serve, task, tell } from "./browser.mjs";
+
+const viewport = { width: task.width ?? 1024, height: task.height ?? 800 };
+const plain = () => open({ context: { locale: task.locale ?? "en-GB", viewport } });
+const { browser, page } = await (task.extension ? openWith(task.extension) : plain());
+/** What the host page was told by postMessage: from where, and what. @type {{ origin: string, data: any }[]} */
+const told = [];
+await page.exposeFunction("tandemTold", (/** @type {any} */ message) => void told.push(message));
+await page.addInitScript(() => {
+  addEventListener("message", ({ origin, data }) => void (/** @type {any} */ (globalThis).tandemTold({ origin, data })));
+});
+await page.goto(task.url);
+tell("entered");
+
+/** The document that holds the chat. @returns {import("playwright-core").FrameLocator | import("playwright-core").Page} */
+const chat = () => (task.full ? page : page.frameLocator(task.extension ? "iframe" : "tandem-widget iframe"));
+const frame = () => (task.full ? page.mainFrame() : page.frames().find((one) => one.url().includes("/frame")));
+/** @param {string} script of the element `chat` */
+const ask = (script) => frame()?.evaluate(`(() => { const chat = document.querySelector("tandem-chat"); return ${script}; })()`);
+
+await serve(browser, {
+  /** Presses the widget's own button. */
+  launch: () => page.locator("tandem-widget button").click(),
+  /** The words of that button. */
+  launcher: () => page.locator("tandem-widget button").getAttribute("aria-label"),
+  /** Presses a button of the chat by its words. */
+  press: ({ name }) => chat().getByRole("button", { name, exact: true }).first().click(),
+  /** Presses what a selector finds. */
+  click: ({ what }) => chat().locator(what).first().click(),
+  /** Points at something. */
+  point: ({ what }) => chat().locator(what).first().hover(),
+  see: ({ what }) => chat().locator(what).first().waitFor({ timeout: 40_000 }),
+  gone: ({ what }) => chat().locator(what).first().waitFor({ state: "hidden", timeout: 40_000 }),
+  text: ({ what }) => chat().locator(what).first().innerText(),
+  texts: ({ what }) => chat().locator(what).allInnerTexts(),
+  count: ({ what }) => chat().locator(what).count(),
+  fill: ({ what, text }) => chat().locator(what).fill(text),
+  type: ({ text }) => page.keyboard.type(text),
+  key: ({ key }) => page.keyboard.press(key),
+  /** Writes a message and sends it. */
+  say: async ({ text }) => {
+    const field = chat().locator("#message");
+    await field.fill(text);
+    await field.press("Enter");
+  },
+  attach: ({ name, kind, base64 }) =>
+    chat().locator("#files").setInputFiles({ name, mimeType: kind, buffer: Buffer.from(base64, "base64") }),
+  view: () => ask("chat.view"),
+  ask: ({ script }) => ask(script),
+  /** Runs in the page around. */
+  run: ({ script }) => page.evaluate(script),
+  told: () => told,
+  /** Speaks to the frame as if from the page around. */
+  tell: ({ message, origin }) =>
+    page.evaluate(
+      ([message, origin]) => {
+        const frame = document.querySelector("tandem-widget")?.shadowRoot?.querySelector("iframe");
+        frame?.contentWindow?.postMessage(message, origin);
+      },
+      /** @type {[any, string]} */ ([message, origin]),
+    ),
+  /** What has the focus within the chat. */
+  focused: () =>
+    ask("(() => { const at = chat.shadowRoot.activeElement; return at ? at.id || at.dataset.act || at.localName : null; })()"),
+  reload: () => page.reload(),
+  frames: () => page.locator("iframe").count(),
+  /** What is wrong with the page as it is. */
+  look: async ({ file }) => {
+    if (file) await picture(page, file);
+    const wrong = await look(page);
+    return [...wrong, ...(await walkByKeys(page))];
+  },
+  picture: ({ file }) => picture(page, file),
+});
