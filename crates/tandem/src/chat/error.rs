@@ -75,7 +75,12 @@ impl ChatError {
             Refused::Rating => Some(("/score", "invalid")),
             Refused::Product => Some(("/product", "invalid")),
             Refused::Email => Some(("/email", "invalid")),
-            Refused::FileSize { .. } | Refused::Closed | Refused::TooLarge | Refused::Deleted | Refused::TooLate | Refused::NotOver => None,
+            Refused::FileSize { .. }
+            | Refused::Closed
+            | Refused::TooLarge
+            | Refused::Deleted
+            | Refused::TooLate
+            | Refused::NotOver => None,
         }
     }
 }

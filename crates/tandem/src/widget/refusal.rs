@@ -49,9 +49,10 @@ pub fn envelope(path: &str, problem: &Problem) -> Option<Response> {
 /// A heading, and what a person can make of it.
 fn told(problem: &Problem) -> (&'static str, &'static str) {
     match problem.code {
-        codes::NOT_FOUND => {
-            ("There is no chat here", "The link is not whole, or what it led to is gone. Ask for a new one where you got it.")
-        }
+        codes::NOT_FOUND => (
+            "There is no chat here",
+            "The link is not whole, or what it led to is gone. Ask for a new one where you got it.",
+        ),
         codes::RATE_LIMITED => ("Too many tries", "Wait a minute, then try again."),
         codes::INTERNAL => {
             ("The server failed", "Try again in a minute. Whoever runs it finds the reason by the id below.")

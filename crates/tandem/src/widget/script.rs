@@ -64,7 +64,8 @@ fn origin(site: &Site, kernel: &Kernel, headers: &HeaderMap) -> String {
         return url::Url::parse(&base).map_or(base, |url| url.origin().ascii_serialization());
     }
     let host = headers.get("host").and_then(|host| host.to_str().ok());
-    let is_plain = |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
+    let is_plain =
+        |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
     match (host.filter(is_plain), base.split_once("://")) {
         (Some(host), Some((scheme, _))) => format!("{scheme}://{host}"),
         _ => base,

@@ -5,8 +5,7 @@
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts, Request, State as Given};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode};
@@ -22,11 +21,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::Chats;
 use super::super::access::Asker;
 use super::super::model::{Mark, Marks};
 use super::super::origins;
 use super::super::view::RoomView;
-use super::super::Chats;
 use super::attachments::NewFile;
 use super::offline::Left;
 use super::open::{Door, Wish};
@@ -95,7 +94,9 @@ where
             },
             None => {
                 let principal = Principal::from_request_parts(parts, state).await?;
-                Asker::of(&principal).ok_or_else(|| Problem::new(codes::FORBIDDEN))?
+                let is_nowhere = matches!(principal, Principal::Administrator { .. }) && principal.org().is_empty();
+                let refusal = if is_nowhere { codes::NO_ORGANISATION_CHOSEN } else { codes::FORBIDDEN };
+                Asker::of(&principal).ok_or_else(|| Problem::new(refusal))?
             }
         };
         if let Some(app) = asker.app() {

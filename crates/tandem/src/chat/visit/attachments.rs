@@ -183,7 +183,13 @@ impl Chats {
     ///
     /// # Errors
     /// What the disk or the store says.
-    pub async fn keep_file(&self, room: &Room, sender: Sender, name: &str, content: Bytes) -> Result<Attachment, ChatError> {
+    pub async fn keep_file(
+        &self,
+        room: &Room,
+        sender: Sender,
+        name: &str,
+        content: Bytes,
+    ) -> Result<Attachment, ChatError> {
         let now_ms = self.now_ms();
         let file = Attachment {
             org: room.org.clone(),
@@ -218,7 +224,11 @@ impl Chats {
     ///
     /// # Errors
     /// [`Refused::NoFile`] for a file that does not stand in this room.
-    pub(in crate::chat) async fn with_file<'a>(&self, room: &Room, draft: &'a Draft) -> Result<Cow<'a, Draft>, ChatError> {
+    pub(in crate::chat) async fn with_file<'a>(
+        &self,
+        room: &Room,
+        draft: &'a Draft,
+    ) -> Result<Cow<'a, Draft>, ChatError> {
         let Some(id) = named_file(draft.kind, &draft.body) else { return Ok(Cow::Borrowed(draft)) };
         let found = store::file(&self.kernel().db, &room.org, &id).await?;
         let file = found.filter(|file| file.room == room.id).ok_or(Refused::NoFile)?;

@@ -137,10 +137,20 @@ mod tests {
         ] {
             assert_eq!(open("mon-fri 09:00-17:30, Sat 10:00-14:00", at), expected, "{at}");
         }
-        for (at, expected) in [("2026-11-29T23:59:00Z", true), ("2026-11-23T00:00:00Z", true), ("2026-11-25T12:00:00Z", false)] {
+        for (at, expected) in
+            [("2026-11-29T23:59:00Z", true), ("2026-11-23T00:00:00Z", true), ("2026-11-25T12:00:00Z", false)]
+        {
             assert_eq!(open("sat-mon 00:00-24:00", at), expected, "{at}");
         }
-        for bad in ["mon", "mon 9-17", "mon 17:00-09:00", "mon 09:00-09:00", "day 09:00-10:00", "mon 09:00-25:00", "mon-fri-sat 09:00-10:00"] {
+        for bad in [
+            "mon",
+            "mon 9-17",
+            "mon 17:00-09:00",
+            "mon 09:00-09:00",
+            "day 09:00-10:00",
+            "mon 09:00-25:00",
+            "mon-fri-sat 09:00-10:00",
+        ] {
             assert_eq!(Hours::parse(bad), None, "{bad}");
         }
         let many = vec!["mon-sun 09:00-10:00"; 8].join(",");
@@ -151,7 +161,8 @@ mod tests {
     fn the_next_opening_is_by_the_zone_s_own_clock() {
         let hours = Hours::parse("mon-fri 09:00-17:00").unwrap();
         let berlin = parse_zone("Europe/Berlin").unwrap();
-        let next = |at: &str| Timestamp::from_millisecond(hours.next_opening(ms(at), &berlin).unwrap()).unwrap().to_string();
+        let next =
+            |at: &str| Timestamp::from_millisecond(hours.next_opening(ms(at), &berlin).unwrap()).unwrap().to_string();
         assert_eq!(next("2026-11-23T07:00:00Z"), "2026-11-23T08:00:00Z");
         // While it is open, the next one is tomorrow's.
         assert_eq!(next("2026-11-23T08:00:00Z"), "2026-11-24T08:00:00Z");

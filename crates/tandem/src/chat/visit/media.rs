@@ -32,14 +32,17 @@ pub(super) fn noted(head: &[u8], said: &str) -> String {
     let is_plain = said.len() <= MAX_TYPE
         && said.split_once('/').is_some_and(|(kind, form)| !kind.is_empty() && !form.is_empty())
         && said.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'+'));
-    let runs = said.starts_with("image/") || ["html", "xml", "javascript", "svg"].iter().any(|word| said.contains(word));
+    let runs =
+        said.starts_with("image/") || ["html", "xml", "javascript", "svg"].iter().any(|word| said.contains(word));
     if is_plain && !runs { said } else { BYTES.to_owned() }
 }
 
 /// The last part of a path, without what could lead elsewhere or turn the line about.
 pub(super) fn name(said: &str) -> String {
     let last = said.rsplit(['/', '\\']).next().unwrap_or_default();
-    let is_kept = |c: &char| !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_kept = |c: &char| {
+        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let name: String = last.chars().filter(is_kept).collect();
     let name = name.trim().trim_start_matches('.');
     let short: String = match name.chars().count() {
@@ -76,7 +79,17 @@ mod tests {
         assert_eq!(noted(b"RIFF1234WEBPVP8 ", "x"), "image/webp");
         assert_eq!(noted(b"RIFF1234WAVEfmt ", "audio/wav"), "audio/wav");
         assert_eq!(noted(b"%PDF-1.7", "application/pdf"), "application/pdf");
-        for runs in ["image/svg+xml", "text/html", "application/xhtml+xml", "text/javascript", "image/png", "", "a b/c", "pdf", "a/"] {
+        for runs in [
+            "image/svg+xml",
+            "text/html",
+            "application/xhtml+xml",
+            "text/javascript",
+            "image/png",
+            "",
+            "a b/c",
+            "pdf",
+            "a/",
+        ] {
             assert_eq!(noted(b"<svg onload=x>", runs), BYTES, "{runs}");
         }
     }

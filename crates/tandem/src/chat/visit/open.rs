@@ -195,8 +195,8 @@ impl Chats {
         };
         let secrets = door.chat.open_identity_secrets(&self.kernel().secrets)?;
         let expected = Expected { orgs: &[&door.org, &door.label], user_id: wish.user_id.as_deref() };
-        let user_id = verify(&secrets, proof, expected, self.now_ms())
-            .map_err(|why| ChatError::Unproved(why.to_string()))?;
+        let user_id =
+            verify(&secrets, proof, expected, self.now_ms()).map_err(|why| ChatError::Unproved(why.to_string()))?;
         let app: Id = door.app.id.as_str().into();
         Ok(Some(self.vouched_visitor(&door.org, &app, &user_id, &card(wish)?).await?))
     }

@@ -127,7 +127,8 @@ mod tests {
             Message { kind: Kind::File, ..message(3, Sender::App("a".into()), "", Some(file)) },
         ];
         let at = "1970-01-01T00:00:00.000Z";
-        let expected = format!("{at} – Sie\nHello\n\n{at} – Fay\nDiese Nachricht wurde gelöscht\n\n{at} – Support\n[a.pdf]");
+        let expected =
+            format!("{at} – Sie\nHello\n\n{at} – Fay\nDiese Nachricht wurde gelöscht\n\n{at} – Support\n[a.pdf]");
         assert_eq!(text(&messages, "de"), expected);
     }
 

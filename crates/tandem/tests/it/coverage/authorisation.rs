@@ -30,6 +30,11 @@ const PUBLIC: &[&str] = &[
     "GET /api/v2/publicroom/",
     "POST /api/v2/room-service/",
     "GET /api/v2/room-service/",
+    // A visitor's page: judged in stories::widget.
+    "GET /v1/chat/widget/{app}",
+    "POST /v1/chat/widget/{app}/rooms",
+    "POST /v1/chat/widget/{app}/offline",
+    "PUT /v1/chat/uploads/{file}",
 ];
 
 /// The lowest role that may, and whether it only reads, which the auditor may too. The own phone's
@@ -137,6 +142,11 @@ const TABLE: &[(&str, May)] = &[
     ("POST /v1/chat/rooms/{room}/messages", Own),
     ("PATCH /v1/chat/rooms/{room}/messages/{seq}", Own),
     ("DELETE /v1/chat/rooms/{room}/messages/{seq}", Own),
+    ("GET /v1/chat/rooms/{room}/standing", Own),
+    ("POST /v1/chat/rooms/{room}/rating", Own),
+    ("POST /v1/chat/rooms/{room}/transcript", Own),
+    ("POST /v1/chat/uploads", Own),
+    ("GET /v1/chat/files/{file}", Own),
     ("GET /v1/webhooks", Read(Admin)),
     ("POST /v1/webhooks", Change(Admin)),
     ("GET /v1/webhooks/{id}", Read(Admin)),
@@ -312,6 +322,9 @@ fn good_body(operation: &Operation) -> Value {
         "/v1/calls/{id}/supervise" => json!({"mode": "listen", "extension": "1001"}),
         "/v1/conferences/{room}/members/{member}" => json!({"muted": true}),
         "/v1/chat/rooms/{room}/messages" | "/v1/chat/rooms/{room}/messages/{seq}" => json!({"body": "words"}),
+        "/v1/chat/rooms/{room}/rating" => json!({"score": 5}),
+        "/v1/chat/rooms/{room}/transcript" => json!({"email": "ann@example.org"}),
+        "/v1/chat/uploads" => json!({"room": "1234", "name": "a.txt", "size": 1}),
         _ => json!({}),
     }
 }
@@ -360,6 +373,9 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let (application, ..) = mine.more().await;
     let chat = server.client().bearing(&mine.app_key(&[Scope::Chat]).await);
     let room = chat.post("/v1/chat/rooms", &json!({"user_id": "ann"})).await.expect(201);
+    let upload = json!({"room": room["room"]["id"], "name": "a.txt", "size": 1});
+    let place = chat.post("/v1/chat/uploads", &upload).await.expect(201);
+    chat.send(chat.request(Method::PUT, &text(&place["upload_url"])).body("x")).await.expect(200);
     let things = Things(vec![
         ("/call/flow/", text(&run["flow_run_id"])),
         ("/call/", call.clone()),
@@ -374,6 +390,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/teams/", text(&team["id"])),
         ("/conferences/", "mine".to_owned()),
         ("/chat/rooms/", text(&room["room"]["id"])),
+        ("/chat/files/", text(&place["file"])),
         ("/meetings/", meeting),
         ("/applications/", application),
         ("/callbacks/", text(&callbacks["callbacks"][0]["id"])),

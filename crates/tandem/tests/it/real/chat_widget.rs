@@ -17,10 +17,10 @@ use crate::harness::widget::{Shop, site};
 
 /// A picture that browsers draw: one pixel.
 const PNG: &[u8] = &[
-    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00, 0x00, 0x01,
-    0x00, 0x00, 0x00, 0x01, 0x08, 0x06, 0x00, 0x00, 0x00, 0x1f, 0x15, 0xc4, 0x89, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x44, 0x41,
-    0x54, 0x78, 0x9c, 0x62, 0xf8, 0xcf, 0xc0, 0xf0, 0x1f, 0x00, 0x05, 0x00, 0x01, 0xff, 0x89, 0x99, 0x3d, 0x1d, 0x00, 0x00,
-    0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
+    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00, 0x00,
+    0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x06, 0x00, 0x00, 0x00, 0x1f, 0x15, 0xc4, 0x89, 0x00, 0x00, 0x00, 0x0d, 0x49,
+    0x44, 0x41, 0x54, 0x78, 0x9c, 0x62, 0xf8, 0xcf, 0xc0, 0xf0, 0x1f, 0x00, 0x05, 0x00, 0x01, 0xff, 0x89, 0x99, 0x3d,
+    0x1d, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
 ];
 
 /// Who answers, by the desk itself.
@@ -47,7 +47,8 @@ impl Agent {
     /// What stands in the room, in order.
     async fn said(&self) -> Vec<String> {
         let messages = self.chats.messages(&self.asker, &self.room, 0, 500).await.unwrap();
-        let words = |body: Option<tandem::chat::model::Body>| body.map_or("-".to_owned(), |body| body.words().into_owned());
+        let words =
+            |body: Option<tandem::chat::model::Body>| body.map_or("-".to_owned(), |body| body.words().into_owned());
         messages.into_iter().map(|message| words(message.body)).collect()
     }
 
@@ -101,7 +102,9 @@ async fn a_visitor_of_a_foreign_page_and_an_agent_write_to_each_other() {
     // Away from it, news are counted and not read.
     ann.launch().await;
     let unseen = agent.say("It rings at your door.").await;
-    marks.until(&standing, "it has reached the page", |standing| standing["marks"]["visitor"]["delivered"] == unseen).await;
+    marks
+        .until(&standing, "it has reached the page", |standing| standing["marks"]["visitor"]["delivered"] == unseen)
+        .await;
     assert_eq!(marks.get(&standing).await.expect(200)["marks"]["visitor"]["read"], seq);
     assert_eq!(ann.ask("launcher", json!({})).await, "Open the chat (1)");
     ann.launch().await;
@@ -237,7 +240,8 @@ async fn a_page_that_is_not_listed_holds_no_chat() {
     let mut eve = Customer::at(&page.url("/"), json!({})).await;
     eve.launch().await;
     // The browser refuses the frame: there is no chat in it, and nothing was opened.
-    let asked = eve.ask("run", json!({"script": "new Promise((done) => setTimeout(() => done(frames.length), 1500))"})).await;
+    let asked =
+        eve.ask("run", json!({"script": "new Promise((done) => setTimeout(() => done(frames.length), 1500))"})).await;
     assert_eq!(asked, 1);
     assert_eq!(eve.ask("count", json!({"what": "tandem-chat"})).await, 0);
     assert!(eve.ask("told", json!({})).await.as_array().unwrap().is_empty());

@@ -39,8 +39,15 @@ async fn the_widget_looks_as_its_application_says_and_knows_when_somebody_is_the
     assert_eq!((&look["is_open"], &look["opens_at"]), (&json!(true), &Value::Null));
 
     let script = shop.stranger.get(&format!("/w/{}.js", shop.id)).await;
-    assert_eq!((script.status, script.headers["content-type"].to_str().unwrap()), (200, "text/javascript; charset=utf-8"));
-    assert!(script.text.contains(&shop.id) && script.text.contains("\"left\"") && !script.text.contains("/* tandem:config */"));
+    assert_eq!(
+        (script.status, script.headers["content-type"].to_str().unwrap()),
+        (200, "text/javascript; charset=utf-8")
+    );
+    assert!(
+        script.text.contains(&shop.id)
+            && script.text.contains("\"left\"")
+            && !script.text.contains("/* tandem:config */")
+    );
     assert!(!script.text.contains("Acme"), "the name is read by the frame");
     let tag = script.headers["etag"].to_str().unwrap();
     let again = shop.stranger.request(reqwest::Method::GET, &format!("/w/{}.js", shop.id)).header("if-none-match", tag);
@@ -49,10 +56,12 @@ async fn the_widget_looks_as_its_application_says_and_knows_when_somebody_is_the
     let frame = shop.stranger.get(&format!("/w/{}/frame", shop.id)).await;
     assert_eq!(frame.status, 200);
     assert!(frame.text.contains("Acme &#60;desk&#62;") && frame.text.contains("mode=\"widget\""), "{}", frame.text);
-    for missing in ["/w/app_none.js", "/w/app_none/frame", "/c/app_none", "/c/none", "/v1/chat/widget/app_none", "/w/x"] {
+    for missing in ["/w/app_none.js", "/w/app_none/frame", "/c/app_none", "/c/none", "/v1/chat/widget/app_none", "/w/x"]
+    {
         assert_eq!(shop.stranger.get(missing).await.status, 404, "{missing}");
     }
-    let new = kernel::app::NewApp { name: "Calls".to_owned(), scopes: vec![kernel::Scope::Meetings], settings: Vec::new() };
+    let new =
+        kernel::app::NewApp { name: "Calls".to_owned(), scopes: vec![kernel::Scope::Meetings], settings: Vec::new() };
     let (calls, _) = server.app.kernel.create_app(&acme.org.id, new).await.unwrap();
     assert_eq!(shop.stranger.get(&shop.path("").replace(&shop.id, &calls.id)).await.status, 404, "no scope chat");
     server.stop().await;
@@ -81,7 +90,8 @@ async fn only_listed_sites_hold_the_frame_and_read_answers() {
     assert_eq!(from("https://evil.example").await, (403, None));
     assert_eq!(from("https://shop.example.evil.example").await.0, 403);
     let guest = shop.guest().await;
-    let steal = guest.client.request(reqwest::Method::GET, &guest.path("/standing")).header("origin", "https://evil.example");
+    let steal =
+        guest.client.request(reqwest::Method::GET, &guest.path("/standing")).header("origin", "https://evil.example");
     assert_eq!(guest.client.send(steal).await.status, 403);
     server.stop().await;
 }
@@ -152,7 +162,10 @@ async fn an_attachment_is_brought_once_by_its_signed_address_and_seen_by_its_roo
     let larger = [PNG, b"!"].concat();
     assert_eq!(put(&shop.stranger, url, &larger).await.status, 413);
     let file = put(&shop.stranger, url, PNG).await.expect(200);
-    assert_eq!((&file["name"], &file["type"], &file["size"]), (&json!("cat.png"), &json!("image/png"), &json!(PNG.len())));
+    assert_eq!(
+        (&file["name"], &file["type"], &file["size"]),
+        (&json!("cat.png"), &json!("image/png"), &json!(PNG.len()))
+    );
     assert_eq!(put(&shop.stranger, url, PNG).await.status, 404, "it was used");
 
     let path = format!("/v1/chat/files/{}", file["file"].as_str().unwrap());
@@ -174,7 +187,10 @@ async fn an_attachment_is_brought_once_by_its_signed_address_and_seen_by_its_roo
     assert!(shown.headers["content-disposition"].to_str().unwrap().starts_with("attachment; filename*=UTF-8''x.svg"));
     assert_eq!(ann.announce("a", "", 10 * 1024 * 1024 + 1).await.status, 413);
     assert_eq!(ann.announce("a", "", 0).await.status, 413);
-    assert_eq!(tom.client.post("/v1/chat/uploads", &json!({"room": ann.room, "name": "a", "size": 1})).await.status, 404);
+    assert_eq!(
+        tom.client.post("/v1/chat/uploads", &json!({"room": ann.room, "name": "a", "size": 1})).await.status,
+        404
+    );
     server.stop().await;
 }
 
@@ -203,7 +219,8 @@ async fn a_chat_that_is_over_is_rated_and_sent_by_mail() {
     ann.client.post(&ann.path("/rating"), &good).await.expect(204);
     assert_eq!(ann.client.get(&ann.path("/standing")).await.expect(200)["rated"], true);
     let events = acme.client().get("/v1/events?limit=100").await.expect(200);
-    let rated: Vec<&Value> = events["events"].as_array().unwrap().iter().filter(|event| event["type"] == "room.rated").collect();
+    let rated: Vec<&Value> =
+        events["events"].as_array().unwrap().iter().filter(|event| event["type"] == "room.rated").collect();
     assert_eq!(rated.len(), 1, "{events}");
     assert_eq!((&rated[0]["data"]["score"], &rated[0]["data"]["comment"]), (&json!(4), &json!("quick")));
 
@@ -235,7 +252,9 @@ async fn a_message_that_is_left_stands_in_a_room_and_is_told_by_mail() {
     let mail = outbox(&server, &acme.org.id).await.remove(0);
     assert_eq!((mail.recipient.as_str(), mail.subject.as_str()), ("desk@acme.example", "Message from Ann"));
     let text = mail.text();
-    for part in ["Ann <ann@example.org>", "Call me back\nplease", "https://shop.example/cart", room["room"].as_str().unwrap()] {
+    for part in
+        ["Ann <ann@example.org>", "Call me back\nplease", "https://shop.example/cart", room["room"].as_str().unwrap()]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     let owner = server.identity(&acme.token).await;
@@ -243,7 +262,10 @@ async fn a_message_that_is_left_stands_in_a_room_and_is_told_by_mail() {
     let asker = tandem::chat::Asker::Person { org: org.into(), id: person.into(), role: kernel::Role::Owner };
     let said = server.app.chats.messages(&asker, room["room"].as_str().unwrap(), 0, 10).await.unwrap();
     assert_eq!(said.len(), 1);
-    assert_eq!((said[0].author.as_str(), said[0].body.as_ref().unwrap().words()), ("Ann", "Call me back\nplease".into()));
+    assert_eq!(
+        (said[0].author.as_str(), said[0].body.as_ref().unwrap().words()),
+        ("Ann", "Call me back\nplease".into())
+    );
     for (field, bad) in [("email", "nobody"), ("message", " "), ("name", "a\nb")] {
         let mut wrong = left.clone();
         wrong[field] = json!(bad);
@@ -258,7 +280,8 @@ async fn a_message_that_is_left_stands_in_a_room_and_is_told_by_mail() {
 async fn each_limit_of_a_stranger_is_reached_and_says_when_to_come_again() {
     let server = Plan::new().at(SUNDAY_NOON_MS).start().await;
     let acme = server.org("acme").await;
-    let settings = [("limit_sessions_per_minute", "3"), ("limit_conversations_per_hour", "2"), ("limit_uploads_per_hour", "2")];
+    let settings =
+        [("limit_sessions_per_minute", "3"), ("limit_conversations_per_hour", "2"), ("limit_uploads_per_hour", "2")];
     let shop = Shop::of(&acme, &server, &settings).await;
     let ann = shop.guest().await;
     let over = async |client: &Client, path: &str, body: Value| {
