@@ -142,6 +142,8 @@ pub enum Act<'a> {
     Delete(&'a Sender),
     /// Close the room, or open it again.
     Close,
+    /// Close it for having no more to ask: its visitor's own word.
+    End,
     /// Read notes, tags and whatever else visitors do not see.
     SeeInside,
     /// Write notes and tags.
@@ -238,7 +240,7 @@ fn person_may(id: &Id, role: Role, room: &Room, act: Act<'_>) -> bool {
     match act {
         Act::See | Act::SeeInside => reads(role),
         Act::Annotate => works(role),
-        Act::Send { .. } | Act::Mark | Act::Close | Act::Assign => manages || (works(role) && is_mine),
+        Act::Send { .. } | Act::Mark | Act::Close | Act::End | Act::Assign => manages || (works(role) && is_mine),
         Act::Edit(sender) => works(role) && is_own(sender),
         Act::Delete(sender) => manages || (works(role) && is_own(sender)),
     }
@@ -252,7 +254,8 @@ fn visitor_may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> 
         Act::Send { claims_support } => !claims_support || is_open,
         // The id of a room alone proves nobody's words to be one's own.
         Act::Edit(sender) | Act::Delete(sender) => matches!(asker, Asker::Visitor { .. }) && is_own(sender),
-        Act::Close => matches!(asker, Asker::Visitor { .. }) || (is_open && matches!(asker, Asker::Open { .. })),
+        Act::End => matches!(asker, Asker::Visitor { .. }),
+        Act::Close => is_open && matches!(asker, Asker::Open { .. }),
         Act::SeeInside | Act::Annotate | Act::Assign => false,
     }
 }

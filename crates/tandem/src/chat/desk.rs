@@ -32,6 +32,8 @@ const MAX_PREVIEW: usize = 500;
 pub enum Change {
     /// It is over.
     Close,
+    /// It is over, as its visitor says.
+    End,
     /// It goes on.
     Reopen,
     /// This person answers; none = nobody yet.
@@ -360,6 +362,7 @@ impl Chats {
     ) -> Result<Room, ChatError> {
         let act = match change {
             Change::Close | Change::Reopen => Act::Close,
+            Change::End => Act::End,
             Change::Assign(_) | Change::Team(_) => Act::Assign,
         };
         for _ in 0..MAX_TRIES {
@@ -507,12 +510,12 @@ impl Room {
     /// The room after a change, and the event that tells of it.
     fn changed(mut self, change: &Change, now_ms: i64) -> (Self, &'static str) {
         let kind = match change {
-            Change::Close if self.is_open() => {
+            Change::Close | Change::End if self.is_open() => {
                 self.state = State::Closed;
                 self.closed_ms = Some(now_ms);
                 "room.closed"
             }
-            Change::Close => "room.closed",
+            Change::Close | Change::End => "room.closed",
             Change::Reopen => {
                 self.state = State::Open;
                 self.closed_ms = None;

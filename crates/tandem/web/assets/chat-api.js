@@ -80,7 +80,7 @@ export class ChatApi {
 
   /** Ends the chat. @param {string} room */
   end(room) {
-    return this.#ask("POST", `/v1/chat/rooms/${room}/close`, {});
+    return this.#ask("POST", `/v1/chat/rooms/${room}/end`, {});
   }
 
   /**

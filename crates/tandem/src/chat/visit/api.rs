@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::Chats;
+use super::super::{Change, Chats};
 use super::super::access::Asker;
 use super::super::model::{Mark, Marks};
 use super::super::origins;
@@ -48,6 +48,7 @@ where
         .routes(routes!(open))
         .routes(routes!(leave))
         .routes(routes!(standing))
+        .routes(routes!(end))
         .routes(routes!(rate))
         .routes(routes!(transcript))
         .routes(routes!(await_file))
@@ -59,11 +60,12 @@ where
 }
 
 /// Every path of these routes.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/v1/chat/widget/{app}",
     "/v1/chat/widget/{app}/rooms",
     "/v1/chat/widget/{app}/offline",
     "/v1/chat/rooms/{room}/standing",
+    "/v1/chat/rooms/{room}/end",
     "/v1/chat/rooms/{room}/rating",
     "/v1/chat/rooms/{room}/transcript",
     "/v1/chat/uploads",
@@ -401,6 +403,24 @@ async fn standing(
 ) -> Result<Json<StandingView>, Problem> {
     let (marks, rating) = chats.standing(&asker, &path.room).await?;
     Ok(Json(StandingView { marks: marks.into(), rated: rating.is_some() }))
+}
+
+/// End a chat, as its visitor
+#[utoipa::path(
+    post,
+    path = "/v1/chat/rooms/{room}/end",
+    tag = "chat",
+    params(RoomPath),
+    responses((status = 200, description = "As it is now", body = RoomView), (status = 404, description = "There is none")),
+    security(("bearer" = []))
+)]
+async fn end(
+    Given(chats): Given<Chats>,
+    Guest(asker): Guest,
+    Path(path): Path<RoomPath>,
+) -> Result<Json<RoomView>, Problem> {
+    let room = chats.change(&asker, &path.room, &Change::End, |_| Vec::new()).await?;
+    Ok(Json(RoomView::from(&room)))
 }
 
 /// How a chat was.

@@ -143,6 +143,7 @@ const TABLE: &[(&str, May)] = &[
     ("PATCH /v1/chat/rooms/{room}/messages/{seq}", Own),
     ("DELETE /v1/chat/rooms/{room}/messages/{seq}", Own),
     ("GET /v1/chat/rooms/{room}/standing", Own),
+    ("POST /v1/chat/rooms/{room}/end", Own),
     ("POST /v1/chat/rooms/{room}/rating", Own),
     ("POST /v1/chat/rooms/{room}/transcript", Own),
     ("POST /v1/chat/uploads", Own),

@@ -208,7 +208,8 @@ async fn a_chat_that_is_over_is_rated_and_sent_by_mail() {
 
     let good = json!({"score": 4, "comment": "quick"});
     assert_eq!(ann.client.post(&ann.path("/rating"), &good).await.expect(409)["code"], "chat_goes_on");
-    chats.change(&asker, &ann.room, &tandem::chat::Change::Close, |_| Vec::new()).await.unwrap();
+    tom.client.post(&ann.path("/end"), &json!({})).await.expect(404);
+    assert_eq!(ann.client.post(&ann.path("/end"), &json!({})).await.expect(200)["state"], "closed");
     let standing = ann.client.get(&ann.path("/standing")).await.expect(200);
     assert_eq!((&standing["rated"], &standing["marks"]["support"]["read"]), (&json!(false), &json!(0)));
     for bad in [json!({"score": 0}), json!({"score": 6}), json!({"score": 3, "comment": "x".repeat(2_001)})] {
