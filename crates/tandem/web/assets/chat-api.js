@@ -87,7 +87,7 @@ export class ChatApi {
    * The messages after a number.
    * @param {string} room
    * @param {number} after
-   * @returns {Promise<{ items: import("./chat-thread.js").Message[] }>}
+   * @returns {Promise<{ messages: import("./chat-thread.js").Message[], head: number }>}
    */
   messages(room, after) {
     return this.#ask("GET", `/v1/chat/rooms/${room}/messages?after=${after}&limit=200`);

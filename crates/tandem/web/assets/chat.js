@@ -307,10 +307,10 @@ export class TandemChat extends HTMLElement {
   async #fetch(thread, after) {
     try {
       for (let from = after; thread === this.#thread && this.#api; ) {
-        const { items } = await this.#api.messages(thread.room, from);
-        thread.fill(items);
-        const last = items.at(-1);
-        if (!last || items.length < PAGE) break;
+        const { messages } = await this.#api.messages(thread.room, from);
+        thread.fill(messages);
+        const last = messages.at(-1);
+        if (!last || messages.length < PAGE) break;
         from = last.seq;
       }
     } catch {
