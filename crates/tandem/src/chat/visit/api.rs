@@ -350,7 +350,7 @@ struct RoomPath {
 
 /// How far a side has come.
 #[derive(Debug, Serialize, ToSchema)]
-struct MarkView {
+struct ReachedView {
     /// Up to this message they were read.
     read: i64,
     /// Up to this message they reached a screen.
@@ -359,29 +359,29 @@ struct MarkView {
 
 /// How far both sides have come.
 #[derive(Debug, Serialize, ToSchema)]
-struct MarksView {
+struct SidesView {
     /// The visitor.
-    visitor: MarkView,
+    visitor: ReachedView,
     /// The furthest of those who answer.
-    support: MarkView,
+    support: ReachedView,
 }
 
 /// What is known of a room beside its messages.
 #[derive(Debug, Serialize, ToSchema)]
 struct StandingView {
     /// How far both sides have come.
-    marks: MarksView,
+    marks: SidesView,
     /// Whether the visitor has said how the chat was.
     rated: bool,
 }
 
-impl From<Mark> for MarkView {
+impl From<Mark> for ReachedView {
     fn from(mark: Mark) -> Self {
         Self { read: mark.read_seq, delivered: mark.delivered_seq }
     }
 }
 
-impl From<Marks> for MarksView {
+impl From<Marks> for SidesView {
     fn from(marks: Marks) -> Self {
         Self { visitor: marks.visitor.into(), support: marks.support.into() }
     }
