@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kernel::sign_in::{Identity, LINK_LIFE_MS};
+use kernel::sign_in::{INVITATION_LIFE_MS, Identity};
 use serde_json::json;
 
 use crate::harness::client::{Client, Reply, form};
@@ -93,7 +93,7 @@ async fn an_invitation_lands_in_the_outbox_and_expires() {
     assert_eq!(link_in(&mails[0].text()), shown, "the mail has the link that is shown");
     assert!(mails[0].text().contains(&format!("http://{}", server.app.http())), "{}", mails[0].text());
 
-    server.clock().advance(LINK_LIFE_MS);
+    server.clock().advance(INVITATION_LIFE_MS);
     let browser = server.browser();
     assert_eq!(browser.get(&shown).await.status, 410);
     // She asks for another one: the answer is the same for anybody.

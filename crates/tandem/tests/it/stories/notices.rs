@@ -143,7 +143,7 @@ async fn a_greylisted_mail_is_tried_again_and_one_to_nobody_is_not() {
     assert_eq!(failed.attempts, 1, "tried anew, and refused anew");
 
     // A link that is not good any more is not sent: the door stays shut.
-    server.clock().advance(kernel::sign_in::LINK_LIFE_MS);
+    server.clock().advance(kernel::sign_in::INVITATION_LIFE_MS);
     assert!(!owner.get("/console/outbox").await.text.contains(&again));
     assert_eq!(owner.send(owner.post_page(&again, &[])).await.status, 422);
     server.stop().await;
