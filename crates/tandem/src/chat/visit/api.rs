@@ -21,11 +21,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::{Change, Chats};
 use super::super::access::Asker;
 use super::super::model::{Mark, Marks};
 use super::super::origins;
 use super::super::view::RoomView;
+use super::super::{Change, Chats};
 use super::attachments::NewFile;
 use super::offline::Left;
 use super::open::{Door, Wish};

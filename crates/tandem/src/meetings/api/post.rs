@@ -144,7 +144,7 @@ pub(super) async fn create(
 ) -> Result<Json<Ordered>, Problem> {
     let org = principal.authorize(Action::ManageMeetings)?.clone();
     let app = application(meetings.kernel(), &principal, query.application).await?;
-    let base = base_url(meetings.kernel(), client, request.headers());
+    let base = meetings.kernel().base_url(client, request.headers());
     let fields = fields_of(request).await?;
     if fields.has_nul() {
         return Err(Problem::new(kernel_codes::NUL_CHARACTER));

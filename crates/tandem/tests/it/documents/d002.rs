@@ -6,7 +6,7 @@ use kernel::app::NewApp;
 use kernel::{Org, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tandem::chat::settings::checked_settings;
+use tandem::applications::settings::checked;
 
 use crate::harness::client::{Client, Reply, form};
 use crate::harness::server::{Plan, Server};
@@ -24,7 +24,6 @@ pub(super) async fn server(plan: Plan) -> Server {
 
 /// An application with a chat, and a client with its key.
 pub(super) struct Shop {
-    pub(super) id: String,
     pub(super) publishable: String,
     pub(super) key: Client,
 }
@@ -33,10 +32,10 @@ pub(super) struct Shop {
 pub(super) async fn shop(server: &Server, org: &Org, settings: &[(&str, &str)]) -> Shop {
     let kernel = &server.app.kernel;
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let settings = checked_settings(kernel, settings).unwrap();
+    let settings = checked(kernel, settings).unwrap();
     let new = NewApp { name: "Shop".to_owned(), scopes: vec![Scope::Chat], settings };
     let (app, key) = kernel.create_app(&org.id, new).await.unwrap();
-    Shop { id: app.id, publishable: app.publishable_key, key: server.client().bearing(key.expose()) }
+    Shop { publishable: app.publishable_key, key: server.client().bearing(key.expose()) }
 }
 
 /// The four keys of row 1.

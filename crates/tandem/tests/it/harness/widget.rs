@@ -40,7 +40,7 @@ impl Shop {
     pub(crate) async fn set(&self, tenant: &Tenant<'_>, server: &Server, settings: &[(&str, &str)]) {
         let kernel = &server.app.kernel;
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let checked = tandem::chat::settings::checked_settings(kernel, settings).unwrap();
+        let checked = tandem::applications::settings::checked(kernel, settings).unwrap();
         kernel.set_app(&tenant.org.id, &self.id, checked).await.unwrap();
     }
 
