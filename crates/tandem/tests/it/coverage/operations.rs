@@ -62,9 +62,11 @@ pub(super) fn operations() -> Vec<Operation> {
     found
 }
 
-/// Document 002 has operations that take a credential and do without: of those the document says so first.
+/// Document 002 and a visitor's page have operations that take a credential and do without: of those the document says
+/// so first.
 fn is_public(path: &str, security: &Value) -> bool {
-    *security == json!([{}]) || (path.starts_with("/api/v2/") && security[0] == json!({}))
+    let may_do_without = ["/api/v2/", "/v1/chat/widget/"].iter().any(|start| path.starts_with(start));
+    *security == json!([{}]) || (may_do_without && security[0] == json!({}))
 }
 
 /// The members of a body's schema, which may stand elsewhere in the document.
