@@ -58,7 +58,7 @@ impl Chat {
         let (app, key) = (text(&made, "id")?, text(&made, "api_key")?);
         let limits =
             ["limit_messages_per_minute=0", "limit_messages_burst=1000000", "limit_sockets=0", "identity=open"];
-        tandem.verb(&[&["app", "set", &app, "--org", "bench"][..], &limits].concat())?;
+        tandem.verb(&[&["app", "set", &app][..], &limits].concat())?;
         let mut web = Web::open(server, &key)?;
         let open = |number: usize| -> Done<Room> {
             let ask = json!({"user_id": format!("v{number}"), "product": "LOGOSCAN", "new": true});

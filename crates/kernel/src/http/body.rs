@@ -36,6 +36,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(Problem::new(codes::UNSUPPORTED_MEDIA_TYPE));
         }
         let bytes = read_body(request.into_body(), MAX_JSON_BODY).await?;
+        // serde takes an empty list for a structure whose members may all be left out.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::field("", "invalid", "an object is expected"));
+        }
         read_json(&bytes).map(Self)
     }
 }

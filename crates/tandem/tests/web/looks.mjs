@@ -72,7 +72,7 @@ export async function look(page, picture) {
 export async function walkByKeys(page) {
   await page.evaluate(() => {
     const at = /** @type {any} */ (globalThis);
-    const wanted = "a[href], button:enabled, input:enabled:not([type=hidden]), select:enabled, textarea:enabled, summary, audio[controls], [tabindex='0']";
+    const wanted = "a[href], button:enabled, input:enabled:not([type=hidden], [tabindex='-1']), select:enabled, textarea:enabled, summary, audio[controls], [tabindex='0']";
     const controls = (/** @type {ParentNode} */ root) =>
       [...root.querySelectorAll("*")].flatMap((/** @type {Element} */ element) => [
         ...(element.matches(wanted) && element.checkVisibility({ visibilityProperty: true }) ? [element] : []),
@@ -98,13 +98,20 @@ export async function walkByKeys(page) {
     };
     at.walk.end = () => {
       const name = (/** @type {Element} */ element) => element.outerHTML.slice(0, 160);
-      const missed = controls(document).filter((control) => !at.walk.reached.has(control));
+      // Of radio buttons of one name Tab reaches one, and arrows the others.
+      const group = (/** @type {any} */ control) => (control.type === "radio" ? control.name : null);
+      const groups = new Set([...at.walk.reached].map(group));
+      const isReached = (/** @type {Element} */ control) => at.walk.reached.has(control) || (group(control) !== null && groups.has(group(control)));
+      const missed = controls(document).filter((control) => !isReached(control));
       return [
         ...missed.map((control) => `Tab does not reach ${name(control)}`),
         ...[...at.walk.unseen].map((control) => `the focus is not seen on ${name(control)}`),
       ];
     };
-    /** @type {HTMLElement} */ (document.activeElement)?.blur();
+    // From the top, wherever the focus was: without it, Tab would go on from there.
+    document.body.tabIndex = -1;
+    document.body.focus();
+    document.body.removeAttribute("tabindex");
   });
   for (let stops = 0; stops < MOST_STOPS; stops += 1) {
     await page.keyboard.press("Tab");

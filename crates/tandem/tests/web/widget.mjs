@@ -14,6 +14,7 @@ const { browser, page } = await (task.extension ? openWith(task.extension) : pla
 const told = [];
 await page.exposeFunction("tandemTold", (/** @type {any} */ message) => void told.push(message));
 await page.addInitScript(() => {
+  if (parent !== globalThis.window) return;
   addEventListener("message", ({ origin, data }) => void (/** @type {any} */ (globalThis).tandemTold({ origin, data })));
 });
 await page.goto(task.url);

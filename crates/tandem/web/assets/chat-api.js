@@ -117,9 +117,8 @@ export class ChatApi {
    */
   async upload(room, file, progress) {
     const place = { room, name: file.name, type: file.type, size: file.size };
-    const { file: id, upload_url: url, name, type } = await this.#ask("POST", "/v1/chat/uploads", place);
-    await put(new URL(url, this.#base).href, file, progress);
-    return { file: id, name, type, size: file.size };
+    const { upload_url: url } = await this.#ask("POST", "/v1/chat/uploads", place);
+    return put(new URL(url, this.#base).href, file, progress);
   }
 
   /** The content of an attachment. @param {string} file its id @returns {Promise<Blob>} */
@@ -150,14 +149,16 @@ async function refusal(answer) {
   return new Refused(answer.status, problem.code ?? "", problem.detail ?? problem.title ?? "", wait === null ? null : Number(wait));
 }
 
-/** @param {string} url @param {File} file @param {(part: number) => void} progress @returns {Promise<void>} */
+/** @param {string} url @param {File} file @param {(part: number) => void} progress @returns {Promise<Attachment>} */
 function put(url, file, progress) {
   // `fetch` does not tell how much has gone.
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("PUT", url);
+    // What it is, the server knows by its content.
+    request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => progress(total > 0 ? loaded / total : 0);
-    request.onload = () => (request.status < 300 ? resolve() : reject(new Refused(request.status, "", request.statusText, null)));
+    request.onload = () => (request.status < 300 ? resolve(request.response) : reject(new Refused(request.status, "", request.statusText, null)));
     request.onerror = () => reject(new Refused(0, "network", "", null));
     request.send(file);
   });

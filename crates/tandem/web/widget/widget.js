@@ -34,6 +34,8 @@
   let unread = 0;
   /** @type {HTMLIFrameElement | null} */
   let frame = null;
+  /** Before its page is there, the frame is of the page's own origin, and would not be told. */
+  let isThere = false;
   /** @type {Map<string, Set<(value: any) => void>>} */
   const listeners = new Map();
 
@@ -113,7 +115,7 @@
 
   /** @param {string} type @param {object} [more] */
   function tell(type, more = {}) {
-    frame?.contentWindow?.postMessage({ tandem: type, ...more }, origin);
+    if (isThere) frame?.contentWindow?.postMessage({ tandem: type, ...more }, origin);
   }
 
   /** @param {string} name @param {any} value */
@@ -132,6 +134,7 @@
     frame.title = words[locale].title;
     frame.allow = "clipboard-write";
     frame.addEventListener("load", () => {
+      isThere = true;
       tell("hello", { identity, page: location.origin + location.pathname });
       tell(isOpen ? "show" : "hide");
     });

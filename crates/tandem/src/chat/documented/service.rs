@@ -14,7 +14,7 @@ use kernel::error::codes;
 use kernel::http::Json;
 use kernel::{Problem, Shelf, Write};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
@@ -185,13 +185,9 @@ async fn keep_picture(chats: &Chats, asker: &Asker, room: &str, data: &Value) ->
     })?;
     let room = chats.room(asker, room).await?;
     room.takes_messages().map_err(crate::chat::ChatError::from)?;
-    let file = chats.kernel().ids.document_id(chats.now_ms());
-    let size = picture.bytes.len();
     let name = format!("picture.{}", picture.kind.trim_start_matches("image/"));
-    let card = json!({"file": file, "name": name, "type": picture.kind, "size": size});
-    let kept = chats.kernel().files.put(Shelf::Chat, &room.org, &file, picture.bytes.into()).await;
-    kept.map_err(Problem::internal)?;
-    Body::try_from(&card).map_err(Problem::internal)
+    let kept = chats.keep_file(&room, asker.sender(&room), &name, picture.bytes.into()).await?;
+    Body::try_from(&kept.body()).map_err(Problem::internal)
 }
 
 async fn delete_room(chats: &Chats, caller: &Caller, fields: &Fields) -> Result<Response, Problem> {

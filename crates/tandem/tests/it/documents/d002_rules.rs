@@ -491,7 +491,8 @@ async fn a_master_link_hands_each_visitor_the_next_unused_id() {
     ] {
         shop.key.post(MASTER, &bad).await.expect(400);
     }
-    browser.get("/c/m/nosuch").await.expect(404);
+    let nowhere = browser.get("/c/m/nosuch").await;
+    assert!(nowhere.status == 404 && nowhere.text.contains("There is no chat here"), "a page, for people");
     shop.key.post("/v1/chat/qr", &json!({"count": 1_001})).await.expect(422);
     let other = server.org("other").await;
     let other = super::d002::shop(&server, &other.org, &[]).await.key;

@@ -65,7 +65,7 @@ async fn what_is_sent_again_after_a_kill_is_there_once() {
     let limits = ["limit_messages_per_minute=1000000", "limit_messages_burst=1000000"];
     let made = tandem.json(&["app", "create", "shop", "--org", "shop"]).await;
     let (app, key) = (made["id"].as_str().unwrap().to_owned(), made["api_key"].as_str().unwrap().to_owned());
-    tandem.json(&[&["app", "set", &app, "--org", "shop"][..], &limits].concat()).await;
+    tandem.json(&[&["app", "set", &app][..], &limits].concat()).await;
     let mut running = tandem.start("serve", &[]).await;
     let mut visitors = Vec::new();
     for n in 0..VISITORS {
