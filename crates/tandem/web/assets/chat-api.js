@@ -16,6 +16,9 @@
  * @typedef {{ file: string, name: string, type: string, size: number }} Attachment
  */
 
+/** Answers without a body: 202 Accepted, 204 No Content. */
+const EMPTY = [202, 204];
+
 /** A request that the server refused, with the word for it. */
 export class Refused extends Error {
   /** @param {number} status @param {string} code @param {string} message @param {number | null} retryAfter seconds */
@@ -138,7 +141,7 @@ export class ChatApi {
     const headers = { ...this.#headers(), ...(body === undefined ? {} : { "content-type": "application/json" }) };
     const answer = await fetch(new URL(path, this.#base), { method, headers, credentials: "same-origin", ...init });
     if (!answer.ok) throw await refusal(answer);
-    return answer.status === 204 ? null : answer.json();
+    return EMPTY.includes(answer.status) ? null : answer.json();
   }
 }
 
