@@ -1,3 +1,5 @@
+//! Frames read and written: what the contract shows, and what is refused.
+
 use serde_json::json;
 
 use super::*;
