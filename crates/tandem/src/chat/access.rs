@@ -319,7 +319,7 @@ mod tests {
     }
 
     /// The whole table, drawn, so that a change of permissions is seen by whoever reviews it: x = may, . = may not,
-    /// - = there is no such room. Visitor, another one; by the room's id, by another's; open; the application,
+    /// and a dash = there is no such room. Visitor, another one; by the room's id, by another's; open; the application,
     /// another one, one of another organisation; owner, admin, supervisor, agent, member, auditor; another
     /// organisation's owner.
     #[test]

@@ -3,7 +3,6 @@
 //! Invariant: an origin is echoed only after an application said yes to it; our own pages need nobody's yes, and a
 //! request without an Origin is no page's. Source: docs/contracts/chat.md, "Security of a public widget".
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::{Request, State};
@@ -16,9 +15,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use kernel::error::codes;
-use kernel::{Db, DbError, Kernel, Problem, args};
+use kernel::{Db, DbError, Kernel, Problem};
 
-use super::{ChatSettings, Chats};
+use super::{ChatSettings, Chats, store};
 
 /// What a page of another origin may send and see.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
@@ -29,15 +28,6 @@ const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("etag, retry-afte
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
 /// So long the lists of all applications are believed, milliseconds.
 const BELIEVED_MS: i64 = 2_000;
-/// Applications whose lists are looked at.
-const MAX_APPS: i64 = 10_000;
-
-kernel::statements! {
-    // A preflight carries no credential and so names no organisation: what it is told is no more than that some
-    // application of this server has listed the origin. The request itself is judged by its own application.
-    LISTS = "select settings from app where disabled_at is null \
-        and (settings like '%\"allowed_origins\"%' or settings like '%\"identity\"%') order by id limit $1";
-}
 
 /// The origin that an application has said yes to, told to [`layer`] by whoever asked it.
 #[derive(Clone, Debug, Default)]
@@ -105,12 +95,7 @@ impl Lists {
         {
             return Ok(lists);
         }
-        let mut lists = Vec::new();
-        for row in db.all(LISTS, args![MAX_APPS]).await? {
-            let stored: BTreeMap<String, String> = row.json("settings")?;
-            lists.push(ChatSettings::read(&stored));
-        }
-        let lists: Arc<[ChatSettings]> = lists.into();
+        let lists: Arc<[ChatSettings]> = store::settings_with_origins(db).await?.into();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((lists.clone(), now_ms));
         Ok(lists)
     }

@@ -3,10 +3,10 @@
 //! Invariant: every organisation knows the products below; what it says of a name itself counts before them.
 //! Source: docs/contracts/chat.md, "The documented API".
 
-use kernel::{Db, DbError, Write, args};
+use kernel::DbError;
 
-use super::Chats;
 use super::model::Id;
+use super::{Chats, store};
 
 /// The products of document 002.
 const PRESET: [(&str, i64); 22] = [
@@ -37,15 +37,6 @@ const PRESET: [(&str, i64); 22] = [
 const MAX_NAME: usize = 64;
 /// Greatest code.
 pub const MAX_CODE: i64 = 999_999;
-/// Own products of an organisation that are listed.
-const MAX_PRODUCTS: i64 = 1_000;
-
-kernel::statements! {
-    CODE = "select code from chat_product where org = $1 and name = $2";
-    OWN = "select name, code from chat_product where org = $1 order by name limit $2";
-    SET = "insert into chat_product (org, name, code) values ($1, $2, $3) \
-        on conflict (org, name) do update set code = excluded.code";
-}
 
 /// A product.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +64,8 @@ impl Chats {
     /// # Errors
     /// What the store says.
     pub async fn product_code(&self, org: &Id, name: &str) -> Result<Option<i64>, DbError> {
-        code(&self.kernel().db, org, name).await
+        let own = store::own_code(&self.kernel().db, org, name).await?;
+        Ok(own.or_else(|| preset(name)))
     }
 
     /// The products of an organisation, by code.
@@ -81,11 +73,7 @@ impl Chats {
     /// # Errors
     /// What the store says.
     pub async fn products(&self, org: &Id) -> Result<Vec<Product>, DbError> {
-        let rows = self.kernel().db.all(OWN, args![org, MAX_PRODUCTS]).await?;
-        let own: Vec<Product> = rows
-            .iter()
-            .map(|row| Ok(Product { name: row.text("name")?, code: row.int("code")? }))
-            .collect::<Result<_, DbError>>()?;
+        let own = store::own_products(&self.kernel().db, org).await?;
         let others = PRESET.iter().filter(|(name, _)| own.iter().all(|product| product.name != *name));
         let mut products: Vec<Product> =
             others.map(|(name, code)| Product { name: (*name).to_owned(), code: *code }).collect();
@@ -93,16 +81,6 @@ impl Chats {
         products.sort_by(|a, b| (a.code, &a.name).cmp(&(b.code, &b.name)));
         Ok(products)
     }
-}
-
-async fn code(db: &Db, org: &Id, name: &str) -> Result<Option<i64>, DbError> {
-    let own = db.one(CODE, args![org, name]).await?.map(|row| row.int("code")).transpose()?;
-    Ok(own.or_else(|| preset(name)))
-}
-
-/// Gives a product a code. Check [`is_name`] and [`MAX_CODE`] first.
-pub(super) fn set_write(org: &Id, name: &str, code: i64) -> Write {
-    Write::new(SET, args![org, name, code])
 }
 
 #[cfg(test)]

@@ -4,12 +4,18 @@
 //! room's revision: two writers of one number cannot both win, and nothing is written into a room that has changed.
 
 pub(crate) mod concerning;
+mod links;
+mod origins;
+mod products;
 mod visitors;
 
 use kernel::{Db, DbError, Row, Write, args};
 
 use super::model::{Ack, Body, Id, Kind, Mark, Marks, Message, Note, Room, Sender, Side, State};
 
+pub(super) use links::*;
+pub(super) use origins::*;
+pub(super) use products::*;
 pub(super) use visitors::*;
 
 /// Messages whose senders' names for them are remembered with a room.
@@ -407,7 +413,9 @@ mod tests {
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         for test in kernel::db::testing::TestDb::each().await {
-            assert_eq!(test.unpreparable(&[super::ALL, super::visitors::ALL]).await, Vec::<String>::new());
+            let statements =
+                [super::ALL, super::links::ALL, super::origins::ALL, super::products::ALL, super::visitors::ALL];
+            assert_eq!(test.unpreparable(&statements).await, Vec::<String>::new());
         }
     }
 }

@@ -2,6 +2,7 @@
 #![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -15,7 +16,7 @@ use kernel::http::Json;
 use kernel::{Problem, Shelf, Write};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
@@ -230,7 +231,7 @@ struct Reading {
     after: i64,
     limit: i64,
     /// Until when it is worth waiting for something to tell.
-    until: Option<Instant>,
+    wait: Option<Duration>,
 }
 
 /// What there is to tell.
@@ -250,9 +251,8 @@ async fn get_messages(chats: &Chats, caller: &Caller, fields: &Fields) -> Result
     let wait_s = fields.number("wait", 0..=MAX_WAIT_S, &mut mistakes).unwrap_or(0);
     mistakes.none()?;
     let asker = caller.of_room(&room)?;
-    let wait = Duration::from_secs(wait_s.unsigned_abs());
-    let until = (wait_s > 0).then(|| Instant::now() + wait);
-    let reading = Reading { room, after, limit, until };
+    let wait = (wait_s > 0).then(|| Duration::from_secs(wait_s.unsigned_abs()));
+    let reading = Reading { room, after, limit, wait };
     let mut found = found_in_time(chats, &asker, &reading, &caller.headers).await?;
     if is_known(&caller.headers, &found.etag) {
         return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &found.etag));
@@ -267,33 +267,27 @@ async fn get_messages(chats: &Chats, caller: &Caller, fields: &Fields) -> Result
 
 /// What there is, or what there is once something happens in the room.
 async fn found_in_time(chats: &Chats, asker: &Asker, reading: &Reading, headers: &HeaderMap) -> Result<Found, Problem> {
-    let Some(until) = reading.until else { return find(chats, asker, reading).await };
-    // It listens before it looks: what happens in between is not missed.
-    let mut ear = chats.hub().subscribe(asker);
-    let mut found = find(chats, asker, reading).await?;
-    ear.join(&found.room.id);
+    let found = find(chats, asker, reading).await?;
+    let Some(wait) = reading.wait.filter(|_| is_worth_waiting(&found, headers)) else { return Ok(found) };
+    let mut patience = pin!(sleep(wait));
     let limits = &chats.settings(&found.room.org, &found.room.app).await?.limits;
     let _place = match asker {
         Asker::Person { .. } | Asker::App { .. } => None,
         _ => Some(chats.meter().socket(&limit_key(asker, &found.room), limits)?),
     };
-    let mut is_fresh = false;
+    let mut ear = chats.hub().subscribe(asker);
+    ear.join(&found.room.id);
     loop {
-        // Joined now: one more look tells what came before.
-        if std::mem::replace(&mut is_fresh, true) || !is_worth_waiting(&found, headers) {
-            if !is_worth_waiting(&found, headers) {
-                return Ok(found);
-            }
-            let stop = &chats.kernel().stop;
-            let heard = tokio::select! {
-                heard = timeout_at(until, something(&mut ear, &found.room.id)) => heard.is_ok(),
-                () = stop.cancelled() => false,
-            };
-            if !heard {
-                return Ok(found);
-            }
+        // It listens before it looks: what happens in between is not missed.
+        let found = find(chats, asker, reading).await?;
+        if !is_worth_waiting(&found, headers) {
+            return Ok(found);
         }
-        found = find(chats, asker, reading).await?;
+        tokio::select! {
+            () = something(&mut ear, &found.room.id) => {}
+            () = &mut patience => return Ok(found),
+            () = chats.kernel().stop.cancelled() => return Ok(found),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ enum Parting {
     /// It is sent away.
     Sent((CloseCode, &'static str)),
     /// It is sent away, and told why.
-    Refused(Refusal, (CloseCode, &'static str)),
+    Refused(Box<Refusal>, (CloseCode, &'static str)),
 }
 
 impl From<Problem> for Parting {
@@ -86,7 +86,7 @@ impl From<Problem> for Parting {
         if problem.status().is_server_error() {
             tracing::error!(reason = problem.detail.as_deref().unwrap_or_default(), "a chat's socket fails");
         }
-        Self::Refused(Refusal::from(problem), close)
+        Self::Refused(Box::new(Refusal::from(problem)), close)
     }
 }
 
@@ -136,7 +136,7 @@ async fn part(mut link: Link, parting: Parting) {
         Parting::Broken(code) => (code, ""),
         Parting::Sent(close) => close,
         Parting::Refused(refusal, close) => {
-            link.say([Frame::from(Down::Error(refusal).write())]).await;
+            link.say([Frame::from(Down::Error(*refusal).write())]).await;
             close
         }
     };
@@ -188,8 +188,11 @@ async fn hello(link: &mut Link) -> Result<Hello, Parting> {
     let first = first.await.unwrap_or(Err(Parting::Sent(close::POLICY)))?;
     match Up::read(&first) {
         Ok(Up::Hello { token, cursors }) => Ok((token, cursors)),
-        Ok(_) => Err(Parting::Refused(Refusal::new("wrong_state", "the first frame is hello"), close::POLICY)),
-        Err(refusal) => Err(Parting::Refused(refusal, close::POLICY)),
+        Ok(_) => {
+            let refusal = Refusal::new("wrong_state", "the first frame is hello");
+            Err(Parting::Refused(Box::new(refusal), close::POLICY))
+        }
+        Err(refusal) => Err(Parting::Refused(Box::new(refusal), close::POLICY)),
     }
 }
 

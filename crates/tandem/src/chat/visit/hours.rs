@@ -153,7 +153,7 @@ mod tests {
         ] {
             assert_eq!(Hours::parse(bad), None, "{bad}");
         }
-        let many = vec!["mon-sun 09:00-10:00"; 8].join(",");
+        let many = ["mon-sun 09:00-10:00"; 8].join(",");
         assert_eq!(Hours::parse(&many), None, "56 windows");
     }
 
