@@ -242,7 +242,7 @@ impl Meetings {
         let now_ms = self.now_ms();
         let targets = self.kernel().outbox.targets(&meeting.org).await?;
         let mut writes = Vec::new();
-        let tells = effects.iter().any(|effect| matches!(effect, Effect::Notify { .. }));
+        let tells = effects.iter().any(|effect| matches!(effect, Effect::Notify { what, .. } if what.is_news()));
         let ends = meeting.state == State::Ended && before.state != State::Ended;
         if tells || ends || meeting.proposal != before.proposal {
             writes.push(notices::withdraw_write(meeting));

@@ -41,7 +41,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// and `data` the envelope. Without a cursor the tap begins now; `Last-Event-ID` counts as one.
 #[utoipa::path(get, path = "/v1/tap", tag = "events", params(PageQuery), responses(
     (status = 101, description = "a WebSocket"),
-    (status = 200, description = "server-sent events", body = String, content_type = "text/event-stream"),
+    (status = 200, description = "server-sent events", body = serde_json::Value, content_type = "text/event-stream"),
     (status = 401, description = "no good credential", body = ProblemBody),
 ))]
 pub(super) async fn tap(

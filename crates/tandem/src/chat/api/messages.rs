@@ -52,7 +52,7 @@ pub(super) struct MessageQuery {
 
 /// Messages in the order of their numbers.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MessageList {
+pub(super) struct RoomMessages {
     messages: Vec<MessageView>,
     /// The number of the room's newest message.
     head: i64,
@@ -61,7 +61,7 @@ pub(super) struct MessageList {
 /// Read messages, in the order of their numbers
 #[utoipa::path(
     get, path = "/v1/chat/rooms/{room}/messages", tag = "chat", params(RoomPath, MessageQuery),
-    responses((status = 200, description = "Messages", body = MessageList), (status = 404, description = "There is no such room")),
+    responses((status = 200, description = "Messages", body = RoomMessages), (status = 404, description = "There is no such room")),
     security(("bearer" = []))
 )]
 pub(super) async fn list(
@@ -69,7 +69,7 @@ pub(super) async fn list(
     caller: Caller,
     Path(path): Path<RoomPath>,
     Query(query): Query<MessageQuery>,
-) -> Result<Json<MessageList>, Problem> {
+) -> Result<Json<RoomMessages>, Problem> {
     let refused = |field: &str, what: String| Problem::new(codes::INVALID_REQUEST).and(field, "out_of_range", what);
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
@@ -85,7 +85,7 @@ pub(super) async fn list(
     };
     let found = found.map_err(Problem::internal)?;
     let head = found.last().map_or(0, |message| message.seq).max(room.seq_head);
-    Ok(Json(MessageList { messages: found.iter().map(MessageView::from).collect(), head }))
+    Ok(Json(RoomMessages { messages: found.iter().map(MessageView::from).collect(), head }))
 }
 
 /// A message that is to be sent.

@@ -98,7 +98,7 @@ pub(super) struct MasterOrder {
     /// The ids that the link hands out; new ones become the organisation's.
     qr_ids: Vec<QrEntry>,
     /// A product's name, or `{NAME: code}`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     product_name: Value,
     /// Read and checked; the link leads to this server.
     base_url: Option<String>,

@@ -45,7 +45,7 @@ pub(super) struct RoomOrder {
     /// The room.
     room_id: String,
     /// Any JSON but null.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     message_data: Option<Value>,
     /// false = visitor, true = support; also `"true"` and `"false"`.
     side: Option<bool>,

@@ -46,7 +46,7 @@ pub(super) struct DocumentedRoom<'a> {
     product_name: &'a str,
     message: Greeting,
     /// What the last message says, else `message`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     message_data: Said<'a>,
     /// Whether it was opened by somebody who is signed in.
     #[serde(rename = "isLogin")]
@@ -103,10 +103,10 @@ pub(super) struct DocumentedMessage<'a> {
     id: &'a str,
     room_id: &'a str,
     /// Any JSON but null; null once it was taken back. A picture in base 64.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     message_data: Option<&'a Body>,
     /// As it was sent: false = visitor, true = support.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     side: &'a Body,
     author: &'a str,
     /// `text` or `IMAGE`.

@@ -50,7 +50,7 @@ pub(super) struct EventsQuery {
 /// `event` is the `type` of the frame, `data` the frame, `id` the cursors after it. The first event is `ready`. A reader that
 /// does not keep up gets an `error` with the code `resume` and the end of the stream: it comes back with its last id.
 #[utoipa::path(get, path = "/v1/chat/events", tag = "chat", params(EventsQuery), responses(
-    (status = 200, description = "server-sent events", body = String, content_type = "text/event-stream"),
+    (status = 200, description = "server-sent events", body = serde_json::Value, content_type = "text/event-stream"),
     (status = 400, description = "the cursors cannot be read", body = ProblemBody),
     (status = 401, description = "no good credential", body = ProblemBody),
     (status = 403, description = "a page of another site, or a credential without the chat", body = ProblemBody),

@@ -56,6 +56,13 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// Whether what was told before is not true any more. A reminder is no news: one to a newcomer alone takes back
+    /// nothing that the other still waits for.
+    #[must_use]
+    pub fn is_news(self) -> bool {
+        self != Self::Reminder
+    }
+
     /// The word in the outbox.
     #[must_use]
     pub fn as_str(self) -> &'static str {
