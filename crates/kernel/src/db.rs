@@ -221,6 +221,14 @@ impl Db {
         Ok(self.engine.read(sql, args, true).await?.into_iter().next())
     }
 
+    /// All rows of a query that each engine has in its own words.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn all_by_engine(&self, sql: PerEngine, args: Vec<Arg>) -> Result<Vec<Row>, DbError> {
+        self.all(sql.of(self), args).await
+    }
+
     /// One durable write; returns the number of rows it touched.
     ///
     /// # Errors
@@ -281,6 +289,26 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(_) => "sqlite",
             Engine::Postgres(_) => "postgres",
+        }
+    }
+}
+
+/// A query that each engine has in its own words. docs/sql.md lists every one.
+#[derive(Clone, Copy, Debug)]
+pub struct PerEngine {
+    /// For SQLite.
+    pub sqlite: &'static str,
+    /// For PostgreSQL.
+    pub postgres: &'static str,
+}
+
+impl PerEngine {
+    /// The words for the engine of a store.
+    #[must_use]
+    pub fn of(self, db: &Db) -> &'static str {
+        match &db.engine {
+            Engine::Sqlite(_) => self.sqlite,
+            Engine::Postgres(_) => self.postgres,
         }
     }
 }

@@ -200,6 +200,7 @@ impl App {
         sweeps.extend(meetings::concerning::sweeps(&kernel));
         sweeps.extend(chat::concerning::sweeps(&kernel));
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
+        chats.open_inbox();
         kernel.start();
         platform::metrics::announce();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));

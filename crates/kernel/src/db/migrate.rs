@@ -119,13 +119,25 @@ async fn applied(tx: &mut Tx, migrations: &[Migration]) -> Result<i64, DbError> 
     Ok(newest)
 }
 
-/// SQLite makes a lone `integer primary key` the row's own address and stores nothing twice; `bigint` means the same
-/// numbers there, without that gain.
+/// What of a migration is for an engine. SQLite makes a lone `integer primary key` the row's own address and stores
+/// nothing twice; `bigint` means the same numbers there, without that gain. Between the lines `-- only ENGINE` and
+/// `-- both` stands what only that engine can do (docs/sql.md, "What each engine says in its own words").
 fn dialect(engine: &Engine, sql: &str) -> String {
-    match engine {
-        Engine::Sqlite(_) => sql.replace(" bigint", " integer"),
-        Engine::Postgres(_) => sql.to_owned(),
+    let (own, is_sqlite) = match engine {
+        Engine::Sqlite(_) => ("-- only sqlite", true),
+        Engine::Postgres(_) => ("-- only postgres", false),
+    };
+    let mut is_meant = true;
+    let mut text = String::with_capacity(sql.len());
+    for line in sql.lines() {
+        if line.starts_with("-- only ") || line == "-- both" {
+            is_meant = line == own || line == "-- both";
+        } else if is_meant {
+            text.push_str(line);
+            text.push('\n');
+        }
     }
+    if is_sqlite { text.replace(" bigint", " integer") } else { text }
 }
 
 fn fingerprint(sql: &str) -> String {

@@ -161,6 +161,10 @@ pub enum Wide {
     MakeLinks,
     /// Open rooms in the name of visitors, get the room of any keys.
     OpenForOthers,
+    /// Say who takes chats, keep canned replies and macros.
+    Direct,
+    /// See how chats went.
+    SeeReports,
 }
 
 /// Why something may not be done.
@@ -198,10 +202,12 @@ pub fn may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> Resu
 pub fn may_everywhere(asker: &Asker, identity: Identity, wide: Wide) -> Result<(), Denied> {
     let good = match asker {
         Asker::App { .. } => true,
-        Asker::Open { .. } => identity == Identity::Open,
+        Asker::Open { .. } => identity == Identity::Open && !matches!(wide, Wide::Direct | Wide::SeeReports),
         Asker::Person { role, .. } => match wide {
             Wide::SeeRooms => reads(*role),
             Wide::MakeLinks | Wide::OpenForOthers => works(*role),
+            Wide::Direct => role::allowed(*role, Action::ManageChats),
+            Wide::SeeReports => role::allowed(*role, Action::ReadReports),
         },
         Asker::Visitor { .. } | Asker::Room { .. } => false,
     };
@@ -225,6 +231,12 @@ fn sees(asker: &Asker, identity: Identity, room: &Room) -> bool {
 /// Agents see every room, so that whoever is free can help; a member sees none.
 fn reads(role: Role) -> bool {
     role::allowed(role, Action::ReadChats) || works(role)
+}
+
+/// Whether people of a role answer visitors.
+#[must_use]
+pub fn answers(role: Role) -> bool {
+    works(role)
 }
 
 /// Who answers visitors.

@@ -16,7 +16,7 @@ use super::model::{Ack, Body, Draft, Id, Mark, Marks, Message, Note, Refused, Ro
 use super::settings::Identity;
 use super::store::{RoomFilter, RoomPage};
 use super::view::MessageView;
-use super::{ChatError, ChatSettings, Chats, store};
+use super::{ChatError, ChatSettings, Chats, inbox, store};
 
 /// How often something is tried again when somebody else was faster.
 pub(super) const MAX_TRIES: usize = 16;
@@ -140,7 +140,12 @@ impl Chats {
             }
         };
         match told {
-            Outcome::Done(ack) => Ok(Some(ack)),
+            Outcome::Done(ack) => {
+                if asker.side() == Side::Visitor {
+                    self.visitor_wrote(&room, ack.seq);
+                }
+                Ok(Some(ack))
+            }
             Outcome::Failed(reason) => Err(ChatError::Failed(reason)),
             // Another node, or a time before this start, may know it.
             Outcome::Again => match &draft.cid {
@@ -291,8 +296,8 @@ impl Chats {
         message.check_edit(&body, &settings.limits, now_ms)?;
         message.body = Some(body);
         message.edited_ms = Some(now_ms);
-        let write = store::edit_write(&room.org, &message);
-        self.commit_change(&room, &message, write, "message.edited").await?;
+        let writes = vec![store::edit_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        self.commit_change(&room, &message, writes, "message.edited").await?;
         self.hub().tell(News::of(&room, What::Edited(Arc::new(message.clone()))));
         Ok(message)
     }
@@ -311,8 +316,8 @@ impl Chats {
         message.check_delete(&asker.sender(&room), now_ms)?;
         let before = message.body.take();
         message.deleted_ms = Some(now_ms);
-        let write = store::delete_write(&room.org, &message);
-        self.commit_change(&room, &message, write, "message.deleted").await?;
+        let writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        self.commit_change(&room, &message, writes, "message.deleted").await?;
         if let Some(body) = before {
             self.forget_file(&room.org, message.kind, &body).await;
         }
@@ -335,11 +340,10 @@ impl Chats {
         &self,
         room: &Room,
         message: &Message,
-        write: Write,
+        mut writes: Vec<Write>,
         kind: &'static str,
     ) -> Result<(), ChatError> {
         let targets = self.kernel().outbox.targets(&room.org).await?;
-        let mut writes = vec![write];
         writes.extend(self.message_event(room, message, kind, &targets));
         match self.kernel().db.writer().commit(writes).await {
             Ok(_) => Ok(()),
@@ -367,7 +371,8 @@ impl Chats {
         };
         for _ in 0..MAX_TRIES {
             let (before, _) = self.reach(asker, room, act).await?;
-            match self.try_change(before, change, asker, &with).await {
+            let by = asker.sender(&before);
+            match self.try_change(before, change, &by, &with).await {
                 Err(ChatError::Db(DbError::Conflict)) => {}
                 done => return done,
             }
@@ -375,30 +380,32 @@ impl Chats {
         Err(ChatError::Busy)
     }
 
-    async fn try_change(
+    /// The same in the name of somebody who may, if the room still is as it was read.
+    pub(super) async fn try_change(
         &self,
         before: Room,
         change: &Change,
-        asker: &Asker,
+        by: &Sender,
         with: &impl Fn(&Room) -> Vec<Write>,
     ) -> Result<Room, ChatError> {
         let (mut room, kind) = before.clone().changed(change, self.now_ms());
         if room == before {
             return Ok(room);
         }
-        let by = asker.sender(&room);
         let data = json!({
-            "by": by.role(), "person": shown_id(&by).as_deref(), "state": room.state.as_str(),
+            "by": by.role(), "person": shown_id(by).as_deref(), "state": room.state.as_str(),
             "assignee": room.assignee.as_deref(), "team": room.team.as_deref(), "from": before.assignee.as_deref(),
         });
         let mut writes = vec![store::change_room_write(&room)];
         writes.extend(self.event_writes(&room.org, &room.id, kind, data).await?);
+        writes.extend(inbox::change_writes(&before, &room, by, self.now_ms()));
         writes.extend(with(&room));
         let done = self.kernel().db.writer().commit(writes).await;
         self.live().forget(&room.id);
         done?;
         room.revision += 1;
         self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
+        self.wake_queue(&room.org);
         Ok(room)
     }
 
@@ -408,6 +415,17 @@ impl Chats {
     /// [`ChatError`].
     pub async fn note(&self, asker: &Asker, room: &str, text: &str) -> Result<Note, ChatError> {
         let (room, _) = self.reach(asker, room, Act::Annotate).await?;
+        let (note, writes) = self.draft_note(asker, &room, text)?;
+        self.kernel().db.writer().commit(writes).await?;
+        self.tell_note(&room, note.clone());
+        Ok(note)
+    }
+
+    /// A note that goes into the commit of something else, and its writes.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(super) fn draft_note(&self, asker: &Asker, room: &Room, text: &str) -> Result<(Note, Vec<Write>), ChatError> {
         if text.trim().is_empty() || text.contains('\0') {
             return Err(Refused::Empty.into());
         }
@@ -419,13 +437,17 @@ impl Chats {
             id: self.kernel().ids.new("note", now_ms).into(),
             room: room.id.clone(),
             after_seq: room.seq_head,
-            author: asker.sender(&room),
+            author: asker.sender(room),
             text: text.to_owned(),
             created_ms: now_ms,
         };
-        self.kernel().db.writer().commit(vec![store::note_write(&room.org, &note)]).await?;
-        self.hub().tell(News::of(&room, What::Note(Arc::new(note.clone()))));
-        Ok(note)
+        let writes = vec![store::note_write(&room.org, &note), inbox::note_write(&room.org, &note)];
+        Ok((note, writes))
+    }
+
+    /// Tells those who answer of a note that is durable.
+    pub(super) fn tell_note(&self, room: &Room, note: Note) {
+        self.hub().tell(News::of(room, What::Note(Arc::new(note))));
     }
 
     /// The notes beside a room, oldest first.
@@ -476,6 +498,7 @@ impl Chats {
     }
 
     fn message_event(&self, room: &Room, message: &Message, kind: &'static str, targets: &[Target]) -> Vec<Write> {
+        self.unread().add(&room.org);
         // Written once: a tree of it would cost more than all the rest.
         let data = serde_json::to_string(&MessageView::from(message)).unwrap_or_default();
         let event = self.event(&room.org, &room.id, kind, Value::Null);
@@ -484,7 +507,7 @@ impl Chats {
         writes
     }
 
-    fn event(&self, org: &Id, key: &str, kind: &'static str, data: Value) -> Event {
+    pub(super) fn event(&self, org: &Id, key: &str, kind: &'static str, data: Value) -> Event {
         let now_ms = self.now_ms();
         Event {
             id: self.kernel().ids.new("evt", now_ms),

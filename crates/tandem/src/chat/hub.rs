@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::access::Asker;
+use super::inbox::AgentNews;
 use super::model::{Id, Mark, Message, Note, Room, Side};
 
 /// News that wait for one listener.
@@ -58,8 +59,12 @@ pub enum What {
     Room(Arc<Room>),
     /// Those who answer noted something.
     Note(Arc<Note>),
-    /// How many wait before the visitor; 0 = it is the visitor's turn.
+    /// Its place among those that wait, from 1; 0 = it waits no more.
     QueuePosition(u32),
+    /// The room has these tags now.
+    Tags(Arc<[String]>),
+    /// Somebody takes chats from now on, or takes none; in no room.
+    Agent(Arc<AgentNews>),
 }
 
 /// Somebody in a room, as others are told.
@@ -102,7 +107,7 @@ impl News {
     #[must_use]
     pub fn at(org: &Id, app: &Id, room: &Id, what: What) -> Self {
         let (org, app, room) = (org.clone(), app.clone(), room.clone());
-        Self { org, app, room, inside: matches!(what, What::Note(_)), what, except: None, text: OnceLock::new() }
+        Self { org, app, room, inside: is_inside(&what), what, except: None, text: OnceLock::new() }
     }
 
     /// The same, only for those who answer.
@@ -136,6 +141,11 @@ impl News {
     }
 }
 
+/// What visitors do not hear.
+fn is_inside(what: &What) -> bool {
+    matches!(what, What::Note(_) | What::Tags(_) | What::Agent(_))
+}
+
 /// The listeners of this node. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Hub(Arc<Mutex<Listeners>>);
@@ -166,6 +176,7 @@ impl OrgListeners {
 struct Ear {
     id: u64,
     side: Side,
+    person: Option<Id>,
     waiting: Mutex<Waiting>,
     news: Notify,
 }
@@ -213,10 +224,19 @@ impl Hub {
     /// A listener: those who answer hear every room that they may see, others only what they join.
     #[must_use]
     pub fn subscribe(&self, asker: &Asker) -> Subscription {
+        let person = match asker {
+            Asker::Person { id, .. } => Some(id.clone()),
+            _ => None,
+        };
         let mut listeners = self.listeners();
         listeners.last_id += 1;
-        let ear =
-            Arc::new(Ear { id: listeners.last_id, side: asker.side(), waiting: Mutex::default(), news: Notify::new() });
+        let ear = Arc::new(Ear {
+            id: listeners.last_id,
+            side: asker.side(),
+            person,
+            waiting: Mutex::default(),
+            news: Notify::new(),
+        });
         let org = asker.org().clone();
         let is_wide = asker.side() == Side::Support;
         if is_wide {
@@ -263,6 +283,14 @@ impl Hub {
     pub fn people(&self, org: &str) -> usize {
         let listeners = self.listeners();
         listeners.orgs.get(org).map_or(0, |org| org.wide.iter().filter(|(app, _)| app.is_none()).count())
+    }
+
+    /// The people of an organisation who listen.
+    #[must_use]
+    pub fn people_here(&self, org: &str) -> Vec<Id> {
+        let listeners = self.listeners();
+        let wide = listeners.orgs.get(org).into_iter().flat_map(|org| &org.wide);
+        wide.filter_map(|(_, ear)| ear.person.clone()).collect()
     }
 
     /// Whether the visitor of a room listens to it here.

@@ -10,6 +10,7 @@ pub mod documented;
 pub mod error;
 pub mod hub;
 pub mod identity;
+pub mod inbox;
 pub mod links;
 mod live;
 pub mod meter;
@@ -42,6 +43,7 @@ pub(crate) use store::concerning;
 pub use store::{RoomFilter, RoomOrder, RoomPage};
 pub use visitors::TOKEN_LIFE_MS;
 
+use inbox::{Inbox, Unread};
 use live::Live;
 use meter::Meter;
 use model::Id;
@@ -63,6 +65,8 @@ struct Inner {
     settings: Remembered,
     lists: origins::Lists,
     recent: Recent,
+    inbox: Inbox,
+    unread: Unread,
 }
 
 impl Chats {
@@ -78,6 +82,8 @@ impl Chats {
             settings: Remembered::default(),
             lists: origins::Lists::default(),
             recent: Recent::default(),
+            inbox: Inbox::default(),
+            unread: Unread::default(),
         }))
     }
 
@@ -135,6 +141,16 @@ impl Chats {
     /// The origins that applications list.
     fn lists(&self) -> &origins::Lists {
         &self.0.lists
+    }
+
+    /// What this node remembers of queues.
+    fn inbox(&self) -> &Inbox {
+        &self.0.inbox
+    }
+
+    /// Where something was said that cannot be searched yet.
+    fn unread(&self) -> &Unread {
+        &self.0.unread
     }
 
     /// What was given to somebody a moment ago.

@@ -16,7 +16,7 @@ use super::model::Id;
 /// Purpose under which identity secrets are sealed.
 pub const IDENTITY_SECRET_PURPOSE: &str = "app.chat_identity_secret";
 /// The settings by name.
-pub const SETTING_NAMES: [&str; 13] = [
+pub const SETTING_NAMES: [&str; 14] = [
     "identity",
     "compat_shape",
     "allowed_origins",
@@ -30,6 +30,7 @@ pub const SETTING_NAMES: [&str; 13] = [
     "limit_characters",
     "limit_uploads_per_hour",
     "limit_upload_bytes",
+    "chat_assign",
 ];
 /// Two live ones, so that they can be changed without a gap.
 pub const IDENTITY_SECRETS: [&str; 2] = ["identity_secret", "identity_secret_next"];
@@ -85,6 +86,27 @@ impl CompatShape {
         match self {
             Self::Documented => "documented",
             Self::Observed => "observed",
+        }
+    }
+}
+
+/// How rooms find whoever answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Assign {
+    /// They are given to whoever takes chats and is free.
+    #[default]
+    Auto,
+    /// People take them.
+    Manual,
+}
+
+impl Assign {
+    /// The word of the setting.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Manual => "manual",
         }
     }
 }
@@ -164,6 +186,8 @@ pub struct ChatSettings {
     pub identity_secrets: Vec<String>,
     /// What visitors may use up.
     pub limits: Limits,
+    /// How rooms find whoever answers.
+    pub assign: Assign,
 }
 
 impl ChatSettings {
@@ -209,6 +233,12 @@ impl ChatSettings {
                     .into_iter()
                     .find(|shape| shape.as_str() == value)
                     .ok_or("documented or observed")?;
+            }
+            "chat_assign" => {
+                self.assign = [Assign::Auto, Assign::Manual]
+                    .into_iter()
+                    .find(|assign| assign.as_str() == value)
+                    .ok_or("auto or manual")?;
             }
             "allowed_origins" => self.allowed_origins = origins(value)?,
             secret if IDENTITY_SECRETS.contains(&secret) => self.identity_secrets.push(value.to_owned()),

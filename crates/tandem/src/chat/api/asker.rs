@@ -13,7 +13,7 @@ use crate::chat::model::{Id, Visitor};
 use crate::chat::{Asker, Chats};
 
 /// Who asks.
-pub(super) enum Caller {
+pub(in crate::chat) enum Caller {
     /// A visitor.
     Visitor(Visitor),
     /// An application's page, by its publishable key: it may open rooms.
@@ -27,7 +27,7 @@ impl Caller {
     ///
     /// # Errors
     /// 403 for a publishable key.
-    pub(super) fn asker(&self) -> Result<Asker, Problem> {
+    pub(in crate::chat) fn asker(&self) -> Result<Asker, Problem> {
         match self {
             Self::Visitor(visitor) => Ok(Asker::from(visitor)),
             Self::Support(asker) => Ok(asker.clone()),

@@ -9,6 +9,9 @@ use kernel::Kernel;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use asker::Caller;
+pub(super) use rooms::RoomPath;
+
 use super::Chats;
 
 /// All routes under `/v1/chat`.
@@ -27,4 +30,5 @@ where
         .routes(routes!(messages::list, messages::send))
         .routes(routes!(messages::edit, messages::delete))
         .merge(super::visit::api::routes())
+        .merge(super::inbox::api::routes())
 }

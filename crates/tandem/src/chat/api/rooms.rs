@@ -21,9 +21,9 @@ const MAX_LABEL: usize = 512;
 /// A room's id.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct RoomPath {
+pub(in crate::chat) struct RoomPath {
     /// 24 hexadecimal digits.
-    pub(super) room: String,
+    pub(in crate::chat) room: String,
 }
 
 /// Which rooms.
@@ -221,6 +221,9 @@ impl From<Mark> for MarkView {
 pub(super) struct RoomWhole {
     #[serde(flatten)]
     room: RoomView,
+    /// Its place among those that wait, from 1; absent when it waits for nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_position: Option<u32>,
     visitor_mark: MarkView,
     support_mark: MarkView,
 }
@@ -240,7 +243,8 @@ pub(super) async fn read(
     let marks = chats.marks(&room).await.map_err(Problem::internal)?;
     let view = RoomView::from(&room);
     let (visitor_mark, support_mark) = (marks.of(Side::Visitor).into(), marks.of(Side::Support).into());
-    Ok(Json(RoomWhole { room: view, visitor_mark, support_mark }))
+    let queue_position = chats.queue_position(&room.org, &room.id);
+    Ok(Json(RoomWhole { room: view, queue_position, visitor_mark, support_mark }))
 }
 
 async fn change(chats: &Chats, asker: &Asker, room: &str, change: &Change) -> Result<Json<RoomView>, Problem> {

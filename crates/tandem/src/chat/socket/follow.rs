@@ -50,6 +50,10 @@ impl Following {
     /// Begins to listen.
     pub(super) fn start(chats: &Chats, asker: Asker) -> Self {
         let heard = chats.hub().subscribe(&asker);
+        if matches!(asker, Asker::Person { .. }) {
+            // Whoever takes chats can be given some now.
+            chats.wake_queue(asker.org());
+        }
         Self { chats: chats.clone(), asker, heard, told: HashMap::new(), behind: VecDeque::new() }
     }
 
@@ -96,11 +100,17 @@ impl Following {
             let last = self.catch_up(&room, *cursor, &mut missed, &mut bytes).await?;
             heads.insert(room.id.clone(), last.max(room.seq_head));
         }
-        for (room, head) in heads.iter_mut().filter(|(_, head)| **head == 0) {
-            *head = self.chats.room(&self.asker, room).await?.seq_head;
+        let mut places = Vec::new();
+        for (id, head) in &mut heads {
+            if *head == 0 {
+                *head = self.chats.room(&self.asker, id).await?.seq_head;
+            }
+            let place = self.chats.queue_position(self.asker.org(), id);
+            places.extend(place.map(|position| Down::Queue { room: id, position }.write()));
         }
         let ready = Down::Ready { you: self.you(), heads: &heads, missed };
         let mut frames = vec![Frame::from(ready.write())];
+        frames.extend(places.into_iter().map(Frame::from));
         frames.extend(refused.into_iter().map(|refusal| Down::Error(refusal).write().into()));
         Ok(frames)
     }

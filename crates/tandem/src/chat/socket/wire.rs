@@ -25,6 +25,7 @@
 //! | server | `read{room,from,delivered,seq}` | how far a side has come |
 //! | server | `typing{room,from,on}`, `draft{room,from,text}`, `presence{room,from,state}` | what the others do |
 //! | server | `room{room,state,assignee,team,revision}`, `note{...}`, `queue{room,position}` | what changed beside the messages |
+//! | server | `tags{room,tags}`, `agent{person,state,capacity,load}` | to those who answer: a room's tags, who takes chats |
 //! | server | `error{code,message,retry_after?,room?,cid?,field?}` | a frame was not taken and changed nothing |
 //!
 //! `missed` has what came after the cursors, or the first of it; the rest follows as `msg` until the heads are reached. A
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::chat::hub::{News, What, Who};
+use crate::chat::inbox::AgentNews;
 use crate::chat::model::{Ack, Body, Draft, Id, Kind, MAX_CID, Note, Room, Sender, Side};
 use crate::chat::view::MessageView;
 
@@ -434,12 +436,30 @@ pub enum Down<'a> {
         /// When it was written; RFC 3339.
         at: String,
     },
-    /// How many wait before the visitor.
+    /// A room's place among those that wait.
     Queue {
         /// Where.
         room: &'a str,
-        /// 0 = it is the visitor's turn.
+        /// From 1; 0 = it waits no more.
         position: u32,
+    },
+    /// A room has other tags.
+    Tags {
+        /// Where.
+        room: &'a str,
+        /// All of them.
+        tags: &'a [String],
+    },
+    /// Somebody takes chats from now on, or takes none.
+    Agent {
+        /// Who.
+        person: &'a str,
+        /// `available` or `away`.
+        state: &'static str,
+        /// Open rooms at once.
+        capacity: u32,
+        /// Open rooms now.
+        load: u32,
     },
     /// A frame was not taken.
     Error(Refusal),
@@ -484,6 +504,11 @@ impl<'a> Down<'a> {
             What::Room(now) => Self::room(now),
             What::Note(note) => Self::note(note),
             What::QueuePosition(position) => Down::Queue { room, position: *position },
+            What::Tags(tags) => Down::Tags { room, tags },
+            What::Agent(agent) => {
+                let AgentNews { person, state, capacity, load } = &**agent;
+                Down::Agent { person, state, capacity: *capacity, load: *load }
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use kernel::{DbError, Kernel, Write, args};
 use serde_json::{Value, json};
 
 use super::{messages, notes, read_room};
+use crate::chat::inbox;
 use crate::chat::model::{Id, Room, Visitor};
 use crate::chat::view::{MessageView, NoteView, RoomView};
 
@@ -168,12 +169,13 @@ async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbEr
     // Closed first: a message that comes now finds the room changed, and is not left behind.
     kernel.db.run(CLOSE_ROOM, args![org, room, kernel.clock.now_ms()]).await?;
     while kernel.db.run(ERASE_MESSAGES, args![org, room, MESSAGES]).await? > 0 {}
-    let writes = vec![
+    let mut writes = inbox::forget_writes(org, room);
+    writes.extend([
         Write::new(ERASE_NOTES, args![org, room]),
         Write::new(ERASE_RECEIPTS, args![org, room]),
         Write::new(ERASE_EVENTS, args![org, room]),
         Write::new(ERASE_ROOM, args![org, room]),
-    ];
+    ]);
     let counts = kernel.db.writer().commit(writes).await?;
     Ok(counts.last() == Some(&1))
 }

@@ -5,7 +5,8 @@
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts, Request, State as Given};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode};
@@ -22,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::access::Asker;
+use super::super::inbox::Visit;
 use super::super::model::{Mark, Marks};
 use super::super::origins;
 use super::super::view::RoomView;
@@ -114,6 +116,7 @@ struct Entrance {
     door: Door,
     token: Option<Secret>,
     client: Client,
+    user_agent: Option<String>,
 }
 
 /// An application's id.
@@ -139,7 +142,8 @@ where
         let door = chats.door(&path.app).await?;
         origins::admit(&kernel, parts, &door.chat)?;
         let token = bearer_token(&parts.headers).map(Secret::new);
-        Ok(Self { door, token, client })
+        let user_agent = parts.headers.get(USER_AGENT).and_then(|name| name.to_str().ok()).map(str::to_owned);
+        Ok(Self { door, token, client, user_agent })
     }
 }
 
@@ -234,6 +238,10 @@ struct OpenBody {
     /// Another room than the last one.
     #[serde(default)]
     fresh: bool,
+    /// The page on which the visitor is, for whoever answers.
+    page: Option<String>,
+    /// The visitor's language, for whoever answers.
+    locale: Option<String>,
 }
 
 /// A room that was opened.
@@ -284,8 +292,10 @@ async fn open(
     entrance: Entrance,
     Json(body): Json<OpenBody>,
 ) -> Result<(StatusCode, Json<OpenedView>), Problem> {
+    let visit = Visit { page: body.page.clone(), user_agent: entrance.user_agent.clone(), locale: body.locale.clone() };
     let wish = body.wish(&entrance);
     let opened = chats.visit(&entrance.door, &wish).await?;
+    chats.note_visit(&opened.room, visit).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
     let token = opened.token.map(|token| token.expose().to_owned());
     Ok((status, Json(OpenedView { room: RoomView::from(&opened.room), token })))

@@ -175,7 +175,7 @@ impl WidgetSettings {
 }
 
 /// A mail address as far as it can be judged by looking at it.
-pub(super) fn email(text: &str) -> Option<String> {
+pub(in crate::chat) fn email(text: &str) -> Option<String> {
     let (name, host) = text.trim().rsplit_once('@')?;
     let is_plain = |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control());
     let is_good = is_plain(name) && is_plain(host) && !host.starts_with('.') && text.len() <= MAX_EMAIL;

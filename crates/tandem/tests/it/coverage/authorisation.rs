@@ -148,6 +148,32 @@ const TABLE: &[(&str, May)] = &[
     ("POST /v1/chat/rooms/{room}/transcript", Own),
     ("POST /v1/chat/uploads", Own),
     ("GET /v1/chat/files/{file}", Own),
+    ("GET /v1/chat/agents", ReadOrRun),
+    ("PUT /v1/chat/agents/me", Change(Agent)),
+    ("PUT /v1/chat/agents/{person}", Change(Supervisor)),
+    ("GET /v1/chat/teams", ReadOrRun),
+    ("POST /v1/chat/rooms/{room}/take", Own),
+    ("POST /v1/chat/rooms/{room}/release", Own),
+    ("POST /v1/chat/rooms/{room}/transfer", Own),
+    ("GET /v1/chat/rooms/{room}/tags", Own),
+    ("PUT /v1/chat/rooms/{room}/tags", Own),
+    ("GET /v1/chat/rooms/{room}/visitor", Own),
+    ("PATCH /v1/chat/rooms/{room}/visitor", Own),
+    ("POST /v1/chat/rooms/{room}/macro", Own),
+    ("GET /v1/chat/tags", ReadOrRun),
+    ("GET /v1/chat/canned", ReadOrRun),
+    ("POST /v1/chat/canned", Change(Supervisor)),
+    ("GET /v1/chat/canned/{id}", ReadOrRun),
+    ("PATCH /v1/chat/canned/{id}", Change(Supervisor)),
+    ("DELETE /v1/chat/canned/{id}", Change(Supervisor)),
+    ("GET /v1/chat/macros", ReadOrRun),
+    ("POST /v1/chat/macros", Change(Supervisor)),
+    ("GET /v1/chat/macros/{id}", ReadOrRun),
+    ("PATCH /v1/chat/macros/{id}", Change(Supervisor)),
+    ("DELETE /v1/chat/macros/{id}", Change(Supervisor)),
+    ("GET /v1/chat/search", ReadOrRun),
+    ("GET /v1/chat/reports", Read(Supervisor)),
+    ("GET /v1/chat/reports.csv", Read(Supervisor)),
     ("GET /v1/webhooks", Read(Admin)),
     ("POST /v1/webhooks", Change(Admin)),
     ("GET /v1/webhooks/{id}", Read(Admin)),
@@ -325,6 +351,12 @@ fn good_body(operation: &Operation) -> Value {
         "/v1/chat/rooms/{room}/messages" | "/v1/chat/rooms/{room}/messages/{seq}" => json!({"body": "words"}),
         "/v1/chat/rooms/{room}/rating" => json!({"score": 5}),
         "/v1/chat/rooms/{room}/transcript" => json!({"email": "ann@example.org"}),
+        "/v1/chat/agents/me" | "/v1/chat/agents/{person}" => json!({"state": "away"}),
+        "/v1/chat/rooms/{room}/transfer" => json!({"team": null}),
+        "/v1/chat/rooms/{room}/tags" => json!({"tags": ["vip"]}),
+        "/v1/chat/rooms/{room}/macro" => json!({"macro": "mac_1"}),
+        "/v1/chat/canned" => json!({"shortcut": "hi", "title": "Greeting", "text": "Hello"}),
+        "/v1/chat/macros" => json!({"name": "Spam", "steps": [{"do": "close"}]}),
         "/v1/chat/uploads" => json!({"room": "1234", "name": "a.txt", "size": 1}),
         _ => json!({}),
     }
@@ -377,7 +409,14 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let upload = json!({"room": room["room"]["id"], "name": "a.txt", "size": 1});
     let place = chat.post("/v1/chat/uploads", &upload).await.expect(201);
     chat.send(chat.request(Method::PUT, &text(&place["upload_url"])).body("x")).await.expect(200);
+    let canned = json!({"shortcut": "hi", "title": "Greeting", "text": "Hello"});
+    let canned = client.post("/v1/chat/canned", &canned).await.expect(201);
+    let spam = client.post("/v1/chat/macros", &json!({"name": "Spam", "steps": [{"do": "close"}]})).await.expect(201);
+    mine.person(Agent).await;
     let things = Things(vec![
+        ("/chat/agents/", mine.people().await),
+        ("/chat/canned/", text(&canned["id"])),
+        ("/chat/macros/", text(&spam["id"])),
         ("/call/flow/", text(&run["flow_run_id"])),
         ("/call/", call.clone()),
         ("/Accounts/", call.clone()),

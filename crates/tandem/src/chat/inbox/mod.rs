@@ -1,0 +1,64 @@
+//! The back of the agents' inbox: who takes chats and who gets which, hand-overs, canned replies, tags, macros, a
+//! visitor's card, search and reports.
+//!
+//! Invariant: nothing is done in a room but through the desk, with the rights of whoever does it.
+
+mod agents;
+pub(super) mod api;
+mod assignment;
+mod canned;
+mod card;
+mod keeping;
+mod macros;
+mod moves;
+mod queue;
+mod report;
+mod reports;
+mod search;
+mod store;
+mod tags;
+mod words;
+
+use kernel::Write;
+
+pub use agents::AgentNews;
+pub(super) use queue::Inbox;
+pub(super) use search::Unread;
+pub(super) use store::Visit;
+
+use super::Chats;
+use super::model::{Note, Room, Sender};
+
+impl Chats {
+    /// Sets the inbox to work: rooms are given away, what is said can be found.
+    pub fn open_inbox(&self) {
+        self.staff();
+        self.index();
+    }
+}
+
+/// What follows in the inbox when a room has changed.
+pub(super) fn change_writes(before: &Room, after: &Room, by: &Sender, now_ms: i64) -> Vec<Write> {
+    store::change_writes(before, after, by, now_ms)
+}
+
+/// A room that somebody else answers, a flow: it is given to nobody until it changes, or [`Chats::queue_room`].
+#[must_use]
+pub fn hold_write(org: &str, room: &str, now_ms: i64) -> Write {
+    store::wait_write(org, room, now_ms, None, true)
+}
+
+/// The words of a note can be found.
+pub(super) fn note_write(org: &str, note: &Note) -> Write {
+    store::search::note_words_write(org, note)
+}
+
+/// The words of a message cannot be found any more.
+pub(super) fn unsay_write(org: &str, room: &str, seq: i64) -> Write {
+    store::search::take_words_write(org, room, seq)
+}
+
+/// Nothing of the inbox is left of a room.
+pub(super) fn forget_writes(org: &str, room: &str) -> Vec<Write> {
+    store::forget_writes(org, room)
+}
