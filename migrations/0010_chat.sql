@@ -36,6 +36,7 @@ create table chat_room (
     portfolio  text not null,
     event_id   text not null,
     is_login   boolean not null,
+    is_proved  boolean not null,               -- whether the user was vouched for when it was opened
     state      text not null,                  -- open, closed
     visitor    text not null,
     assignee   text,                           -- a person

@@ -9,7 +9,8 @@ create table chat_file (
     name       text not null,
     media_type text not null,
     size       bigint not null,                -- bytes: as it was announced, then as it came
-    state      text not null,                  -- awaited, stored, deleted
+    state      text not null,                  -- awaited, coming, stored, deleted
+    message    text,                           -- the message that names it, no other one ever does
     created_at bigint not null,
     primary key (org, id)
 );

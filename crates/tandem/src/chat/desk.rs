@@ -16,6 +16,7 @@ use super::model::{Ack, Body, Draft, Id, Mark, Marks, Message, Note, Refused, Ro
 use super::settings::Identity;
 use super::store::{RoomFilter, RoomPage};
 use super::view::MessageView;
+use super::visit::{Attachment, Carried};
 use super::{ChatError, ChatSettings, Chats, inbox, store};
 
 /// How often something is tried again when somebody else was faster.
@@ -26,6 +27,17 @@ pub const MAX_PAGE: i64 = 500;
 const MAX_NOTE: usize = 8_000;
 /// Longest beginning of a message that is shown while it is typed, characters.
 const MAX_PREVIEW: usize = 500;
+
+/// A message on its way.
+struct Attempt {
+    draft: Draft,
+    /// What it brings along and was not kept yet.
+    carried: Option<Carried>,
+    /// Whether the visitor's limit knows of it.
+    is_counted: bool,
+    /// What was kept for it and is named by no message yet.
+    kept: Option<Attachment>,
+}
 
 /// How a room is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,41 +114,72 @@ impl Chats {
     /// # Errors
     /// [`ChatError`]; nothing was sent then, unless the store failed.
     pub async fn send(&self, asker: &Asker, room: &str, draft: Draft) -> Result<Ack, ChatError> {
-        let mut is_counted = false;
+        self.send_with(asker, room, draft, None).await
+    }
+
+    /// The same with a picture that the message brings along: it is kept once everything else was found good, and goes
+    /// again when the message could not be sent.
+    ///
+    /// # Errors
+    /// [`ChatError`]; nothing was sent then, unless the store failed.
+    pub async fn send_with(
+        &self,
+        asker: &Asker,
+        room: &str,
+        draft: Draft,
+        carried: Option<Carried>,
+    ) -> Result<Ack, ChatError> {
+        let mut attempt = Attempt { draft, carried, is_counted: false, kept: None };
+        let mut sent = Err(ChatError::Busy);
         for _ in 0..MAX_TRIES {
-            if let Some(ack) = self.try_send(asker, room, &draft, &mut is_counted).await? {
-                return Ok(ack);
+            match self.try_send(asker, room, &mut attempt).await {
+                Ok(None) => {}
+                Ok(Some(ack)) => {
+                    sent = Ok(ack);
+                    break;
+                }
+                Err(error) => {
+                    sent = Err(error);
+                    break;
+                }
             }
         }
-        Err(ChatError::Busy)
+        if let Some(kept) = attempt.kept {
+            self.forget_unsent(&kept).await;
+        }
+        sent
     }
 
     /// None = somebody else was faster: look again.
-    async fn try_send(
-        &self,
-        asker: &Asker,
-        id: &str,
-        draft: &Draft,
-        is_counted: &mut bool,
-    ) -> Result<Option<Ack>, ChatError> {
-        let claims_support = draft.claims_support().unwrap_or_default();
+    async fn try_send(&self, asker: &Asker, id: &str, attempt: &mut Attempt) -> Result<Option<Ack>, ChatError> {
+        let claims_support = attempt.draft.claims_support().unwrap_or_default();
         let (seat, room, settings) = self.seat_for(asker, id, Act::Send { claims_support }).await?;
         let sender = asker.sender(&room);
-        let told = match seat.glance(&sender, draft.cid.as_ref()) {
+        let told = match seat.glance(&sender, attempt.draft.cid.as_ref()) {
             Glance::Done(ack) => return Ok(Some(ack)),
             Glance::UnderWay(told) => told.await.map_err(|_| DbError::Closed)?,
             Glance::New => {
-                draft.check(&settings.limits)?;
+                attempt.draft.check(&settings.limits)?;
                 if let Err(closed) = room.takes_messages() {
                     return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
                 }
-                if asker.side() == Side::Visitor && !std::mem::replace(is_counted, true) {
-                    self.meter().message(&limit_key(asker, &room), &settings.limits, self.now_ms())?;
+                if !std::mem::replace(&mut attempt.is_counted, true) {
+                    self.count_words(asker, &room, &settings)?;
                 }
+                self.keep_carried(asker, &room, &settings, attempt).await?;
                 let targets = self.kernel().outbox.targets(&room.org).await?;
-                let message = self.new_message(&room, sender.clone(), &*self.with_file(&room, draft).await?);
-                let following = |message: &Message| self.message_event(&room, message, "message.created", &targets);
-                self.live().send(&seat, &room, message, following).await?
+                let (draft, file) = self.with_file(&room, &sender, &attempt.draft).await?;
+                let message = self.new_message(&room, sender.clone(), &draft);
+                let following = |message: &Message| {
+                    let mut writes = self.message_event(&room, message, "message.created", &targets);
+                    writes.extend(file.as_ref().map(|file| file.named_by_write(&message.id)));
+                    writes
+                };
+                let outcome = self.live().send(&seat, &room, message, following).await?;
+                if matches!(outcome, Outcome::Done(_)) {
+                    attempt.kept = None;
+                }
+                outcome
             }
         };
         match told {
@@ -148,7 +191,7 @@ impl Chats {
             }
             Outcome::Failed(reason) => Err(ChatError::Failed(reason)),
             // Another node, or a time before this start, may know it.
-            Outcome::Again => match &draft.cid {
+            Outcome::Again => match &attempt.draft.cid {
                 Some(cid) => Ok(store::ack_of(&self.kernel().db, &room.org, id, &sender, cid).await?),
                 None => Ok(None),
             },
@@ -171,6 +214,33 @@ impl Chats {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Keeps what a message brings along, once; the message then names it.
+    async fn keep_carried(
+        &self,
+        asker: &Asker,
+        room: &Room,
+        settings: &ChatSettings,
+        attempt: &mut Attempt,
+    ) -> Result<(), ChatError> {
+        let Some(carried) = attempt.carried.take() else { return Ok(()) };
+        if asker.side() == Side::Visitor {
+            self.meter().upload(&limit_key(asker, room), &settings.limits, self.now_ms())?;
+        }
+        let file = self.keep_file(room, asker.sender(room), carried).await?;
+        let body = Body::try_from(&file.body());
+        attempt.kept = Some(file);
+        attempt.draft.body = body.map_err(|_| Refused::NoFile)?;
+        Ok(())
+    }
+
+    /// Counts what a visitor says, changes or takes back: each is written and told to all.
+    fn count_words(&self, asker: &Asker, room: &Room, settings: &ChatSettings) -> Result<(), ChatError> {
+        if asker.side() == Side::Visitor {
+            self.meter().message(&limit_key(asker, room), &settings.limits, self.now_ms())?;
+        }
+        Ok(())
     }
 
     fn new_message(&self, room: &Room, sender: Sender, draft: &Draft) -> Message {
@@ -294,6 +364,7 @@ impl Chats {
         room.takes_messages()?;
         let now_ms = self.now_ms();
         message.check_edit(&body, &settings.limits, now_ms)?;
+        self.count_words(asker, &room, &settings)?;
         message.body = Some(body);
         message.edited_ms = Some(now_ms);
         let writes = vec![store::edit_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
@@ -314,6 +385,7 @@ impl Chats {
         }
         let now_ms = self.now_ms();
         message.check_delete(&asker.sender(&room), now_ms)?;
+        self.count_words(asker, &room, &settings)?;
         let before = message.body.take();
         message.deleted_ms = Some(now_ms);
         let writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];

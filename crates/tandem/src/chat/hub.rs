@@ -177,6 +177,8 @@ struct Ear {
     id: u64,
     side: Side,
     person: Option<Id>,
+    /// Whether somebody is there who reads at once.
+    is_present: bool,
     waiting: Mutex<Waiting>,
     news: Notify,
 }
@@ -234,6 +236,7 @@ impl Hub {
             id: listeners.last_id,
             side: asker.side(),
             person,
+            is_present: true,
             waiting: Mutex::default(),
             news: Notify::new(),
         });
@@ -244,6 +247,26 @@ impl Hub {
             wide.push((asker.app().cloned(), Arc::clone(&ear)));
         }
         Subscription { hub: self.clone(), org, ear, is_wide, rooms: Vec::new() }
+    }
+
+    /// A listener to one room, whoever asks; it is nobody's presence. Ask [`super::access::may`] first.
+    #[must_use]
+    pub fn listen_to(&self, asker: &Asker, room: &Id) -> Subscription {
+        let mut listeners = self.listeners();
+        listeners.last_id += 1;
+        let ear = Arc::new(Ear {
+            id: listeners.last_id,
+            side: asker.side(),
+            person: None,
+            is_present: false,
+            waiting: Mutex::default(),
+            news: Notify::new(),
+        });
+        let (org, rooms) = (asker.org().clone(), vec![room.clone()]);
+        let of_org = listeners.orgs.entry(org.clone()).or_default();
+        of_org.rooms.entry(room.clone()).or_default().push(Arc::clone(&ear));
+        drop(listeners);
+        Subscription { hub: self.clone(), org, ear, is_wide: false, rooms }
     }
 
     /// Tells all who listen to the room.
@@ -275,7 +298,7 @@ impl Hub {
     pub fn visitors(&self, org: &str, room: &str) -> usize {
         let listeners = self.listeners();
         let ears = listeners.orgs.get(org).and_then(|org| org.rooms.get(room));
-        ears.map_or(0, |ears| ears.iter().filter(|ear| ear.side == Side::Visitor).count())
+        ears.map_or(0, |ears| ears.iter().filter(|ear| ear.is_present && ear.side == Side::Visitor).count())
     }
 
     /// How many people of an organisation listen.

@@ -14,6 +14,8 @@ use super::settings::Limits;
 
 /// A visitor's typing is told so often.
 const TYPING: Rate = Rate::per_minute(30).bursting(2);
+/// What a visitor does beside messages and rooms, each time a write: rate, tell its name, take one more token.
+const ACTS: Rate = Rate::per_minute(30).bursting(10);
 /// Transcripts of one room, and those asked for from one address.
 const MAIL_OF_ROOM: Rate = Rate::per_hour(3);
 const MAIL_FROM_ADDRESS: Rate = Rate::per_hour(20);
@@ -27,6 +29,7 @@ pub struct Meter {
     conversations: Buckets<Id>,
     messages: Buckets<Id>,
     uploads: Buckets<Id>,
+    acts: Buckets<Id>,
     typing: Buckets<Id>,
     mail_of_room: Buckets<Id>,
     mail_from: Buckets<IpAddr>,
@@ -42,6 +45,7 @@ impl Default for Meter {
             conversations: Buckets::new(any),
             messages: Buckets::new(any),
             uploads: Buckets::new(any),
+            acts: Buckets::new(ACTS),
             typing: Buckets::new(TYPING),
             mail_of_room: Buckets::new(MAIL_OF_ROOM),
             mail_from: Buckets::new(MAIL_FROM_ADDRESS),
@@ -67,7 +71,15 @@ impl Meter {
         self.conversations.take_at(limits.conversations(), visitor.clone(), now_ms)
     }
 
-    /// A message of a visitor.
+    /// Something that a visitor has written beside messages and rooms.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn act(&self, visitor: &Id, now_ms: i64) -> Result<(), RetryAfter> {
+        self.acts.take(visitor.clone(), now_ms)
+    }
+
+    /// A message of a visitor, or other words for one, or one taken back.
     ///
     /// # Errors
     /// How long to wait.

@@ -383,6 +383,11 @@ mod tests {
         for text in ["", "{", "a", "1 2", "\"\u{1}\""] {
             assert_eq!(Body::parse(text), Err(BadBody::Json), "{text}");
         }
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(Body::parse(&nested(16)).is_ok());
+        assert_eq!(Body::parse(&nested(17)), Err(BadBody::Deep));
+        assert!(Body::parse(&format!("[{}]", vec!["[[]]"; 100].join(","))).is_ok(), "wide is not deep");
+        assert!(Body::parse(&format!(r#"["\"{}"]"#, "[{".repeat(100))).is_ok(), "a text may say what it wants");
         assert_eq!(Body::text("a\"b").words(), "a\"b");
         assert_eq!(Body::parse("[1]").unwrap().words(), "[1]");
         assert_eq!(format!("{:?}", Body::text("secret")), "Body(8 bytes)", "a log tells nobody's words");

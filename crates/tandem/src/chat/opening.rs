@@ -1,7 +1,8 @@
 //! Rooms are opened: a new one, or the one that is there, with a token for whoever has none.
 //!
-//! Invariant: nobody gets the room of another visitor by naming its keys; of two who open a room of the same keys in the
-//! same moment both get the same one.
+//! Invariant: nobody gets the room of another visitor by naming its keys; an application's server that names a user's keys
+//! gets no room that somebody made who proved nothing, or a stranger would read what the user writes there; of two who
+//! open a room of the same keys in the same moment both get the same one.
 
 use std::net::IpAddr;
 
@@ -11,7 +12,8 @@ use serde_json::json;
 
 use super::hub::{News, What};
 use super::model::{Id, Room, State, Visitor};
-use super::{ChatError, Chats, store};
+use super::settings::Identity;
+use super::{ChatError, ChatSettings, Chats, store};
 
 /// Digits before the time in an `eventId`, document 002.
 const EVENT_ID: &str = "FB1010000000";
@@ -22,10 +24,21 @@ pub enum Opener {
     /// A visitor that is known, by token or by its application's word.
     Visitor(Visitor),
     /// Somebody who may have the room of any visitor: an application's server, a person who answers, anybody under
-    /// `open`.
+    /// `open`. Where the application is not `open`, only rooms whose user was vouched for are found.
     Anyone,
     /// Somebody who proves nothing: always a new visitor.
     Stranger,
+}
+
+impl Opener {
+    /// Whether a room of this user, opened so, is known to be the user's.
+    fn proves_user(&self, user_id: &str, identity: Identity) -> bool {
+        match self {
+            Self::Visitor(visitor) => visitor.verified && visitor.user_id == user_id,
+            Self::Anyone => identity != Identity::Open,
+            Self::Stranger => false,
+        }
+    }
 }
 
 /// Whether a room that is there will do.
@@ -95,20 +108,26 @@ impl Chats {
         Err(ChatError::Busy)
     }
 
-    async fn room_there(&self, wish: &OpenRoom) -> Result<Option<Room>, DbError> {
-        let visitor = match (&wish.opener, wish.how) {
+    async fn room_there(&self, wish: &OpenRoom) -> Result<Option<Room>, ChatError> {
+        let whose = match (&wish.opener, wish.how) {
             (_, How::New) | (Opener::Stranger, _) => return Ok(None),
-            (Opener::Visitor(visitor), How::GetOrCreate) => Some(&visitor.id),
-            (Opener::Anyone, How::GetOrCreate) => None,
+            (Opener::Visitor(visitor), How::GetOrCreate) => store::Whose::Visitor(&visitor.id),
+            (Opener::Anyone, How::GetOrCreate) => {
+                let settings = self.settings(&wish.org, &wish.app).await?;
+                if settings.identity == Identity::Open { store::Whose::Anyone } else { store::Whose::Proved }
+            }
         };
         let OpenRoom { user_id, label, product, portfolio, .. } = wish;
         let keys = store::Keys { user_id, label, product, portfolio };
-        store::room_of_keys(&self.kernel().db, &wish.org, &wish.app, keys, visitor).await
+        Ok(store::room_of_keys(&self.kernel().db, &wish.org, &wish.app, keys, whose).await?)
     }
 
     async fn make_room(&self, wish: &OpenRoom) -> Result<Opened, ChatError> {
         let now_ms = self.now_ms();
-        self.count_opening(wish, now_ms).await?;
+        let settings = self.settings(&wish.org, &wish.app).await?;
+        self.count_opening(wish, &settings, now_ms)?;
+        // What anybody may say under `open` proves nothing later either.
+        let is_proved = wish.opener.proves_user(&wish.user_id, settings.identity);
         let mut writes = Vec::new();
         let (visitor, token) = match &wish.opener {
             Opener::Visitor(visitor) => (visitor.clone(), None),
@@ -120,11 +139,12 @@ impl Chats {
             }
         };
         let room = self.new_room(wish, &visitor, now_ms);
-        writes.push(store::insert_room_write(&room, open_key(wish).as_deref()));
+        writes.push(store::insert_room_write(&room, open_key(wish).as_deref(), is_proved));
         let data = json!({
             "application": &*room.app,
             "product": room.product,
             "user_id": room.user_id,
+            "verified": is_proved,
             "org_id": room.label,
             "portfolio_name": room.portfolio,
             "visitor": &*room.visitor,
@@ -135,8 +155,7 @@ impl Chats {
         Ok(Opened { room, visitor: visitor.id, token, created: true })
     }
 
-    async fn count_opening(&self, wish: &OpenRoom, now_ms: i64) -> Result<(), ChatError> {
-        let settings = self.settings(&wish.org, &wish.app).await?;
+    fn count_opening(&self, wish: &OpenRoom, settings: &ChatSettings, now_ms: i64) -> Result<(), ChatError> {
         if let Opener::Visitor(visitor) = &wish.opener {
             self.meter().conversation(&visitor.id, &settings.limits, now_ms)?;
         } else if let Some(address) = wish.address {

@@ -32,7 +32,8 @@ kernel::statements! {
         r.visitor, r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
         from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
         where r.org = $1 and r.app = $2 and r.user_id = $3 and r.label = $4 and r.product = $5 and r.portfolio = $6 \
-        and r.state = 'open' and (r.visitor = $7 or $7 is null) order by r.created_at desc, r.id desc limit 1";
+        and r.state = 'open' and (r.visitor = $7 or $7 is null) and (r.is_proved or $8 = '') \
+        order by r.created_at desc, r.id desc limit 1";
     ROOMS_OLDEST = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, \
         r.visitor, r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
         from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
@@ -48,8 +49,8 @@ kernel::statements! {
         and (r.assignee = $7 or $7 is null) and (r.assignee is null or $8 = '') and (r.team = $9 or $9 is null) \
         and (r.last_at < $10 or (r.last_at = $10 and r.id < $11)) order by r.last_at desc, r.id desc limit $12";
     INSERT_ROOM = "insert into chat_room (org, id, app, product, user_id, label, portfolio, event_id, is_login, state, \
-        visitor, assignee, team, seq_head, open_key, created_at, last_at, closed_at, revision) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, $15, null, 0)";
+        visitor, assignee, team, seq_head, open_key, created_at, last_at, closed_at, revision, is_proved) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, $15, null, 0, $16)";
     CHANGE_ROOM = "update chat_room set state = $4, assignee = $5, team = $6, closed_at = $7, visitor = $8, \
         user_id = $9, open_key = case when $4 = 'closed' then null else open_key end, revision = revision + 1 \
         where org = $1 and id = $2 and revision = $3";
@@ -146,16 +147,32 @@ pub(super) struct Keys<'a> {
     pub(super) portfolio: &'a str,
 }
 
-/// The newest open room of these keys; `visitor` none = whoever's.
+/// Of whose rooms one is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose<'a> {
+    /// This visitor's.
+    Visitor(&'a Id),
+    /// Those whose user was vouched for.
+    Proved,
+    /// Anybody's.
+    Anyone,
+}
+
+/// The newest open room of these keys.
 pub(super) async fn room_of_keys(
     db: &Db,
     org: &Id,
     app: &str,
     keys: Keys<'_>,
-    visitor: Option<&Id>,
+    whose: Whose<'_>,
 ) -> Result<Option<Room>, DbError> {
     let Keys { user_id, label, product, portfolio } = keys;
-    let args = args![org, app, user_id, label, product, portfolio, visitor.map(|id| &**id)];
+    let (visitor, proved) = match whose {
+        Whose::Visitor(id) => (Some(&**id), ""),
+        Whose::Proved => (None, "proved"),
+        Whose::Anyone => (None, ""),
+    };
+    let args = args![org, app, user_id, label, product, portfolio, visitor, proved];
     db.one(ROOM_OF_KEYS, args).await?.as_ref().map(|row| read_room(org, row)).transpose()
 }
 
@@ -227,8 +244,8 @@ fn bad(column: &str, word: &str) -> DbError {
     DbError::Column { column: column.to_owned(), reason: format!("unknown word {word:?}") }
 }
 
-/// A new room. `open_key`: at most one open room of an application has it.
-pub(super) fn insert_room_write(room: &Room, open_key: Option<&str>) -> Write {
+/// A new room. `open_key`: at most one open room of an application has it. `is_proved`: its user was vouched for.
+pub(super) fn insert_room_write(room: &Room, open_key: Option<&str>, is_proved: bool) -> Write {
     let text = |id: &Option<Id>| id.as_deref().map(str::to_owned);
     let args = args![
         &room.org,
@@ -245,7 +262,8 @@ pub(super) fn insert_room_write(room: &Room, open_key: Option<&str>) -> Write {
         text(&room.assignee),
         text(&room.team),
         open_key,
-        room.created_ms
+        room.created_ms,
+        is_proved
     ];
     Write::new(INSERT_ROOM, args)
 }

@@ -7,7 +7,7 @@ use kernel::secret::token_hash;
 use kernel::{DbError, Secret, Write};
 use serde_json::json;
 
-use super::model::{Id, Visitor};
+use super::model::{Id, Room, Visitor};
 use super::{ChatError, Chats, store};
 
 /// Beginning of a visitor's token.
@@ -92,10 +92,11 @@ impl Chats {
     /// What a visitor says of itself: its name, and where mail reaches it.
     ///
     /// # Errors
-    /// What the store says.
+    /// A limit, or what the store says.
     pub async fn describe_visitor(&self, visitor: &Visitor, card: &Card) -> Result<Visitor, ChatError> {
         let changed = with_card(visitor.clone(), card);
         if changed != *visitor {
+            self.meter().act(&visitor.id, self.now_ms())?;
             let mut writes = vec![store::change_visitor_write(&changed, self.now_ms())];
             writes.extend(self.identified_writes(&changed).await?);
             self.kernel().db.writer().commit(writes).await?;
@@ -106,11 +107,27 @@ impl Chats {
     /// One more token of a visitor, for another of its browsers. Shown here and never again.
     ///
     /// # Errors
-    /// What the store says.
+    /// A limit, or what the store says.
     pub async fn new_token(&self, visitor: &Visitor) -> Result<Secret, ChatError> {
+        self.meter().act(&visitor.id, self.now_ms())?;
         let (token, write) = self.draft_token(visitor);
         self.kernel().db.writer().commit(vec![write]).await?;
         Ok(token)
+    }
+
+    /// A token of an empty room's visitor, in place of those that it had; none when somebody has written there since.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn token_of_empty_room(&self, room: &Room) -> Result<Option<Secret>, ChatError> {
+        let visitor = self.visitor(&room.org, &room.visitor).await?;
+        let (token, write) = self.draft_token(&visitor);
+        let forget = store::forget_tokens_of_empty_write(&room.org, &room.visitor, &room.id);
+        match self.kernel().db.writer().commit(vec![forget, write]).await {
+            Ok(_) => Ok(Some(token)),
+            Err(DbError::Conflict) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn new_visitor(&self, org: &Id, app: &Id, user_id: &str) -> Visitor {

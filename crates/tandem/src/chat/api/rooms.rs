@@ -135,6 +135,17 @@ pub(super) struct RoomRequest {
 }
 
 impl RoomRequest {
+    /// Whom the application vouches for opens rooms in that name alone.
+    fn must_be_of(&mut self, user_id: &str) -> Result<(), Problem> {
+        if self.user_id.is_empty() {
+            user_id.clone_into(&mut self.user_id);
+        }
+        if self.user_id == user_id {
+            return Ok(());
+        }
+        Err(Problem::field("/user_id", "invalid", "the application vouches for another user"))
+    }
+
     fn check(&self) -> Result<(), Problem> {
         let fields = [
             ("/product", &self.product),
@@ -178,11 +189,14 @@ pub(super) async fn open(
     Given(chats): Given<Chats>,
     client: Client,
     caller: Caller,
-    Json(request): Json<RoomRequest>,
+    Json(mut request): Json<RoomRequest>,
 ) -> Result<(StatusCode, Json<RoomOpened>), Problem> {
     request.check()?;
     let (org, app, opener, address) = match caller {
         Caller::Visitor(visitor) => {
+            if visitor.verified {
+                request.must_be_of(&visitor.user_id)?;
+            }
             (visitor.org.clone(), visitor.app.clone(), Opener::Visitor(visitor), Some(client.ip))
         }
         Caller::Page { org, app } => (org, app, Opener::Stranger, Some(client.ip)),

@@ -211,6 +211,11 @@ impl Caller {
         matches!(self.known, Known::Nobody) && !self.is_open()
     }
 
+    /// Whether the request says nothing of who sends it.
+    pub(super) fn is_nobody(&self) -> bool {
+        matches!(self.known, Known::Nobody)
+    }
+
     /// Who asks for something of a room.
     ///
     /// # Errors

@@ -245,30 +245,35 @@ pub(super) async fn init(
     let code = code_of(&chats, home, &wish.product, &mut mistakes).await?;
     mistakes.none()?;
     let keys = [&*home.org, &*home.app, &wish.label, &wish.product, &id];
-    let looker = looker(caller.client.ip, &caller.headers, &keys);
-    if let Some((room, token)) = the_same_again(&chats, &looker, home).await? {
-        let room = RoomAnswer::of(&room, code, true, token.as_ref().map(Secret::expose));
+    // Only somebody unknown is given what somebody unknown was given: a visitor's room is that visitor's.
+    let looker = caller.is_nobody().then(|| looker(caller.client.ip, &caller.headers, &keys));
+    if let Some(looker) = &looker
+        && let Some((room, token)) = the_same_again(&chats, looker, home).await?
+    {
+        let room = RoomAnswer::of(&room, code, true, Some(token.expose()));
         return Ok(Json(InitAnswer { room }).into_response());
     }
     let opened = open(&chats, &caller, wish).await?;
-    chats.recent().put(looker, &opened.room.id, chats.now_ms());
+    if let Some(looker) = looker {
+        chats.recent().put(looker, &opened.room.id, chats.now_ms());
+    }
     let using = chats.use_qr_write(&home.org, &id, &opened.room.id);
     chats.kernel().db.writer().submit(vec![using]).await.map_err(Problem::internal)?;
     let token = opened.token.as_ref().map(Secret::expose);
     Ok(Json(InitAnswer { room: RoomAnswer::of(&opened.room, code, true, token) }).into_response())
 }
 
-/// The room that the same looker was given a moment ago, if nobody has written in it, with a fresh token.
-async fn the_same_again(chats: &Chats, looker: &str, home: &Home) -> Result<Option<(Room, Option<Secret>)>, Problem> {
+/// The room that the same looker was given a moment ago, if nobody has written in it, with a token in place of those
+/// that were given before: of a preview and a reader, or of two behind one address, one holds the room.
+async fn the_same_again(chats: &Chats, looker: &str, home: &Home) -> Result<Option<(Room, Secret)>, Problem> {
     let Some(id) = chats.recent().get(looker, chats.now_ms()) else { return Ok(None) };
     let room = match chats.room_of_desk(&home.org, &id).await {
         Ok(room) if room.seq_head == 0 && room.is_open() => room,
         Ok(_) | Err(ChatError::NotFound) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let visitor = chats.visitor(&home.org, &room.visitor).await?;
-    let token = chats.new_token(&visitor).await?;
-    Ok(Some((room, Some(token))))
+    let token = chats.token_of_empty_room(&room).await?;
+    Ok(token.map(|token| (room, token)))
 }
 
 /// Row 13's key.

@@ -28,6 +28,7 @@ use super::shapes::{DetailsAnswer, DocumentedMessage, DocumentedRoom, DoneAnswer
 use crate::chat::access::limit_key;
 use crate::chat::model::{Body, Draft, Id, Kind, Marks, Message, Room};
 use crate::chat::settings::CompatShape;
+use crate::chat::visit::Carried;
 use crate::chat::{Asker, Change, Chats, Heard, MAX_PAGE, Subscription};
 
 /// Longest wait for a message, in seconds.
@@ -170,25 +171,23 @@ async fn create_message(chats: &Chats, caller: &Caller, fields: &Fields) -> Resu
         return Err(Problem::new(codes::FORBIDDEN).detail("side=true takes the credential of somebody who answers"));
     }
     let asker = caller.of_room(&room)?;
-    if kind == Kind::Image {
-        draft.body = keep_picture(chats, &asker, &room, data).await?;
+    let carried = if kind == Kind::Image { Some(picture_in(data)?) } else { None };
+    if let Some(Carried { name, .. }) = &carried {
+        // What stands in the room tells of the picture; it is written once the picture is kept.
+        draft.body = Body::text(name);
     }
-    let ack = chats.send(&asker, &room, draft).await?;
+    let ack = chats.send_with(&asker, &room, draft, carried).await?;
     Ok(Json(DoneAnswer::sent(&ack.id, ack.seq)).into_response())
 }
 
-/// Moves a picture into the file store, once it is known that the asker may write in the room; the message then tells
-/// where it is.
-async fn keep_picture(chats: &Chats, asker: &Asker, room: &str, data: &Value) -> Result<Body, Problem> {
+/// The picture that a message brings along.
+fn picture_in(data: &Value) -> Result<Carried, Problem> {
     let picture = data.as_str().ok_or(NoPicture::Base64).and_then(pictures::read).map_err(|why| match why {
         NoPicture::TooLarge => Problem::new(codes::BODY_TOO_LARGE).detail(why.to_string()),
         _ => Problem::field("/message_data", "invalid", why.to_string()),
     })?;
-    let room = chats.room(asker, room).await?;
-    room.takes_messages().map_err(crate::chat::ChatError::from)?;
     let name = format!("picture.{}", picture.kind.trim_start_matches("image/"));
-    let kept = chats.keep_file(&room, asker.sender(&room), &name, picture.bytes.into()).await?;
-    Body::try_from(&kept.body()).map_err(Problem::internal)
+    Ok(Carried { name, content: picture.bytes.into() })
 }
 
 async fn delete_room(chats: &Chats, caller: &Caller, fields: &Fields) -> Result<Response, Problem> {
@@ -275,8 +274,7 @@ async fn found_in_time(chats: &Chats, asker: &Asker, reading: &Reading, headers:
         Asker::Person { .. } | Asker::App { .. } => None,
         _ => Some(chats.meter().socket(&limit_key(asker, &found.room), limits)?),
     };
-    let mut ear = chats.hub().subscribe(asker);
-    ear.join(&found.room.id);
+    let mut ear = chats.hub().listen_to(asker, &found.room.id);
     loop {
         // It listens before it looks: what happens in between is not missed.
         let found = find(chats, asker, reading).await?;
@@ -284,7 +282,10 @@ async fn found_in_time(chats: &Chats, asker: &Asker, reading: &Reading, headers:
             return Ok(found);
         }
         tokio::select! {
-            () = something(&mut ear, &found.room.id) => {}
+            // One that did not keep up hears nothing more: another one goes on.
+            is_deaf = something(&mut ear) => if is_deaf {
+                ear = chats.hub().listen_to(asker, &found.room.id);
+            },
             () = &mut patience => return Ok(found),
             () = chats.kernel().stop.cancelled() => return Ok(found),
         }
@@ -296,15 +297,9 @@ fn is_worth_waiting(found: &Found, headers: &HeaderMap) -> bool {
     if headers.contains_key(IF_NONE_MATCH) { is_known(headers, &found.etag) } else { found.messages.is_empty() }
 }
 
-/// Returns when something happened in a room, or may have.
-async fn something(ear: &mut Subscription, room: &Id) {
-    loop {
-        match ear.next().await {
-            Heard::Lagging => return,
-            Heard::News(news) if news.room == *room => return,
-            Heard::News(_) => {}
-        }
-    }
+/// Returns when something happened in the room, or may have; whether the ear hears nothing more.
+async fn something(ear: &mut Subscription) -> bool {
+    matches!(ear.next().await, Heard::Lagging)
 }
 
 async fn find(chats: &Chats, asker: &Asker, reading: &Reading) -> Result<Found, Problem> {

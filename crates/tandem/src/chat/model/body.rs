@@ -11,12 +11,18 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+/// Lists and objects in each other, at most.
+const MAX_DEPTH: usize = 16;
+
 /// Why a text is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
     /// It is not JSON.
     #[error("it is not JSON")]
     Json,
+    /// It holds lists in lists, too many of them for whoever reads it.
+    #[error("it is nested too deeply")]
+    Deep,
     /// A text in it has the character that no store can carry.
     #[error("it holds U+0000")]
     Nul,
@@ -39,6 +45,9 @@ impl Body {
     /// [`BadBody`].
     pub fn parse(json: &str) -> Result<Self, BadBody> {
         let json = json.trim();
+        if depth(json) > MAX_DEPTH {
+            return Err(BadBody::Deep);
+        }
         serde_json::from_str::<&RawValue>(json).map_err(|_| BadBody::Json)?;
         // Only then can there be such a character; a backslash that is itself escaped is none.
         if json.contains("\\u0000") && has_nul(&serde_json::from_str(json).map_err(|_| BadBody::Json)?) {
@@ -109,6 +118,26 @@ impl Serialize for Body {
             Err(_) => serializer.serialize_none(),
         }
     }
+}
+
+/// How many lists and objects stand in each other at most; texts are passed over. Of what is no JSON it is some number.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut is_text, mut is_escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn has_nul(value: &Value) -> bool {

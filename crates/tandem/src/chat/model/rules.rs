@@ -107,6 +107,10 @@ impl Draft {
     /// # Errors
     /// Why not.
     pub fn check(&self, limits: &Limits) -> Result<(), Refused> {
+        // The others are the server's own words.
+        if !matches!(self.kind, Kind::Text | Kind::Image | Kind::File) {
+            return Err(Refused::Kind);
+        }
         check_body(&self.body, limits)?;
         let printed = |text: &str| !text.chars().any(char::is_control);
         if self.author.chars().count() > MAX_AUTHOR || !printed(&self.author) {

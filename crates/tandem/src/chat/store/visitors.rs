@@ -18,6 +18,8 @@ kernel::statements! {
         where org = $1 and id = $2";
     INSERT_TOKEN = "insert into chat_visitor_token (hash, org, visitor, created_at, expires_at) \
         values ($1, $2, $3, $4, $5)";
+    FORGET_TOKENS_OF_EMPTY = "delete from chat_visitor_token where org = $1 and visitor = $2 and exists \
+        (select 1 from chat_room r where r.org = $1 and r.id = $3 and r.visitor = $2 and r.seq_head = 0)";
     SLIDE_TOKEN = "update chat_visitor_token set expires_at = $3 where hash = $1 and org = $2";
 }
 
@@ -74,6 +76,11 @@ pub(in crate::chat) fn change_visitor_write(visitor: &Visitor, now_ms: i64) -> W
 /// A token that is good until a time, UTC milliseconds.
 pub(in crate::chat) fn token_write(hash: &str, org: &str, visitor: &str, now_ms: i64, expires_ms: i64) -> Write {
     Write::new(INSERT_TOKEN, args![hash, org, visitor, now_ms, expires_ms])
+}
+
+/// The tokens of a visitor are over, if its room is still empty.
+pub(in crate::chat) fn forget_tokens_of_empty_write(org: &str, visitor: &str, room: &str) -> Write {
+    Write::guarded(FORGET_TOKENS_OF_EMPTY, args![org, visitor, room])
 }
 
 /// A token was used: it is good for longer.

@@ -23,6 +23,8 @@ async fn a_room_is_got_by_its_keys_or_made() {
         assert!(new.created && new.room.id != room.id);
         let stranger = open(Opener::Stranger, How::GetOrCreate).await;
         assert!(stranger.created, "nobody gets a room by naming its keys");
+        let again = open(Opener::Anyone, How::GetOrCreate).await;
+        assert!(again.room.id != stranger.room.id && !again.created, "nor lays one for others to get");
 
         let visitor = stage.chats.authenticate_visitor(first.token.unwrap().expose()).await.unwrap().unwrap();
         let own = open(Opener::Visitor(visitor.clone()), How::GetOrCreate).await;

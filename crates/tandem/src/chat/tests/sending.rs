@@ -145,11 +145,19 @@ async fn a_visitor_is_not_support_and_sends_no_more_than_its_limit() {
     let support = Draft { side: Some(Body::from(true)), ..Draft::text("I am support") };
     let said = stage.chats.send(&visitor, room, support).await;
     assert!(matches!(said, Err(ChatError::Forbidden)), "{said:?}");
+    for kind in [Kind::System, Kind::Call] {
+        let said = stage.chats.send(&visitor, room, Draft { kind, ..Draft::text("The server says so") }).await;
+        assert!(matches!(said, Err(ChatError::Refused(Refused::Kind))), "{said:?}");
+    }
     for n in 0..3 {
         stage.chats.send(&visitor, room, draft("x", &n.to_string())).await.unwrap();
     }
     let said = stage.chats.send(&visitor, room, draft("x", "3")).await;
     assert!(matches!(&said, Err(ChatError::Limit(wait)) if wait.seconds == 3), "{said:?}");
+    // Other words for what was said, and a word taken back, are counted with the others.
+    let changed = stage.chats.edit(&visitor, room, 1, Body::text("y")).await;
+    assert!(matches!(changed, Err(ChatError::Limit(_))), "{changed:?}");
+    assert!(matches!(stage.chats.delete(&visitor, room, 1).await, Err(ChatError::Limit(_))));
     // What was sent is acknowledged again, whatever the limit.
     assert_eq!(stage.chats.send(&visitor, room, draft("x", "1")).await.unwrap().seq, 2);
     for _ in 0..20 {

@@ -82,6 +82,12 @@ impl Stage {
         (opened, Asker::from(&visitor))
     }
 
+    /// How many attachments lie on the disk.
+    pub(in crate::chat) fn files_kept(&self) -> usize {
+        let folder = self._data.path().join("files/chat").join(&*self.org);
+        std::fs::read_dir(folder).map_or(0, Iterator::count)
+    }
+
     pub(in crate::chat) fn person(&self, id: &str, role: Role) -> Asker {
         Asker::Person { org: self.org.clone(), id: id.into(), role }
     }

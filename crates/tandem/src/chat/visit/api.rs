@@ -267,6 +267,7 @@ impl OpenBody {
             product: self.product,
             link: self.link,
             is_fresh: self.fresh,
+            is_offline: false,
             address: Some(entrance.client.ip),
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use kernel::DbError;
 use kernel::files::{FilesError, OpenFile, Shelf};
+use kernel::{DbError, Write};
 use serde_json::{Value, json};
 
 use super::super::access::{Act, Asker, limit_key};
@@ -56,11 +56,25 @@ impl Attachment {
         self.media_type.starts_with("image/")
     }
 
+    /// A message names it from now on; if another one does already, nothing of the commit is written.
+    pub(in crate::chat) fn named_by_write(&self, message: &str) -> Write {
+        store::name_file_write(&self.org, &self.id, message)
+    }
+
     /// The headers of its content: how it is offered, and under which name.
     #[must_use]
     pub fn disposition(&self) -> String {
         media::disposition(if self.is_picture() { "inline" } else { "attachment" }, &self.name)
     }
+}
+
+/// Content that a message brings along itself (document 002, IMAGE).
+#[derive(Clone, Debug)]
+pub struct Carried {
+    /// As it is called.
+    pub name: String,
+    /// The bytes.
+    pub content: Bytes,
 }
 
 /// A file that somebody wants to bring.
@@ -117,8 +131,10 @@ impl Chats {
         };
         let until_ms = now_ms + ADDRESS_LIFE_MS;
         let path = self.kernel().secrets.sign_path(&path(&file.id), until_ms);
-        let forget = store::drop_awaited_write(&room.org, &room.id, now_ms - FORGET_MS);
-        self.kernel().db.writer().commit(vec![forget, store::insert_file_write(&file, now_ms)]).await?;
+        for late in store::drop_late(&self.kernel().db, &room.org, &room.id, now_ms - FORGET_MS).await? {
+            self.remove_content(&room.org, &late).await;
+        }
+        self.kernel().db.writer().commit(vec![store::insert_file_write(&file, now_ms)]).await?;
         Ok(AwaitedFile { file, path, until_ms })
     }
 
@@ -142,11 +158,34 @@ impl Chats {
         store::awaited(&self.kernel().db, id).await?.ok_or(ChatError::NotFound)
     }
 
-    /// Takes the content of a file; what is larger than was announced is refused, and nothing stays of it.
+    /// Takes the content of a file; what is larger than was announced is refused, and nothing stays of it. Whoever comes
+    /// first claims the place, so that nobody puts other content under a name that is known; who fails gives it back.
     ///
     /// # Errors
     /// [`Refused::FileSize`], [`ChatError::NotFound`] when somebody was faster, or what the disk or the store says.
     pub async fn take_file<E>(
+        &self,
+        file: Attachment,
+        content: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    ) -> Result<Attachment, ChatError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let db = &self.kernel().db;
+        let (org, id) = (file.org.clone(), file.id.clone());
+        match db.writer().commit(vec![store::claim_file_write(&org, &id)]).await {
+            Ok(_) => {}
+            Err(DbError::Conflict) => return Err(ChatError::NotFound),
+            Err(error) => return Err(error.into()),
+        }
+        let taken = self.take_claimed(file, content).await;
+        if taken.is_err() {
+            db.writer().commit(vec![store::unclaim_file_write(&org, &id)]).await?;
+        }
+        taken
+    }
+
+    async fn take_claimed<E>(
         &self,
         file: Attachment,
         content: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
@@ -179,24 +218,24 @@ impl Chats {
         }
     }
 
-    /// Keeps content that came in a message itself (document 002, IMAGE).
+    /// Keeps content that came in a message itself.
     ///
     /// # Errors
     /// What the disk or the store says.
-    pub async fn keep_file(
+    pub(in crate::chat) async fn keep_file(
         &self,
         room: &Room,
         sender: Sender,
-        name: &str,
-        content: Bytes,
+        carried: Carried,
     ) -> Result<Attachment, ChatError> {
+        let Carried { name, content } = carried;
         let now_ms = self.now_ms();
         let file = Attachment {
             org: room.org.clone(),
             id: self.kernel().ids.document_id(now_ms).into(),
             room: room.id.clone(),
             sender,
-            name: media::name(name),
+            name: media::name(&name),
             media_type: media::noted(&content, media::BYTES),
             size: i64::try_from(content.len()).unwrap_or(i64::MAX),
         };
@@ -204,6 +243,22 @@ impl Chats {
         kept.map_err(|error| ChatError::Failed(error.to_string()))?;
         self.kernel().db.writer().commit(vec![store::insert_stored_write(&file, now_ms)]).await?;
         Ok(file)
+    }
+
+    /// Deletes a file whose message was not sent; if one names it after all, it stays.
+    pub(in crate::chat) async fn forget_unsent(&self, file: &Attachment) {
+        let Attachment { org, id, .. } = file;
+        match store::forget_unnamed(&self.kernel().db, org, id).await {
+            Ok(true) => self.remove_content(org, id).await,
+            Ok(false) => {}
+            Err(error) => tracing::error!(%org, file = %id, %error, "the row of an attachment without a message stays"),
+        }
+    }
+
+    async fn remove_content(&self, org: &Id, id: &str) {
+        if let Err(error) = self.kernel().files.delete(Shelf::Chat, org, id).await {
+            tracing::error!(%org, file = id, %error, "an attachment could not be removed");
+        }
     }
 
     /// A file that the asker may see, and its content.
@@ -220,34 +275,35 @@ impl Chats {
         }
     }
 
-    /// A message that names a file, as it may stand in a room: with the file's own name and type. Others pass.
+    /// A message that names a file, as it may stand in a room: with the file's own name and type, and the file. Others
+    /// pass.
     ///
     /// # Errors
-    /// [`Refused::NoFile`] for a file that does not stand in this room.
+    /// [`Refused::NoFile`] for a file that does not stand in this room, that somebody else brought, or that a message
+    /// names already: it goes when its message is taken back.
     pub(in crate::chat) async fn with_file<'a>(
         &self,
         room: &Room,
+        sender: &Sender,
         draft: &'a Draft,
-    ) -> Result<Cow<'a, Draft>, ChatError> {
-        let Some(id) = named_file(draft.kind, &draft.body) else { return Ok(Cow::Borrowed(draft)) };
-        let found = store::file(&self.kernel().db, &room.org, &id).await?;
-        let file = found.filter(|file| file.room == room.id).ok_or(Refused::NoFile)?;
+    ) -> Result<(Cow<'a, Draft>, Option<Attachment>), ChatError> {
+        let Some(id) = named_file(draft.kind, &draft.body) else { return Ok((Cow::Borrowed(draft), None)) };
+        let found = store::unnamed_file(&self.kernel().db, &room.org, &id).await?;
+        let is_theirs = |file: &Attachment| file.room == room.id && file.sender == *sender;
+        let file = found.filter(is_theirs).ok_or(Refused::NoFile)?;
         let kind = if file.is_picture() { Kind::Image } else { Kind::File };
         let body = Body::try_from(&file.body()).map_err(|_| Refused::NoFile)?;
-        Ok(Cow::Owned(Draft { kind, body, ..draft.clone() }))
+        Ok((Cow::Owned(Draft { kind, body, ..draft.clone() }), Some(file)))
     }
 
     /// Deletes the file of a message that was taken back.
     pub(in crate::chat) async fn forget_file(&self, org: &Id, kind: Kind, body: &Body) {
         let Some(id) = named_file(kind, body) else { return };
         let deleted = self.kernel().db.writer().commit(vec![store::delete_file_write(org, &id)]).await;
-        let gone = self.kernel().files.delete(Shelf::Chat, org, &id).await;
         if let Err(error) = deleted {
             tracing::error!(%org, file = id, %error, "the row of a deleted attachment stays");
         }
-        if let Err(error) = gone {
-            tracing::error!(%org, file = id, %error, "a deleted attachment could not be removed");
-        }
+        self.remove_content(org, &id).await;
     }
 }
 

@@ -16,6 +16,6 @@ mod store;
 mod transcript;
 pub mod words;
 
-pub use attachments::{Attachment, AwaitedFile, NewFile};
+pub use attachments::{Attachment, AwaitedFile, Carried, NewFile};
 pub use open::{Door, Wish};
 pub use rating::Rating;

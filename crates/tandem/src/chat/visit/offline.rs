@@ -33,7 +33,7 @@ impl Chats {
             return Err(Refused::Empty.into());
         }
         draft.check(&door.chat.limits)?;
-        let opened = self.visit(door, &Wish { is_fresh: true, ..wish.clone() }).await?;
+        let opened = self.visit(door, &Wish { is_fresh: true, is_offline: true, ..wish.clone() }).await?;
         let visitor = self.visitor(&door.org, &opened.visitor).await?;
         self.send(&Asker::from(&visitor), &opened.room.id, draft).await?;
         if let Some(to) = &door.widget.offline_email {

@@ -26,7 +26,7 @@ impl Chats {
     /// Notes how the visitor found the chat of a room that is closed.
     ///
     /// # Errors
-    /// [`ChatError`]: somebody else, a chat that goes on, a score out of its range.
+    /// [`ChatError`]: somebody else, a chat that goes on, a score out of its range, a limit.
     pub async fn rate(&self, asker: &Asker, room: &str, rating: &Rating) -> Result<(), ChatError> {
         let (room, _) = self.reach(asker, room, Act::See).await?;
         if asker.side() != Side::Visitor {
@@ -39,6 +39,7 @@ impl Chats {
         if room.is_open() {
             return Err(Refused::NotOver.into());
         }
+        self.meter().act(&room.visitor, self.now_ms())?;
         let data = json!({
             "score": rating.score, "comment": rating.comment, "person": room.assignee.as_deref(),
             "product": room.product, "application": &*room.app,

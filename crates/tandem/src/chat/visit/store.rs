@@ -10,15 +10,23 @@ use super::rating::Rating;
 kernel::statements! {
     INSERT_FILE = "insert into chat_file (org, id, room, sender, name, media_type, size, state, created_at) \
         values ($1, $2, $3, $4, $5, $6, $7, 'awaited', $8)";
-    DROP_AWAITED = "delete from chat_file where org = $1 and room = $2 and state = 'awaited' and created_at < $3";
+    DROP_LATE = "delete from chat_file where org = $1 and room = $2 and state in ('awaited', 'coming') \
+        and created_at < $3 returning id";
     // Its signature proves that the address is ours.
     AWAITED = "select org, id, room, sender, name, media_type, size from chat_file where id = $1 and state = 'awaited'";
+    CLAIM_FILE = "update chat_file set state = 'coming' where org = $1 and id = $2 and state = 'awaited'";
+    UNCLAIM_FILE = "update chat_file set state = 'awaited' where org = $1 and id = $2 and state = 'coming'";
     STORE_FILE = "update chat_file set state = 'stored', media_type = $3, size = $4 \
-        where org = $1 and id = $2 and state = 'awaited'";
+        where org = $1 and id = $2 and state = 'coming'";
     INSERT_STORED = "insert into chat_file (org, id, room, sender, name, media_type, size, state, created_at) \
         values ($1, $2, $3, $4, $5, $6, $7, 'stored', $8)";
     FILE = "select org, id, room, sender, name, media_type, size from chat_file \
         where org = $1 and id = $2 and state = 'stored'";
+    UNNAMED_FILE = "select org, id, room, sender, name, media_type, size from chat_file \
+        where org = $1 and id = $2 and state = 'stored' and message is null";
+    NAME_FILE = "update chat_file set message = $3 \
+        where org = $1 and id = $2 and state = 'stored' and message is null";
+    FORGET_UNNAMED = "delete from chat_file where org = $1 and id = $2 and message is null";
     DELETE_FILE = "update chat_file set state = 'deleted' where org = $1 and id = $2 and state = 'stored'";
     RATE = "insert into chat_rating (org, room, score, comment, person, created_at) values ($1, $2, $3, $4, $5, $6) \
         on conflict (org, room) do update set score = excluded.score, comment = excluded.comment, \
@@ -36,9 +44,37 @@ pub(super) fn insert_stored_write(file: &Attachment, now_ms: i64) -> Write {
     Write::new(INSERT_STORED, args![org, id, room, sender.stored(), name, media_type, *size, now_ms])
 }
 
-/// What was announced before a time and never came.
-pub(super) fn drop_awaited_write(org: &Id, room: &Id, before_ms: i64) -> Write {
-    Write::new(DROP_AWAITED, args![org, room, before_ms])
+/// Forgets what was announced before a time and never came, or not wholly; their ids.
+pub(super) async fn drop_late(db: &Db, org: &Id, room: &Id, before_ms: i64) -> Result<Vec<String>, DbError> {
+    let mut tx = db.begin().await?;
+    let rows = tx.all(DROP_LATE, args![org, room, before_ms]).await?;
+    tx.commit().await?;
+    rows.iter().map(|row| row.text("id")).collect()
+}
+
+/// Somebody brings an awaited file now, and nobody else may.
+pub(super) fn claim_file_write(org: &Id, id: &str) -> Write {
+    Write::guarded(CLAIM_FILE, args![org, id])
+}
+
+/// It did not come: it is awaited again.
+pub(super) fn unclaim_file_write(org: &Id, id: &str) -> Write {
+    Write::new(UNCLAIM_FILE, args![org, id])
+}
+
+/// A file that no message names yet.
+pub(super) async fn unnamed_file(db: &Db, org: &Id, id: &str) -> Result<Option<Attachment>, DbError> {
+    db.one(UNNAMED_FILE, args![org, id]).await?.as_ref().map(read).transpose()
+}
+
+/// A message names the file; conflicts when one does already.
+pub(super) fn name_file_write(org: &Id, id: &str, message: &str) -> Write {
+    Write::guarded(NAME_FILE, args![org, id, message])
+}
+
+/// Forgets a file that no message names; whether there was one.
+pub(super) async fn forget_unnamed(db: &Db, org: &Id, id: &str) -> Result<bool, DbError> {
+    Ok(db.run(FORGET_UNNAMED, args![org, id]).await? == 1)
 }
 
 pub(super) async fn awaited(db: &Db, id: &str) -> Result<Option<Attachment>, DbError> {

@@ -407,16 +407,45 @@ async fn a_preview_of_a_link_does_not_fill_the_list() {
     let room = room_of(&first);
     let same = look("preview", "g6tWCp5trVRO").await;
     assert_eq!(room_of(&same), room, "the same empty room again");
-    let (_, holder) = visitor(&server, &same);
+    let (_, first_holder) = visitor(&server, &same);
     assert_ne!(room_of(&look("phone", "g6tWCp5trVRO").await), room, "a new one to anybody else");
     assert_ne!(room_of(&look("preview", "another").await), room);
     server.clock().advance(10 * 60_000 - 1);
-    assert_eq!(room_of(&look("preview", "g6tWCp5trVRO").await), room);
+    let last = look("preview", "g6tWCp5trVRO").await;
+    let (_, holder) = visitor(&server, &last);
+    assert_eq!(room_of(&last), room);
+    // Whoever it was before, one holds the room now.
+    first_holder.post(SERVICE, &message(&room, "hello")).await.expect(401);
     holder.post(SERVICE, &message(&room, "hello")).await.expect(200);
     let next = room_of(&look("preview", "g6tWCp5trVRO").await);
     assert_ne!(next, room, "it is no longer empty");
     server.clock().advance(10 * 60_000);
     assert_ne!(room_of(&look("preview", "g6tWCp5trVRO").await), next, "ten minutes are over");
+
+    // A visitor who is known opens rooms of its own, which nobody else is given, and is given nobody's.
+    let path = "/api/v2/init/6385c0f18eca0fb652c94558/WORKFLOWAI/shared/";
+    let by = async |client: &Client| room_of(&client.get(path).await.expect(200)["room"]);
+    let of_known = by(&holder).await;
+    let of_nobody = by(&client).await;
+    assert_ne!(of_nobody, of_known);
+    let again = by(&holder).await;
+    assert!(again != of_known && again != of_nobody);
+    server.stop().await;
+}
+
+/// Whoever guesses a user's keys must not be given to that user's page by the application itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_names_a_users_keys_gets_no_room_of_a_stranger() {
+    let server = server(Plan::new()).await;
+    let acme = server.org(HOME).await;
+    let shop = shop(&server, &acme.org, &[]).await;
+    let nobody = server.client();
+    let laid = room_of(&nobody.post(CONTROL, &keys("ann")).await.expect(200));
+    let owned = room_of(&shop.key.post(CONTROL, &keys("ann")).await.expect(200));
+    assert_ne!(owned, laid);
+    let laid_later = room_of(&nobody.post(CONTROL, &keys("ann")).await.expect(200));
+    assert_ne!(laid_later, owned);
+    assert_eq!(room_of(&shop.key.post(CONTROL, &keys("ann")).await.expect(200)), owned, "not the newest, its own");
     server.stop().await;
 }
 
