@@ -13,6 +13,7 @@ const DRAWINGS: &[(&str, &str)] = &[
     ("phone", "M6 3h4l2 5-2.5 1.5a11 11 0 0 0 5 5L16 12l5 2v4a3 3 0 0 1-3 3A15 15 0 0 1 3 6a3 3 0 0 1 3-3z"),
     ("calls", "M4 6h16M4 12h16M4 18h10"),
     ("callback", "M5 12a7 7 0 1 1 2 5M5 20v-4h4M12 8v4l3 2"),
+    ("chat", "M4 5h16v11H10l-4 4v-4H4zM8 9h8M8 12h5"),
     ("calendar", "M4 6h16v15H4zM4 10h16M8 3v5M16 3v5M8 14h3M13 14h3M8 17h3"),
     ("flow", "M9 4h6v5H9zM3 15h6v5H3zM15 15h6v5h-6zM12 9v3M6 15v-3h12v3"),
     ("run", "M7 4v16l13-8z"),

@@ -41,6 +41,7 @@ mod graph;
 mod health;
 mod home;
 mod icon;
+mod inbox;
 mod kept;
 mod list;
 mod made_for;
@@ -106,6 +107,7 @@ fn doors() -> Doors {
     let doors = numbers::doors(doors);
     let doors = trunks::doors(doors);
     let doors = meetings::doors(doors);
+    let doors = inbox::doors(doors);
     let doors = applications::doors(doors);
     let doors = webhooks::doors(doors);
     let doors = outbox::doors(doors);

@@ -39,6 +39,7 @@ pub(super) const TABLE: &[(&str, &[Line])] = &[
             ("/console/runs", "Runs", "run", May(Action::ReadFlows)),
         ],
     ),
+    ("Chat", &[("/console/inbox", "Inbox", "chat", MayEither(Action::WorkQueue, Action::ReadChats))]),
     ("Meetings", &[("/console/meetings", "Meetings", "calendar", May(Action::ReadMeetings))]),
     (
         "Who and where",

@@ -4,6 +4,7 @@
  * below; a page is known by the number of its tab, the first is 0.
  */
 import { open, serve, signIn, task, tell, watch } from "./browser.mjs";
+import { look, picture, walkByKeys } from "./looks.mjs";
 import { EAR } from "./ear.mjs";
 
 /** As loud as anything that is not silence, of 32768, root mean square. */
@@ -62,6 +63,20 @@ await serve(browser, {
   key: (command) => tab(command).keyboard.press(command.key),
   /** Waits for something to be seen. */
   see: (command) => tab(command).locator(command.what).first().waitFor({ timeout: 40_000 }),
+  gone: (command) => tab(command).locator(command.what).first().waitFor({ state: "hidden", timeout: 40_000 }),
+  /** Clicks what a selector finds. */
+  choose: (command) => tab(command).locator(command.what).first().click(),
+  fill: (command) => tab(command).locator(command.what).fill(command.text),
+  select: (command) => tab(command).locator(command.what).selectOption(command.value),
+  type: (command) => tab(command).keyboard.type(command.text),
+  attach: ({ what, name, kind, base64, ...command }) =>
+    tab(command).locator(what).setInputFiles({ name, mimeType: kind, buffer: Buffer.from(base64, "base64") }),
+  /** What is wrong with the page as it is, at every width, light and dark, and by keys alone. */
+  look: async ({ file, ...command }) => {
+    if (file) await picture(tab(command), file);
+    const wrong = await look(tab(command));
+    return [...wrong, ...(await walkByKeys(tab(command)))];
+  },
   path: (command) => new URL(tab(command).url()).pathname,
   texts: (command) => tab(command).locator(command.what).allInnerTexts(),
   /** Runs in the page. */

@@ -1,6 +1,7 @@
 //! Our own routes of the desk, under `/v1/chat`. Handlers read, ask the desk, and answer; no rule stands here.
 
 mod asker;
+mod inside;
 mod messages;
 mod rooms;
 
@@ -29,6 +30,8 @@ where
         .routes(routes!(rooms::mark))
         .routes(routes!(messages::list, messages::send))
         .routes(routes!(messages::edit, messages::delete))
+        .routes(routes!(inside::list))
+        .routes(routes!(inside::read))
         .merge(super::visit::api::routes())
         .merge(super::inbox::api::routes())
 }

@@ -47,7 +47,7 @@ pub(super) struct RoomQuery {
 }
 
 impl RoomQuery {
-    fn filter(self) -> Result<RoomFilter, Problem> {
+    pub(super) fn filter(self) -> Result<RoomFilter, Problem> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let refused = |field: &str, what: &str| Problem::new(codes::INVALID_REQUEST).and(field, "invalid", what);
         let state = given(self.state)
@@ -75,7 +75,7 @@ impl RoomQuery {
 }
 
 /// Where a page of rooms ended: a time and an id.
-fn after(page: &PageQuery) -> Result<Option<(i64, String)>, Problem> {
+pub(super) fn after(page: &PageQuery) -> Result<Option<(i64, String)>, Problem> {
     let Some(place) = page.after()? else { return Ok(None) };
     let read = place.split_once(',').and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
     let wrong = || Problem::new(codes::INVALID_CURSOR).and("?cursor", "invalid", "not a cursor of this list");

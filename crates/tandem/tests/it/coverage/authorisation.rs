@@ -133,8 +133,10 @@ const TABLE: &[(&str, May)] = &[
     ("GET /v1/chat/events", ReadOrRun),
     ("GET /v1/chat/rooms", ReadOrRun),
     ("POST /v1/chat/rooms", Change(Agent)),
+    ("GET /v1/chat/inbox", ReadOrRun),
     // An unknown room is 404 before it is asked who may do what in it.
     ("GET /v1/chat/rooms/{room}", Own),
+    ("GET /v1/chat/inbox/{room}", Own),
     ("POST /v1/chat/rooms/{room}/close", Own),
     ("POST /v1/chat/rooms/{room}/reopen", Own),
     ("POST /v1/chat/rooms/{room}/read", Own),
@@ -429,6 +431,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/extensions/", "1001".to_owned()),
         ("/teams/", text(&team["id"])),
         ("/conferences/", "mine".to_owned()),
+        ("/chat/inbox/", text(&room["room"]["id"])),
         ("/chat/rooms/", text(&room["room"]["id"])),
         ("/chat/files/", text(&place["file"])),
         ("/meetings/", meeting),

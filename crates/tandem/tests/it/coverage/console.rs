@@ -86,6 +86,8 @@ const TABLE: &[(&str, May)] = &[
     ("POST /console/meetings/{id}/cancel", Change(Supervisor)),
     ("POST /console/meetings/{id}/move", Change(Supervisor)),
     ("POST /console/meetings/{id}/link", Change(Supervisor)),
+    ("GET /console/inbox", Read(Agent)),
+    ("GET /console/inbox/{id}", Read(Agent)),
     ("GET /console/recordings", Read(Agent)),
     ("GET /console/voicemail", SignedIn),
     ("POST /console/voicemail/{id}/delete", Change(Member)),

@@ -9,6 +9,7 @@ pub(crate) mod choir;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod customer;
+pub(crate) mod desk;
 pub(crate) mod ear;
 pub(crate) mod handset;
 pub(crate) mod house;

@@ -120,7 +120,11 @@ impl<'s> Office<'s> {
             let made = self.owner.post("/v1/webhooks", &hook).await.expect(201);
             self.things.push(("/console/webhooks/{id}", text(&made["id"])));
         }
-        let shop = NewApp { name: "Shop".to_owned(), scopes: vec![Scope::Flows, Scope::Meetings], ..NewApp::default() };
+        let shop = NewApp {
+            name: "Shop".to_owned(),
+            scopes: vec![Scope::Flows, Scope::Meetings, Scope::Chat],
+            ..NewApp::default()
+        };
         let (app, _) = self.server.app.kernel.create_app(&self.tenant.org.id, shop).await.unwrap();
         let path = format!("/console/applications/{}", app.id);
         self.tenant.number(POOL, "meetings").await;
@@ -129,7 +133,25 @@ impl<'s> Office<'s> {
         let saved = self.owner.submit(&path, &format!("{path}/meetings"), &settings).await;
         assert_eq!(saved.status, 303, "{}", saved.text);
         self.meetings(&app.id).await;
+        self.chat(&app.id).await;
         self.things.push(("/console/applications/{id}", app.id));
+    }
+
+    /// Rooms of the support chat: one with words of both sides, one that waits.
+    async fn chat(&mut self, app: &str) {
+        for (user, words) in [("jane", "Where is my parcel?"), ("omar", "Do you ship to **Malta**?")] {
+            let wish = json!({"identity": {"user_id": user, "name": user}, "page": "https://shop.example/cart"});
+            let stranger = self.server.client();
+            let opened = stranger.post(&format!("/v1/chat/widget/{app}/rooms"), &wish).await.expect(201);
+            let room = text(&opened["room"]["id"]);
+            let messages = format!("/v1/chat/rooms/{room}/messages");
+            let visitor = self.server.client().bearing(&text(&opened["token"]));
+            visitor.post(&messages, &json!({"body": words})).await.expect(201);
+            if user == "jane" {
+                self.owner.post(&messages, &json!({"body": "It comes today.", "author": "Olivia"})).await.expect(201);
+                self.things.push(("/console/inbox/{id}", room));
+            }
+        }
     }
 
     /// Meetings: one that is open, one of tomorrow by phone, one that was called off.

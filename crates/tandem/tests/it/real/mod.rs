@@ -11,6 +11,7 @@ mod first_word;
 mod forms;
 mod gaps;
 mod garbage;
+mod inbox;
 mod keys;
 mod lit_flow;
 mod meeting_carrier;

@@ -41,8 +41,13 @@ fn page(name: &str, path: &str) -> Value {
 }
 
 /// Pages that are whole only when something is seen on them.
-const SHOWN_LATE: [(&str, &str); 3] =
-    [("/phone", "text=Ready"), ("/console/live", "body.is-live"), ("/console/queues", "body.is-live")];
+const SHOWN_LATE: [(&str, &str); 5] = [
+    ("/phone", "text=Ready"),
+    ("/console/live", "body.is-live"),
+    ("/console/queues", "body.is-live"),
+    ("/console/inbox", "body.is-live"),
+    ("/console/inbox/{id}", "body.is-live .message"),
+];
 
 /// `/console/flows/{id}/edit` is `flows-id-edit`.
 fn name_of(template: &str) -> String {

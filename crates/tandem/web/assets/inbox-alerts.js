@@ -1,0 +1,70 @@
+// @ts-check
+/**
+ * What tells of news while nobody looks: the number in the page's title, and notices of the system where they were asked
+ * for by a button. Nothing makes a sound.
+ */
+
+const MEMORY = "tandem-inbox-alerts";
+
+export class Alerts {
+  #title = document.title;
+  #button;
+  /** @type {Map<string, Notification>} */
+  #shown = new Map();
+
+  /** @param {HTMLElement | null} button that switches notices on and off */
+  constructor(button) {
+    this.#button = button;
+    button?.addEventListener("click", () => void this.#toggle());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.#takeBack();
+    });
+    this.#show();
+  }
+
+  get areOn() {
+    return "Notification" in globalThis && Notification.permission === "granted" && localStorage.getItem(MEMORY) === "on";
+  }
+
+  /** So many rooms wait to be read. @param {number} count */
+  set count(count) {
+    document.title = count > 0 ? `(${count}) ${this.#title}` : this.#title;
+  }
+
+  /**
+   * Tells of a message, unless the page is seen.
+   * @param {string} room
+   * @param {string} who
+   * @param {string} words
+   * @param {() => void} open
+   */
+  tell(room, who, words, open) {
+    if (document.visibilityState === "visible" || !this.areOn) return;
+    const notice = new Notification(who, { body: words, tag: room, silent: true });
+    notice.onclick = () => {
+      focus();
+      open();
+      notice.close();
+    };
+    this.#shown.set(room, notice);
+  }
+
+  #takeBack() {
+    for (const notice of this.#shown.values()) notice.close();
+    this.#shown.clear();
+  }
+
+  async #toggle() {
+    if (this.areOn) localStorage.removeItem(MEMORY);
+    else if ((await Notification.requestPermission()) === "granted") localStorage.setItem(MEMORY, "on");
+    this.#show();
+  }
+
+  #show() {
+    if (!this.#button) return;
+    this.#button.hidden = !("Notification" in globalThis);
+    this.#button.setAttribute("aria-pressed", String(this.areOn));
+    const isRefused = "Notification" in globalThis && Notification.permission === "denied";
+    this.#button.title = isRefused ? "This browser does not allow it for this site." : "";
+  }
+}
