@@ -82,6 +82,8 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "party.css" CSS,
         "party.js" SCRIPT,
         "party-entry.js" SCRIPT,
+        "replies.js" SCRIPT,
+        "replies-steps.js" SCRIPT,
         "phone.js" SCRIPT,
         "phone-call.js" SCRIPT,
         "phone-line.js" SCRIPT,

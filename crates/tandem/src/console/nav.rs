@@ -39,7 +39,15 @@ pub(super) const TABLE: &[(&str, &[Line])] = &[
             ("/console/runs", "Runs", "run", May(Action::ReadFlows)),
         ],
     ),
-    ("Chat", &[("/console/inbox", "Inbox", "chat", MayEither(Action::WorkQueue, Action::ReadChats))]),
+    (
+        "Chat",
+        &[
+            ("/console/inbox", "Inbox", "chat", MayEither(Action::WorkQueue, Action::ReadChats)),
+            ("/console/chat/replies", "Replies", "flow", MayEither(Action::WorkQueue, Action::ReadChats)),
+            ("/console/chat/reports", "Chat reports", "report", May(Action::ReadReports)),
+            ("/console/chat/widgets", "Widgets", "webhook", May(Action::ReadKeys)),
+        ],
+    ),
     ("Meetings", &[("/console/meetings", "Meetings", "calendar", May(Action::ReadMeetings))]),
     (
         "Who and where",

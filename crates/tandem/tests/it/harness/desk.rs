@@ -13,8 +13,6 @@ use super::server::{Server, Tenant};
 /// The browser of somebody at the inbox.
 pub(crate) struct Desk {
     pub(crate) person: Person,
-    /// The person's token, for what is asked beside the page.
-    pub(crate) token: String,
 }
 
 impl Desk {
@@ -23,7 +21,7 @@ impl Desk {
         let (_, token) = tenant.hire(name, role, None).await;
         let link = server.app.kernel.create_link(&server.identity(&token).await).await.unwrap();
         let (person, _) = Person::sign_in(address, &format!("/console/link/{}", link.expose())).await;
-        let mut desk = Self { person, token };
+        let mut desk = Self { person };
         desk.go("/console/inbox").await;
         desk
     }

@@ -41,11 +41,12 @@ fn page(name: &str, path: &str) -> Value {
 }
 
 /// Pages that are whole only when something is seen on them.
-const SHOWN_LATE: [(&str, &str); 5] = [
+const SHOWN_LATE: [(&str, &str); 6] = [
     ("/phone", "text=Ready"),
     ("/console/live", "body.is-live"),
     ("/console/queues", "body.is-live"),
     ("/console/inbox", "body.is-live"),
+    ("/console/chat/replies", "body.is-live"),
     ("/console/inbox/{id}", "body.is-live .message"),
 ];
 
