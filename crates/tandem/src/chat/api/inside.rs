@@ -1,9 +1,10 @@
 //! Rooms for those who answer: with the visitor, the last words and the notes, which visitors do not see.
 
 use axum::extract::State as Given;
+use axum::http::StatusCode;
 use kernel::Problem;
 use kernel::http::{Json, PageQuery, Path, Query, cursor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::asker::Caller;
@@ -99,4 +100,50 @@ pub(super) async fn read(
         support_mark: overview.support().into(),
         notes: notes.iter().map(NoteView::from).collect(),
     }))
+}
+
+/// The notes beside a room.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NoteList {
+    /// Oldest first.
+    notes: Vec<NoteView>,
+}
+
+/// List the notes beside a room
+#[utoipa::path(
+    get, path = "/v1/chat/rooms/{room}/notes", tag = "chat", params(RoomPath),
+    responses((status = 200, description = "The notes", body = NoteList), (status = 404, description = "There is no such room")),
+    security(("bearer" = []))
+)]
+pub(super) async fn notes(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Path(path): Path<RoomPath>,
+) -> Result<Json<NoteList>, Problem> {
+    let notes = chats.notes(&caller.asker()?, &path.room).await?;
+    Ok(Json(NoteList { notes: notes.iter().map(NoteView::from).collect() }))
+}
+
+/// A note.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoteRequest {
+    /// Plain text; the visitor never sees it.
+    text: String,
+}
+
+/// Write a note beside a room, for those who answer
+#[utoipa::path(
+    post, path = "/v1/chat/rooms/{room}/notes", tag = "chat", params(RoomPath), request_body = NoteRequest,
+    responses((status = 201, description = "Written", body = NoteView), (status = 404, description = "There is no such room")),
+    security(("bearer" = []))
+)]
+pub(super) async fn note(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Path(path): Path<RoomPath>,
+    Json(request): Json<NoteRequest>,
+) -> Result<(StatusCode, Json<NoteView>), Problem> {
+    let note = chats.note(&caller.asker()?, &path.room, &request.text).await?;
+    Ok((StatusCode::CREATED, Json(NoteView::from(&note))))
 }

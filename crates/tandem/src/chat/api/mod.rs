@@ -32,6 +32,7 @@ where
         .routes(routes!(messages::edit, messages::delete))
         .routes(routes!(inside::list))
         .routes(routes!(inside::read))
+        .routes(routes!(inside::notes, inside::note))
         .merge(super::visit::api::routes())
         .merge(super::inbox::api::routes())
 }

@@ -3,7 +3,9 @@
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use kernel::zones;
+use kernel::error::codes;
+use kernel::{Problem, zones};
+use serde_json::Value;
 
 use super::report::{Place, Report};
 use super::store::times;
@@ -98,6 +100,23 @@ impl Chats {
             }
         }
         Ok(report)
+    }
+
+    /// The same as a document, as the route answers it: for pages.
+    ///
+    /// # Errors
+    /// 400 for days that are none, or what the desk says.
+    pub(crate) async fn figures(
+        &self,
+        asker: &Asker,
+        from: Option<&str>,
+        to: Option<&str>,
+        zone: &str,
+    ) -> Result<Value, Problem> {
+        let wrong = |(field, what): WrongSpan| Problem::new(codes::INVALID_REQUEST).and(field, "invalid", what);
+        let span = Span::read(from, to, Some(zone), self.now_ms()).map_err(wrong)?;
+        let report = self.report(asker, &span).await?;
+        serde_json::to_value(report).map_err(Problem::internal)
     }
 }
 

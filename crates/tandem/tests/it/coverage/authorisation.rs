@@ -137,6 +137,8 @@ const TABLE: &[(&str, May)] = &[
     // An unknown room is 404 before it is asked who may do what in it.
     ("GET /v1/chat/rooms/{room}", Own),
     ("GET /v1/chat/inbox/{room}", Own),
+    ("GET /v1/chat/rooms/{room}/notes", Own),
+    ("POST /v1/chat/rooms/{room}/notes", Own),
     ("POST /v1/chat/rooms/{room}/close", Own),
     ("POST /v1/chat/rooms/{room}/reopen", Own),
     ("POST /v1/chat/rooms/{room}/read", Own),
@@ -351,6 +353,7 @@ fn good_body(operation: &Operation) -> Value {
         "/v1/calls/{id}/supervise" => json!({"mode": "listen", "extension": "1001"}),
         "/v1/conferences/{room}/members/{member}" => json!({"muted": true}),
         "/v1/chat/rooms/{room}/messages" | "/v1/chat/rooms/{room}/messages/{seq}" => json!({"body": "words"}),
+        "/v1/chat/rooms/{room}/notes" => json!({"text": "words"}),
         "/v1/chat/rooms/{room}/rating" => json!({"score": 5}),
         "/v1/chat/rooms/{room}/transcript" => json!({"email": "ann@example.org"}),
         "/v1/chat/agents/me" | "/v1/chat/agents/{person}" => json!({"state": "away"}),

@@ -12,6 +12,7 @@ mod forms;
 mod gaps;
 mod garbage;
 mod inbox;
+mod inbox_pages;
 mod keys;
 mod lit_flow;
 mod meeting_carrier;
