@@ -196,8 +196,9 @@ function drawBody(kind, body, words) {
   if ((kind === "image" || kind === "file") && isAttachment(body)) {
     const name = make("span", { class: "name", dir: "auto" }, body.name);
     const size = make("span", { class: "size" }, body.size ? words.size(body.size) : "");
-    const button = make("button", { type: "button", class: "file", "data-act": "download", "aria-label": words.say("download", { name: body.name }) }, icon(CLIP), name, size);
-    return { content: [button], file: body };
+    const button = make("button", { type: "button", class: "file", "data-act": "download", "aria-label": words.say("download", { name: body.name }) }, icon(CLIP), name);
+    // The size beside the button: its name is what is read on it.
+    return { content: [button, size], file: body };
   }
   if (typeof body === "string") return { content: [draw(body)], file: null };
   return { content: [make("pre", { dir: "ltr", tabindex: "0" }, make("code", {}, JSON.stringify(body, null, 1)))], file: null };

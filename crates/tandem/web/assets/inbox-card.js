@@ -124,7 +124,8 @@ export class Card extends EventTarget {
 
   async #save() {
     if (this.#room === null) return;
-    const card = await this.#api.describe(this.#room, { name: this.#name.value.trim(), email: this.#email.value.trim() });
+    const [name, email] = [this.#name.value.trim(), this.#email.value.trim()];
+    const card = await this.#api.describe(this.#room, { name, ...(email === "" ? {} : { email }) });
     this.#form.hidden = true;
     this.#draw(card);
     this.#edit.focus();
