@@ -43,6 +43,8 @@ export class InboxLog {
   #pending = new Map();
   /** Days and notes, by their names. @type {Map<string, HTMLElement>} */
   #others = new Map();
+  /** The message that was looked for. */
+  #found = 0;
 
   /**
    * @param {{ scroll: HTMLElement, place: HTMLElement, waiting: HTMLElement, jump: HTMLElement }} parts
@@ -75,6 +77,7 @@ export class InboxLog {
   /** Nothing is left of the room before. */
   clear() {
     for (const kept of [this.#items, this.#pending, this.#others]) kept.clear();
+    this.#found = 0;
     this.#place.replaceChildren();
     this.#waiting.replaceChildren();
     this.#jump.hidden = true;
@@ -96,6 +99,7 @@ export class InboxLog {
     const element = this.#items.get(seq)?.element;
     element?.scrollIntoView({ block: "center" });
     element?.classList.add("found");
+    this.#found = seq;
   }
 
   /**
@@ -169,6 +173,7 @@ export class InboxLog {
     const before = item.file;
     item.show(message, { isMine: !isVisitor, mayChange: thread.mayChange(message, now), author, state });
     item.element.classList.toggle("own", isMine);
+    item.element.classList.toggle("found", message.seq === this.#found);
     if (message.kind === "call" && !message.deleted_at) this.#call(item, message);
     if (item.file && item.file !== before) this.#picture(item, item.file);
     return item.element;
