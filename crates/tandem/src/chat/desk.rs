@@ -161,10 +161,15 @@ impl Chats {
             Glance::New => {
                 attempt.draft.check(&settings.limits)?;
                 if let Err(closed) = room.takes_messages() {
-                    return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
+                    if self.live().is_stale(&seat, &room).await? {
+                        return Ok(None);
+                    }
+                    return self.sent_before(&room, &sender, &attempt.draft, closed.into()).await.map(Some);
                 }
-                if !std::mem::replace(&mut attempt.is_counted, true) {
-                    self.count_words(asker, &room, &settings)?;
+                if !std::mem::replace(&mut attempt.is_counted, true)
+                    && let Err(limit) = self.count_words(asker, &room, &settings)
+                {
+                    return self.sent_before(&room, &sender, &attempt.draft, limit).await.map(Some);
                 }
                 self.keep_carried(asker, &room, &settings, attempt).await?;
                 let targets = self.kernel().outbox.targets(&room.org).await?;
@@ -196,6 +201,19 @@ impl Chats {
                 None => Ok(None),
             },
         }
+    }
+
+    /// What the sender was told of a message when it was first sent, longer ago than memory reaches: a retry is not
+    /// refused for what has happened since.
+    async fn sent_before(
+        &self,
+        room: &Room,
+        sender: &Sender,
+        draft: &Draft,
+        refused: ChatError,
+    ) -> Result<Ack, ChatError> {
+        let Some(cid) = &draft.cid else { return Err(refused) };
+        store::ack_of(&self.kernel().db, &room.org, &room.id, sender, cid).await?.ok_or(refused)
     }
 
     /// The place of a room in memory, if the asker may do `act` there.

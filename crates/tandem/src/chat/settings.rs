@@ -191,6 +191,13 @@ pub struct ChatSettings {
 }
 
 impl ChatSettings {
+    /// Those of an application that was ended: it vouches for nobody any more, and no page is its own, so that its rooms
+    /// are opened by their visitors' tokens and by those who answer, not by their ids.
+    #[must_use]
+    pub fn ended() -> Self {
+        Self { identity: Identity::Verified, ..Self::default() }
+    }
+
     /// The settings of an application as they are stored.
     #[must_use]
     pub fn read(stored: &BTreeMap<String, String>) -> Self {
@@ -247,9 +254,9 @@ impl ChatSettings {
             "limit_messages_per_minute" => limits.messages_per_minute = number(value, MAX_LIMIT)?,
             "limit_messages_burst" => limits.messages_burst = number(value, MAX_LIMIT)?,
             "limit_sockets" => limits.sockets = number(value, MAX_LIMIT)?,
-            "limit_characters" => limits.characters = number(value, MAX_CHARACTERS)?,
+            "limit_characters" => limits.characters = number(value, MAX_CHARACTERS).and_then(some)?,
             "limit_uploads_per_hour" => limits.uploads_per_hour = number(value, MAX_LIMIT)?,
-            "limit_upload_bytes" => limits.upload_bytes = number(value, MAX_UPLOAD_BYTES)?,
+            "limit_upload_bytes" => limits.upload_bytes = number(value, MAX_UPLOAD_BYTES).and_then(some)?,
             _ => return Err("no setting of chat"),
         }
         Ok(())
@@ -274,6 +281,11 @@ impl ChatSettings {
 fn number<T: std::str::FromStr + PartialOrd>(value: &str, most: T) -> Result<T, &'static str> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     value.parse().ok().filter(|number| digits && *number <= most).ok_or("a whole number, not too large")
+}
+
+/// A size of which 0 would refuse everything.
+fn some<T: Default + PartialEq>(number: T) -> Result<T, &'static str> {
+    if number == T::default() { Err("a whole number from 1, not too large") } else { Ok(number) }
 }
 
 /// Origins joined by commas; each is written as browsers write it.
@@ -372,6 +384,8 @@ mod tests {
             ("limit_sockets", "-1"),
             ("limit_sockets", "+1"),
             ("limit_characters", "1000000"),
+            ("limit_characters", "0"),
+            ("limit_upload_bytes", "0"),
         ] {
             assert!(ChatSettings::check(name, wrong).is_err(), "{name}={wrong}");
         }

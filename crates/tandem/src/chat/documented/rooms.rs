@@ -364,7 +364,7 @@ pub(super) async fn read_public_room(
     let mut mistakes = Mistakes::default();
     let id = fields.required("room_id", &mut mistakes);
     mistakes.none()?;
-    let room = chats.room(&caller.of_room(&id)?, &id).await?;
+    let room = chats.room(&caller.of_room(&chats, &id).await?, &id).await?;
     let code = code_of_room(&chats, &room).await?;
     Ok(Json(RoomAnswer::of(&room, code, false, None)).into_response())
 }

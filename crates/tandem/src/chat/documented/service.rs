@@ -170,7 +170,7 @@ async fn create_message(chats: &Chats, caller: &Caller, fields: &Fields) -> Resu
     if claims_support == Some(true) && caller.is_stranger() {
         return Err(Problem::new(codes::FORBIDDEN).detail("side=true takes the credential of somebody who answers"));
     }
-    let asker = caller.of_room(&room)?;
+    let asker = caller.of_room(chats, &room).await?;
     let carried = if kind == Kind::Image { Some(picture_in(data)?) } else { None };
     if let Some(Carried { name, .. }) = &carried {
         // What stands in the room tells of the picture; it is written once the picture is kept.
@@ -205,7 +205,7 @@ async fn delete_room(chats: &Chats, caller: &Caller, fields: &Fields) -> Result<
     if caller.is_stranger() {
         return Err(Problem::new(codes::UNAUTHORIZED));
     }
-    chats.change(&caller.of_room(&room)?, &room, &change, nothing_more).await?;
+    chats.change(&caller.of_room(chats, &room).await?, &room, &change, nothing_more).await?;
     Ok(Json(DoneAnswer::deleted()).into_response())
 }
 
@@ -218,7 +218,7 @@ async fn get_room(chats: &Chats, caller: &Caller, fields: &Fields) -> Result<Res
     let mut mistakes = Mistakes::default();
     let id = fields.required("room_id", &mut mistakes);
     mistakes.none()?;
-    let room = chats.room(&caller.of_room(&id)?, &id).await?;
+    let room = chats.room(&caller.of_room(chats, &id).await?, &id).await?;
     let shape = chats.settings(&room.org, &room.app).await?.compat_shape;
     let code = code_of_room(chats, &room).await?;
     Ok(Json(DetailsAnswer::of(OneRoom::shaped(shape, DocumentedRoom::of(&room, code)))).into_response())
@@ -249,7 +249,7 @@ async fn get_messages(chats: &Chats, caller: &Caller, fields: &Fields) -> Result
     let limit = fields.number("limit", 1..=MAX_PAGE, &mut mistakes).unwrap_or(MAX_PAGE);
     let wait_s = fields.number("wait", 0..=MAX_WAIT_S, &mut mistakes).unwrap_or(0);
     mistakes.none()?;
-    let asker = caller.of_room(&room)?;
+    let asker = caller.of_room(chats, &room).await?;
     let wait = (wait_s > 0).then(|| Duration::from_secs(wait_s.unsigned_abs()));
     let reading = Reading { room, after, limit, wait };
     let mut found = found_in_time(chats, &asker, &reading, &caller.headers).await?;

@@ -93,6 +93,7 @@ where
                 Some(visitor) => Asker::from(&visitor),
                 None => {
                     let Ok(client) = Client::from_request_parts(parts, state).await;
+                    origins::show_refusal(&chats, parts).await?;
                     return Err(kernel.wrong_credential(client.ip));
                 }
             },
