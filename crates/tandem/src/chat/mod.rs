@@ -78,6 +78,7 @@ impl Chats {
     /// Opens the desk.
     #[must_use]
     pub fn start(kernel: &Kernel) -> Self {
+        kernel.tasks.spawn(warn_of_open_ones(kernel.clone()));
         let hub = Hub::default();
         Self(Arc::new(Inner {
             kernel: kernel.clone(),
@@ -169,5 +170,17 @@ impl Chats {
     /// What was given to somebody a moment ago.
     pub(crate) fn recent(&self) -> &Recent {
         &self.0.recent
+    }
+}
+
+/// Says at the start which applications anybody may use without a key.
+async fn warn_of_open_ones(kernel: Kernel) {
+    match store::warnings(&kernel.db).await {
+        Ok(warnings) => {
+            for (app, warning) in warnings {
+                tracing::warn!(app, "{warning}");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the settings of chats could not be looked through"),
     }
 }

@@ -270,6 +270,21 @@ impl ChatSettings {
         self.identity_secrets.iter().map(|sealed| secrets.open_sealed(IDENTITY_SECRET_PURPOSE, sealed)).collect()
     }
 
+    /// What whoever set this ought to be told, for people.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&'static str> {
+        match self.identity {
+            Identity::Open => vec![
+                "identity=open: whoever reaches this server reads and writes every chat of this application without a \
+                key; it is for trying samples on this machine",
+            ],
+            Identity::Verified if self.identity_secrets.is_empty() => {
+                vec!["identity=verified without identity_secret: no visitor can open a chat"]
+            }
+            Identity::Token | Identity::Verified => Vec::new(),
+        }
+    }
+
     /// Whether a page of this origin may use the chat, beside our own pages: under `open` with an empty list, any.
     #[must_use]
     pub fn allows_origin(&self, origin: &str) -> bool {
@@ -393,6 +408,18 @@ mod tests {
         assert!(
             ChatSettings::check("limit_sockets", "7").is_ok() && ChatSettings::check("allowed_origins", "*").is_ok()
         );
+    }
+
+    #[test]
+    fn what_is_dangerous_or_of_no_use_is_told() {
+        let read = |settings: &[(&str, &str)]| {
+            let stored = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            ChatSettings::read(&stored).warnings().join(" ")
+        };
+        assert_eq!(read(&[]), "");
+        assert!(read(&[("identity", "open")]).starts_with("identity=open:"));
+        assert!(read(&[("identity", "verified")]).contains("without identity_secret"));
+        assert_eq!(read(&[("identity", "verified"), ("identity_secret_next", "sealed")]), "");
     }
 
     #[test]

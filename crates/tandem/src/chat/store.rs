@@ -58,7 +58,8 @@ kernel::statements! {
         where org = $1 and room = $2 order by seq desc limit $3";
     SEQ_OF = "select seq from chat_message where org = $1 and room = $2 and id = $3";
     EDIT_MESSAGE = "update chat_message set body = $4, edited_at = $5 \
-        where org = $1 and room = $2 and seq = $3 and deleted_at is null";
+        where org = $1 and room = $2 and seq = $3 and deleted_at is null and coalesce(edited_at, 0) = $6 \
+        and exists (select 1 from chat_room r where r.org = $1 and r.id = $2 and r.state = 'open')";
     DELETE_MESSAGE = "update chat_message set body = null, deleted_at = $4 \
         where org = $1 and room = $2 and seq = $3 and deleted_at is null";
     MARK = "insert into chat_receipt (org, room, who, side, delivered_seq, read_seq) values ($1, $2, $3, $4, $5, $6) \
@@ -67,6 +68,7 @@ kernel::statements! {
         else chat_receipt.delivered_seq end, \
         read_seq = case when excluded.read_seq > chat_receipt.read_seq then excluded.read_seq \
         else chat_receipt.read_seq end";
+    MARK_OF = "select delivered_seq, read_seq from chat_receipt where org = $1 and room = $2 and who = $3";
     MARKS = "select side, max(delivered_seq) as delivered_seq, max(read_seq) as read_seq from chat_receipt \
         where org = $1 and room = $2 group by side";
     INSERT_NOTE = "insert into chat_note (org, id, room, after_seq, author, body, created_at) \
@@ -124,7 +126,8 @@ pub(super) async fn room(db: &Db, org: &Id, id: &str) -> Result<Option<Room>, Db
 
 /// The number of a message in its room.
 pub(super) async fn seq_of(db: &Db, org: &Id, room: &str, id: &str) -> Result<Option<i64>, DbError> {
-    db.one(SEQ_OF, args![org, room, id]).await?.map(|row| row.int("seq")).transpose()
+    // It reads the room's messages, which an index of its own would spare at a cost to every message.
+    db.all(SEQ_OF, args![org, room, id]).await?.first().map(|row| row.int("seq")).transpose()
 }
 
 /// The four keys of a room, document 002.
@@ -323,10 +326,11 @@ pub(super) async fn recent_acks(db: &Db, org: &str, room: &str) -> Result<Vec<(S
     Ok(acks)
 }
 
-/// Other words for a message, unless it was deleted.
-pub(super) fn edit_write(org: &str, message: &Message) -> Write {
+/// Other words for a message, if it is as it was when it was last changed, `before_ms`, and its room is open.
+pub(super) fn edit_write(org: &str, message: &Message, before_ms: Option<i64>) -> Write {
     let Message { room, seq, body, edited_ms, .. } = message;
-    Write::guarded(EDIT_MESSAGE, args![org, room, *seq, body.as_ref().map(Body::as_json), *edited_ms])
+    let words = body.as_ref().map(Body::as_json);
+    Write::guarded(EDIT_MESSAGE, args![org, room, *seq, words, *edited_ms, before_ms.unwrap_or_default()])
 }
 
 /// A tombstone for a message.
@@ -337,6 +341,12 @@ pub(super) fn delete_write(org: &str, message: &Message) -> Write {
 /// How far somebody has come; never back.
 pub(super) fn mark_write(org: &str, room: &str, who: &str, side: Side, mark: Mark) -> Write {
     Write::new(MARK, args![org, room, who, side.as_str(), mark.delivered_seq, mark.read_seq])
+}
+
+/// How far somebody has come so far.
+pub(super) async fn mark_of(db: &Db, org: &str, room: &str, who: &str) -> Result<Mark, DbError> {
+    let Some(row) = db.one(MARK_OF, args![org, room, who]).await? else { return Ok(Mark::default()) };
+    Ok(Mark { delivered_seq: row.int("delivered_seq")?, read_seq: row.int("read_seq")? })
 }
 
 /// How far both sides of a room have come.
@@ -381,8 +391,14 @@ mod tests {
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         for test in kernel::db::testing::TestDb::each().await {
-            let statements =
-                [super::ALL, super::links::ALL, super::lists::ALL, super::origins::ALL, super::products::ALL, super::visitors::ALL];
+            let statements = [
+                super::ALL,
+                super::links::ALL,
+                super::lists::ALL,
+                super::origins::ALL,
+                super::products::ALL,
+                super::visitors::ALL,
+            ];
             assert_eq!(test.unpreparable(&statements).await, Vec::<String>::new());
         }
     }

@@ -239,6 +239,8 @@ struct Found {
     messages: Vec<Message>,
     marks: Marks,
     shape: CompatShape,
+    /// Of the room's product.
+    code: i64,
     etag: String,
 }
 
@@ -257,8 +259,7 @@ async fn get_messages(chats: &Chats, caller: &Caller, fields: &Fields) -> Result
         return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &found.etag));
     }
     show_pictures(chats, &mut found).await?;
-    let code = code_of_room(chats, &found.room).await?;
-    let room_room_id = room_room_id(code, &found.room.user_id);
+    let room_room_id = room_room_id(found.code, &found.room.user_id);
     let shown = |message| DocumentedMessage::of(&found.room, &room_room_id, &found.marks, message);
     let messages = Messages::shaped(found.shape, found.messages.iter().map(shown).collect());
     Ok(with_etag(Json(DetailsAnswer::of(messages)).into_response(), &found.etag))
@@ -307,14 +308,15 @@ async fn find(chats: &Chats, asker: &Asker, reading: &Reading) -> Result<Found, 
     let messages = chats.messages_of(&room, reading.after, reading.limit).await.map_err(Problem::internal)?;
     let marks = chats.marks(&room).await.map_err(Problem::internal)?;
     let shape = chats.settings(&room.org, &room.app).await?.compat_shape;
-    let etag = etag(&room, &messages, &marks, shape);
-    Ok(Found { room, messages, marks, shape, etag })
+    let code = code_of_room(chats, &room).await?;
+    let etag = etag(&room, code, &messages, &marks, shape);
+    Ok(Found { room, messages, marks, shape, code, etag })
 }
 
 /// Changes with everything that the answer shows.
-fn etag(room: &Room, messages: &[Message], marks: &Marks, shape: CompatShape) -> String {
+fn etag(room: &Room, code: i64, messages: &[Message], marks: &Marks, shape: CompatShape) -> String {
     let mut hasher = DefaultHasher::new();
-    (&room.id, room.revision, room.is_open(), &room.product, shape.as_str()).hash(&mut hasher);
+    (code, &room.id, room.revision, room.is_open(), &room.product, shape.as_str()).hash(&mut hasher);
     (marks.visitor.read_seq, marks.support.read_seq).hash(&mut hasher);
     for message in messages {
         (message.seq, message.edited_ms, message.deleted_ms).hash(&mut hasher);

@@ -154,7 +154,8 @@ mod tests {
             ("assignee", LATEST_OF_ASSIGNEE, "chat_room_by_assignee (org=? AND assignee=?", false),
         ] {
             let plan = plan(&test.db, sql, 12).await;
-            let inner = plan.iter().position(|step| step.contains("SEARCH x USING")).unwrap_or_else(|| panic!("{plan:?}"));
+            let inner =
+                plan.iter().position(|step| step.contains("SEARCH x USING")).unwrap_or_else(|| panic!("{plan:?}"));
             assert!(plan[inner].contains(index), "{name}: {plan:?}");
             // The page itself is sorted outside; inside only what is small: the rooms of one.
             let sorts = plan[inner..].iter().filter(|step| step.contains(sorted)).count();
