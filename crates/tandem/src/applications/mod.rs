@@ -83,7 +83,7 @@ struct ChatSettingsView {
     identity_secret: bool,
     /// The same of the secret that is to follow.
     identity_secret_next: bool,
-    /// New visitors from one address; 0 = no limit, as with the others.
+    /// New visitors from one address; 0 = no limit, as with the other counts.
     limit_sessions_per_minute: u32,
     /// New rooms of one visitor.
     limit_conversations_per_hour: u32,
@@ -93,11 +93,11 @@ struct ChatSettingsView {
     limit_messages_burst: u32,
     /// Sockets of one visitor at once.
     limit_sockets: u32,
-    /// Longest message, characters.
+    /// Longest message, characters; at least 1.
     limit_characters: usize,
     /// Attachments of one visitor.
     limit_uploads_per_hour: u32,
-    /// Largest attachment, bytes.
+    /// Largest attachment, bytes; at least 1.
     limit_upload_bytes: u64,
 }
 

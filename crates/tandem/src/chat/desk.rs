@@ -16,7 +16,7 @@ use super::model::{Ack, Body, Draft, Id, Mark, Marks, Message, Note, Refused, Ro
 use super::settings::Identity;
 use super::store::{RoomFilter, RoomPage};
 use super::view::MessageView;
-use super::visit::{Attachment, Carried};
+use super::visit::{Attachment, Carried, forget_file_write, named_file};
 use super::{ChatError, ChatSettings, Chats, inbox, store};
 
 /// How often something is tried again when somebody else was faster.
@@ -161,14 +161,25 @@ impl Chats {
             Glance::New => {
                 attempt.draft.check(&settings.limits)?;
                 if let Err(closed) = room.takes_messages() {
-                    return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
+                    if self.live().is_stale(&seat, &room).await? {
+                        return Ok(None);
+                    }
+                    return self.sent_before(&room, &sender, &attempt.draft, closed.into()).await.map(Some);
                 }
-                if !std::mem::replace(&mut attempt.is_counted, true) {
-                    self.count_words(asker, &room, &settings)?;
+                if !std::mem::replace(&mut attempt.is_counted, true)
+                    && let Err(limit) = self.count_words(asker, &room, &settings)
+                {
+                    return self.sent_before(&room, &sender, &attempt.draft, limit).await.map(Some);
                 }
                 self.keep_carried(asker, &room, &settings, attempt).await?;
                 let targets = self.kernel().outbox.targets(&room.org).await?;
-                let (draft, file) = self.with_file(&room, &sender, &attempt.draft).await?;
+                let (draft, file) = match self.with_file(&room, &sender, &attempt.draft).await {
+                    Ok(found) => found,
+                    // The message that names the file already may be this one.
+                    Err(refused) => {
+                        return self.sent_before(&room, &sender, &attempt.draft, refused).await.map(Some);
+                    }
+                };
                 let message = self.new_message(&room, sender.clone(), &draft);
                 let following = |message: &Message| {
                     let mut writes = self.message_event(&room, message, "message.created", &targets);
@@ -196,6 +207,19 @@ impl Chats {
                 None => Ok(None),
             },
         }
+    }
+
+    /// What the sender was told of a message when it was first sent, longer ago than memory reaches: a retry is not
+    /// refused for what has happened since.
+    async fn sent_before(
+        &self,
+        room: &Room,
+        sender: &Sender,
+        draft: &Draft,
+        refused: ChatError,
+    ) -> Result<Ack, ChatError> {
+        let Some(cid) = &draft.cid else { return Err(refused) };
+        store::ack_of(&self.kernel().db, &room.org, &room.id, sender, cid).await?.ok_or(refused)
     }
 
     /// The place of a room in memory, if the asker may do `act` there.
@@ -335,9 +359,14 @@ impl Chats {
         let read_seq = mark.read_seq.clamp(0, room.seq_head);
         // What was read was delivered.
         let delivered_seq = mark.delivered_seq.clamp(read_seq, room.seq_head);
-        let mark = Mark { delivered_seq, read_seq };
         let (side, sender) = (asker.side(), asker.sender(&room));
         let who = if side == Side::Visitor { Side::Visitor.as_str().to_owned() } else { sender.stored() };
+        let before = store::mark_of(&self.kernel().db, &room.org, &room.id, &who).await?;
+        let mark =
+            Mark { delivered_seq: delivered_seq.max(before.delivered_seq), read_seq: read_seq.max(before.read_seq) };
+        if mark == before {
+            return Ok(mark);
+        }
         let write = store::mark_write(&room.org, &room.id, &who, side, mark);
         self.kernel().db.writer().commit(vec![write]).await?;
         let who = Who { side, id: shown_id(&sender), name: String::new() };
@@ -359,15 +388,39 @@ impl Chats {
     /// # Errors
     /// [`ChatError`]; nothing has changed then.
     pub async fn edit(&self, asker: &Asker, room: &str, seq: i64, body: Body) -> Result<Message, ChatError> {
+        let mut is_counted = false;
+        for _ in 0..MAX_TRIES {
+            match self.try_edit(asker, room, seq, &body, &mut is_counted).await {
+                // Another edit, a deletion or the end of the room came first: they are looked at.
+                Err(ChatError::Db(DbError::Conflict)) => {}
+                done => return done,
+            }
+        }
+        Err(ChatError::Busy)
+    }
+
+    async fn try_edit(
+        &self,
+        asker: &Asker,
+        room: &str,
+        seq: i64,
+        body: &Body,
+        is_counted: &mut bool,
+    ) -> Result<Message, ChatError> {
         let (room, settings, mut message) = self.message_of(asker, room, seq).await?;
         may(asker, settings.identity, &room, Act::Edit(&message.sender))?;
         room.takes_messages()?;
         let now_ms = self.now_ms();
-        message.check_edit(&body, &settings.limits, now_ms)?;
-        self.count_words(asker, &room, &settings)?;
-        message.body = Some(body);
-        message.edited_ms = Some(now_ms);
-        let writes = vec![store::edit_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        message.check_edit(body, &settings.limits, now_ms)?;
+        if !std::mem::replace(is_counted, true) {
+            self.count_words(asker, &room, &settings)?;
+        }
+        let before_ms = message.edited_ms;
+        message.body = Some(body.clone());
+        // Always later than the one before: whoever hears of two in the wrong order keeps the newer words.
+        message.edited_ms = Some(before_ms.map_or(now_ms, |before_ms| now_ms.max(before_ms + 1)));
+        let edit = store::edit_write(&room.org, &message, before_ms);
+        let writes = vec![edit, inbox::unsay_write(&room.org, &room.id, seq)];
         self.commit_change(&room, &message, writes, "message.edited").await?;
         self.hub().tell(News::of(&room, What::Edited(Arc::new(message.clone()))));
         Ok(message)
@@ -388,10 +441,15 @@ impl Chats {
         self.count_words(asker, &room, &settings)?;
         let before = message.body.take();
         message.deleted_ms = Some(now_ms);
-        let writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
-        self.commit_change(&room, &message, writes, "message.deleted").await?;
-        if let Some(body) = before {
-            self.forget_file(&room.org, message.kind, &body).await;
+        let file = before.and_then(|body| named_file(message.kind, &body));
+        let mut writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        writes.extend(file.as_deref().map(|file| forget_file_write(&room.org, file)));
+        match self.commit_change(&room, &message, writes, "message.deleted").await {
+            Err(ChatError::Db(DbError::Conflict)) => return Err(Refused::Deleted.into()),
+            done => done?,
+        }
+        if let Some(file) = file {
+            self.remove_content(&room.org, &file).await;
         }
         self.hub().tell(News::of(&room, What::Deleted(Arc::new(message.clone()))));
         Ok(message)
@@ -417,11 +475,8 @@ impl Chats {
     ) -> Result<(), ChatError> {
         let targets = self.kernel().outbox.targets(&room.org).await?;
         writes.extend(self.message_event(room, message, kind, &targets));
-        match self.kernel().db.writer().commit(writes).await {
-            Ok(_) => Ok(()),
-            Err(DbError::Conflict) => Err(Refused::Deleted.into()),
-            Err(error) => Err(error.into()),
-        }
+        self.kernel().db.writer().commit(writes).await?;
+        Ok(())
     }
 
     /// Closes a room, opens it again, or gives it to somebody. Nothing to do = nothing is written. `with` are writes of
@@ -466,6 +521,7 @@ impl Chats {
         }
         let data = json!({
             "by": by.role(), "person": shown_id(by).as_deref(), "state": room.state.as_str(),
+            "reopened": *change == Change::Reopen,
             "assignee": room.assignee.as_deref(), "team": room.team.as_deref(), "from": before.assignee.as_deref(),
         });
         let mut writes = vec![store::change_room_write(&room)];

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api;
+mod defaults;
 mod desk;
 pub mod documented;
 pub mod error;
@@ -45,6 +46,7 @@ pub(crate) use store::concerning;
 pub use store::{RoomFilter, RoomOrder, RoomPage};
 pub use visitors::TOKEN_LIFE_MS;
 
+use defaults::Defaults;
 use inbox::{Inbox, Unread};
 use live::Live;
 use meter::Meter;
@@ -69,12 +71,14 @@ struct Inner {
     recent: Recent,
     inbox: Inbox,
     unread: Unread,
+    defaults: Defaults,
 }
 
 impl Chats {
     /// Opens the desk.
     #[must_use]
     pub fn start(kernel: &Kernel) -> Self {
+        kernel.tasks.spawn(warn_of_open_ones(kernel.clone()));
         let hub = Hub::default();
         Self(Arc::new(Inner {
             kernel: kernel.clone(),
@@ -86,13 +90,14 @@ impl Chats {
             recent: Recent::default(),
             inbox: Inbox::default(),
             unread: Unread::default(),
+            defaults: Defaults::default(),
         }))
     }
 
     /// What an application has decided about its chat; remembered for a second.
     ///
     /// # Errors
-    /// What the store says; an application that was ended has its defaults.
+    /// What the store says; one that was ended is [`ChatSettings::ended`].
     pub async fn settings(&self, org: &Id, app: &Id) -> Result<Arc<ChatSettings>, ChatError> {
         let now_ms = self.now_ms();
         if let Some(settings) = self.0.settings.get(org, app, now_ms) {
@@ -100,20 +105,27 @@ impl Chats {
         }
         let settings = match self.kernel().app(org, app).await {
             Ok(app) => ChatSettings::read(&app.settings),
-            Err(RecordError::NotFound { .. }) => ChatSettings::default(),
+            Err(RecordError::NotFound { .. }) => ChatSettings::ended(),
             Err(error) => return Err(error.into()),
         };
         Ok(self.0.settings.put(org, app, settings, now_ms))
     }
 
-    /// The application that keyless requests of an organisation belong to: its oldest one that may chat.
+    /// The application that keyless requests of an organisation belong to: its oldest one that may chat; remembered for
+    /// a second.
     ///
     /// # Errors
     /// What the store says.
     pub async fn default_app(&self, org: &Id) -> Result<Option<App>, ChatError> {
+        let now_ms = self.now_ms();
+        if let Some(known) = self.0.defaults.get(org, now_ms) {
+            return Ok(known);
+        }
         let apps = self.kernel().apps(org, "", MAX_APPS).await?;
         let chats = |app: &App| app.scopes.is_empty() || app.scopes.contains(&Scope::Chat);
-        Ok(apps.into_iter().filter(chats).min_by_key(|app| (app.created_at, app.id.clone())))
+        let oldest = apps.into_iter().filter(chats).min_by_key(|app| (app.created_at, app.id.clone()));
+        self.0.defaults.put(org, oldest.clone(), now_ms);
+        Ok(oldest)
     }
 
     /// Who listens on this node.
@@ -158,5 +170,17 @@ impl Chats {
     /// What was given to somebody a moment ago.
     pub(crate) fn recent(&self) -> &Recent {
         &self.0.recent
+    }
+}
+
+/// Says at the start which applications anybody may use without a key.
+async fn warn_of_open_ones(kernel: Kernel) {
+    match store::warnings(&kernel.db).await {
+        Ok(warnings) => {
+            for (app, warning) in warnings {
+                tracing::warn!(app, "{warning}");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the settings of chats could not be looked through"),
     }
 }

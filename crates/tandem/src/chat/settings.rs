@@ -191,6 +191,13 @@ pub struct ChatSettings {
 }
 
 impl ChatSettings {
+    /// Those of an application that was ended: it vouches for nobody any more, and no page is its own, so that its rooms
+    /// are opened by their visitors' tokens and by those who answer, not by their ids.
+    #[must_use]
+    pub fn ended() -> Self {
+        Self { identity: Identity::Verified, ..Self::default() }
+    }
+
     /// The settings of an application as they are stored.
     #[must_use]
     pub fn read(stored: &BTreeMap<String, String>) -> Self {
@@ -247,9 +254,9 @@ impl ChatSettings {
             "limit_messages_per_minute" => limits.messages_per_minute = number(value, MAX_LIMIT)?,
             "limit_messages_burst" => limits.messages_burst = number(value, MAX_LIMIT)?,
             "limit_sockets" => limits.sockets = number(value, MAX_LIMIT)?,
-            "limit_characters" => limits.characters = number(value, MAX_CHARACTERS)?,
+            "limit_characters" => limits.characters = number(value, MAX_CHARACTERS).and_then(some)?,
             "limit_uploads_per_hour" => limits.uploads_per_hour = number(value, MAX_LIMIT)?,
-            "limit_upload_bytes" => limits.upload_bytes = number(value, MAX_UPLOAD_BYTES)?,
+            "limit_upload_bytes" => limits.upload_bytes = number(value, MAX_UPLOAD_BYTES).and_then(some)?,
             _ => return Err("no setting of chat"),
         }
         Ok(())
@@ -263,6 +270,21 @@ impl ChatSettings {
         self.identity_secrets.iter().map(|sealed| secrets.open_sealed(IDENTITY_SECRET_PURPOSE, sealed)).collect()
     }
 
+    /// What whoever set this ought to be told, for people.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&'static str> {
+        match self.identity {
+            Identity::Open => vec![
+                "identity=open: whoever reaches this server reads and writes every chat of this application without a \
+                key; it is for trying samples on this machine",
+            ],
+            Identity::Verified if self.identity_secrets.is_empty() => {
+                vec!["identity=verified without identity_secret: no visitor can open a chat"]
+            }
+            Identity::Token | Identity::Verified => Vec::new(),
+        }
+    }
+
     /// Whether a page of this origin may use the chat, beside our own pages: under `open` with an empty list, any.
     #[must_use]
     pub fn allows_origin(&self, origin: &str) -> bool {
@@ -274,6 +296,11 @@ impl ChatSettings {
 fn number<T: std::str::FromStr + PartialOrd>(value: &str, most: T) -> Result<T, &'static str> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     value.parse().ok().filter(|number| digits && *number <= most).ok_or("a whole number, not too large")
+}
+
+/// A size of which 0 would refuse everything.
+fn some<T: Default + PartialEq>(number: T) -> Result<T, &'static str> {
+    if number == T::default() { Err("a whole number from 1, not too large") } else { Ok(number) }
 }
 
 /// Origins joined by commas; each is written as browsers write it.
@@ -372,6 +399,8 @@ mod tests {
             ("limit_sockets", "-1"),
             ("limit_sockets", "+1"),
             ("limit_characters", "1000000"),
+            ("limit_characters", "0"),
+            ("limit_upload_bytes", "0"),
         ] {
             assert!(ChatSettings::check(name, wrong).is_err(), "{name}={wrong}");
         }
@@ -379,6 +408,18 @@ mod tests {
         assert!(
             ChatSettings::check("limit_sockets", "7").is_ok() && ChatSettings::check("allowed_origins", "*").is_ok()
         );
+    }
+
+    #[test]
+    fn what_is_dangerous_or_of_no_use_is_told() {
+        let read = |settings: &[(&str, &str)]| {
+            let stored = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            ChatSettings::read(&stored).warnings().join(" ")
+        };
+        assert_eq!(read(&[]), "");
+        assert!(read(&[("identity", "open")]).starts_with("identity=open:"));
+        assert!(read(&[("identity", "verified")]).contains("without identity_secret"));
+        assert_eq!(read(&[("identity", "verified"), ("identity_secret_next", "sealed")]), "");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 #![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
 use kernel::http::{Json, Path};
 use kernel::{Problem, Secret};
@@ -23,7 +25,9 @@ const GENERATED: usize = 32;
 /// Rooms that one answer lists.
 const MAX_LISTED: i64 = 5_000;
 /// Rooms that are read at once.
-const PORTION: i64 = 500;
+const PORTION: i64 = 200;
+/// Bytes of their last words in one answer: the list ends before more.
+const MAX_LISTED_BYTES: usize = 8 << 20;
 
 /// The four keys of a room.
 #[derive(Deserialize, ToSchema)]
@@ -146,7 +150,8 @@ pub(super) async fn open_chat_room(
     let mut mistakes = Mistakes::default();
     let user_id = user(&caller, &fields, &mut mistakes);
     let product = fields.required("product_name", &mut mistakes);
-    let code = code_of(&chats, caller.home()?, &product, &mut mistakes).await?;
+    // A product that there is not is told of below.
+    let code = chats.product_code(&caller.home()?.org, &product).await.map_err(Problem::internal)?.unwrap_or_default();
     let wish = Wish {
         how: How::GetOrCreate,
         label: room_room_id(code, &user_id),
@@ -251,7 +256,7 @@ pub(super) async fn init(
         && let Some((room, token)) = the_same_again(&chats, looker, home).await?
     {
         let room = RoomAnswer::of(&room, code, true, Some(token.expose()));
-        return Ok(Json(InitAnswer { room }).into_response());
+        return Ok(not_kept(Json(InitAnswer { room })));
     }
     let opened = open(&chats, &caller, wish).await?;
     if let Some(looker) = looker {
@@ -260,7 +265,12 @@ pub(super) async fn init(
     let using = chats.use_qr_write(&home.org, &id, &opened.room.id);
     chats.kernel().db.writer().submit(vec![using]).await.map_err(Problem::internal)?;
     let token = opened.token.as_ref().map(Secret::expose);
-    Ok(Json(InitAnswer { room: RoomAnswer::of(&opened.room, code, true, token) }).into_response())
+    Ok(not_kept(Json(InitAnswer { room: RoomAnswer::of(&opened.room, code, true, token) })))
+}
+
+/// An answer to a GET that holds a token: no cache on the way keeps it.
+fn not_kept(answer: impl IntoResponse) -> Response {
+    ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer).into_response()
 }
 
 /// The room that the same looker was given a moment ago, if nobody has written in it, with a token in place of those
@@ -364,7 +374,7 @@ pub(super) async fn read_public_room(
     let mut mistakes = Mistakes::default();
     let id = fields.required("room_id", &mut mistakes);
     mistakes.none()?;
-    let room = chats.room(&caller.of_room(&id)?, &id).await?;
+    let room = chats.room(&caller.of_room(&chats, &id).await?, &id).await?;
     let code = code_of_room(&chats, &room).await?;
     Ok(Json(RoomAnswer::of(&room, code, false, None)).into_response())
 }
@@ -418,12 +428,13 @@ pub(super) async fn room_list(
         filter.after = Some((room.created_ms, room.id.to_string()));
     }
     let mut rooms: Vec<Room> = Vec::new();
+    let mut bytes_left = MAX_LISTED_BYTES;
     loop {
         let left = limit - i64::try_from(rooms.len()).unwrap_or(limit);
         let page = chats.rooms(&asker, &filter, left.min(PORTION)).await?;
-        rooms.extend(page.rooms);
+        let is_full = !take(&mut rooms, page.rooms, &mut bytes_left);
         match page.next {
-            Some(next) if left > PORTION => filter.after = Some(next),
+            Some(next) if left > PORTION && !is_full => filter.after = Some(next),
             _ => break,
         }
     }
@@ -440,6 +451,19 @@ pub(super) async fn room_list(
         last_room_details: rooms.last(),
     };
     Ok(Json(list).into_response())
+}
+
+/// Takes as many rooms of a page as there are bytes left for, and one at least; whether all of them.
+fn take(rooms: &mut Vec<Room>, page: Vec<Room>, bytes_left: &mut usize) -> bool {
+    for room in page {
+        let bytes = room.last_body.as_ref().map_or(0, |body| body.as_json().len());
+        if bytes > *bytes_left && !rooms.is_empty() {
+            return false;
+        }
+        *bytes_left = bytes_left.saturating_sub(bytes);
+        rooms.push(room);
+    }
+    true
 }
 
 /// A room that somebody wants, in the document's words.
@@ -510,4 +534,30 @@ pub(super) async fn code_of_room(chats: &Chats, room: &Room) -> Result<i64, Prob
 /// An id that the caller left out.
 fn generated(chats: &Chats) -> String {
     chats.kernel().ids.bytes::<{ GENERATED / 2 }>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::model::Body;
+    use crate::chat::tests::stage::Stage;
+
+    #[tokio::test]
+    async fn a_list_ends_before_too_many_words_and_goes_on_after_them() {
+        let stage = Stage::sqlite(&[]).await;
+        let mut page = Vec::new();
+        for words in ["12345678", "1234", "1234"] {
+            let room = stage.room().await.0.room;
+            page.push(Room { last_body: Some(Body::text(words)), ..room });
+        }
+        // Each of the words stands in quotes.
+        let (mut rooms, mut left) = (Vec::new(), 16);
+        assert!(!take(&mut rooms, page.clone(), &mut left));
+        assert_eq!((rooms.len(), left), (2, 0));
+        let (mut one, mut none_left) = (Vec::new(), 0);
+        assert!(!take(&mut one, page.clone(), &mut none_left));
+        assert_eq!(one.len(), 1, "one at least, or nobody would get on");
+        let mut left = 100;
+        assert!(take(&mut Vec::new(), page, &mut left));
+    }
 }

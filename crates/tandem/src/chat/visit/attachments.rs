@@ -255,7 +255,8 @@ impl Chats {
         }
     }
 
-    async fn remove_content(&self, org: &Id, id: &str) {
+    /// Removes the content of a file that nobody is given any more.
+    pub(in crate::chat) async fn remove_content(&self, org: &Id, id: &str) {
         if let Err(error) = self.kernel().files.delete(Shelf::Chat, org, id).await {
             tracing::error!(%org, file = id, %error, "an attachment could not be removed");
         }
@@ -295,20 +296,15 @@ impl Chats {
         let body = Body::try_from(&file.body()).map_err(|_| Refused::NoFile)?;
         Ok((Cow::Owned(Draft { kind, body, ..draft.clone() }), Some(file)))
     }
+}
 
-    /// Deletes the file of a message that was taken back.
-    pub(in crate::chat) async fn forget_file(&self, org: &Id, kind: Kind, body: &Body) {
-        let Some(id) = named_file(kind, body) else { return };
-        let deleted = self.kernel().db.writer().commit(vec![store::delete_file_write(org, &id)]).await;
-        if let Err(error) = deleted {
-            tracing::error!(%org, file = id, %error, "the row of a deleted attachment stays");
-        }
-        self.remove_content(org, &id).await;
-    }
+/// From this commit on nobody is given the file of a message that is taken back; its content goes after it.
+pub(in crate::chat) fn forget_file_write(org: &Id, id: &str) -> Write {
+    store::delete_file_write(org, id)
 }
 
 /// The file that a message of pictures and files names.
-fn named_file(kind: Kind, body: &Body) -> Option<String> {
+pub(in crate::chat) fn named_file(kind: Kind, body: &Body) -> Option<String> {
     if !matches!(kind, Kind::Image | Kind::File) {
         return None;
     }

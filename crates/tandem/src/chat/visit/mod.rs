@@ -17,5 +17,6 @@ mod transcript;
 pub mod words;
 
 pub use attachments::{Attachment, AwaitedFile, Carried, NewFile};
+pub(in crate::chat) use attachments::{forget_file_write, named_file};
 pub use open::{Door, Wish};
 pub use rating::Rating;
