@@ -8,6 +8,7 @@ pub mod api;
 mod desk;
 pub mod documented;
 pub mod error;
+mod flow;
 pub mod hub;
 pub mod identity;
 pub mod inbox;
@@ -69,6 +70,7 @@ struct Inner {
     recent: Recent,
     inbox: Inbox,
     unread: Unread,
+    flows: flow::Flows,
 }
 
 impl Chats {
@@ -86,6 +88,7 @@ impl Chats {
             recent: Recent::default(),
             inbox: Inbox::default(),
             unread: Unread::default(),
+            flows: flow::Flows::default(),
         }))
     }
 
@@ -132,6 +135,11 @@ impl Chats {
 
     fn live(&self) -> &Live {
         &self.0.live
+    }
+
+    /// Flows that answer rooms.
+    fn flows(&self) -> &flow::Flows {
+        &self.0.flows
     }
 
     /// What visitors have used up of their limits.

@@ -4,6 +4,7 @@
 //! room's revision: two writers of one number cannot both win, and nothing is written into a room that has changed.
 
 pub(crate) mod concerning;
+mod flow;
 mod links;
 mod origins;
 mod products;
@@ -13,6 +14,7 @@ use kernel::{Db, DbError, Row, Write, args};
 
 use super::model::{Ack, Body, Id, Kind, Mark, Marks, Message, Note, Room, Sender, Side, State};
 
+pub(super) use flow::*;
 pub(super) use links::*;
 pub(super) use origins::*;
 pub(super) use products::*;
@@ -431,8 +433,14 @@ mod tests {
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         for test in kernel::db::testing::TestDb::each().await {
-            let statements =
-                [super::ALL, super::links::ALL, super::origins::ALL, super::products::ALL, super::visitors::ALL];
+            let statements = [
+                super::ALL,
+                super::flow::ALL,
+                super::links::ALL,
+                super::origins::ALL,
+                super::products::ALL,
+                super::visitors::ALL,
+            ];
             assert_eq!(test.unpreparable(&statements).await, Vec::<String>::new());
         }
     }
