@@ -39,6 +39,13 @@ async fn bot(port: u16, server: SocketAddr, key: &str, secret: &str, team: &str)
     bot
 }
 
+#[test]
+fn the_page_shows_the_bot_that_is_run_here() {
+    let (page, bot) = (include_str!("../../../../../docs/chat-bots.md"), include_str!("../../../../../docs/samples/chat_bot.py"));
+    let body = bot.split_once("\nURL,").and_then(|(_, rest)| rest.split_once("\n\n\nThreading")).unwrap().0;
+    assert!(page.contains(&format!("```python\nURL,{body}\n```")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_answers_a_visitor_hands_over_and_does_not_answer_itself() {
     let port = free_ports();

@@ -177,3 +177,12 @@ fn each_step_that_a_chat_does_not_know_is_told_but_the_entry() {
         unknown_steps(&flow).map(|(path, said)| (path, said.contains("next_step"))).collect();
     assert_eq!(told, [("/flow/2/type".to_owned(), true), ("/flow/3/type".to_owned(), true)]);
 }
+
+#[test]
+fn the_flow_of_the_page_is_one_that_a_chat_knows_whole() {
+    const PAGE: &str = include_str!("../../../../../../docs/chat-bots.md");
+    let body = PAGE.split("```json").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let checked = check(&serde_json::from_str(body).unwrap(), Purpose::Save, super::NOW);
+    let flow = checked.flow.unwrap_or_else(|| panic!("{:?}", checked.report.errors));
+    assert_eq!((checked.report.warnings.len(), unknown_steps(&flow).count()), (0, 0), "{:?}", checked.report.warnings);
+}
