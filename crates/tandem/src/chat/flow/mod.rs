@@ -232,25 +232,21 @@ impl Chats {
         let targets = self.kernel().outbox.targets(org).await?;
         let over = self.flow_event(&before, "flow.completed", run.as_deref(), None, json!({ "cause": cause }));
         writes.extend(kernel::Outbox::event_writes(&over, targets.iter()));
-        let change = self.change_of(&before, leaving).await?;
-        let room = match &change {
+        let room = match self.change_of(&before, leaving).await? {
             Some(change) => {
-                let (room, changed) = self.changes(&before, change, &Sender::System).await?;
+                let (room, changed) = self.changes(&before, &change, &Sender::System).await?;
                 writes.extend(changed);
                 room
             }
             None => before,
         };
+        if room.is_open() && room.assignee.is_none() {
+            writes.push(inbox::release_write(org, id, now_ms));
+        }
         self.kernel().db.writer().commit(writes).await?;
-        if change.is_some() {
-            self.live().forget(id);
-        }
+        self.live().forget(id);
         self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
-        if change.is_some() {
-            self.wake_queue(org);
-        } else if room.is_open() && room.assignee.is_none() {
-            self.queue_room(org, id).await?;
-        }
+        self.wake_queue(org);
         Ok(())
     }
 

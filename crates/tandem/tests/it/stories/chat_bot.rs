@@ -41,7 +41,8 @@ async fn bot(port: u16, server: SocketAddr, key: &str, secret: &str, team: &str)
 
 #[test]
 fn the_page_shows_the_bot_that_is_run_here() {
-    let (page, bot) = (include_str!("../../../../../docs/chat-bots.md"), include_str!("../../../../../docs/samples/chat_bot.py"));
+    let (page, bot) =
+        (include_str!("../../../../../docs/chat-bots.md"), include_str!("../../../../../docs/samples/chat_bot.py"));
     let body = bot.split_once("\nURL,").and_then(|(_, rest)| rest.split_once("\n\n\nThreading")).unwrap().0;
     assert!(page.contains(&format!("```python\nURL,{body}\n```")));
 }
