@@ -192,6 +192,7 @@ impl App {
         let site = Site::of(&kernel.config, http, https);
         let meetings = Meetings::start(&kernel, &calls, &speech, site.url(""));
         let chats = Chats::start(&kernel);
+        chats.answered_by(Arc::new(flows.clone()));
         calls.recover(|_, _| Vec::new()).await?;
         flows.recover().await?;
         meetings.recover().await?;
@@ -202,6 +203,7 @@ impl App {
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
         chats.open_inbox();
         kernel.start();
+        chats.recover().await?;
         platform::metrics::announce();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 

@@ -196,6 +196,7 @@ impl Chats {
         match told {
             Outcome::Done(ack) => {
                 if asker.side() == Side::Visitor {
+                    self.visitor_is_here(&room.org, &room.id);
                     self.visitor_wrote(&room, ack.seq);
                 }
                 Ok(Some(ack))
@@ -515,9 +516,29 @@ impl Chats {
         by: &Sender,
         with: &impl Fn(&Room) -> Vec<Write>,
     ) -> Result<Room, ChatError> {
-        let (mut room, kind) = before.clone().changed(change, self.now_ms());
-        if room == before {
+        let (room, mut writes) = self.changes(&before, change, by).await?;
+        if writes.is_empty() {
             return Ok(room);
+        }
+        writes.extend(with(&room));
+        let done = self.kernel().db.writer().commit(writes).await;
+        self.live().forget(&room.id);
+        done?;
+        self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
+        self.wake_queue(&room.org);
+        Ok(room)
+    }
+
+    /// The room as a change leaves it, and the writes of that: its row, guarded, and the event. None = nothing changes.
+    pub(super) async fn changes(
+        &self,
+        before: &Room,
+        change: &Change,
+        by: &Sender,
+    ) -> Result<(Room, Vec<Write>), DbError> {
+        let (mut room, kind) = before.clone().changed(change, self.now_ms());
+        if room == *before {
+            return Ok((room, Vec::new()));
         }
         let data = json!({
             "by": by.role(), "person": shown_id(by).as_deref(), "state": room.state.as_str(),
@@ -526,15 +547,9 @@ impl Chats {
         });
         let mut writes = vec![store::change_room_write(&room)];
         writes.extend(self.event_writes(&room.org, &room.id, kind, data).await?);
-        writes.extend(inbox::change_writes(&before, &room, by, self.now_ms()));
-        writes.extend(with(&room));
-        let done = self.kernel().db.writer().commit(writes).await;
-        self.live().forget(&room.id);
-        done?;
+        writes.extend(inbox::change_writes(before, &room, by, self.now_ms()));
         room.revision += 1;
-        self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
-        self.wake_queue(&room.org);
-        Ok(room)
+        Ok((room, writes))
     }
 
     /// Notes something beside a room, for those who answer.
@@ -635,6 +650,7 @@ impl Chats {
         writes
     }
 
+    /// An event of `key`.
     pub(super) fn event(&self, org: &Id, key: &str, kind: &'static str, data: Value) -> Event {
         let now_ms = self.now_ms();
         Event {

@@ -9,6 +9,7 @@ mod defaults;
 mod desk;
 pub mod documented;
 pub mod error;
+mod flow;
 pub mod hub;
 pub mod identity;
 pub mod inbox;
@@ -72,6 +73,7 @@ struct Inner {
     inbox: Inbox,
     unread: Unread,
     defaults: Defaults,
+    flows: flow::Flows,
 }
 
 impl Chats {
@@ -91,6 +93,7 @@ impl Chats {
             inbox: Inbox::default(),
             unread: Unread::default(),
             defaults: Defaults::default(),
+            flows: flow::Flows::default(),
         }))
     }
 
@@ -144,6 +147,11 @@ impl Chats {
 
     fn live(&self) -> &Live {
         &self.0.live
+    }
+
+    /// Flows that answer rooms.
+    fn flows(&self) -> &flow::Flows {
+        &self.0.flows
     }
 
     /// What visitors have used up of their limits.

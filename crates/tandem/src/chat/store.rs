@@ -4,6 +4,7 @@
 //! room's revision: two writers of one number cannot both win, and nothing is written into a room that has changed.
 
 pub(crate) mod concerning;
+mod flow;
 mod links;
 mod lists;
 mod origins;
@@ -14,6 +15,7 @@ use kernel::{Db, DbError, Row, Write, args};
 
 use super::model::{Ack, Body, Id, Kind, Mark, Marks, Message, Note, Room, Sender, Side, State};
 
+pub(super) use flow::*;
 pub(super) use links::*;
 pub(super) use lists::rooms;
 pub(super) use origins::*;
@@ -395,6 +397,7 @@ mod tests {
                 super::ALL,
                 super::links::ALL,
                 super::lists::ALL,
+                super::flow::ALL,
                 super::origins::ALL,
                 super::products::ALL,
                 super::visitors::ALL,

@@ -3,6 +3,7 @@
 mod asker;
 mod inside;
 mod messages;
+mod products;
 mod rooms;
 
 use axum::extract::FromRef;
@@ -33,6 +34,8 @@ where
         .routes(routes!(inside::list))
         .routes(routes!(inside::read))
         .routes(routes!(inside::notes, inside::note))
+        .routes(routes!(products::list))
+        .routes(routes!(products::set))
         .merge(super::visit::api::routes())
         .merge(super::inbox::api::routes())
 }

@@ -108,6 +108,9 @@ impl Following {
             let place = self.chats.queue_position(self.asker.org(), id);
             places.extend(place.map(|position| Down::Queue { room: id, position }.write()));
         }
+        if self.asker.side() == Side::Visitor {
+            heads.keys().for_each(|room| self.chats.visitor_is_here(self.asker.org(), room));
+        }
         let ready = Down::Ready { you: self.you(), heads: &heads, missed };
         let mut frames = vec![Frame::from(ready.write())];
         frames.extend(places.into_iter().map(Frame::from));

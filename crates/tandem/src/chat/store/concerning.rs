@@ -32,6 +32,9 @@ kernel::statements! {
     ERASE_MESSAGES = "delete from chat_message where org = $1 and room = $2 and seq in \
         (select m.seq from chat_message m where m.org = $1 and m.room = $2 order by m.seq limit $3)";
     ERASE_NOTES = "delete from chat_note where org = $1 and room = $2";
+    ERASE_FLOW = "delete from chat_flow where org = $1 and room = $2";
+    // What the flow knew, it knew from the visitor.
+    ERASE_RUNS = "delete from flow_run where org = $1 and room = $2";
     ERASE_RECEIPTS = "delete from chat_receipt where org = $1 and room = $2";
     ERASE_EVENTS = "delete from event where org = $1 and key = $2 and position not in \
         (select d.position from delivery d where d.org = $1 and d.key = $2 and d.state in ('fast', 'slow'))";
@@ -173,6 +176,8 @@ async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbEr
     writes.extend([
         Write::new(ERASE_NOTES, args![org, room]),
         Write::new(ERASE_RECEIPTS, args![org, room]),
+        Write::new(ERASE_FLOW, args![org, room]),
+        Write::new(ERASE_RUNS, args![org, room]),
         Write::new(ERASE_EVENTS, args![org, room]),
         Write::new(ERASE_ROOM, args![org, room]),
     ]);

@@ -75,6 +75,7 @@ impl Stage {
             portfolio: "umair".into(),
             product: "WIFIQRCODE".into(),
             is_login: true,
+            is_glance: false,
             address: None,
         }
     }

@@ -130,6 +130,8 @@ const TABLE: &[(&str, May)] = &[
     ("POST /api/v1/meetings/{id}/finish", Change(Supervisor)),
     ("POST /api/v1/meetings/{id}/cancel", Change(Supervisor)),
     ("POST /api/v1/meetings/{id}/links", Change(Supervisor)),
+    ("GET /v1/chat/products", Read(Supervisor)),
+    ("PUT /v1/chat/products/{name}", Change(Supervisor)),
     ("GET /v1/chat/events", ReadOrRun),
     ("GET /v1/chat/rooms", ReadOrRun),
     ("POST /v1/chat/rooms", Change(Agent)),
@@ -410,6 +412,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let meeting = key.post("/api/v1/meetings", &order).await.expect(200)["meeting_id"].to_string();
     let (application, ..) = mine.more().await;
     let chat = server.client().bearing(&mine.app_key(&[Scope::Chat]).await);
+    chat.put("/v1/chat/products/MINE", &json!({"code": 77})).await.expect(200);
     let room = chat.post("/v1/chat/rooms", &json!({"user_id": "ann"})).await.expect(201);
     let upload = json!({"room": room["room"]["id"], "name": "a.txt", "size": 1});
     let place = chat.post("/v1/chat/uploads", &upload).await.expect(201);
@@ -437,6 +440,7 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
         ("/chat/inbox/", text(&room["room"]["id"])),
         ("/chat/rooms/", text(&room["room"]["id"])),
         ("/chat/files/", text(&place["file"])),
+        ("/chat/products/", "MINE".to_owned()),
         ("/meetings/", meeting),
         ("/applications/", application),
         ("/callbacks/", text(&callbacks["callbacks"][0]["id"])),

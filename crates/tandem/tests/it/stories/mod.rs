@@ -1,8 +1,11 @@
 //! Stories: what somebody wants to do, from the beginning to the end, without a real phone.
 
 mod browser_phone;
+mod chat_bot;
 mod chat_clients;
 mod chat_crash;
+mod chat_flow;
+mod chat_flow_crash;
 mod chat_limits;
 mod chat_rfc6455;
 mod chat_socket;
