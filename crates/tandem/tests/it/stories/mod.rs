@@ -1,6 +1,8 @@
 //! Stories: what somebody wants to do, from the beginning to the end, without a real phone.
 
 mod browser_phone;
+mod chat_calls;
+mod chat_calls_crash;
 mod chat_clients;
 mod chat_crash;
 mod chat_limits;
