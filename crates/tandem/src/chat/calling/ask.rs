@@ -313,6 +313,17 @@ impl Allowed {
         })
     }
 
+    /// The word of the setting.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match (self.browser, self.phone) {
+            (false, false) => "off",
+            (true, false) => "browser",
+            (false, true) => "phone",
+            (true, true) => "both",
+        }
+    }
+
     /// Whether calls of this kind are taken.
     #[must_use]
     pub fn allow(self, mode: Mode) -> bool {
@@ -336,5 +347,6 @@ mod tests {
         assert_eq!(allowed("both"), [true, true]);
         assert_eq!((Allowed::parse("on"), Allowed::parse("")), (None, None));
         assert_eq!(Allowed::default(), Allowed::parse("browser").unwrap());
+        assert!(["off", "browser", "phone", "both"].iter().all(|word| Allowed::parse(word).unwrap().as_str() == *word));
     }
 }

@@ -215,9 +215,8 @@ async fn an_erased_visitor_talks_no_more() {
     let scene = Scene::of(&server, &acme, &crowd, &shop, AGENT).await;
     scene.ask(TALKS).await;
     scene.until("talking").await;
-    let owner = server.signed_in(&server.identity(&acme.token).await).await;
-    let who = [("who", "ann"), ("party", "ann")];
-    let erased = owner.submit("/console/privacy?party=ann", "/console/privacy/erase", &who).await;
+    let owner = server.browser().bearing(&acme.token);
+    let erased = owner.send(owner.post_page("/console/privacy/erase", &[("number", "ann")])).await;
     assert_eq!(erased.status, 200, "{}", erased.text);
     crowd.quiet(SOON).await;
     let kept = server.app.kernel.db.all("select id from chat_call", vec![]).await.unwrap();
