@@ -209,10 +209,13 @@ function drawBody(kind, body, words) {
   return { content: [make("pre", { dir: "ltr", tabindex: "0" }, make("code", {}, JSON.stringify(body, null, 1)))], file: null };
 }
 
+/** What a call of each state is called. @type {Record<import("./chat-calling.js").CallState, string>} */
+const CALLS = { ringing: "call_ringing", talking: "call_talking", ended: "call_ended", missed: "call_missed", failed: "call_failed", canceled: "call_canceled" };
+
 /** A call, and its recording where the visitor may hear it. @param {import("./chat-calling.js").Call} call @param {Words} words */
 function drawCall(call, words) {
   const length = call.duration_s === undefined ? "" : ` · ${clock(call.duration_s)}`;
-  const parts = [make("span", {}, `${words.say(`call_${call.state}`)}${length}`)];
+  const parts = [make("span", {}, `${words.say(CALLS[call.state])}${length}`)];
   if (call.recording) parts.push(make("button", { type: "button", class: "hear", "data-act": "hear" }, words.say("call_hear")));
   return parts;
 }
