@@ -4,7 +4,6 @@ mod audio;
 mod browser_calls;
 mod browser_phone;
 mod browser_sip;
-mod chat_calls;
 mod chat_widget;
 mod conference;
 mod demo;
