@@ -39,6 +39,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(11, "0011_chat_widget.sql"),
     migration!(12, "0012_inbox.sql"),
     migration!(13, "0013_chat_flow.sql"),
+    migration!(14, "0014_chat_call.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \

@@ -293,23 +293,60 @@ impl Chats {
     /// As [`Chats::send`].
     pub async fn announce(&self, org: &Id, id: &str, draft: &Draft) -> Result<Ack, ChatError> {
         for _ in 0..MAX_TRIES {
-            let (seat, room) = self.live().seat(org, id).await?.ok_or(ChatError::NotFound)?;
-            if let Err(closed) = room.takes_messages() {
-                if self.live().is_stale(&seat, &room).await? {
-                    continue;
-                }
-                return Err(closed.into());
-            }
-            let targets = self.kernel().outbox.targets(&room.org).await?;
-            let message = self.new_message(&room, Sender::System, draft);
-            let following = |message: &Message| self.message_event(&room, message, "message.created", &targets);
-            match self.live().send(&seat, &room, message, following).await? {
-                Outcome::Done(ack) => return Ok(ack),
-                Outcome::Failed(reason) => return Err(ChatError::Failed(reason)),
-                Outcome::Again => {}
+            if let Some(ack) = self.announce_once(org, id, draft, |_| Vec::new()).await? {
+                return Ok(ack);
             }
         }
         Err(ChatError::Busy)
+    }
+
+    /// One try of the same; `with` are writes of whoever asks that belong into the same commit, by the message's number.
+    /// None = somebody else was faster, or one of the writes was refused: look again.
+    pub(super) async fn announce_once(
+        &self,
+        org: &Id,
+        id: &str,
+        draft: &Draft,
+        with: impl FnOnce(i64) -> Vec<Write>,
+    ) -> Result<Option<Ack>, ChatError> {
+        let (seat, room) = self.live().seat(org, id).await?.ok_or(ChatError::NotFound)?;
+        if let Err(closed) = room.takes_messages() {
+            return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
+        }
+        let targets = self.kernel().outbox.targets(&room.org).await?;
+        let message = self.new_message(&room, Sender::System, draft);
+        let following = |message: &Message| {
+            let mut writes = with(message.seq);
+            writes.extend(self.message_event(&room, message, "message.created", &targets));
+            writes
+        };
+        match self.live().send(&seat, &room, message, following).await? {
+            Outcome::Done(ack) => Ok(Some(ack)),
+            Outcome::Failed(reason) => Err(ChatError::Failed(reason)),
+            Outcome::Again => Ok(None),
+        }
+    }
+
+    /// Lets a message of the server itself say something else, in one commit with `writes`; those alone when the message
+    /// was deleted meanwhile. It is for whoever asks to tell of it.
+    pub(super) async fn rewrite(
+        &self,
+        room: &Room,
+        seq: i64,
+        body: Body,
+        mut writes: Vec<Write>,
+    ) -> Result<Option<Message>, ChatError> {
+        let found = store::message(&self.kernel().db, &room.org, &room.id, seq).await?;
+        let mut message = found.filter(|message| message.deleted_ms.is_none());
+        if let Some(message) = &mut message {
+            message.body = Some(body);
+            message.edited_ms = Some(self.now_ms());
+            let targets = self.kernel().outbox.targets(&room.org).await?;
+            writes.push(store::edit_write(&room.org, message));
+            writes.extend(self.message_event(room, message, "message.edited", &targets));
+        }
+        self.kernel().db.writer().commit(writes).await?;
+        Ok(message)
     }
 
     /// The messages of a room after a number, in order; at most [`MAX_PAGE`].
@@ -526,6 +563,9 @@ impl Chats {
         done?;
         self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
         self.wake_queue(&room.org);
+        if !room.is_open() {
+            self.end_call(&room).await;
+        }
         Ok(room)
     }
 

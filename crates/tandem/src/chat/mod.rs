@@ -6,6 +6,7 @@
 pub mod access;
 pub mod api;
 mod defaults;
+pub mod calling;
 mod desk;
 pub mod documented;
 pub mod error;
@@ -31,10 +32,12 @@ pub mod view;
 pub mod visit;
 mod visitors;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kernel::app::App;
 use kernel::{Kernel, RecordError, Scope};
+
+use calling::WeakCalls;
 
 pub use access::{Act, Asker, Wide};
 pub use desk::{Change, MAX_PAGE};
@@ -74,6 +77,8 @@ struct Inner {
     unread: Unread,
     defaults: Defaults,
     flows: flow::Flows,
+    /// The calls of chats, once they are taken; they hold the desk, not the desk them.
+    calling: OnceLock<WeakCalls>,
 }
 
 impl Chats {
@@ -94,6 +99,7 @@ impl Chats {
             unread: Unread::default(),
             defaults: Defaults::default(),
             flows: flow::Flows::default(),
+            calling: OnceLock::new(),
         }))
     }
 
@@ -173,6 +179,19 @@ impl Chats {
     /// Where something was said that cannot be searched yet.
     fn unread(&self) -> &Unread {
         &self.0.unread
+    }
+
+    /// Who begins and ends calls here, from now on.
+    fn take_calls(&self, calling: WeakCalls) {
+        let _already = self.0.calling.set(calling);
+    }
+
+    /// A room was closed: its call, if it has one, ends.
+    async fn end_call(&self, room: &model::Room) {
+        let Some(calling) = self.0.calling.get().and_then(WeakCalls::upgrade) else { return };
+        if let Err(error) = calling.room_closed(&room.org, &room.id).await {
+            tracing::warn!(org = %room.org, room = %room.id, %error, "the call of a closed chat ends a little later");
+        }
     }
 
     /// What was given to somebody a moment ago.

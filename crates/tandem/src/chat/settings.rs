@@ -11,12 +11,13 @@ use kernel::secret::SecretError;
 use kernel::{Secret, Secrets};
 use url::Url;
 
+use super::calling::Allowed;
 use super::model::Id;
 
 /// Purpose under which identity secrets are sealed.
 pub const IDENTITY_SECRET_PURPOSE: &str = "app.chat_identity_secret";
 /// The settings by name.
-pub const SETTING_NAMES: [&str; 14] = [
+pub const SETTING_NAMES: [&str; 18] = [
     "identity",
     "compat_shape",
     "allowed_origins",
@@ -31,6 +32,10 @@ pub const SETTING_NAMES: [&str; 14] = [
     "limit_uploads_per_hour",
     "limit_upload_bytes",
     "chat_assign",
+    "limit_calls_per_hour",
+    "chat_calls",
+    "chat_record",
+    "chat_record_shared",
 ];
 /// Two live ones, so that they can be changed without a gap.
 pub const IDENTITY_SECRETS: [&str; 2] = ["identity_secret", "identity_secret_next"];
@@ -130,6 +135,8 @@ pub struct Limits {
     pub uploads_per_hour: u32,
     /// Largest attachment, bytes.
     pub upload_bytes: u64,
+    /// Calls that one visitor asks for.
+    pub calls_per_hour: u32,
 }
 
 impl Default for Limits {
@@ -143,6 +150,7 @@ impl Default for Limits {
             characters: 8_000,
             uploads_per_hour: 20,
             upload_bytes: 10 * 1024 * 1024,
+            calls_per_hour: 3,
         }
     }
 }
@@ -171,6 +179,12 @@ impl Limits {
     pub fn uploads(&self) -> Rate {
         Rate::per_hour(self.uploads_per_hour)
     }
+
+    /// Calls that one visitor asks for.
+    #[must_use]
+    pub fn calls(&self) -> Rate {
+        Rate::per_hour(self.calls_per_hour)
+    }
 }
 
 /// The settings of one application.
@@ -188,6 +202,12 @@ pub struct ChatSettings {
     pub limits: Limits,
     /// How rooms find whoever answers.
     pub assign: Assign,
+    /// Which calls may be begun in a chat.
+    pub calls: Allowed,
+    /// Calls are recorded, once both have heard that they are.
+    pub records_calls: bool,
+    /// Visitors may hear the recordings of their calls.
+    pub shares_recordings: bool,
 }
 
 impl ChatSettings {
@@ -257,6 +277,10 @@ impl ChatSettings {
             "limit_characters" => limits.characters = number(value, MAX_CHARACTERS).and_then(some)?,
             "limit_uploads_per_hour" => limits.uploads_per_hour = number(value, MAX_LIMIT)?,
             "limit_upload_bytes" => limits.upload_bytes = number(value, MAX_UPLOAD_BYTES).and_then(some)?,
+            "limit_calls_per_hour" => limits.calls_per_hour = number(value, MAX_LIMIT)?,
+            "chat_calls" => self.calls = Allowed::parse(value).ok_or("off, browser, phone or both")?,
+            "chat_record" => self.records_calls = flag(value)?,
+            "chat_record_shared" => self.shares_recordings = flag(value)?,
             _ => return Err("no setting of chat"),
         }
         Ok(())
@@ -291,6 +315,10 @@ impl ChatSettings {
         (self.identity == Identity::Open && self.allowed_origins.is_empty())
             || self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
+}
+
+fn flag(value: &str) -> Result<bool, &'static str> {
+    value.parse().map_err(|_| "true or false")
 }
 
 fn number<T: std::str::FromStr + PartialOrd>(value: &str, most: T) -> Result<T, &'static str> {
@@ -374,6 +402,8 @@ mod tests {
             ("identity_secret_next", "sealed 2"),
             ("limit_messages_per_minute", "0"),
             ("limit_upload_bytes", "1000"),
+            ("chat_calls", "both"),
+            ("chat_record", "true"),
             ("veto_url", "another desk's"),
         ];
         let stored = stored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -382,6 +412,7 @@ mod tests {
         assert_eq!(settings.identity_secrets, ["sealed 1", "sealed 2"]);
         assert_eq!((settings.limits.messages_per_minute, settings.limits.upload_bytes), (0, 1_000));
         assert_eq!(settings.limits.sockets, Limits::default().sockets);
+        assert!(settings.calls.phone && settings.records_calls && !settings.shares_recordings);
         for good in ["https://shop.example", "http://localhost:8080", "chrome-extension://abc"] {
             assert!(settings.allows_origin(good), "{good}");
         }
@@ -396,6 +427,8 @@ mod tests {
             ("allowed_origins", "https://shop.example/path"),
             ("allowed_origins", "javascript:alert(1)"),
             ("identity_secret", "short"),
+            ("chat_calls", "yes"),
+            ("chat_record", "1"),
             ("limit_sockets", "-1"),
             ("limit_sockets", "+1"),
             ("limit_characters", "1000000"),

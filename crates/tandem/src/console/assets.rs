@@ -54,6 +54,8 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "make.js" SCRIPT,
         "chat.js" SCRIPT,
         "chat-api.js" SCRIPT,
+        "chat-call.js" SCRIPT,
+        "chat-calling.js" SCRIPT,
         "chat-composer.js" SCRIPT,
         "chat-line.js" SCRIPT,
         "chat-log.js" SCRIPT,

@@ -15,7 +15,7 @@ use crate::chat::{ChatError, Chats};
 use crate::console::assets;
 
 /// What a page of the chat may load; who may hold it in a frame comes at the end.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ";
 /// Beginning of an application's id.
 const APP_ID: &str = "app_";

@@ -1,17 +1,19 @@
 // @ts-check
 /**
  * A visitor of a page of another site that holds the widget. The task: `url` of the page; `locale` and `width`, `height` of
- * the browser. With `full` the page is the chat's own; with `extension`, a folder, the page is one of that extension, and
+ * the browser, its `microphone` (see browser.mjs). With `full` the page is the chat's own; with `extension`, a folder, the page is one of that extension, and
  * the frame its own. Commands act in the chat, wherever it is.
  */
 import { look, picture, walkByKeys } from "./looks.mjs";
 import { open, openWith, serve, task, tell } from "./browser.mjs";
+import { EAR } from "./ear.mjs";
 
 const viewport = { width: task.width ?? 1024, height: task.height ?? 800 };
-const plain = () => open({ context: { locale: task.locale ?? "en-GB", viewport } });
+const plain = () => open({ microphone: task.microphone, context: { locale: task.locale ?? "en-GB", viewport } });
 const { browser, page } = await (task.extension ? openWith(task.extension) : plain());
 /** What the host page was told by postMessage: from where, and what. @type {{ origin: string, data: any }[]} */
 const told = [];
+await page.addInitScript(EAR);
 await page.exposeFunction("tandemTold", (/** @type {any} */ message) => void told.push(message));
 await page.addInitScript(() => {
   if (parent !== globalThis.window) return;
@@ -70,6 +72,12 @@ await serve(browser, {
   /** What has the focus within the chat. */
   focused: () =>
     ask("(() => { const at = chat.shadowRoot.activeElement; return at ? at.id || at.dataset.act || at.localName : null; })()"),
+  /** Begins to listen to what a call plays. */
+  listen: () => ask("void (globalThis.ear = new globalThis.tandemEar(chat.sound))"),
+  /** What was heard since, as base 64 of 16-bit samples at 16 kHz. */
+  heard: () => ask("globalThis.ear.take()"),
+  /** Everything that stands in the chat, its own tree included. */
+  whole: () => ask("chat.shadowRoot.innerHTML + document.documentElement.outerHTML"),
   reload: () => page.reload(),
   frames: () => page.locator("iframe").count(),
   /** What is wrong with the page as it is. */

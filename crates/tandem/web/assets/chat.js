@@ -16,13 +16,15 @@
 
 import { ChatApi, Refused } from "./chat-api.js";
 import { ChatLine } from "./chat-line.js";
+import { callFields, Calling } from "./chat-call.js";
 import { Composer } from "./chat-composer.js";
 import { Log } from "./chat-log.js";
 import { Memory } from "./chat-memory.js";
 import { make } from "./make.js";
+import { recordingUrl } from "./chat-calling.js";
 import { draw } from "./chat-text.js";
 import { Thread, TYPING_FOR } from "./chat-thread.js";
-import { offlineSheet, PICTURES, ratingSheet, Shell, transcriptSheet, UploadItem } from "./chat-view.js";
+import { offlineSheet, PICTURES, ratingSheet, Sheet, Shell, transcriptSheet, UploadItem } from "./chat-view.js";
 import { choose, Words } from "./chat-words.js";
 
 /** Messages before the cursor that are read again after the line was lost: they may have been changed meanwhile. */
@@ -55,6 +57,8 @@ export class TandemChat extends HTMLElement {
   #line = null;
   /** @type {import("./chat-api.js").Room | null} */
   #room = null;
+  /** Calls of this room. @type {Calling | null} */
+  #calling = null;
   /** The visitor has said how the chat was. */
   #isRated = false;
   /** The room that is being opened. @type {Promise<void> | null} */
@@ -120,8 +124,14 @@ export class TandemChat extends HTMLElement {
       unread: this.#thread?.unread ?? 0,
       pending: this.#thread?.pending.length ?? 0,
       locale: this.#words?.locale ?? "",
+      call: this.#calling?.view ?? null,
       seqs: this.#thread?.messages.map(({ seq }) => seq) ?? [],
     };
+  }
+
+  /** What is heard of a call. */
+  get sound() {
+    return this.#calling?.remote ?? null;
   }
 
   /** Tells who the visitor is, as the page's own server vouches for. @param {Identity | null} identity */
@@ -209,6 +219,8 @@ export class TandemChat extends HTMLElement {
   #leave() {
     this.#line?.close();
     this.#line = null;
+    this.#calling?.leave();
+    this.#calling = null;
     this.#thread = null;
     this.#room = null;
     this.#opening = null;
@@ -267,11 +279,24 @@ export class TandemChat extends HTMLElement {
     line.addEventListener("waiting", (event) => this.#note("line", this.#say("slow_down", { seconds: detail(event) })));
     line.addEventListener("failed", (event) => this.#failed(thread, detail(event)));
     line.addEventListener("refused", () => this.#refused());
+    this.#takeCalls(room.id);
     this.#note("line", this.#say("connecting"));
     for (const pending of this.#memory?.pending(room.id) ?? []) this.#post(thread, pending);
     line.open();
     this.#showState();
     this.#update();
+  }
+
+  /** Calls of a room, of which the visitor is known by its token. @param {string} room */
+  #takeCalls(room) {
+    if (!this.#words || !this.#api?.token) return;
+    const calling = new Calling(this.#shell.call, this.#words, room, this.#api.token);
+    this.#calling = calling;
+    calling.addEventListener("problem", (event) => this.#shell.complain(detail(event)));
+    calling.addEventListener("change", () => {
+      this.#shell.root.classList.toggle("hears", calling.hears);
+      this.#update();
+    });
   }
 
   // --- what the server says
@@ -299,6 +324,8 @@ export class TandemChat extends HTMLElement {
     if (change === "gap") void this.#fetch(thread, thread.cursor);
     if (change === "typing") return this.#showTyping(thread);
     if (change) this.#draw(thread);
+    if (change && (frame.type === "msg" || frame.type === "edit")) this.#calling?.told(callOf(thread.get(frame.seq)));
+    if (frame.type === "presence") void this.#calling?.look();
     if (frame.type === "ack") this.#note("line", "");
     this.#memory?.keepPending(thread.room, thread.pending);
   }
@@ -333,6 +360,7 @@ export class TandemChat extends HTMLElement {
     } catch (error) {
       if (error instanceof Refused && error.isStale) return this.#refused();
     }
+    void this.#calling?.look();
     this.#showState();
     this.#update();
   }
@@ -419,9 +447,38 @@ export class TandemChat extends HTMLElement {
         return this.#log?.doubt(Number(seq));
       case "delete-really":
         return void this.#signalOrSay({ type: "delete", seq: Number(seq) });
+      case "call":
+        return this.#askForCall();
+      case "call-accept":
+        return this.#calling?.accept();
+      case "call-decline":
+        return this.#calling?.decline();
+      case "call-mute":
+        return this.#calling?.mute();
+      case "call-end":
+        return this.#calling?.end();
+      case "hear":
+        return this.#hear(Number(seq));
       case "again":
         return thread && cid !== undefined ? this.#again(thread, cid) : undefined;
     }
+  }
+
+  /** Where there is a choice, or a number is needed, it is asked for. */
+  async #askForCall() {
+    const modes = this.#calling?.modes ?? [];
+    if (!this.#words || modes.length === 0) return;
+    if (!modes.includes("phone")) return this.#calling?.begin({ mode: "browser" });
+    this.#open(new Sheet("call", this.#say("call"), callFields(this.#words, modes), this.#say("call_start"), this.#say("cancel")));
+  }
+
+  /** Plays the recording of a call in the place of its button. @param {number} seq */
+  async #hear(seq) {
+    const thread = this.#thread;
+    const call = callOf(thread?.get(seq));
+    if (!thread || !call) return;
+    const { url } = await recordingUrl(thread.room, call.call, { token: this.#api?.token });
+    this.#log?.play(seq, url);
   }
 
   /** @param {string} kind @param {any} body */
@@ -528,6 +585,11 @@ export class TandemChat extends HTMLElement {
       await api.rate(this.#room.id, { score: Number(sheet.value("score")), comment: sheet.value("comment") });
       this.#isRated = true;
       sheet.done(this.#say("rate_done"));
+    } else if (name === "call") {
+      const mode = sheet.value("mode") || "phone";
+      const phone = sheet.value("phone");
+      this.#fold();
+      await this.#calling?.begin(mode === "browser" ? { mode: "browser" } : { mode: "phone", phone });
     }
   }
 
@@ -642,6 +704,11 @@ export class TandemChat extends HTMLElement {
   #update() {
     this.dispatchEvent(new CustomEvent("chatchange", { detail: this.view, bubbles: true }));
   }
+}
+
+/** The call that a message tells of. @param {import("./chat-thread.js").Message | undefined} message @returns {import("./chat-calling.js").Call | null} */
+function callOf(message) {
+  return message?.kind === "call" && message.body ? message.body : null;
 }
 
 /** Whom the page vouches for, as a part of a key. @param {Identity | null} identity */

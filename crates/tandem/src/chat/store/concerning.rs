@@ -11,6 +11,7 @@ use kernel::{DbError, Kernel, Write, args};
 use serde_json::{Value, json};
 
 use super::{messages, notes, read_room};
+use crate::chat::calling;
 use crate::chat::inbox;
 use crate::chat::model::{Id, Room, Visitor};
 use crate::chat::view::{MessageView, NoteView, RoomView};
@@ -178,6 +179,7 @@ async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbEr
         Write::new(ERASE_RECEIPTS, args![org, room]),
         Write::new(ERASE_FLOW, args![org, room]),
         Write::new(ERASE_RUNS, args![org, room]),
+        calling::store::erase_write(org, room),
         Write::new(ERASE_EVENTS, args![org, room]),
         Write::new(ERASE_ROOM, args![org, room]),
     ]);

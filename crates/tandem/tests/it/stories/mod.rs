@@ -2,6 +2,8 @@
 
 mod browser_phone;
 mod chat_bot;
+mod chat_calls;
+mod chat_calls_crash;
 mod chat_clients;
 mod chat_crash;
 mod chat_flow;
