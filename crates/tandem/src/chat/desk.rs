@@ -299,6 +299,7 @@ impl Chats {
         limit: i64,
     ) -> Result<Vec<Message>, ChatError> {
         let room = self.room(asker, room).await?;
+        self.note_reading(asker, &room).await?;
         Ok(self.messages_of(&room, after_seq, limit).await?)
     }
 
@@ -332,6 +333,9 @@ impl Chats {
     /// [`ChatError::NotFound`], or what the store says.
     pub async fn mark(&self, asker: &Asker, room: &str, mark: Mark) -> Result<Mark, ChatError> {
         let (room, _) = self.reach(asker, room, Act::Mark).await?;
+        if mark.read_seq > 0 {
+            self.note_reading(asker, &room).await?;
+        }
         let read_seq = mark.read_seq.clamp(0, room.seq_head);
         // What was read was delivered.
         let delivered_seq = mark.delivered_seq.clamp(read_seq, room.seq_head);
@@ -388,7 +392,8 @@ impl Chats {
         self.count_words(asker, &room, &settings)?;
         let before = message.body.take();
         message.deleted_ms = Some(now_ms);
-        let writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        let mut writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        writes.extend(self.deletion_noted(asker, &room, seq));
         self.commit_change(&room, &message, writes, "message.deleted").await?;
         if let Some(body) = before {
             self.forget_file(&room.org, message.kind, &body).await;
@@ -528,6 +533,7 @@ impl Chats {
     /// [`ChatError`].
     pub async fn notes(&self, asker: &Asker, room: &str) -> Result<Vec<Note>, ChatError> {
         let (room, _) = self.reach(asker, room, Act::SeeInside).await?;
+        self.note_reading(asker, &room).await?;
         Ok(store::notes(&self.kernel().db, &room.org, &room.id).await?)
     }
 

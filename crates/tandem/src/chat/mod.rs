@@ -18,6 +18,7 @@ pub mod model;
 mod opening;
 pub mod origins;
 pub mod products;
+mod reading;
 pub mod recent;
 pub mod settings;
 pub mod socket;
@@ -47,6 +48,7 @@ use inbox::{Inbox, Unread};
 use live::Live;
 use meter::Meter;
 use model::Id;
+use reading::Readings;
 use recent::Recent;
 use settings::Remembered;
 
@@ -67,6 +69,7 @@ struct Inner {
     recent: Recent,
     inbox: Inbox,
     unread: Unread,
+    readings: Readings,
 }
 
 impl Chats {
@@ -84,6 +87,7 @@ impl Chats {
             recent: Recent::default(),
             inbox: Inbox::default(),
             unread: Unread::default(),
+            readings: Readings::default(),
         }))
     }
 
@@ -151,6 +155,11 @@ impl Chats {
     /// Where something was said that cannot be searched yet.
     fn unread(&self) -> &Unread {
         &self.0.unread
+    }
+
+    /// Who looked into which room within the hour.
+    fn readings(&self) -> &Readings {
+        &self.0.readings
     }
 
     /// What was given to somebody a moment ago.

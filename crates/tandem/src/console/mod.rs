@@ -26,6 +26,7 @@
 //! loaded from elsewhere and nothing may stand inline (scripts, `style`): the pages' Content-Security-Policy forbids it.
 
 mod account;
+mod app_chat;
 mod app_meetings;
 mod applications;
 pub mod assets;
@@ -33,6 +34,7 @@ mod audit;
 mod calendar;
 mod callbacks;
 mod calls;
+mod chat_links;
 mod door;
 mod export;
 mod flows;
@@ -107,6 +109,8 @@ fn doors() -> Doors {
     let doors = trunks::doors(doors);
     let doors = meetings::doors(doors);
     let doors = applications::doors(doors);
+    let doors = app_chat::doors(doors);
+    let doors = chat_links::doors(doors);
     let doors = webhooks::doors(doors);
     let doors = outbox::doors(doors);
     let doors = settings::doors(doors);

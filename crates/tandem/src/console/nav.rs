@@ -39,6 +39,13 @@ pub(super) const TABLE: &[(&str, &[Line])] = &[
             ("/console/runs", "Runs", "run", May(Action::ReadFlows)),
         ],
     ),
+    (
+        "Chats",
+        &[
+            ("/console/chat/products", "Products", "product", MayEither(Action::ReadChats, Action::WorkQueue)),
+            ("/console/chat/codes", "QR codes", "code", MayEither(Action::ReadChats, Action::WorkQueue)),
+        ],
+    ),
     ("Meetings", &[("/console/meetings", "Meetings", "calendar", May(Action::ReadMeetings))]),
     (
         "Who and where",

@@ -120,7 +120,11 @@ impl<'s> Office<'s> {
             let made = self.owner.post("/v1/webhooks", &hook).await.expect(201);
             self.things.push(("/console/webhooks/{id}", text(&made["id"])));
         }
-        let shop = NewApp { name: "Shop".to_owned(), scopes: vec![Scope::Flows, Scope::Meetings], ..NewApp::default() };
+        let shop = NewApp {
+            name: "Shop".to_owned(),
+            scopes: vec![Scope::Flows, Scope::Meetings, Scope::Chat],
+            ..NewApp::default()
+        };
         let (app, _) = self.server.app.kernel.create_app(&self.tenant.org.id, shop).await.unwrap();
         let path = format!("/console/applications/{}", app.id);
         self.tenant.number(POOL, "meetings").await;

@@ -1,0 +1,1 @@
+-- A saved flow that answers a chat. Owner: crates/tandem, chat.

@@ -1,0 +1,1 @@
+-- Calls inside a chat. Owner: crates/tandem, chat.
