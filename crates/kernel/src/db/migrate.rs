@@ -40,6 +40,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(12, "0012_inbox.sql"),
     migration!(13, "0013_chat_flow.sql"),
     migration!(14, "0014_chat_call.sql"),
+    migration!(15, "0015_push.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \

@@ -361,6 +361,7 @@ impl Chats {
         limit: i64,
     ) -> Result<Vec<Message>, ChatError> {
         let room = self.room(asker, room).await?;
+        self.note_reading(asker, &room).await?;
         Ok(self.messages_of(&room, after_seq, limit).await?)
     }
 
@@ -394,6 +395,9 @@ impl Chats {
     /// [`ChatError::NotFound`], or what the store says.
     pub async fn mark(&self, asker: &Asker, room: &str, mark: Mark) -> Result<Mark, ChatError> {
         let (room, _) = self.reach(asker, room, Act::Mark).await?;
+        if mark.read_seq > 0 {
+            self.note_reading(asker, &room).await?;
+        }
         let read_seq = mark.read_seq.clamp(0, room.seq_head);
         // What was read was delivered.
         let delivered_seq = mark.delivered_seq.clamp(read_seq, room.seq_head);
@@ -482,6 +486,7 @@ impl Chats {
         let file = before.and_then(|body| named_file(message.kind, &body));
         let mut writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
         writes.extend(file.as_deref().map(|file| forget_file_write(&room.org, file)));
+        writes.extend(self.deletion_noted(asker, &room, seq));
         match self.commit_change(&room, &message, writes, "message.deleted").await {
             Err(ChatError::Db(DbError::Conflict)) => return Err(Refused::Deleted.into()),
             done => done?,
@@ -639,6 +644,7 @@ impl Chats {
     /// [`ChatError`].
     pub async fn notes(&self, asker: &Asker, room: &str) -> Result<Vec<Note>, ChatError> {
         let (room, _) = self.reach(asker, room, Act::SeeInside).await?;
+        self.note_reading(asker, &room).await?;
         Ok(store::notes(&self.kernel().db, &room.org, &room.id).await?)
     }
 

@@ -22,6 +22,7 @@ mod opening;
 pub mod origins;
 mod overview;
 pub mod products;
+mod reading;
 pub mod recent;
 pub mod settings;
 pub mod socket;
@@ -55,6 +56,7 @@ use inbox::{Inbox, Unread};
 use live::Live;
 use meter::Meter;
 use model::Id;
+use reading::Readings;
 use recent::Recent;
 use settings::Remembered;
 
@@ -79,6 +81,7 @@ struct Inner {
     flows: flow::Flows,
     /// The calls of chats, once they are taken; they hold the desk, not the desk them.
     calling: OnceLock<WeakCalls>,
+    readings: Readings,
 }
 
 impl Chats {
@@ -100,6 +103,7 @@ impl Chats {
             defaults: Defaults::default(),
             flows: flow::Flows::default(),
             calling: OnceLock::new(),
+            readings: Readings::default(),
         }))
     }
 
@@ -192,6 +196,12 @@ impl Chats {
         if let Err(error) = calling.room_closed(&room.org, &room.id).await {
             tracing::warn!(org = %room.org, room = %room.id, %error, "the call of a closed chat ends a little later");
         }
+        }
+    }
+
+    /// Who looked into which room within the hour.
+    fn readings(&self) -> &Readings {
+        &self.0.readings
     }
 
     /// What was given to somebody a moment ago.

@@ -59,6 +59,7 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "chat-composer.js" SCRIPT,
         "chat-line.js" SCRIPT,
         "chat-log.js" SCRIPT,
+        "chat-look.js" SCRIPT,
         "chat-memory.js" SCRIPT,
         "chat-page.js" SCRIPT,
         "chat-text.js" SCRIPT,

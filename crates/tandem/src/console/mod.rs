@@ -26,6 +26,7 @@
 //! loaded from elsewhere and nothing may stand inline (scripts, `style`): the pages' Content-Security-Policy forbids it.
 
 mod account;
+mod app_chat;
 mod app_meetings;
 mod applications;
 pub mod assets;
@@ -36,6 +37,7 @@ mod calls;
 mod chat_replies;
 mod chat_reports;
 mod chat_widgets;
+mod chat_links;
 mod door;
 mod export;
 mod flows;
@@ -115,6 +117,8 @@ fn doors() -> Doors {
     let doors = chat_reports::doors(doors);
     let doors = chat_widgets::doors(doors);
     let doors = applications::doors(doors);
+    let doors = app_chat::doors(doors);
+    let doors = chat_links::doors(doors);
     let doors = webhooks::doors(doors);
     let doors = outbox::doors(doors);
     let doors = settings::doors(doors);

@@ -67,6 +67,8 @@ export class TandemChat extends HTMLElement {
   #identity = null;
   /** The page says that nobody sees it. */
   #isHidden = false;
+  /** Another look than the one that is set. @type {Partial<import("./chat-api.js").Settings>} */
+  #look = {};
   /** A room other than the last one is wanted. */
   #fresh = false;
   /** What is said of the line, and what of the queue. */
@@ -134,6 +136,12 @@ export class TandemChat extends HTMLElement {
     return this.#calling?.remote ?? null;
   }
 
+  /** Shows another look than the one that is set. @param {Partial<import("./chat-api.js").Settings>} look */
+  set look(look) {
+    this.#look = look;
+    if (this.#settings && this.#words) this.#dress(this.#settings, this.#words);
+  }
+
   /** Tells who the visitor is, as the page's own server vouches for. @param {Identity | null} identity */
   async identify(identity) {
     if (JSON.stringify(identity) === JSON.stringify(this.#identity)) return;
@@ -181,6 +189,7 @@ export class TandemChat extends HTMLElement {
   /** @param {import("./chat-api.js").Settings} settings @param {Words} words */
   #dress(settings, words) {
     const shell = this.#shell;
+    settings = { ...settings, ...this.#look };
     shell.speak(words);
     shell.title.textContent = settings.title || words.say("title");
     shell.greeting.replaceChildren(draw(settings.greeting || words.say("greeting")));
@@ -188,7 +197,8 @@ export class TandemChat extends HTMLElement {
     shell.status.textContent = settings.is_open ? words.say("open") : back;
     shell.status.dataset.open = String(settings.is_open);
     this.#composer.max = settings.max_characters;
-    if (settings.theme !== "auto") shell.root.dataset.theme = settings.theme;
+    if (settings.theme === "auto") delete shell.root.dataset.theme;
+    else shell.root.dataset.theme = settings.theme;
     if (settings.accent) {
       shell.root.style.setProperty("--tandem-chat-accent", settings.accent);
       shell.root.style.setProperty("--tandem-chat-accent-text", settings.accent_text);

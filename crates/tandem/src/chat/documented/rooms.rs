@@ -2,8 +2,8 @@
 #![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, LOCATION, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use kernel::http::{Json, Path};
 use kernel::{Problem, Secret};
@@ -222,13 +222,16 @@ pub(super) struct InitPath {
 /// Open a room by a link
 ///
 /// A new room each time; the same empty one again to the same address and User-Agent for ten minutes, since a preview of
-/// the link is no visitor.
+/// the link is no visitor. A browser that wants a page is led to the chat's own, which opens a room with the first word.
 #[utoipa::path(
     get,
     path = "/init/{org_id}/{product}/{id}/",
     tag = "chat",
     params(InitPath),
-    responses((status = 200, description = "The room", body = InitAnswer)),
+    responses(
+        (status = 200, description = "The room", body = InitAnswer),
+        (status = 303, description = "A browser goes on to the page of the chat"),
+    ),
     security((), ("bearer" = []))
 )]
 pub(super) async fn init(
@@ -249,6 +252,9 @@ pub(super) async fn init(
     };
     let code = code_of(&chats, home, &wish.product, &mut mistakes).await?;
     mistakes.none()?;
+    if wants_a_page(&caller.headers) {
+        return page_of(&chats, home, &wish).await;
+    }
     let keys = [&*home.org, &*home.app, &wish.label, &wish.product, &id];
     // Only somebody unknown is given what somebody unknown was given: a visitor's room is that visitor's.
     let looker = caller.is_nobody().then(|| looker(caller.client.ip, &caller.headers, &keys));
@@ -271,6 +277,23 @@ pub(super) async fn init(
 /// An answer to a GET that holds a token: no cache on the way keeps it.
 fn not_kept(answer: impl IntoResponse) -> Response {
     ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer).into_response()
+}
+
+/// Whether somebody's browser asks, and not a program.
+fn wants_a_page(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"))
+}
+
+/// Leads to the chat's page: of a QR code, or about the product.
+async fn page_of(chats: &Chats, home: &Home, wish: &Wish) -> Result<Response, Problem> {
+    let qr = chats.qr_id(&home.org, &wish.user_id).await.map_err(Problem::internal)?;
+    let location = match qr {
+        Some(qr) => format!("/c/{}?app={}&product={}", qr.id, home.app, wish.product),
+        None => format!("/c/{}/{}", home.app, wish.product),
+    };
+    let location = HeaderValue::try_from(location).map_err(Problem::internal)?;
+    let headers = [(LOCATION, location), (VARY, HeaderValue::from_static("accept"))];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
 /// The room that the same looker was given a moment ago, if nobody has written in it, with a token in place of those

@@ -305,6 +305,7 @@ async fn something(ear: &mut Subscription) -> bool {
 
 async fn find(chats: &Chats, asker: &Asker, reading: &Reading) -> Result<Found, Problem> {
     let room = chats.room(asker, &reading.room).await?;
+    chats.note_reading(asker, &room).await?;
     let messages = chats.messages_of(&room, reading.after, reading.limit).await.map_err(Problem::internal)?;
     let marks = chats.marks(&room).await.map_err(Problem::internal)?;
     let shape = chats.settings(&room.org, &room.app).await?.compat_shape;

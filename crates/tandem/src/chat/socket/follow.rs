@@ -96,6 +96,9 @@ impl Following {
                 }
                 Err(error) => return Err(error),
             };
+            if *cursor < room.seq_head {
+                self.chats.note_reading(&self.asker, &room).await?;
+            }
             self.heard.join(&room.id);
             let last = self.catch_up(&room, *cursor, &mut missed, &mut bytes).await?;
             heads.insert(room.id.clone(), last.max(room.seq_head));

@@ -632,16 +632,21 @@ async fn take_file(
     get,
     path = "/v1/chat/files/{file}",
     tag = "chat",
-    params(FilePath),
+    params(FilePath, SignedQuery),
     responses((status = 200, description = "Its content", content_type = "application/octet-stream"), (status = 404, description = "There is none")),
-    security(("bearer" = []))
+    security((), ("bearer" = []))
 )]
 async fn file(
     Given(chats): Given<Chats>,
-    Guest(asker): Guest,
+    guest: Result<Guest, Problem>,
     Path(path): Path<FilePath>,
+    Query(signed): Query<SignedQuery>,
 ) -> Result<Response, Problem> {
-    let (file, content) = chats.file(&asker, &path.file).await?;
+    let (file, content) = if signed.signature.is_empty() {
+        chats.file(&guest?.0, &path.file).await?
+    } else {
+        chats.signed_file(&path.file, signed.expires, &signed.signature).await?
+    };
     let length = content.length;
     let lines: [(HeaderName, String); 6] = [
         (CONTENT_TYPE, file.media_type.clone()),

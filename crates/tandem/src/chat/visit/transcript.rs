@@ -11,6 +11,7 @@ use kernel::time::rfc3339;
 use super::super::access::{Act, Asker};
 use super::super::model::{Kind, Message, Refused, Room, Side};
 use super::super::{ChatError, Chats};
+use super::mail_about;
 use super::settings::{self, WidgetSettings};
 use super::words;
 
@@ -41,9 +42,10 @@ impl Chats {
         let app = self.kernel().app(&room.org, &room.app).await?;
         let title = WidgetSettings::read(&app.settings).title;
         let title = if title.is_empty() { app.name } else { title };
+        self.note_reading(asker, &room).await?;
         let messages = self.newest(&room).await?;
         let subject = words::say(locale, "mail_subject").replace("{title}", &title);
-        let notice = NewNotice::mail(&email, &subject, &text(&messages, locale));
+        let notice = NewNotice::mail(&email, &subject, &text(&messages, locale)).about(mail_about(&room.id));
         self.kernel().db.writer().commit(vec![self.kernel().notice_write(&room.org, notice)?]).await?;
         Ok(())
     }
