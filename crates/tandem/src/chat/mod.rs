@@ -196,7 +196,6 @@ impl Chats {
         if let Err(error) = calling.room_closed(&room.org, &room.id).await {
             tracing::warn!(org = %room.org, room = %room.id, %error, "the call of a closed chat ends a little later");
         }
-        }
     }
 
     /// Who looked into which room within the hour.
