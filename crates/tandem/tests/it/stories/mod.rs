@@ -4,6 +4,7 @@ mod browser_phone;
 mod chat_clients;
 mod chat_crash;
 mod chat_limits;
+mod chat_resume;
 mod chat_rfc6455;
 mod chat_socket;
 mod chat_stream;
