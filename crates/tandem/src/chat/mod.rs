@@ -5,8 +5,8 @@
 
 pub mod access;
 pub mod api;
-mod defaults;
 pub mod calling;
+mod defaults;
 mod desk;
 pub mod documented;
 pub mod error;

@@ -22,7 +22,7 @@ use super::{ChatSettings, Chats, store};
 /// What a page of another origin may send and see.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, idempotency-key, if-none-match");
+    HeaderValue::from_static("authorization, content-type, idempotency-key, if-none-match, last-event-id");
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("etag, retry-after, x-request-id");
 /// Seconds for which a browser remembers that it may ask.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");

@@ -10,6 +10,7 @@ mod chat_flow;
 mod chat_flow_crash;
 mod chat_limits;
 mod chat_privacy;
+mod chat_resume;
 mod chat_rfc6455;
 mod chat_socket;
 mod chat_stream;
