@@ -342,7 +342,7 @@ impl Chats {
             message.body = Some(body);
             message.edited_ms = Some(self.now_ms());
             let targets = self.kernel().outbox.targets(&room.org).await?;
-            writes.push(store::edit_write(&room.org, message));
+            writes.push(store::rewrite_write(&room.org, message));
             writes.extend(self.message_event(room, message, "message.edited", &targets));
         }
         self.kernel().db.writer().commit(writes).await?;

@@ -62,6 +62,8 @@ kernel::statements! {
     EDIT_MESSAGE = "update chat_message set body = $4, edited_at = $5 \
         where org = $1 and room = $2 and seq = $3 and deleted_at is null and coalesce(edited_at, 0) = $6 \
         and exists (select 1 from chat_room r where r.org = $1 and r.id = $2 and r.state = 'open')";
+    REWRITE_MESSAGE = "update chat_message set body = $4, edited_at = $5 \
+        where org = $1 and room = $2 and seq = $3 and deleted_at is null";
     DELETE_MESSAGE = "update chat_message set body = null, deleted_at = $4 \
         where org = $1 and room = $2 and seq = $3 and deleted_at is null";
     MARK = "insert into chat_receipt (org, room, who, side, delivered_seq, read_seq) values ($1, $2, $3, $4, $5, $6) \
@@ -333,6 +335,12 @@ pub(super) fn edit_write(org: &str, message: &Message, before_ms: Option<i64>) -
     let Message { room, seq, body, edited_ms, .. } = message;
     let words = body.as_ref().map(Body::as_json);
     Write::guarded(EDIT_MESSAGE, args![org, room, *seq, words, *edited_ms, before_ms.unwrap_or_default()])
+}
+
+/// Other words for a message of the server's own, unless it was deleted; in a closed room too.
+pub(super) fn rewrite_write(org: &str, message: &Message) -> Write {
+    let Message { room, seq, body, edited_ms, .. } = message;
+    Write::guarded(REWRITE_MESSAGE, args![org, room, *seq, body.as_ref().map(Body::as_json), *edited_ms])
 }
 
 /// A tombstone for a message.

@@ -149,7 +149,7 @@ async fn shown(
         None => chats.kernel().admit(token, client.ip).await?.principal,
     };
     // A person has no application; the key beside says which of the organisation's is meant.
-    let of_own_key = of_key.filter(|(org, _)| *org == principal.org());
+    let of_own_key = of_key.filter(|(org, _)| org == principal.org());
     let named = application(&principal).or(of_own_key);
     Ok((Shown::Principal(principal), named))
 }

@@ -4,7 +4,7 @@
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, LOCATION, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use kernel::http::{Json, Path};
 use kernel::{Problem, Secret};
 use serde::Deserialize;
