@@ -38,7 +38,7 @@ const GO: [&str; 10] = [
     "chat_search",
 ];
 /// Tables whose rows go too, and are there only for a while, or when there is something to tell.
-const PASS: [&str; 2] = ["chat_wait", "chat_visit"];
+const PASS: [&str; 4] = ["chat_wait", "chat_visit", "chat_flow", "chat_call"];
 /// Tables of what is the organisation's own: who answers, settings, printed codes. Nothing of a visitor stands there.
 const STAY: [&str; 7] =
     ["chat_product", "chat_qr", "chat_master_link", "chat_agent", "chat_canned", "chat_macro", "chat_search_mark"];
