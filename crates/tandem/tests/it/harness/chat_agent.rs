@@ -22,7 +22,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Makes one.
     pub(crate) async fn of(tenant: &Tenant<'_>, server: &Server, extension: &str) -> Self {
-        let (name, extension_of) = (format!("Agent {extension}"), Some(extension.to_owned()));
+        let (name, extension_of) = ("Fay".to_owned(), Some(extension.to_owned()));
         let new = NewUser { name, extension: extension_of, role: Some(Role::Agent), ..NewUser::default() };
         let (account, token) = tenant.settle(new).await;
         let kernel::sign_in::Identity::Person { org, person } = server.identity(&token).await else {

@@ -24,15 +24,15 @@ async fn no_call_of_a_chat_hangs_after_kill_9() {
         _ => vec![Act::Ring, Act::Answer, Act::Speak, Act::wait(600_000)],
     })
     .await;
-    let app = house.client().get("/v1/applications").await.expect(200)["applications"][0]["id"].clone();
-    let set = ["chat_calls=both", "chat_record=true"];
-    house.verb(&["app", "set", app.as_str().unwrap(), set[0], set[1]]).await;
     let store = house.store().await;
     let mut rooms = Vec::new();
     for agent in AGENTS {
         house.phone(agent).await;
         let new = json!({"user_id": agent, "product": "LOGOSCAN", "new": true});
-        let room = opened(house.client().post("/v1/chat/rooms", &new).await.expect(201));
+        let answer = house.client().post("/v1/chat/rooms", &new).await.expect(201);
+        let app = answer["room"]["app"].as_str().unwrap();
+        house.verb(&["app", "set", app, "chat_calls=both", "chat_record=true"]).await;
+        let room = opened(answer);
         let assign = "update chat_room set revision = revision + 1, \
             assignee = (select person from extension where number = $2) where id = $1";
         assert_eq!(store.run(assign, args![&room.room, agent]).await.unwrap(), 1);
