@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::prosody::Prosody;
 use self::socketio::SocketIo;
 pub(crate) use self::socketio::is_installed as has_socketio;
-use self::talk::{Done, Talk};
+use self::talk::{Done, Talk, WORDS};
 use self::tandem::Tandem;
 use crate::Options;
 use crate::report::Row;
@@ -39,8 +39,9 @@ const TO_ALL: usize = 500;
 const RESUMING: usize = 5_000;
 /// Messages that stand in each of their rooms; they have seen the first.
 const STANDING: i64 = 3;
-/// Documented calls of each kind.
-const CALLS: usize = 5_000;
+/// Documented calls of each kind, and clients that make them at once.
+const CALLS: usize = 6_400;
+const CALLERS: usize = 32;
 /// A quick run does so much less.
 const QUICK: usize = 10;
 /// Nothing takes longer than this.
@@ -62,14 +63,15 @@ fn scaled(options: &Options, count: usize) -> usize {
 
 /// Starts what else is installed, one at a time, and lets `measure` look at it.
 fn beside(mut measure: impl FnMut(&dyn Talk) -> Done) -> Done {
+    let mut look = |server: &dyn Talk| measure(server).map_err(|error| format!("{}: {error}", server.name()));
     if let Some(durable) = SocketIo::start(true)? {
-        measure(&durable)?;
+        look(&durable)?;
     }
     if let Some(plain) = SocketIo::start(false)? {
-        measure(&plain)?;
+        look(&plain)?;
     }
     if let Some(prosody) = Prosody::start()? {
-        measure(&prosody)?;
+        look(&prosody)?;
     }
     Ok(())
 }
@@ -82,8 +84,19 @@ fn sockets(server: &dyn Talk, visitors: usize, listeners: usize) -> Done<Sockets
     Ok(sockets)
 }
 
+/// Messages that are said in a row.
+#[derive(Clone, Copy)]
+struct Run {
+    /// Which of the runs on these sockets: no message is called as one of another run.
+    number: usize,
+    count: usize,
+    /// Messages a second; none = as many as the server takes.
+    pace: Option<f64>,
+}
+
 /// CPU microseconds of a message that visitors send and one listener hears, and how many a second there were.
-fn messages(server: &dyn Talk, sockets: &mut Sockets, count: usize, pace: Option<f64>) -> Done<(f64, f64)> {
+fn messages(server: &dyn Talk, sockets: &mut Sockets, run: Run) -> Done<(f64, f64)> {
+    let Run { number, count, pace } = run;
     let (writers, listener) = (sockets.len() - 1, sockets.len() - 1);
     let (mut said, mut acknowledged, mut heard) = (0, 0, 0);
     let mut free: Vec<usize> = (0..writers * AHEAD).map(|place| place % writers).collect();
@@ -94,7 +107,7 @@ fn messages(server: &dyn Talk, sockets: &mut Sockets, count: usize, pace: Option
         is_over = said >= count || pace.is_none() && begun.elapsed() > PERIOD;
         while !is_over && said < due {
             let Some(writer) = (if pace.is_some() { Some(said % writers) } else { free.pop() }) else { break };
-            server.say(sockets, writer, said)?;
+            server.say(sockets, writer, number * MESSAGES + said)?;
             said += 1;
         }
         sockets.hear(if pace.is_some() { SHORT_LOOK } else { LOOK }, |number, text| {
@@ -121,11 +134,12 @@ pub(crate) fn talk(options: &Options) -> Done<Vec<Row>> {
     let mut paced = Row::cost("durable message delivered, 500/s, us CPU", Some(200.0));
     let mut measure = |server: &dyn Talk| {
         let mut sockets = sockets(server, WRITERS, 1)?;
-        messages(server, &mut sockets, WRITERS, None)?; // what the first ones set up for all
-        let (cost, rate) = messages(server, &mut sockets, scaled(options, MESSAGES), None)?;
+        let mut run = |number, count, pace| messages(server, &mut sockets, Run { number, count, pace });
+        run(0, WRITERS, None)?; // what the first ones set up for all
+        let (cost, rate) = run(1, scaled(options, MESSAGES), None)?;
         saturated.add(server.name(), cost);
         rates.add(server.name(), rate);
-        paced.add(server.name(), messages(server, &mut sockets, scaled(options, PACED), Some(PACE))?.0);
+        paced.add(server.name(), run(2, scaled(options, PACED), Some(PACE))?.0);
         Ok(())
     };
     measure(&Tandem::start(options, WRITERS)?)?;
@@ -235,32 +249,44 @@ fn come_back(chat: &Tandem) -> Done<Vec<Row>> {
     ])
 }
 
-/// The calls of document 002, by HTTP.
+/// The calls of document 002, by HTTP, of many clients at once: they share commits, as in a full server.
 ///
 /// # Errors
 /// What went wrong.
 pub(crate) fn documented(options: &Options) -> Done<Vec<Row>> {
-    let count = scaled(options, CALLS);
-    let chat = Tandem::start(options, 1)?;
-    let room = chat.rooms.first().map_or("", |room| &room.id);
-    let mut web = Web::open(chat.server, &chat.key)?;
-    let ask = json!({
-        "type": "create_message", "room_id": room, "message_data": "Where is my parcel?", "side": "true",
-        "author": "support", "message_type": "text",
-    });
-    let read = format!("/api/v2/room-service/?type=get_messages&room_id={room}&limit=100");
-    let mut cost = |method: &str, path: &str, body: Option<&Value>, count: usize| {
+    let count = scaled(options, CALLS) / CALLERS;
+    let chat = Tandem::start(options, CALLERS)?;
+    let cost = |count: usize, call: fn(&mut Web, &str) -> Done<Value>| {
         let before = chat.cpu();
-        for _ in 0..count {
-            web.ask(method, path, body)?;
-        }
-        Ok::<f64, String>((chat.cpu() - before).as_secs_f64() * 1e6 / count as f64)
+        std::thread::scope(|scope| {
+            let callers: Vec<_> = (chat.rooms.iter())
+                .map(|room| scope.spawn(|| call_again(Web::open(chat.server, &chat.key)?, &room.id, count, call)))
+                .collect();
+            callers.into_iter().try_for_each(|caller| caller.join().map_err(|_| "a caller panicked".to_owned())?)
+        })?;
+        Ok::<f64, String>((chat.cpu() - before).as_secs_f64() * 1e6 / (count * CALLERS) as f64)
     };
-    cost("POST", "/api/v2/room-service/", Some(&ask), 100)?;
-    let get = cost("GET", &read, None, count)?;
-    let post = cost("POST", "/api/v2/room-service/", Some(&ask), count)?;
+    cost(100, post)?; // what the others read
+    let read = cost(count, get)?;
+    let posted = cost(count, post)?;
     Ok(vec![
-        Row::cost("documented POST of a message, us CPU", Some(80.0)).with(chat.name(), post),
-        Row::cost("documented GET of 100 messages, us CPU", Some(120.0)).with(chat.name(), get),
+        Row::cost("documented POST of a message, us CPU", Some(80.0)).with(chat.name(), posted),
+        Row::cost("documented GET of 100 messages, us CPU", Some(120.0)).with(chat.name(), read),
     ])
+}
+
+fn call_again(mut web: Web, room: &str, count: usize, call: fn(&mut Web, &str) -> Done<Value>) -> Done {
+    (0..count).try_for_each(|_| call(&mut web, room).map(drop))
+}
+
+fn post(web: &mut Web, room: &str) -> Done<Value> {
+    let message = json!({
+        "type": "create_message", "room_id": room, "message_data": WORDS, "side": "true", "author": "support",
+        "message_type": "text",
+    });
+    web.ask("POST", "/api/v2/room-service/", Some(&message))
+}
+
+fn get(web: &mut Web, room: &str) -> Done<Value> {
+    web.ask("GET", &format!("/api/v2/room-service/?type=get_messages&room_id={room}&limit=100"), None)
 }

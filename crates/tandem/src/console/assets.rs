@@ -71,6 +71,7 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "inbox.js" SCRIPT,
         "inbox-alerts.js" SCRIPT,
         "inbox-api.js" SCRIPT,
+        "inbox-call.js" SCRIPT,
         "inbox-canned.js" SCRIPT,
         "inbox-card.js" SCRIPT,
         "inbox-floor.js" SCRIPT,

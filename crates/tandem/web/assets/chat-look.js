@@ -48,3 +48,5 @@ if (frame && form) {
   frame.addEventListener("load", show);
   show();
 }
+
+export {};

@@ -4,6 +4,7 @@
  * changed in its place.
  */
 
+import { callWords } from "./chat-calling.js";
 import { make } from "./make.js";
 import { draw, safeHref } from "./chat-text.js";
 import { MessageItem, PendingItem, PICTURES } from "./chat-view.js";
@@ -20,14 +21,6 @@ const NEAR = 60;
 
 /** Where the content of an attachment is. @param {string} id */
 const addressOf = (id) => `/v1/chat/files/${encodeURIComponent(id)}`;
-
-/** A call in a few words. @param {any} body */
-function callWords(body) {
-  const words = /** @type {Record<string, string>} */ ({ ringing: "Calling", talking: "In a call", ended: "Call", missed: "Missed call", failed: "The call failed", canceled: "The call was called off" });
-  const seconds = Number(body?.duration_s ?? 0);
-  const length = seconds > 0 ? ` · ${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}` : "";
-  return `${words[body?.state] ?? "Call"}${length}`;
-}
 
 export class InboxLog {
   #scroll;
