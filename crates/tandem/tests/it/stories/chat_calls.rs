@@ -229,9 +229,9 @@ async fn a_call_is_with_whoever_has_the_room_and_can_be_rung_and_to_numbers_outs
     let crowd = crowd().await;
     let server = Server::start().await;
     let acme = tenant(&server, &crowd).await;
-    acme.number(OWN, &format!("person:{AGENT}")).await;
     let shop = acme.shop(BY_PHONE).await;
     let agent = Agent::of(&acme, &server, AGENT).await;
+    acme.number(OWN, &format!("person:{AGENT}")).await;
     let ann = shop.room("ann").await;
     let visitor = server.client().bearing(&ann.token);
     let path = format!("/v1/chat/rooms/{}/call", ann.room);

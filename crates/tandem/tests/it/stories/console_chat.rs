@@ -7,8 +7,11 @@ use kernel::secret::hex;
 use serde_json::json;
 
 use crate::harness::client::{Client, hidden_fields, unescaped};
-use crate::harness::server::Server;
+use crate::harness::server::Plan;
 use crate::harness::widget::Shop;
+
+/// 2031-05-01T12:00:00Z, within the hours of every office.
+const NOON: i64 = 1_935_403_200_000;
 
 fn hash(secret: &str, user: &str) -> String {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
@@ -28,7 +31,7 @@ async fn save(owner: &Client, path: &str, fields: &[(&str, &str)]) -> (u16, Stri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_form_dresses_the_widget_and_says_what_is_wrong() {
-    let server = Server::start().await;
+    let server = Plan::new().at(NOON).start().await;
     let acme = server.org("acme").await;
     let shop = Shop::of(&acme, &server, &[]).await;
     let owner = server.browser().bearing(&acme.token);
@@ -95,7 +98,7 @@ async fn the_form_dresses_the_widget_and_says_what_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_secret_is_shown_once_and_changed_without_a_gap() {
-    let server = Server::start().await;
+    let server = Plan::new().at(NOON).start().await;
     let acme = server.org("acme").await;
     let shop = Shop::of(&acme, &server, &[("identity", "verified")]).await;
     let owner = server.browser().bearing(&acme.token);
@@ -135,7 +138,7 @@ async fn an_identity_secret_is_shown_once_and_changed_without_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn products_codes_and_links_are_made_and_lead_to_their_own_chat() {
-    let server = Server::start().await;
+    let server = Plan::new().at(NOON).start().await;
     let acme = server.org("acme").await;
     // Two applications: a code leads to the one that it names.
     let first = Shop::of(&acme, &server, &[("widget_title", "First")]).await;
