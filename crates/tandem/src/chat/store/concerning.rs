@@ -57,6 +57,9 @@ kernel::statements! {
         (select 1 from chat_file f where f.org = $1 and f.room = $2)";
     CLOSE_ROOM = "update chat_room set state = 'closed', closed_at = coalesce(closed_at, $3), open_key = null, \
         revision = revision + 1 where org = $1 and id = $2";
+    // A claim repeats its condition: whoever wrote meanwhile has an acknowledgement.
+    CLOSE_OLD_ROOM = "update chat_room set state = 'closed', closed_at = coalesce(closed_at, $3), open_key = null, \
+        revision = revision + 1 where org = $1 and id = $2 and last_at < $4";
     ERASE_TOKENS = "delete from chat_visitor_token where org = $1 and visitor = $2";
     ERASE_VISITOR = "delete from chat_visitor where org = $1 and id = $2 and not exists \
         (select 1 from chat_room r where r.org = $1 and r.visitor = $2)";
@@ -104,7 +107,7 @@ impl Sweep for OldRooms {
                 let Some(last) = page.last() else { return Ok(gone) };
                 after = last.text("id")?;
                 for room in &page {
-                    gone += u64::from(erase_room(&self.0, org, &room.text("id")?).await?);
+                    gone += u64::from(erase_old_room(&self.0, org, &room.text("id")?, before_ms).await?);
                 }
             }
         })
@@ -232,6 +235,15 @@ pub(crate) async fn erase_visitors(
     Ok(Some(gone))
 }
 
+/// Erases a room that nobody has written in since `before_ms`. False: somebody has, or it stays for now.
+async fn erase_old_room(kernel: &Kernel, org: &str, room: &str, before_ms: i64) -> Result<bool, DbError> {
+    let closed = kernel.db.run(CLOSE_OLD_ROOM, args![org, room, kernel.clock.now_ms(), before_ms]).await?;
+    if closed == 0 {
+        return Ok(false);
+    }
+    erase_room(kernel, org, room).await
+}
+
 /// Erases a room with all in it. False: it stays for now, closed and empty.
 async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbError> {
     // Closed first: a message that comes now finds the room changed, and is not left behind.
@@ -340,7 +352,10 @@ mod tests {
             stage.chats.send(&visitor, &old.room.id, Draft::text("x")).await.unwrap();
             stage.chats.change(&stage.application(), &old.room.id, &Change::Close, |_| Vec::new()).await.unwrap();
             stage.hand.set(NOON + 40 * 86_400_000);
-            let (young, _) = stage.room().await;
+            let (young, writer) = stage.room().await;
+            // Of one that was old when it was looked for, and is written in before its turn comes, nothing goes.
+            assert!(!erase_old_room(&stage.kernel, &stage.org, &young.room.id, NOON).await.unwrap());
+            stage.chats.send(&writer, &young.room.id, Draft::text("still here")).await.unwrap();
             let mut gone = 0;
             for sweep in sweeps(&stage.kernel) {
                 assert_eq!(sweep.kind(), "chats");
