@@ -113,6 +113,7 @@ mod tests {
             stage.chats.mark(&fay, &opened.room.id, Mark { delivered_seq: 1, read_seq: 1 }).await.unwrap();
             let read = |room: &Id| ("per_fay".to_owned(), "chat.read".to_owned(), room.to_string());
             assert_eq!(audit(&stage).await, [read(&opened.room.id)]);
+            stage.hand.advance(1_000);
             stage.chats.notes(&fay, &other.room.id).await.unwrap();
             stage.hand.advance(HOUR_MS);
             stage.chats.mark(&fay, &opened.room.id, Mark { delivered_seq: 1, read_seq: 1 }).await.unwrap();

@@ -144,6 +144,18 @@ impl Talk {
         }
     }
 
+    /// What is done next. The end comes last: what is kept of the step that led there belongs to the run.
+    fn next_order(&mut self) -> Option<Order> {
+        let order = self.orders.pop_front()?;
+        if !matches!(order, Order::End(..)) {
+            return Some(order);
+        }
+        self.orders.retain(|later| matches!(later, Order::Keep(_)));
+        let Some(kept) = self.orders.pop_front() else { return Some(order) };
+        self.orders.push_back(order);
+        Some(kept)
+    }
+
     fn carry_out(&mut self, order: Order) -> BoxFuture<'static, Done> {
         let (chats, room) = (self.chats.clone(), self.room.clone());
         match order {
@@ -222,7 +234,7 @@ impl Talk {
                 if let Some(heard) = self.settle(done) {
                     return heard;
                 }
-            } else if let Some(order) = self.orders.pop_front() {
+            } else if let Some(order) = self.next_order() {
                 self.doing = Some(self.carry_out(order));
             } else {
                 match self.heard.next().await {

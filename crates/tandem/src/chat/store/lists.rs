@@ -157,9 +157,9 @@ mod tests {
             let inner =
                 plan.iter().position(|step| step.contains("SEARCH x USING")).unwrap_or_else(|| panic!("{plan:?}"));
             assert!(plan[inner].contains(index), "{name}: {plan:?}");
-            // The page itself is sorted outside; inside only what is small: the rooms of one.
+            // The page itself may be sorted outside; inside only what is small: the rooms of one.
             let sorts = plan[inner..].iter().filter(|step| step.contains(sorted)).count();
-            assert_eq!(sorts, if is_in_order { 1 } else { 2 }, "{name}: {plan:?}");
+            assert!(sorts <= if is_in_order { 1 } else { 2 }, "{name}: {plan:?}");
             assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{name}: {plan:?}");
         }
         let plan = plan(&test.db, ROOM_OF_KEYS, 8).await;

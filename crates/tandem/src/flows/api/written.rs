@@ -227,8 +227,8 @@ pub(super) struct Gathering {
     /// Fewer are invalid; not above `count`.
     #[schema(required = false, default = 1, minimum = 0, maximum = 64, example = 0)]
     min_digits: u32,
-    /// How long to wait for the first key, in seconds.
-    #[schema(required = false, default = 10, minimum = 0.5, maximum = 600, example = 5)]
+    /// How long to wait for the first key, in seconds: 10 in a call when it is left out, 600 in a chat.
+    #[schema(required = false, minimum = 0.5, maximum = 600, example = 5)]
     timeout: f64,
     /// How long to wait for each further key, in seconds.
     #[schema(required = false, default = 5, minimum = 0.2, maximum = 60, example = 3)]

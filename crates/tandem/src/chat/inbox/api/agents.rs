@@ -90,7 +90,7 @@ pub(super) async fn list(Given(chats): Given<Chats>, caller: Caller) -> Result<J
 /// Say whether you take chats
 #[utoipa::path(
     put, path = "/v1/chat/agents/me", tag = "chat", request_body = StateRequest,
-    responses((status = 200, description = "As it is now", body = AgentView), (status = 404, description = "The credential is no person's")),
+    responses((status = 200, description = "As it is now", body = AgentView), (status = 403, description = "The credential is no person's")),
     security(("bearer" = []))
 )]
 pub(super) async fn say(
@@ -101,8 +101,7 @@ pub(super) async fn say(
     let asker = caller.asker()?;
     let person = match &asker {
         Asker::Person { id, .. } => id.clone(),
-        Asker::App { .. } => return Err(Problem::not_found().detail("an application takes no chats")),
-        _ => return Err(Problem::new(codes::FORBIDDEN)),
+        _ => return Err(Problem::new(codes::FORBIDDEN).detail("people alone take chats")),
     };
     Ok(Json(chats.say(&asker, &person, request.word()?).await?))
 }
