@@ -17,6 +17,8 @@ mod reports;
 mod search;
 mod store;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use kernel::Write;

@@ -8,6 +8,7 @@ mod chat_clients;
 mod chat_crash;
 mod chat_flow;
 mod chat_flow_crash;
+mod chat_inbox;
 mod chat_limits;
 mod chat_privacy;
 mod chat_resume;

@@ -125,3 +125,9 @@ pub(in crate::chat::inbox) fn note_words_write(org: &str, note: &Note) -> Write 
     args.extend(args![org, &note.room, note.after_seq, &note.id, words::folded(&note.text), note.created_ms]);
     Write::new(PUT_NOTE, args)
 }
+
+/// How many messages and notes can be found, of all organisations.
+#[cfg(test)]
+pub(in crate::chat::inbox) async fn count(db: &Db) -> usize {
+    db.all("select position from chat_search", args![]).await.unwrap().len()
+}
