@@ -4,6 +4,7 @@ mod audio;
 mod browser_calls;
 mod browser_phone;
 mod browser_sip;
+mod chat_calls;
 mod chat_links;
 mod chat_widget;
 mod conference;
