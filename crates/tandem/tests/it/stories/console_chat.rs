@@ -6,7 +6,7 @@ use kernel::Role;
 use kernel::secret::hex;
 use serde_json::json;
 
-use crate::harness::client::{Client, hidden_fields, unescaped};
+use crate::harness::client::{Client, hidden_fields};
 use crate::harness::server::Plan;
 use crate::harness::widget::Shop;
 
