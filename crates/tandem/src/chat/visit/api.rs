@@ -640,7 +640,8 @@ async fn file(
         (CONTENT_DISPOSITION, file.disposition()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (CONTENT_SECURITY_POLICY, FILE_POLICY.to_owned()),
-        (CACHE_CONTROL, "private, max-age=86400, immutable".to_owned()),
+        // Who has signed out leaves no file of the chat in the browser.
+        (CACHE_CONTROL, "private, no-store".to_owned()),
     ];
     let mut response = Body::from_stream(content.stream(0, length).await.map_err(Problem::internal)?).into_response();
     for (name, value) in lines {

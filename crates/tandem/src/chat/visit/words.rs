@@ -38,8 +38,9 @@ mod tests {
 
     use super::*;
 
-    const VIEWS: [&str; 3] = [
+    const VIEWS: [&str; 4] = [
         include_str!("../../../web/assets/chat.js"),
+        include_str!("../../../web/assets/chat-forms.js"),
         include_str!("../../../web/assets/chat-view.js"),
         include_str!("../../../web/assets/chat-log.js"),
     ];

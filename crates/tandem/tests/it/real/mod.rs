@@ -5,6 +5,7 @@ mod browser_calls;
 mod browser_phone;
 mod browser_sip;
 mod chat_widget;
+mod chat_widget_mends;
 mod conference;
 mod demo;
 mod first_word;
