@@ -87,6 +87,35 @@ export class Shell {
     this.jump.textContent = words.say("new_messages");
   }
 
+  /** Looks as the application wishes, and says whether anybody is there. @param {import("./chat-api.js").Settings} settings @param {Words} words */
+  dress(settings, words) {
+    const { title, greeting, status, root } = this;
+    title.textContent = settings.title || words.say("title");
+    greeting.replaceChildren(draw(settings.greeting || words.say("greeting")));
+    const back = settings.opens_at ? words.say("back", { time: words.moment(new Date(settings.opens_at), new Date()) }) : words.say("closed");
+    status.textContent = settings.is_open ? words.say("open") : back;
+    status.dataset.open = String(settings.is_open);
+    if (settings.theme !== "auto") root.dataset.theme = settings.theme;
+    if (!settings.accent) return;
+    root.style.setProperty("--tandem-chat-accent", settings.accent);
+    root.style.setProperty("--tandem-chat-accent-text", settings.accent_text);
+  }
+
+  /**
+   * From the last control the focus goes to the first: a widget is left by its button, or by Escape.
+   * @param {KeyboardEvent} event
+   */
+  keepFocus(event) {
+    const wanted = "a[href], button:enabled, summary, input:enabled:not([tabindex='-1']), textarea:enabled, [tabindex='0']";
+    const isShown = (/** @type {Element} */ control) => control.checkVisibility?.() ?? control.getClientRects().length > 0;
+    const controls = [...this.root.querySelectorAll(wanted)].filter(isShown);
+    const [first, last] = event.shiftKey ? [controls.at(-1), controls[0]] : [controls[0], controls.at(-1)];
+    const { activeElement } = /** @type {ShadowRoot} */ (this.root.getRootNode());
+    if (activeElement !== last || !(first instanceof HTMLElement)) return;
+    event.preventDefault();
+    first.focus();
+  }
+
   /** Says what is wrong, or with "" that nothing is. @param {string} text */
   complain(text) {
     this.problem.textContent = text;

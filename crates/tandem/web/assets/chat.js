@@ -19,22 +19,18 @@ import { Composer } from "./chat-composer.js";
 import { Forms } from "./chat-forms.js";
 import { Log } from "./chat-log.js";
 import { forget } from "./chat-memory.js";
+import { Retry } from "./chat-retry.js";
 import { Left, Stay } from "./chat-stay.js";
 import { Talk } from "./chat-talk.js";
-import { draw } from "./chat-text.js";
-import { Thread, TYPING_FOR } from "./chat-thread.js";
-import { offlineSheet, PICTURES, ratingSheet, Shell, transcriptSheet, UploadItem } from "./chat-view.js";
+import { TYPING_FOR } from "./chat-thread.js";
+import { offlineSheet, ratingSheet, Shell, transcriptSheet } from "./chat-view.js";
 import { choose, Words } from "./chat-words.js";
+import { Writing } from "./chat-writing.js";
 import { make } from "./make.js";
 
-/** Bytes of chance in the name of a message. */
-const NAME_BYTES = 12;
 /** What is drawn together, ms: when somebody looks at it, and when nobody does. */
 const DRAW_EVERY = 30;
 const COUNT_EVERY = 250;
-/** Between two attempts to begin, ms: the first, and the most. */
-const FIRST_PAUSE = 1_000;
-const LONGEST_PAUSE = 30_000;
 /** The hours are asked for again when they are older, ms. */
 const HOURS_HOLD = 5 * 60_000;
 /** What is said when the server refuses something, by its word for it. @type {Record<string, string>} */
@@ -60,8 +56,14 @@ export class TandemChat extends HTMLElement {
   #stay = null;
   /** @type {Talk | null} */
   #talk = null;
-  /** What was written before there is a room. */
-  #early = new Thread("", { role: "visitor" });
+  #writing = new Writing(this.#shell, {
+    stay: () => this.#stay,
+    talk: () => this.#talk,
+    join: (stay, found) => this.#joined(stay, found),
+    paint: () => this.#paint(),
+    complain: (error) => this.#complain(error),
+    sentence: (error) => this.#sentence(error),
+  });
   /** @type {Identity | null} */
   #identity = null;
   /** The page says that nobody sees it. */
@@ -72,8 +74,7 @@ export class TandemChat extends HTMLElement {
   #notes = { line: "", queue: "" };
   /** Ends what the life before began. */
   #life = 0;
-  /** @type {{ pause: number, timer?: number, work?: () => void }} */
-  #retry = { pause: FIRST_PAUSE };
+  #retry = new Retry();
   /** @type {number | undefined} */
   #drawTimer;
   /** @type {number | undefined} */
@@ -168,7 +169,7 @@ export class TandemChat extends HTMLElement {
   }
 
   get #thread() {
-    return this.#talk?.thread ?? this.#early;
+    return this.#talk?.thread ?? this.#writing.early;
   }
 
   /** @param {string} key @param {Record<string, string | number>} [values] */
@@ -185,7 +186,7 @@ export class TandemChat extends HTMLElement {
       const wanted = [this.getAttribute("locale") ?? "", settings.locale, ...navigator.languages].filter((tag) => tag !== "" && tag !== "auto");
       const words = await Words.load(choose(wanted));
       if (life !== this.#life) return;
-      this.#retry.pause = FIRST_PAUSE;
+      this.#retry.done();
       this.#words = words;
       this.#dress(settings, words);
       this.#shell.complain("");
@@ -193,7 +194,7 @@ export class TandemChat extends HTMLElement {
     } catch (error) {
       if (life !== this.#life) return;
       this.#complain(error);
-      if (!(error instanceof Refused && error.isStale)) this.#later(() => void this.#begin(life));
+      if (!(error instanceof Refused && error.isStale)) this.#retry.later(() => void this.#begin(life));
       return;
     }
     await this.#enter();
@@ -201,21 +202,11 @@ export class TandemChat extends HTMLElement {
 
   /** @param {import("./chat-api.js").Settings} settings @param {Words} words */
   #dress(settings, words) {
-    const shell = this.#shell;
     this.#settings = settings;
     this.#settingsAt = Date.now();
-    shell.speak(words);
-    shell.title.textContent = settings.title || words.say("title");
-    shell.greeting.replaceChildren(draw(settings.greeting || words.say("greeting")));
-    const back = settings.opens_at ? words.say("back", { time: words.moment(new Date(settings.opens_at), new Date()) }) : words.say("closed");
-    shell.status.textContent = settings.is_open ? words.say("open") : back;
-    shell.status.dataset.open = String(settings.is_open);
     this.#composer.max = settings.max_characters;
-    if (settings.theme !== "auto") shell.root.dataset.theme = settings.theme;
-    if (settings.accent) {
-      shell.root.style.setProperty("--tandem-chat-accent", settings.accent);
-      shell.root.style.setProperty("--tandem-chat-accent-text", settings.accent_text);
-    }
+    this.#shell.speak(words);
+    this.#shell.dress(settings, words);
   }
 
   /** Somebody is here, and has not said anything yet. */
@@ -225,7 +216,7 @@ export class TandemChat extends HTMLElement {
     const stay = new Stay(new ChatApi(SERVER, this.#app), { app: this.#app, product: this.#product, link, identity: this.#identity, page: () => this.#page, locale });
     this.#stay = stay;
     if (this.#log) this.#log.api = stay.api;
-    this.#early.pending = stay.memory.pending(null);
+    this.#writing.early.pending = stay.memory.pending(null);
     return stay;
   }
 
@@ -237,7 +228,7 @@ export class TandemChat extends HTMLElement {
       // Whoever is vouched for finds the conversation of another device.
       const found = (await stay.before()) ?? (stay.isVouched ? await stay.open() : null);
       if (stay !== this.#stay || this.#talk) return;
-      this.#retry.pause = FIRST_PAUSE;
+      this.#retry.done();
       this.#note("line", "");
       if (found) return this.#joined(stay, found);
       if (stay.isGone) this.#tellGone(stay);
@@ -248,7 +239,7 @@ export class TandemChat extends HTMLElement {
       this.#showState();
       if (error instanceof Refused && error.isStale) return this.#complain(error);
       this.#note("line", this.#say("lost"));
-      this.#later(() => void this.#return());
+      this.#retry.later(() => void this.#return());
     }
   }
 
@@ -257,9 +248,9 @@ export class TandemChat extends HTMLElement {
     this.#stay = null;
     this.#talk?.close();
     this.#talk = null;
-    this.#early.pending = [];
+    this.#writing.early.pending = [];
     this.#changing = null;
-    clearTimeout(this.#retry.timer);
+    this.#retry.stop();
     clearTimeout(this.#drawTimer);
     this.#drawTimer = undefined;
     clearTimeout(this.#typingTimer);
@@ -302,20 +293,9 @@ export class TandemChat extends HTMLElement {
     talk.addEventListener("gone", () => this.#gone(stay));
     this.#note("line", this.#say("connecting"));
     talk.open();
-    this.#early.pending = [];
+    this.#writing.early.pending = [];
     this.#showState();
     this.#paint();
-  }
-
-  /** A room to write in. @returns {Promise<Talk>} */
-  async #ensureTalk() {
-    const stay = this.#stay;
-    if (this.#talk) return this.#talk;
-    if (!stay) throw new Left();
-    const found = await stay.open();
-    if (stay !== this.#stay) throw new Left();
-    if (!this.#talk) this.#joined(stay, found);
-    return this.#talk ?? this.#ensureTalk();
   }
 
   /** The room, or the token, is not good any more. @param {Stay} stay */
@@ -335,24 +315,10 @@ export class TandemChat extends HTMLElement {
     this.#shell.complain(this.#say("gone"));
   }
 
-  /** Tries again after a while, or when there is reason to hope. @param {() => void} work */
-  #later(work) {
-    clearTimeout(this.#retry.timer);
-    const { pause } = this.#retry;
-    this.#retry = { pause: Math.min(pause * 2, LONGEST_PAUSE), timer: setTimeout(() => this.#hurry(), pause), work };
-  }
-
-  #hurry() {
-    const { work, timer } = this.#retry;
-    clearTimeout(timer);
-    this.#retry.work = undefined;
-    work?.();
-  }
-
   /** Somebody may look at it now, and there may be a network. */
   #look = () => {
     const isSeen = !this.#isHidden && document.visibilityState === "visible";
-    if (isSeen) this.#hurry();
+    if (isSeen) this.#retry.hurry();
     if (isSeen && this.#settings && Date.now() - this.#settingsAt > HOURS_HOLD) void this.#askHours();
     this.#talk?.seen(isSeen && this.#shell.follows);
     this.#update();
@@ -378,7 +344,7 @@ export class TandemChat extends HTMLElement {
       forget(this.#app);
       this.#leave();
       void this.#enter();
-    } else if (memory.kept?.room && !this.#talk && this.#early.pending.length === 0) void this.#return();
+    } else if (memory.kept?.room && !this.#talk && this.#writing.early.pending.length === 0) void this.#return();
   };
 
   // --- what the visitor does
@@ -398,7 +364,7 @@ export class TandemChat extends HTMLElement {
     root.addEventListener("keydown", (event) => this.#key(event));
     scroll.addEventListener("scroll", () => this.#look());
     const composer = this.#composer;
-    composer.addEventListener("say", (event) => void this.#write("text", detail(event)));
+    composer.addEventListener("say", (event) => void this.#writing.write("text", detail(event)));
     composer.addEventListener("change", (event) => this.#change(detail(event)));
     composer.addEventListener("files", (event) => void this.#attach(detail(event)));
     composer.addEventListener("written", (event) => this.#stay && (this.#stay.memory.draft = detail(event)));
@@ -447,46 +413,8 @@ export class TandemChat extends HTMLElement {
       case "delete-really":
         return void this.#signalOrSay({ type: "delete", seq: Number(seq) });
       case "again":
-        return cid === undefined ? undefined : this.#again(cid);
+        return cid === undefined ? undefined : this.#writing.again(cid);
     }
-  }
-
-  /** Says something; it is seen at once, and kept until it has arrived. @param {string} kind @param {any} body */
-  async #write(kind, body) {
-    if (kind === "text") this.#shell.complain("");
-    const pending = { cid: randomName(), kind, body, at: new Date().toISOString() };
-    if (this.#talk) this.#talk.post(pending);
-    else this.#keepEarly([...this.#early.pending, pending]);
-    this.#paint();
-    this.#shell.toEnd();
-    await this.#bringEarly();
-  }
-
-  /** Opens a room for what was written before there was one. */
-  async #bringEarly() {
-    try {
-      await this.#ensureTalk();
-    } catch (error) {
-      if (error instanceof Left) return;
-      this.#keepEarly(this.#early.pending.map((one) => ({ ...one, failed: "unanswered" })));
-      this.#paint();
-      this.#complain(error);
-    }
-  }
-
-  /** @param {import("./chat-thread.js").Pending[]} pending */
-  #keepEarly(pending) {
-    this.#early.pending = pending;
-    this.#stay?.memory.keepPending(null, pending);
-  }
-
-  /** @param {string} cid */
-  async #again(cid) {
-    this.#shell.complain("");
-    if (this.#talk) return this.#talk.again(cid);
-    this.#keepEarly(this.#early.pending.map(({ failed, ...one }) => one));
-    this.#paint();
-    await this.#bringEarly();
   }
 
   /** @param {{ seq: number, text: string }} change */
@@ -505,37 +433,7 @@ export class TandemChat extends HTMLElement {
 
   /** @param {File[]} files */
   async #attach(files) {
-    const most = this.#settings?.max_upload_bytes ?? 0;
-    this.#shell.complain("");
-    const troubles = [];
-    for (const file of files) {
-      const isLarge = file.size > most;
-      const trouble = isLarge ? this.#say("too_large", { name: file.name, size: this.#words?.size(most) ?? "" }) : await this.#upload(file);
-      if (trouble) troubles.push(trouble);
-      if (troubles.length > 0) this.#shell.complain(troubles.join(" "));
-    }
-  }
-
-  /** @param {File} file @returns {Promise<string>} what went wrong */
-  async #upload(file) {
-    const words = this.#words;
-    if (!words) return "";
-    const item = new UploadItem(words, file.name);
-    try {
-      const talk = await this.#ensureTalk();
-      const api = this.#stay?.api;
-      if (!api) return "";
-      this.#shell.waiting.append(item.element);
-      this.#shell.toEnd();
-      const attachment = await api.upload(talk.room.id, file, (part) => item.progress(part));
-      if (talk === this.#talk) await this.#write(PICTURES.includes(attachment.type) ? "image" : "file", attachment);
-      return "";
-    } catch (error) {
-      if (error instanceof Left) return "";
-      return error instanceof Refused && error.status === 429 ? this.#sentence(error) : this.#say("upload_failed", { name: file.name });
-    } finally {
-      item.element.remove();
-    }
+    if (this.#words && this.#settings) await this.#writing.attach(files, this.#words, this.#settings.max_upload_bytes);
   }
 
   async #sendForm() {
@@ -655,28 +553,12 @@ export class TandemChat extends HTMLElement {
     }
     if (!this.#isWidget) return;
     if (event.key === "Escape") this.dispatchEvent(new Event("chatclose"));
-    if (event.key === "Tab") this.#keepFocus(event);
-  }
-
-  /** From the last control the focus goes to the first: a widget is left by its button, or by Escape. @param {KeyboardEvent} event */
-  #keepFocus(event) {
-    const wanted = "a[href], button:enabled, summary, input:enabled:not([tabindex='-1']), textarea:enabled, [tabindex='0']";
-    const controls = [...this.#shell.root.querySelectorAll(wanted)].filter((control) => control.checkVisibility?.() ?? control.getClientRects().length > 0);
-    const [first, last] = event.shiftKey ? [controls.at(-1), controls[0]] : [controls[0], controls.at(-1)];
-    if (this.shadowRoot?.activeElement !== last || !(first instanceof HTMLElement)) return;
-    event.preventDefault();
-    first.focus();
+    if (event.key === "Tab") this.#shell.keepFocus(event);
   }
 
   #update() {
     this.dispatchEvent(new CustomEvent("chatchange", { detail: this.view, bubbles: true }));
   }
-}
-
-/** The name of a message: `randomUUID` is not there on pages without HTTPS. */
-function randomName() {
-  const bytes = crypto.getRandomValues(new Uint8Array(NAME_BYTES));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** @param {Event} event */
