@@ -53,6 +53,7 @@ create unique index chat_room_by_open_key on chat_room (org, app, open_key) wher
 create index chat_room_by_keys on chat_room (org, app, user_id, label, product, portfolio);
 create index chat_room_by_label on chat_room (org, label, product, created_at, id);
 create index chat_room_by_visitor on chat_room (org, visitor, created_at);
+create index chat_room_by_age on chat_room (org, created_at, id);
 create index chat_room_by_state on chat_room (org, state, last_at, id);
 create index chat_room_by_assignee on chat_room (org, assignee) where assignee is not null;
 

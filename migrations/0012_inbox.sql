@@ -1,6 +1,5 @@
 -- The inbox of agents: who takes chats, which rooms wait, tags, canned replies, macros, search. Owner: crates/tandem, chat.
 
-create index chat_room_by_time on chat_room (org, created_at, id);
 create index chat_room_by_closing on chat_room (org, closed_at, id) where closed_at is not null;
 create index chat_room_waiting on chat_room (org, created_at, id) where state = 'open' and assignee is null;
 create index chat_room_load on chat_room (org, assignee) where state = 'open' and assignee is not null;

@@ -126,7 +126,7 @@ impl Browsers {
 
 impl Browser {
     fn open(http: SocketAddr, token: &str) -> Result<Self, String> {
-        let mut line = WebSocket::open(http, "/v1/rtc")?;
+        let mut line = WebSocket::open(http, "/v1/rtc", "")?;
         line.say(&json!({"type": "hello", "token": token}))?;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
         socket.set_nonblocking(true).map_err(text)?;

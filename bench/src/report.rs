@@ -26,8 +26,13 @@ impl Row {
     /// Adds a server's figure.
     #[must_use]
     pub(crate) fn with(mut self, server: &'static str, figure: f64) -> Self {
-        self.figures.push((server, figure));
+        self.add(server, figure);
         self
+    }
+
+    /// The same for a row that is being filled.
+    pub(crate) fn add(&mut self, server: &'static str, figure: f64) {
+        self.figures.push((server, figure));
     }
 
     /// One line of the table.

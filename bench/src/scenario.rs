@@ -194,13 +194,15 @@ pub(crate) fn smoke(options: &Options) -> Done {
 /// The first scenario that did not work.
 pub(crate) fn all(options: &Options) -> Done {
     println!(
-        "peers: kamailio {}, rtpengine {}, Asterisk {}, FreeSWITCH {}",
+        "peers: kamailio {}, rtpengine {}, Asterisk {}, FreeSWITCH {}, socket.io {}, prosody {}",
         found("kamailio"),
         found("rtpengine"),
         found("asterisk"),
-        found("freeswitch")
+        found("freeswitch"),
+        if chat::has_socketio() { "found" } else { "not installed" },
+        found("prosody")
     );
-    let scenarios: [(&str, Scenario); 11] = [
+    let scenarios: [(&str, Scenario); 14] = [
         ("start", start),
         ("calls", calls),
         ("bridged", relayed),
@@ -211,7 +213,10 @@ pub(crate) fn all(options: &Options) -> Done {
         ("memory", memory),
         ("overload", overload),
         ("meetings", meetings::opened),
-        ("chat", chat::all),
+        ("chat calls", chat::documented),
+        ("chat resume", chat::resume),
+        ("chat fan-out", chat::fan_out),
+        ("chat messages", chat::talk),
     ];
     let mut failed = Vec::new();
     for (name, scenario) in scenarios {

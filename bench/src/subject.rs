@@ -74,6 +74,34 @@ impl Subject {
         verb(&self.binary, &self.directory, words)
     }
 
+    /// A server that is reached by HTTP alone; returns once it answers there.
+    ///
+    /// # Errors
+    /// A sentence that says what went wrong.
+    pub(crate) fn on_http(
+        name: &'static str,
+        binary: PathBuf,
+        directory: PathBuf,
+        mut command: Command,
+        server: SocketAddr,
+    ) -> Result<Self, String> {
+        let begun = Instant::now();
+        let said = fs::File::create(directory.join("said")).map_err(|error| error.to_string())?;
+        let child = command.stderr(said).spawn().map_err(|error| format!("{name}: {error}"))?;
+        let mut subject = Self {
+            name,
+            sip: server,
+            http: Some(server),
+            start_up: Duration::ZERO,
+            binary,
+            children: vec![child],
+            directory,
+        };
+        await_http(server.port())?;
+        subject.start_up = begun.elapsed();
+        Ok(subject)
+    }
+
     fn pids(&self) -> Vec<u32> {
         self.children.iter().flat_map(|child| process::family(child.id())).collect()
     }
@@ -101,14 +129,16 @@ pub(crate) fn free_port() -> Result<u16, String> {
     Ok(socket.local_addr().map_err(|error| error.to_string())?.port())
 }
 
-fn directory(name: &str) -> Result<PathBuf, String> {
+/// A new folder for a server.
+pub(crate) fn directory(name: &str) -> Result<PathBuf, String> {
     let path = std::env::temp_dir().join(format!("tandem-bench-{name}-{}", std::process::id()));
     let _old = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(path)
 }
 
-fn pinned(program: &Path) -> Command {
+/// A program on the core of the servers.
+pub(crate) fn pinned(program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", SERVER_CORE]).arg(program).stdin(Stdio::null()).stdout(Stdio::null());
     command

@@ -11,6 +11,7 @@ use serde_json::Value;
 /// How long the handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
@@ -21,18 +22,18 @@ pub(crate) struct WebSocket {
 }
 
 impl WebSocket {
-    /// Opens a path of a server.
+    /// Opens a path of a server; `headers` are lines of the handshake beside those that every one has.
     ///
     /// # Errors
     /// A sentence that says what went wrong.
-    pub(crate) fn open(server: SocketAddr, path: &str) -> Result<Self, String> {
+    pub(crate) fn open(server: SocketAddr, path: &str, headers: &str) -> Result<Self, String> {
         let fail = |error: std::io::Error| format!("{path}: {error}");
         let mut stream = TcpStream::connect(server).map_err(fail)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
         let key = base64::engine::general_purpose::STANDARD.encode([7; 16]);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes()).map_err(fail)?;
         let mut head = Vec::new();
@@ -98,26 +99,26 @@ impl WebSocket {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.to_string()),
         }
-        while let Some((kind, payload)) = self.take() {
+        let unread = std::mem::take(&mut self.unread);
+        let mut rest = unread.as_slice();
+        while let Some((kind, length, payload)) = frame(rest) {
             match kind {
-                TEXT => take(std::str::from_utf8(&payload).map_err(|error| error.to_string())?),
-                PING => self.send(PONG, &payload)?,
+                TEXT => take(std::str::from_utf8(payload).map_err(|error| error.to_string())?),
+                PING => self.send(PONG, payload)?,
+                CLOSE => return Err(format!("the server has closed the socket: {}", closing_words(payload))),
                 _ => {}
             }
+            rest = rest.get(length..).unwrap_or_default();
         }
+        self.unread = rest.to_vec();
         Ok(())
     }
 
     /// Takes a whole frame out of what has been read: its kind and what it carries.
     fn take(&mut self) -> Option<(u8, Vec<u8>)> {
-        let (kind, short) = (self.unread.first()? & 0x0f, *self.unread.get(1)?);
-        let (head, length) = match short {
-            126 => (4, usize::from(u16::from_be_bytes(self.unread.get(2..4)?.try_into().ok()?))),
-            127 => (10, usize::try_from(u64::from_be_bytes(self.unread.get(2..10)?.try_into().ok()?)).ok()?),
-            short => (2, usize::from(short)),
-        };
-        let payload = self.unread.get(head..head + length)?.to_vec();
-        self.unread.drain(..head + length);
+        let (kind, length, payload) = frame(&self.unread)?;
+        let payload = payload.to_vec();
+        self.unread.drain(..length);
         Some((kind, payload))
     }
 
@@ -142,4 +143,21 @@ impl WebSocket {
         // Frames are small and the socket's buffer is not: it takes them whole.
         self.stream.write_all(&frame).map_err(|error| error.to_string())
     }
+}
+
+/// The code and the reason of a close frame.
+fn closing_words(payload: &[u8]) -> String {
+    let code = payload.get(..2).and_then(|code| code.try_into().ok()).map_or(0, u16::from_be_bytes);
+    format!("{code} {}", String::from_utf8_lossy(payload.get(2..).unwrap_or_default()))
+}
+
+/// The first whole frame: its kind, its length with its head, and what it carries.
+fn frame(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
+    let (kind, short) = (bytes.first()? & 0x0f, *bytes.get(1)?);
+    let (head, length) = match short {
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        short => (2, usize::from(short)),
+    };
+    Some((kind, head + length, bytes.get(head..head + length)?))
 }

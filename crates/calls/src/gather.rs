@@ -132,6 +132,18 @@ impl Machine {
         effects
     }
 
+    /// Takes a whole input at once, as somebody writes it: neither a count of digits nor a finishing key applies. Before
+    /// the prompt was read it is no answer.
+    pub fn take_words(&mut self, words: &str, now_ms: i64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.phase == Phase::Listening {
+            self.digits = words.trim().to_owned();
+            let outcome = self.judge_words();
+            self.close(outcome, now_ms, &mut effects);
+        }
+        effects
+    }
+
     fn begin_try(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         self.digits.clear();
         self.finished = false;
@@ -170,6 +182,10 @@ impl Machine {
 
     fn complete(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         let outcome = self.judge();
+        self.close(outcome, now_ms, effects);
+    }
+
+    fn close(&mut self, outcome: Outcome, now_ms: i64, effects: &mut Vec<Effect>) {
         self.tries_left = self.tries_left.saturating_sub(1);
         let good = matches!(outcome, Outcome::Matched { .. });
         if good || self.tries_left == 0 {
@@ -189,6 +205,15 @@ impl Machine {
         if digits.is_empty() || digits.len() < self.rules.min_digits {
             return Outcome::Invalid { digits };
         }
+        self.match_edge(digits)
+    }
+
+    fn judge_words(&self) -> Outcome {
+        let digits = self.digits.clone();
+        if digits.is_empty() { Outcome::Invalid { digits } } else { self.match_edge(digits) }
+    }
+
+    fn match_edge(&self, digits: String) -> Outcome {
         if self.rules.edges.is_empty() {
             return Outcome::Matched { digits, edge: None };
         }
@@ -199,7 +224,7 @@ impl Machine {
     }
 }
 
-/// The edge that an input takes: the exact key, else its alias (`star`, `hash`, and `\*` for a
+/// The edge that an input takes: the exact text, else its alias (`star`, `hash`, and `\*` for a
 /// literal star), else `*` for any input that is not empty.
 pub fn matching_edge<'a>(edges: &'a [String], digits: &str) -> Option<&'a str> {
     if digits.is_empty() {

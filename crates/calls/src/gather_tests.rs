@@ -158,3 +158,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn words_are_a_whole_input_whatever_keys_would_need() {
+    let rules = Rules { count: 1, min_digits: 4, edges: vec!["yes".into(), "star".into()], tries: 2, ..rules() };
+    let mut machine = Machine::new(rules);
+    machine.apply(Input::Start, 0);
+    assert_eq!(machine.take_words("yes", 0), [], "the question is not read yet");
+    machine.apply(Input::PromptEnded, 0);
+    assert_eq!(machine.take_words("Yes", 1), [Effect::Prompt], "exactly so");
+    machine.apply(Input::PromptEnded, 2);
+    assert_eq!(outcome(&machine.take_words(" yes\n", 3)), matched("yes", "yes"));
+    assert_eq!(machine.take_words("yes", 4), []);
+    assert!(machine.is_done());
+}
+
+#[test]
+fn words_without_anything_are_no_input() {
+    let mut machine = Machine::new(Rules { prompt: false, edges: Vec::new(), ..rules() });
+    machine.apply(Input::Start, 0);
+    assert_eq!(outcome(&machine.take_words("  ", 1)), Outcome::Invalid { digits: String::new() });
+}

@@ -16,6 +16,7 @@ mod conferences;
 mod conferring;
 pub mod connect;
 mod consultation;
+pub mod conversation;
 mod destination;
 mod dialling;
 pub mod directory;
@@ -60,6 +61,7 @@ mod waiting;
 pub use call::Call;
 pub use conferences::{ConferenceView, MemberView};
 pub use connect::{ConnectStatus, Strategy};
+pub use conversation::{Answering, Conversation, Correspondence, Fitness, Heard, LastRows, Written};
 pub use directory::{Bound, Destination, Directory, ResolveError};
 pub use driver::{
     CallEvent, ConferenceEvent, Connect, ConnectEvent, JoinConference, LeaveVoicemail, NewCall, QueueEvent, Queueing,

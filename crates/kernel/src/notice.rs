@@ -48,6 +48,9 @@ crate::statements! {
     TO = "select id, channel, recipient, subject, body, link, state, error, attempts, created_at, due_at, sent_at, \
         expires_at from notice where org = $1 and recipient = $2 order by id limit 1000";
     ERASE_TO = "delete from notice where org = $1 and recipient = $2";
+    ABOUT = "select id, channel, recipient, subject, body, link, state, error, attempts, created_at, due_at, sent_at, \
+        expires_at from notice where org = $1 and about = $2 and about is not null order by id limit 1000";
+    ERASE_ABOUT = "delete from notice where org = $1 and about = $2 and about is not null";
     LIST = "select id, channel, recipient, subject, body, link, state, error, attempts, created_at, due_at, sent_at, \
         expires_at from notice where org = $1 and (id < $2 or $2 = '') order by id desc limit $3";
     ONE = "select id, channel, recipient, subject, body, link, state, error, attempts, created_at, due_at, sent_at, \
@@ -325,6 +328,12 @@ pub fn erase_notices_write(org: &str, recipient: &str) -> Write {
     Write::new(ERASE_TO, args![org, recipient])
 }
 
+/// The write that erases what was told of something, whoever it went to.
+#[must_use]
+pub fn erase_notices_about_write(org: &str, about: &str) -> Write {
+    Write::new(ERASE_ABOUT, args![org, about])
+}
+
 impl Kernel {
     /// The write that puts a notice into the outbox; commit it with what it tells about. `org` may be empty: such a
     /// notice is in nobody's outbox.
@@ -368,6 +377,16 @@ impl Kernel {
     pub async fn notices_to(&self, org: &str, recipient: &str) -> Result<Vec<Notice>, DbError> {
         let now_ms = self.clock.now_ms();
         let rows = self.db.all(TO, args![org, recipient]).await?;
+        rows.iter().map(|row| Notice::read(row, &self.secrets, now_ms)).collect()
+    }
+
+    /// What was told of something, oldest first, at most 1000.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn notices_about(&self, org: &str, about: &str) -> Result<Vec<Notice>, DbError> {
+        let now_ms = self.clock.now_ms();
+        let rows = self.db.all(ABOUT, args![org, about]).await?;
         rows.iter().map(|row| Notice::read(row, &self.secrets, now_ms)).collect()
     }
 

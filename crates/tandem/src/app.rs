@@ -22,6 +22,7 @@ use voice::speech::Speech;
 use voice::{TlsConfig, Voice, VoiceConfig, VoiceError};
 
 use crate::applications;
+use crate::chat::calling::ChatCalls;
 use crate::chat::{self, Chats};
 use crate::console::{self, Site};
 use crate::flows::{self, Flows};
@@ -72,6 +73,7 @@ pub struct State {
     flows: Flows,
     meetings: Meetings,
     chats: Chats,
+    chat_calls: ChatCalls,
     chat_door: chat::socket::Door,
     site: Site,
 }
@@ -152,6 +154,7 @@ pub fn routes() -> OpenApiRouter<State> {
         .merge(chat::documented::routes())
         .merge(chat::documented::links())
         .merge(chat::api::routes())
+        .merge(chat::calling::api::routes())
         .merge(chat::socket::routes())
         .merge(crate::calls::routes())
 }
@@ -192,9 +195,12 @@ impl App {
         let site = Site::of(&kernel.config, http, https);
         let meetings = Meetings::start(&kernel, &calls, &speech, site.url(""));
         let chats = Chats::start(&kernel);
+        chats.answered_by(Arc::new(flows.clone()));
+        let chat_calls = ChatCalls::start(&chats, &calls);
         calls.recover(|_, _| Vec::new()).await?;
         flows.recover().await?;
         meetings.recover().await?;
+        chat_calls.recover().await?;
         let mut sweeps = calls::sweeps(&kernel);
         sweeps.extend(flows::sweeps(&kernel));
         sweeps.extend(meetings::concerning::sweeps(&kernel));
@@ -202,6 +208,7 @@ impl App {
         Retention::start(&kernel, sweeps, Arc::new(flows.clone())).await?;
         chats.open_inbox();
         kernel.start();
+        chats.recover().await?;
         platform::metrics::announce();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 
@@ -217,6 +224,7 @@ impl App {
             meetings: meetings.clone(),
             chat_door: chat::socket::Door::start(&kernel, &chats),
             chats: chats.clone(),
+            chat_calls,
             site: site.clone(),
         };
         let pages = console::router(&state)

@@ -38,6 +38,9 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(10, "0010_chat.sql"),
     migration!(11, "0011_chat_widget.sql"),
     migration!(12, "0012_inbox.sql"),
+    migration!(13, "0013_chat_flow.sql"),
+    migration!(14, "0014_chat_call.sql"),
+    migration!(15, "0015_push.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \

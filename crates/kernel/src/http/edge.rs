@@ -23,8 +23,8 @@ use crate::problem::Problem;
 const MAX_URI: usize = 8 * 1024;
 /// Tells the client and the log of the same request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Parameters of routes that are secrets themselves.
-const SECRET_PARAMETERS: [&str; 3] = ["{token}", "{link}", "{secret}"];
+/// Parameters of routes that are secrets themselves. The id of a chat's room opens it to a visitor without a token.
+const SECRET_PARAMETERS: [&str; 4] = ["{token}", "{link}", "{secret}", "/chat/rooms/{room}"];
 
 /// How the log names a path that no route has: a link that was cut or lengthened is a secret in the wrong place.
 const NO_ROUTE: &str = "(no route)";

@@ -83,7 +83,7 @@ struct ChatSettingsView {
     identity_secret: bool,
     /// The same of the secret that is to follow.
     identity_secret_next: bool,
-    /// New visitors from one address; 0 = no limit, as with the others.
+    /// New visitors from one address; 0 = no limit, as with the other counts.
     limit_sessions_per_minute: u32,
     /// New rooms of one visitor.
     limit_conversations_per_hour: u32,
@@ -93,12 +93,20 @@ struct ChatSettingsView {
     limit_messages_burst: u32,
     /// Sockets of one visitor at once.
     limit_sockets: u32,
-    /// Longest message, characters.
+    /// Longest message, characters; at least 1.
     limit_characters: usize,
     /// Attachments of one visitor.
     limit_uploads_per_hour: u32,
-    /// Largest attachment, bytes.
+    /// Largest attachment, bytes; at least 1.
     limit_upload_bytes: u64,
+    /// Calls that one visitor asks for.
+    limit_calls_per_hour: u32,
+    /// Which calls may be begun in a chat: `off`, `browser`, `phone` or `both`.
+    chat_calls: &'static str,
+    /// Whether those are recorded, after an announcement.
+    chat_record: bool,
+    /// Whether visitors may hear the recordings.
+    chat_record_shared: bool,
 }
 
 /// An application.
@@ -150,7 +158,16 @@ impl MeetingSettingsView {
 
 impl ChatSettingsView {
     fn of(app: &App) -> Self {
-        let ChatSettings { identity, compat_shape, allowed_origins, limits, .. } = ChatSettings::read(&app.settings);
+        let ChatSettings {
+            identity,
+            compat_shape,
+            allowed_origins,
+            limits,
+            calls,
+            records_calls,
+            shares_recordings,
+            ..
+        } = ChatSettings::read(&app.settings);
         let [identity_secret, identity_secret_next] = IDENTITY_SECRETS.map(|name| app.settings.contains_key(name));
         Self {
             identity: identity.as_str(),
@@ -166,6 +183,10 @@ impl ChatSettingsView {
             limit_characters: limits.characters,
             limit_uploads_per_hour: limits.uploads_per_hour,
             limit_upload_bytes: limits.upload_bytes,
+            limit_calls_per_hour: limits.calls_per_hour,
+            chat_calls: calls.as_str(),
+            chat_record: records_calls,
+            chat_record_shared: shares_recordings,
         }
     }
 }

@@ -109,5 +109,8 @@ fn checked_one(kernel: &Kernel, name: String, value: String) -> Result<(String, 
 pub async fn change(kernel: &Kernel, org: &str, app: &str, changes: Vec<(String, String)>) -> Result<App, RecordError> {
     let app = kernel.set_app(org, app, checked(kernel, changes)?).await?;
     meetings::reschedule(kernel, &app).await?;
+    for warning in chat::ChatSettings::read(&app.settings).warnings() {
+        tracing::warn!(app = app.id, "{warning}");
+    }
     Ok(app)
 }

@@ -150,6 +150,8 @@ pub enum Act<'a> {
     Annotate,
     /// Give the room to a person or a team, or take it.
     Assign,
+    /// Begin a call there, or end it.
+    Call,
 }
 
 /// What is wanted of all rooms of an organisation.
@@ -252,7 +254,9 @@ fn person_may(id: &Id, role: Role, room: &Room, act: Act<'_>) -> bool {
     match act {
         Act::See | Act::SeeInside => reads(role),
         Act::Annotate => works(role),
-        Act::Send { .. } | Act::Mark | Act::Close | Act::End | Act::Assign => manages || (works(role) && is_mine),
+        Act::Send { .. } | Act::Mark | Act::Close | Act::End | Act::Assign | Act::Call => {
+            manages || (works(role) && is_mine)
+        }
         Act::Edit(sender) => works(role) && is_own(sender),
         Act::Delete(sender) => manages || (works(role) && is_own(sender)),
     }
@@ -266,7 +270,7 @@ fn visitor_may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> 
         Act::Send { claims_support } => !claims_support || is_open,
         // The id of a room alone proves nobody's words to be one's own.
         Act::Edit(sender) | Act::Delete(sender) => matches!(asker, Asker::Visitor { .. }) && is_own(sender),
-        Act::End => matches!(asker, Asker::Visitor { .. }),
+        Act::End | Act::Call => matches!(asker, Asker::Visitor { .. }),
         Act::Close => is_open && matches!(asker, Asker::Open { .. }),
         Act::SeeInside | Act::Annotate | Act::Assign => false,
     }
@@ -352,6 +356,7 @@ mod tests {
             ("see inside", Act::SeeInside),
             ("annotate", Act::Annotate),
             ("assign", Act::Assign),
+            ("call", Act::Call),
         ];
         let mut drawing = String::new();
         for (identity, assignee) in [
@@ -393,6 +398,7 @@ mod tests {
         .-.--x--xxxx-x- see inside
         .-.--x--xxxx-.- annotate
         .-.--x--xxxx-.- assign
+        x-.--x--xxxx-.- call
         token other
         x-x--x--xxxx-x- see
         x-x--x--xxx.-.- send
@@ -407,6 +413,7 @@ mod tests {
         .-.--x--xxxx-x- see inside
         .-.--x--xxxx-.- annotate
         .-.--x--xxx.-.- assign
+        x-.--x--xxx.-.- call
         open unassigned
         x-x-xx--xxxx-x- see
         x-x-xx--xxxx-.- send
@@ -421,6 +428,7 @@ mod tests {
         .-.-.x--xxxx-x- see inside
         .-.-.x--xxxx-.- annotate
         .-.-.x--xxxx-.- assign
+        x-.-.x--xxxx-.- call
         verified unassigned
         x----x--xxxx-x- see
         x----x--xxxx-.- send
@@ -435,6 +443,7 @@ mod tests {
         .----x--xxxx-x- see inside
         .----x--xxxx-.- annotate
         .----x--xxxx-.- assign
+        x----x--xxxx-.- call
         .....xxxxxxx.xx token SeeRooms
         .....xxxxxxx..x token MakeLinks
         .....xxxxxxx..x token OpenForOthers

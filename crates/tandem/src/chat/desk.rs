@@ -16,7 +16,7 @@ use super::model::{Ack, Body, Draft, Id, Mark, Marks, Message, Note, Refused, Ro
 use super::settings::Identity;
 use super::store::{RoomFilter, RoomPage};
 use super::view::MessageView;
-use super::visit::{Attachment, Carried};
+use super::visit::{Attachment, Carried, forget_file_write, named_file};
 use super::{ChatError, ChatSettings, Chats, inbox, store};
 
 /// How often something is tried again when somebody else was faster.
@@ -161,14 +161,25 @@ impl Chats {
             Glance::New => {
                 attempt.draft.check(&settings.limits)?;
                 if let Err(closed) = room.takes_messages() {
-                    return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
+                    if self.live().is_stale(&seat, &room).await? {
+                        return Ok(None);
+                    }
+                    return self.sent_before(&room, &sender, &attempt.draft, closed.into()).await.map(Some);
                 }
-                if !std::mem::replace(&mut attempt.is_counted, true) {
-                    self.count_words(asker, &room, &settings)?;
+                if !std::mem::replace(&mut attempt.is_counted, true)
+                    && let Err(limit) = self.count_words(asker, &room, &settings)
+                {
+                    return self.sent_before(&room, &sender, &attempt.draft, limit).await.map(Some);
                 }
                 self.keep_carried(asker, &room, &settings, attempt).await?;
                 let targets = self.kernel().outbox.targets(&room.org).await?;
-                let (draft, file) = self.with_file(&room, &sender, &attempt.draft).await?;
+                let (draft, file) = match self.with_file(&room, &sender, &attempt.draft).await {
+                    Ok(found) => found,
+                    // The message that names the file already may be this one.
+                    Err(refused) => {
+                        return self.sent_before(&room, &sender, &attempt.draft, refused).await.map(Some);
+                    }
+                };
                 let message = self.new_message(&room, sender.clone(), &draft);
                 let following = |message: &Message| {
                     let mut writes = self.message_event(&room, message, "message.created", &targets);
@@ -185,6 +196,7 @@ impl Chats {
         match told {
             Outcome::Done(ack) => {
                 if asker.side() == Side::Visitor {
+                    self.visitor_is_here(&room.org, &room.id);
                     self.visitor_wrote(&room, ack.seq);
                 }
                 Ok(Some(ack))
@@ -196,6 +208,19 @@ impl Chats {
                 None => Ok(None),
             },
         }
+    }
+
+    /// What the sender was told of a message when it was first sent, longer ago than memory reaches: a retry is not
+    /// refused for what has happened since.
+    async fn sent_before(
+        &self,
+        room: &Room,
+        sender: &Sender,
+        draft: &Draft,
+        refused: ChatError,
+    ) -> Result<Ack, ChatError> {
+        let Some(cid) = &draft.cid else { return Err(refused) };
+        store::ack_of(&self.kernel().db, &room.org, &room.id, sender, cid).await?.ok_or(refused)
     }
 
     /// The place of a room in memory, if the asker may do `act` there.
@@ -268,23 +293,60 @@ impl Chats {
     /// As [`Chats::send`].
     pub async fn announce(&self, org: &Id, id: &str, draft: &Draft) -> Result<Ack, ChatError> {
         for _ in 0..MAX_TRIES {
-            let (seat, room) = self.live().seat(org, id).await?.ok_or(ChatError::NotFound)?;
-            if let Err(closed) = room.takes_messages() {
-                if self.live().is_stale(&seat, &room).await? {
-                    continue;
-                }
-                return Err(closed.into());
-            }
-            let targets = self.kernel().outbox.targets(&room.org).await?;
-            let message = self.new_message(&room, Sender::System, draft);
-            let following = |message: &Message| self.message_event(&room, message, "message.created", &targets);
-            match self.live().send(&seat, &room, message, following).await? {
-                Outcome::Done(ack) => return Ok(ack),
-                Outcome::Failed(reason) => return Err(ChatError::Failed(reason)),
-                Outcome::Again => {}
+            if let Some(ack) = self.announce_once(org, id, draft, |_| Vec::new()).await? {
+                return Ok(ack);
             }
         }
         Err(ChatError::Busy)
+    }
+
+    /// One try of the same; `with` are writes of whoever asks that belong into the same commit, by the message's number.
+    /// None = somebody else was faster, or one of the writes was refused: look again.
+    pub(super) async fn announce_once(
+        &self,
+        org: &Id,
+        id: &str,
+        draft: &Draft,
+        with: impl FnOnce(i64) -> Vec<Write>,
+    ) -> Result<Option<Ack>, ChatError> {
+        let (seat, room) = self.live().seat(org, id).await?.ok_or(ChatError::NotFound)?;
+        if let Err(closed) = room.takes_messages() {
+            return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
+        }
+        let targets = self.kernel().outbox.targets(&room.org).await?;
+        let message = self.new_message(&room, Sender::System, draft);
+        let following = |message: &Message| {
+            let mut writes = with(message.seq);
+            writes.extend(self.message_event(&room, message, "message.created", &targets));
+            writes
+        };
+        match self.live().send(&seat, &room, message, following).await? {
+            Outcome::Done(ack) => Ok(Some(ack)),
+            Outcome::Failed(reason) => Err(ChatError::Failed(reason)),
+            Outcome::Again => Ok(None),
+        }
+    }
+
+    /// Lets a message of the server itself say something else, in one commit with `writes`; those alone when the message
+    /// was deleted meanwhile. It is for whoever asks to tell of it.
+    pub(super) async fn rewrite(
+        &self,
+        room: &Room,
+        seq: i64,
+        body: Body,
+        mut writes: Vec<Write>,
+    ) -> Result<Option<Message>, ChatError> {
+        let found = store::message(&self.kernel().db, &room.org, &room.id, seq).await?;
+        let mut message = found.filter(|message| message.deleted_ms.is_none());
+        if let Some(message) = &mut message {
+            message.body = Some(body);
+            message.edited_ms = Some(self.now_ms());
+            let targets = self.kernel().outbox.targets(&room.org).await?;
+            writes.push(store::rewrite_write(&room.org, message));
+            writes.extend(self.message_event(room, message, "message.edited", &targets));
+        }
+        self.kernel().db.writer().commit(writes).await?;
+        Ok(message)
     }
 
     /// The messages of a room after a number, in order; at most [`MAX_PAGE`].
@@ -299,6 +361,7 @@ impl Chats {
         limit: i64,
     ) -> Result<Vec<Message>, ChatError> {
         let room = self.room(asker, room).await?;
+        self.note_reading(asker, &room).await?;
         Ok(self.messages_of(&room, after_seq, limit).await?)
     }
 
@@ -332,12 +395,20 @@ impl Chats {
     /// [`ChatError::NotFound`], or what the store says.
     pub async fn mark(&self, asker: &Asker, room: &str, mark: Mark) -> Result<Mark, ChatError> {
         let (room, _) = self.reach(asker, room, Act::Mark).await?;
+        if mark.read_seq > 0 {
+            self.note_reading(asker, &room).await?;
+        }
         let read_seq = mark.read_seq.clamp(0, room.seq_head);
         // What was read was delivered.
         let delivered_seq = mark.delivered_seq.clamp(read_seq, room.seq_head);
-        let mark = Mark { delivered_seq, read_seq };
         let (side, sender) = (asker.side(), asker.sender(&room));
         let who = if side == Side::Visitor { Side::Visitor.as_str().to_owned() } else { sender.stored() };
+        let before = store::mark_of(&self.kernel().db, &room.org, &room.id, &who).await?;
+        let mark =
+            Mark { delivered_seq: delivered_seq.max(before.delivered_seq), read_seq: read_seq.max(before.read_seq) };
+        if mark == before {
+            return Ok(mark);
+        }
         let write = store::mark_write(&room.org, &room.id, &who, side, mark);
         self.kernel().db.writer().commit(vec![write]).await?;
         let who = Who { side, id: shown_id(&sender), name: String::new() };
@@ -359,15 +430,39 @@ impl Chats {
     /// # Errors
     /// [`ChatError`]; nothing has changed then.
     pub async fn edit(&self, asker: &Asker, room: &str, seq: i64, body: Body) -> Result<Message, ChatError> {
+        let mut is_counted = false;
+        for _ in 0..MAX_TRIES {
+            match self.try_edit(asker, room, seq, &body, &mut is_counted).await {
+                // Another edit, a deletion or the end of the room came first: they are looked at.
+                Err(ChatError::Db(DbError::Conflict)) => {}
+                done => return done,
+            }
+        }
+        Err(ChatError::Busy)
+    }
+
+    async fn try_edit(
+        &self,
+        asker: &Asker,
+        room: &str,
+        seq: i64,
+        body: &Body,
+        is_counted: &mut bool,
+    ) -> Result<Message, ChatError> {
         let (room, settings, mut message) = self.message_of(asker, room, seq).await?;
         may(asker, settings.identity, &room, Act::Edit(&message.sender))?;
         room.takes_messages()?;
         let now_ms = self.now_ms();
-        message.check_edit(&body, &settings.limits, now_ms)?;
-        self.count_words(asker, &room, &settings)?;
-        message.body = Some(body);
-        message.edited_ms = Some(now_ms);
-        let writes = vec![store::edit_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        message.check_edit(body, &settings.limits, now_ms)?;
+        if !std::mem::replace(is_counted, true) {
+            self.count_words(asker, &room, &settings)?;
+        }
+        let before_ms = message.edited_ms;
+        message.body = Some(body.clone());
+        // Always later than the one before: whoever hears of two in the wrong order keeps the newer words.
+        message.edited_ms = Some(before_ms.map_or(now_ms, |before_ms| now_ms.max(before_ms + 1)));
+        let edit = store::edit_write(&room.org, &message, before_ms);
+        let writes = vec![edit, inbox::unsay_write(&room.org, &room.id, seq)];
         self.commit_change(&room, &message, writes, "message.edited").await?;
         self.hub().tell(News::of(&room, What::Edited(Arc::new(message.clone()))));
         Ok(message)
@@ -388,10 +483,16 @@ impl Chats {
         self.count_words(asker, &room, &settings)?;
         let before = message.body.take();
         message.deleted_ms = Some(now_ms);
-        let writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
-        self.commit_change(&room, &message, writes, "message.deleted").await?;
-        if let Some(body) = before {
-            self.forget_file(&room.org, message.kind, &body).await;
+        let file = before.and_then(|body| named_file(message.kind, &body));
+        let mut writes = vec![store::delete_write(&room.org, &message), inbox::unsay_write(&room.org, &room.id, seq)];
+        writes.extend(file.as_deref().map(|file| forget_file_write(&room.org, file)));
+        writes.extend(self.deletion_noted(asker, &room, seq));
+        match self.commit_change(&room, &message, writes, "message.deleted").await {
+            Err(ChatError::Db(DbError::Conflict)) => return Err(Refused::Deleted.into()),
+            done => done?,
+        }
+        if let Some(file) = file {
+            self.remove_content(&room.org, &file).await;
         }
         self.hub().tell(News::of(&room, What::Deleted(Arc::new(message.clone()))));
         Ok(message)
@@ -417,11 +518,8 @@ impl Chats {
     ) -> Result<(), ChatError> {
         let targets = self.kernel().outbox.targets(&room.org).await?;
         writes.extend(self.message_event(room, message, kind, &targets));
-        match self.kernel().db.writer().commit(writes).await {
-            Ok(_) => Ok(()),
-            Err(DbError::Conflict) => Err(Refused::Deleted.into()),
-            Err(error) => Err(error.into()),
-        }
+        self.kernel().db.writer().commit(writes).await?;
+        Ok(())
     }
 
     /// Closes a room, opens it again, or gives it to somebody. Nothing to do = nothing is written. `with` are writes of
@@ -460,25 +558,43 @@ impl Chats {
         by: &Sender,
         with: &impl Fn(&Room) -> Vec<Write>,
     ) -> Result<Room, ChatError> {
-        let (mut room, kind) = before.clone().changed(change, self.now_ms());
-        if room == before {
+        let (room, mut writes) = self.changes(&before, change, by).await?;
+        if writes.is_empty() {
             return Ok(room);
         }
-        let data = json!({
-            "by": by.role(), "person": shown_id(by).as_deref(), "state": room.state.as_str(),
-            "assignee": room.assignee.as_deref(), "team": room.team.as_deref(), "from": before.assignee.as_deref(),
-        });
-        let mut writes = vec![store::change_room_write(&room)];
-        writes.extend(self.event_writes(&room.org, &room.id, kind, data).await?);
-        writes.extend(inbox::change_writes(&before, &room, by, self.now_ms()));
         writes.extend(with(&room));
         let done = self.kernel().db.writer().commit(writes).await;
         self.live().forget(&room.id);
         done?;
-        room.revision += 1;
         self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
         self.wake_queue(&room.org);
+        if !room.is_open() {
+            self.end_call(&room).await;
+        }
         Ok(room)
+    }
+
+    /// The room as a change leaves it, and the writes of that: its row, guarded, and the event. None = nothing changes.
+    pub(super) async fn changes(
+        &self,
+        before: &Room,
+        change: &Change,
+        by: &Sender,
+    ) -> Result<(Room, Vec<Write>), DbError> {
+        let (mut room, kind) = before.clone().changed(change, self.now_ms());
+        if room == *before {
+            return Ok((room, Vec::new()));
+        }
+        let data = json!({
+            "by": by.role(), "person": shown_id(by).as_deref(), "state": room.state.as_str(),
+            "reopened": *change == Change::Reopen,
+            "assignee": room.assignee.as_deref(), "team": room.team.as_deref(), "from": before.assignee.as_deref(),
+        });
+        let mut writes = vec![store::change_room_write(&room)];
+        writes.extend(self.event_writes(&room.org, &room.id, kind, data).await?);
+        writes.extend(inbox::change_writes(before, &room, by, self.now_ms()));
+        room.revision += 1;
+        Ok((room, writes))
     }
 
     /// Notes something beside a room, for those who answer.
@@ -528,6 +644,7 @@ impl Chats {
     /// [`ChatError`].
     pub async fn notes(&self, asker: &Asker, room: &str) -> Result<Vec<Note>, ChatError> {
         let (room, _) = self.reach(asker, room, Act::SeeInside).await?;
+        self.note_reading(asker, &room).await?;
         Ok(store::notes(&self.kernel().db, &room.org, &room.id).await?)
     }
 
@@ -586,6 +703,7 @@ impl Chats {
         writes
     }
 
+    /// An event of `key`.
     pub(super) fn event(&self, org: &Id, key: &str, kind: &'static str, data: Value) -> Event {
         let now_ms = self.now_ms();
         Event {

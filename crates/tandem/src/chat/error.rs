@@ -16,6 +16,12 @@ kernel::error_codes! {
         "A message can be changed or taken back for 15 minutes after it was sent.";
     CHAT_GOES_ON = "chat_goes_on", 409, "The chat is not over",
         "How a chat was is said when it is closed.";
+    NO_AGENT = "no_agent", 409, "Nobody has taken the chat",
+        "A call in a chat is with whoever has taken it. Wait until somebody has, or take it.";
+    AGENT_AWAY = "agent_away", 409, "Nobody can be called",
+        "Whoever has taken the chat has no phone that rings at the moment.";
+    CALLS_OFF = "calls_off", 403, "There are no such calls",
+        "The application's setting chat_calls says which calls may be begun in its chats: off, browser, phone or both.";
 }
 
 /// Why something could not be done in a chat.

@@ -252,21 +252,30 @@ impl Hub {
     /// A listener to one room, whoever asks; it is nobody's presence. Ask [`super::access::may`] first.
     #[must_use]
     pub fn listen_to(&self, asker: &Asker, room: &Id) -> Subscription {
+        self.listen_as(asker.side(), asker.org(), room)
+    }
+
+    /// The same for whoever answers there by itself.
+    #[must_use]
+    pub fn attend(&self, org: &Id, room: &Id) -> Subscription {
+        self.listen_as(Side::Support, org, room)
+    }
+
+    fn listen_as(&self, side: Side, org: &Id, room: &Id) -> Subscription {
         let mut listeners = self.listeners();
         listeners.last_id += 1;
         let ear = Arc::new(Ear {
             id: listeners.last_id,
-            side: asker.side(),
+            side,
             person: None,
             is_present: false,
             waiting: Mutex::default(),
             news: Notify::new(),
         });
-        let (org, rooms) = (asker.org().clone(), vec![room.clone()]);
         let of_org = listeners.orgs.entry(org.clone()).or_default();
         of_org.rooms.entry(room.clone()).or_default().push(Arc::clone(&ear));
         drop(listeners);
-        Subscription { hub: self.clone(), org, ear, is_wide: false, rooms }
+        Subscription { hub: self.clone(), org: org.clone(), ear, is_wide: false, rooms: vec![room.clone()] }
     }
 
     /// Tells all who listen to the room.

@@ -49,6 +49,17 @@ pub struct MasterLink {
     pub product: String,
 }
 
+/// A link in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedLink {
+    /// The link.
+    pub link: MasterLink,
+    /// Ids that it hands out.
+    pub ids: i64,
+    /// Those that nobody got yet.
+    pub unused: i64,
+}
+
 /// What a master link is made of.
 #[derive(Clone, Debug)]
 pub struct NewMasterLink {
@@ -88,6 +99,15 @@ impl Chats {
         store::qr_id(&self.kernel().db, org, id).await
     }
 
+    /// Gives a product a code; one that is new becomes the organisation's. Check [`super::products::is_name`] and
+    /// [`super::products::MAX_CODE`] first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn set_product(&self, org: &Id, name: &str, code: i64) -> Result<(), DbError> {
+        self.kernel().db.writer().commit(vec![store::set_product_write(org, name, code)]).await.map(drop)
+    }
+
     /// Makes ids, at most [`MAX_IDS`].
     ///
     /// # Errors
@@ -120,6 +140,14 @@ impl Chats {
         writes.extend(ids.map(|(qr, portfolio)| store::adopt_qr_write(&link, qr, portfolio, now_ms)));
         self.kernel().db.writer().commit(writes).await?;
         Ok(link)
+    }
+
+    /// The master links of an organisation, the newest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn master_links(&self, org: &Id) -> Result<Vec<ListedLink>, DbError> {
+        store::master_links(&self.kernel().db, org).await
     }
 
     /// A master link.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernel::db::Pending;
-use kernel::{DbError, Kernel, Write};
+use kernel::{Db, DbError, Kernel, Write};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Hub, News, What};
@@ -157,7 +157,9 @@ impl Live {
 
     async fn read(&self, org: &Id, id: &str) -> Result<Option<(Arc<Seat>, Arc<Room>)>, DbError> {
         let reading = self.seats().get(id).map(|seat| seat.state().reading);
-        let Some(room) = store::room(&self.kernel.db, org, id).await? else { return Ok(None) };
+        let Some(mut room) = store::room(&self.kernel.db, org, id).await? else { return Ok(None) };
+        // Thousands of rooms are kept; their last words are told by the store.
+        room.last_body = None;
         let recent = if reading.is_none() { store::recent_acks(&self.kernel.db, org, id).await? } else { Vec::new() };
         let room = Arc::new(room);
         let seat = {
@@ -258,15 +260,20 @@ async fn deliver(mut queue: mpsc::Receiver<Delivery>, hub: Hub, kernel: Kernel) 
             }
         };
         let Some(delivery) = delivery else { return };
-        finish(delivery, &hub).await;
+        finish(delivery, &hub, &kernel.db).await;
     }
 }
 
-async fn finish(delivery: Delivery, hub: &Hub) {
+async fn finish(delivery: Delivery, hub: &Hub, db: &Db) {
     let Delivery { seat, reading, room, message, pending, reply } = delivery;
+    let done = || Outcome::Done(Ack { seq: message.seq, id: message.id.clone(), at_ms: message.created_ms });
     let outcome = match pending.outcome().await {
-        Ok(_) => Outcome::Done(Ack { seq: message.seq, id: message.id.clone(), at_ms: message.created_ms }),
-        Err(DbError::Conflict | DbError::Duplicate(_)) => Outcome::Again,
+        Ok(_) => done(),
+        Err(DbError::Conflict | DbError::Duplicate(_)) => match is_there(db, &room.org, &message).await {
+            Ok(true) => done(),
+            Ok(false) => Outcome::Again,
+            Err(error) => Outcome::Failed(error.to_string()),
+        },
         Err(error) => Outcome::Failed(error.to_string()),
     };
     let waiters = {
@@ -293,4 +300,11 @@ async fn finish(delivery: Delivery, hub: &Hub) {
         let _gone = waiter.send(outcome.clone());
     }
     let _gone = reply.send(outcome);
+}
+
+/// Whether a message that was refused is durable all the same: the answer to a commit may be lost on the way, and the
+/// commit that is tried again finds its own rows.
+async fn is_there(db: &Db, org: &Id, message: &Message) -> Result<bool, DbError> {
+    let found = store::message(db, org, &message.room, message.seq).await?;
+    Ok(found.is_some_and(|found| found.id == message.id))
 }

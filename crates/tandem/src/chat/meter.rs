@@ -33,6 +33,7 @@ pub struct Meter {
     acts: Buckets<Id>,
     typing: Buckets<Id>,
     drafts: Buckets<Id>,
+    calls: Buckets<Id>,
     mail_of_room: Buckets<Id>,
     mail_from: Buckets<IpAddr>,
     places: Places,
@@ -50,6 +51,7 @@ impl Default for Meter {
             acts: Buckets::new(ACTS),
             typing: Buckets::new(TYPING),
             drafts: Buckets::new(TYPING),
+            calls: Buckets::new(any),
             mail_of_room: Buckets::new(MAIL_OF_ROOM),
             mail_from: Buckets::new(MAIL_FROM_ADDRESS),
             places: Arc::default(),
@@ -96,6 +98,14 @@ impl Meter {
     /// How long to wait.
     pub fn upload(&self, visitor: &Id, limits: &Limits, now_ms: i64) -> Result<(), RetryAfter> {
         self.uploads.take_at(limits.uploads(), visitor.clone(), now_ms)
+    }
+
+    /// A call that a visitor asks for.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn call(&self, visitor: &Id, limits: &Limits, now_ms: i64) -> Result<(), RetryAfter> {
+        self.calls.take_at(limits.calls(), visitor.clone(), now_ms)
     }
 
     /// Whether it is told again that somebody types.

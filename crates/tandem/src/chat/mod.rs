@@ -5,9 +5,12 @@
 
 pub mod access;
 pub mod api;
+pub mod calling;
+mod defaults;
 mod desk;
 pub mod documented;
 pub mod error;
+mod flow;
 pub mod hub;
 pub mod identity;
 pub mod inbox;
@@ -19,6 +22,7 @@ mod opening;
 pub mod origins;
 mod overview;
 pub mod products;
+mod reading;
 pub mod recent;
 pub mod settings;
 pub mod socket;
@@ -29,10 +33,12 @@ pub mod view;
 pub mod visit;
 mod visitors;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kernel::app::App;
 use kernel::{Kernel, RecordError, Scope};
+
+use calling::WeakCalls;
 
 pub use access::{Act, Asker, Wide};
 pub use desk::{Change, MAX_PAGE};
@@ -45,10 +51,12 @@ pub(crate) use store::concerning;
 pub use store::{RoomFilter, RoomOrder, RoomPage};
 pub use visitors::TOKEN_LIFE_MS;
 
+use defaults::Defaults;
 use inbox::{Inbox, Unread};
 use live::Live;
 use meter::Meter;
 use model::Id;
+use reading::Readings;
 use recent::Recent;
 use settings::Remembered;
 
@@ -69,12 +77,18 @@ struct Inner {
     recent: Recent,
     inbox: Inbox,
     unread: Unread,
+    defaults: Defaults,
+    flows: flow::Flows,
+    /// The calls of chats, once they are taken; they hold the desk, not the desk them.
+    calling: OnceLock<WeakCalls>,
+    readings: Readings,
 }
 
 impl Chats {
     /// Opens the desk.
     #[must_use]
     pub fn start(kernel: &Kernel) -> Self {
+        kernel.tasks.spawn(warn_of_open_ones(kernel.clone()));
         let hub = Hub::default();
         Self(Arc::new(Inner {
             kernel: kernel.clone(),
@@ -86,13 +100,17 @@ impl Chats {
             recent: Recent::default(),
             inbox: Inbox::default(),
             unread: Unread::default(),
+            defaults: Defaults::default(),
+            flows: flow::Flows::default(),
+            calling: OnceLock::new(),
+            readings: Readings::default(),
         }))
     }
 
     /// What an application has decided about its chat; remembered for a second.
     ///
     /// # Errors
-    /// What the store says; an application that was ended has its defaults.
+    /// What the store says; one that was ended is [`ChatSettings::ended`].
     pub async fn settings(&self, org: &Id, app: &Id) -> Result<Arc<ChatSettings>, ChatError> {
         let now_ms = self.now_ms();
         if let Some(settings) = self.0.settings.get(org, app, now_ms) {
@@ -100,20 +118,27 @@ impl Chats {
         }
         let settings = match self.kernel().app(org, app).await {
             Ok(app) => ChatSettings::read(&app.settings),
-            Err(RecordError::NotFound { .. }) => ChatSettings::default(),
+            Err(RecordError::NotFound { .. }) => ChatSettings::ended(),
             Err(error) => return Err(error.into()),
         };
         Ok(self.0.settings.put(org, app, settings, now_ms))
     }
 
-    /// The application that keyless requests of an organisation belong to: its oldest one that may chat.
+    /// The application that keyless requests of an organisation belong to: its oldest one that may chat; remembered for
+    /// a second.
     ///
     /// # Errors
     /// What the store says.
     pub async fn default_app(&self, org: &Id) -> Result<Option<App>, ChatError> {
+        let now_ms = self.now_ms();
+        if let Some(known) = self.0.defaults.get(org, now_ms) {
+            return Ok(known);
+        }
         let apps = self.kernel().apps(org, "", MAX_APPS).await?;
         let chats = |app: &App| app.scopes.is_empty() || app.scopes.contains(&Scope::Chat);
-        Ok(apps.into_iter().filter(chats).min_by_key(|app| (app.created_at, app.id.clone())))
+        let oldest = apps.into_iter().filter(chats).min_by_key(|app| (app.created_at, app.id.clone()));
+        self.0.defaults.put(org, oldest.clone(), now_ms);
+        Ok(oldest)
     }
 
     /// Who listens on this node.
@@ -132,6 +157,11 @@ impl Chats {
 
     fn live(&self) -> &Live {
         &self.0.live
+    }
+
+    /// Flows that answer rooms.
+    fn flows(&self) -> &flow::Flows {
+        &self.0.flows
     }
 
     /// What visitors have used up of their limits.
@@ -155,8 +185,38 @@ impl Chats {
         &self.0.unread
     }
 
+    /// Who begins and ends calls here, from now on.
+    fn take_calls(&self, calling: WeakCalls) {
+        let _already = self.0.calling.set(calling);
+    }
+
+    /// A room was closed: its call, if it has one, ends.
+    async fn end_call(&self, room: &model::Room) {
+        let Some(calling) = self.0.calling.get().and_then(WeakCalls::upgrade) else { return };
+        if let Err(error) = calling.room_closed(&room.org, &room.id).await {
+            tracing::warn!(org = %room.org, room = %room.id, %error, "the call of a closed chat ends a little later");
+        }
+    }
+
+    /// Who looked into which room within the hour.
+    fn readings(&self) -> &Readings {
+        &self.0.readings
+    }
+
     /// What was given to somebody a moment ago.
     pub(crate) fn recent(&self) -> &Recent {
         &self.0.recent
+    }
+}
+
+/// Says at the start which applications anybody may use without a key.
+async fn warn_of_open_ones(kernel: Kernel) {
+    match store::warnings(&kernel.db).await {
+        Ok(warnings) => {
+            for (app, warning) in warnings {
+                tracing::warn!(app, "{warning}");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the settings of chats could not be looked through"),
     }
 }

@@ -71,6 +71,8 @@ pub struct OpenRoom {
     pub product: String,
     /// `isLogin` of document 002.
     pub is_login: bool,
+    /// Perhaps nobody is there: a flow waits for the visitor's first sign.
+    pub is_glance: bool,
     /// From where; none = not counted (an application's server opens rooms for many).
     pub address: Option<IpAddr>,
 }
@@ -150,8 +152,14 @@ impl Chats {
             "visitor": &*room.visitor,
         });
         writes.extend(self.event_writes(&room.org, &room.id, "room.opened", data).await?);
+        let of_flow = self.flow_writes(&room, wish.is_glance).await?;
+        let has_flow = !of_flow.is_empty();
+        writes.extend(of_flow);
         self.kernel().db.writer().commit(writes).await?;
         self.hub().tell(News::of(&room, What::Room(room.clone().into())));
+        if has_flow {
+            self.flow_is_due(&room, wish.is_glance);
+        }
         Ok(Opened { room, visitor: visitor.id, token, created: true })
     }
 

@@ -22,7 +22,7 @@ use super::{ChatSettings, Chats, store};
 /// What a page of another origin may send and see.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, idempotency-key, if-none-match");
+    HeaderValue::from_static("authorization, content-type, idempotency-key, if-none-match, last-event-id");
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("etag, retry-after, x-request-id");
 /// Seconds for which a browser remembers that it may ask.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
@@ -38,17 +38,44 @@ struct Allowed(Arc<OnceLock<HeaderValue>>);
 /// # Errors
 /// 403 for a page whose origin the application does not list.
 pub fn admit(kernel: &Kernel, parts: &Parts, settings: &ChatSettings) -> Result<(), Problem> {
-    let Some(origin) = parts.headers.get(ORIGIN) else { return Ok(()) };
-    if kernel.is_own_page(&parts.headers) {
-        return Ok(());
-    }
-    if !origin.to_str().is_ok_and(|origin| settings.allows_origin(origin)) {
-        return Err(Problem::new(codes::FOREIGN_ORIGIN).detail("allowed_origins of the application does not list it"));
-    }
-    if let Some(allowed) = parts.extensions.get::<Allowed>() {
-        let _already = allowed.0.set(origin.clone());
+    listed(kernel, &parts.headers, settings)?;
+    if !kernel.is_own_page(&parts.headers) {
+        show(parts);
     }
     Ok(())
+}
+
+/// Whether these settings list the page that sent a request, if one did.
+///
+/// # Errors
+/// 403 for a page whose origin they do not list.
+pub fn listed(kernel: &Kernel, headers: &HeaderMap, settings: &ChatSettings) -> Result<(), Problem> {
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    if kernel.is_own_page(headers) || origin.to_str().is_ok_and(|origin| settings.allows_origin(origin)) {
+        return Ok(());
+    }
+    Err(Problem::new(codes::FOREIGN_ORIGIN).detail("allowed_origins of the application does not list it"))
+}
+
+/// Lets a page read that its credential is not good. That names no application, so it is answered as [`preflight`] is:
+/// for an origin that any application lists.
+///
+/// # Errors
+/// What the store says.
+pub async fn show_refusal(chats: &Chats, parts: &Parts) -> Result<(), Problem> {
+    let Some(origin) = parts.headers.get(ORIGIN) else { return Ok(()) };
+    let lists = chats.lists().get(&chats.kernel().db, chats.now_ms()).await.map_err(Problem::internal)?;
+    if origin.to_str().is_ok_and(|origin| lists.iter().any(|list| list.allows_origin(origin))) {
+        show(parts);
+    }
+    Ok(())
+}
+
+/// Lets the page that sent a request read the answer.
+fn show(parts: &Parts) {
+    if let (Some(origin), Some(allowed)) = (parts.headers.get(ORIGIN), parts.extensions.get::<Allowed>()) {
+        let _already = allowed.0.set(origin.clone());
+    }
 }
 
 /// Lets the pages that [`admit`] took read the answers, refusals among them.

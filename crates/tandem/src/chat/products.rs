@@ -45,6 +45,8 @@ pub struct Product {
     pub name: String,
     /// Its code.
     pub code: i64,
+    /// The saved flow that answers its new rooms.
+    pub flow: Option<String>,
 }
 
 fn preset(name: &str) -> Option<i64> {
@@ -68,6 +70,16 @@ impl Chats {
         Ok(own.or_else(|| preset(name)))
     }
 
+    /// A product; none when the organisation has no such product.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn product(&self, org: &Id, name: &str) -> Result<Option<Product>, DbError> {
+        let Some(code) = self.product_code(org, name).await? else { return Ok(None) };
+        let flow = store::flow_of_product(&self.kernel().db, org, name).await?;
+        Ok(Some(Product { name: name.to_owned(), code, flow }))
+    }
+
     /// The products of an organisation, by code.
     ///
     /// # Errors
@@ -76,7 +88,7 @@ impl Chats {
         let own = store::own_products(&self.kernel().db, org).await?;
         let others = PRESET.iter().filter(|(name, _)| own.iter().all(|product| product.name != *name));
         let mut products: Vec<Product> =
-            others.map(|(name, code)| Product { name: (*name).to_owned(), code: *code }).collect();
+            others.map(|(name, code)| Product { name: (*name).to_owned(), code: *code, flow: None }).collect();
         products.extend(own);
         products.sort_by(|a, b| (a.code, &a.name).cmp(&(b.code, &b.name)));
         Ok(products)

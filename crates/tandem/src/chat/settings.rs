@@ -11,12 +11,13 @@ use kernel::secret::SecretError;
 use kernel::{Secret, Secrets};
 use url::Url;
 
+use super::calling::Allowed;
 use super::model::Id;
 
 /// Purpose under which identity secrets are sealed.
 pub const IDENTITY_SECRET_PURPOSE: &str = "app.chat_identity_secret";
 /// The settings by name.
-pub const SETTING_NAMES: [&str; 14] = [
+pub const SETTING_NAMES: [&str; 18] = [
     "identity",
     "compat_shape",
     "allowed_origins",
@@ -31,6 +32,10 @@ pub const SETTING_NAMES: [&str; 14] = [
     "limit_uploads_per_hour",
     "limit_upload_bytes",
     "chat_assign",
+    "limit_calls_per_hour",
+    "chat_calls",
+    "chat_record",
+    "chat_record_shared",
 ];
 /// Two live ones, so that they can be changed without a gap.
 pub const IDENTITY_SECRETS: [&str; 2] = ["identity_secret", "identity_secret_next"];
@@ -130,6 +135,8 @@ pub struct Limits {
     pub uploads_per_hour: u32,
     /// Largest attachment, bytes.
     pub upload_bytes: u64,
+    /// Calls that one visitor asks for.
+    pub calls_per_hour: u32,
 }
 
 impl Default for Limits {
@@ -143,6 +150,7 @@ impl Default for Limits {
             characters: 8_000,
             uploads_per_hour: 20,
             upload_bytes: 10 * 1024 * 1024,
+            calls_per_hour: 3,
         }
     }
 }
@@ -171,6 +179,12 @@ impl Limits {
     pub fn uploads(&self) -> Rate {
         Rate::per_hour(self.uploads_per_hour)
     }
+
+    /// Calls that one visitor asks for.
+    #[must_use]
+    pub fn calls(&self) -> Rate {
+        Rate::per_hour(self.calls_per_hour)
+    }
 }
 
 /// The settings of one application.
@@ -188,9 +202,22 @@ pub struct ChatSettings {
     pub limits: Limits,
     /// How rooms find whoever answers.
     pub assign: Assign,
+    /// Which calls may be begun in a chat.
+    pub calls: Allowed,
+    /// Calls are recorded, once both have heard that they are.
+    pub records_calls: bool,
+    /// Visitors may hear the recordings of their calls.
+    pub shares_recordings: bool,
 }
 
 impl ChatSettings {
+    /// Those of an application that was ended: it vouches for nobody any more, and no page is its own, so that its rooms
+    /// are opened by their visitors' tokens and by those who answer, not by their ids.
+    #[must_use]
+    pub fn ended() -> Self {
+        Self { identity: Identity::Verified, ..Self::default() }
+    }
+
     /// The settings of an application as they are stored.
     #[must_use]
     pub fn read(stored: &BTreeMap<String, String>) -> Self {
@@ -247,9 +274,13 @@ impl ChatSettings {
             "limit_messages_per_minute" => limits.messages_per_minute = number(value, MAX_LIMIT)?,
             "limit_messages_burst" => limits.messages_burst = number(value, MAX_LIMIT)?,
             "limit_sockets" => limits.sockets = number(value, MAX_LIMIT)?,
-            "limit_characters" => limits.characters = number(value, MAX_CHARACTERS)?,
+            "limit_characters" => limits.characters = number(value, MAX_CHARACTERS).and_then(some)?,
             "limit_uploads_per_hour" => limits.uploads_per_hour = number(value, MAX_LIMIT)?,
-            "limit_upload_bytes" => limits.upload_bytes = number(value, MAX_UPLOAD_BYTES)?,
+            "limit_upload_bytes" => limits.upload_bytes = number(value, MAX_UPLOAD_BYTES).and_then(some)?,
+            "limit_calls_per_hour" => limits.calls_per_hour = number(value, MAX_LIMIT)?,
+            "chat_calls" => self.calls = Allowed::parse(value).ok_or("off, browser, phone or both")?,
+            "chat_record" => self.records_calls = flag(value)?,
+            "chat_record_shared" => self.shares_recordings = flag(value)?,
             _ => return Err("no setting of chat"),
         }
         Ok(())
@@ -263,6 +294,21 @@ impl ChatSettings {
         self.identity_secrets.iter().map(|sealed| secrets.open_sealed(IDENTITY_SECRET_PURPOSE, sealed)).collect()
     }
 
+    /// What whoever set this ought to be told, for people.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&'static str> {
+        match self.identity {
+            Identity::Open => vec![
+                "identity=open: whoever reaches this server reads and writes every chat of this application without a \
+                key; it is for trying samples on this machine",
+            ],
+            Identity::Verified if self.identity_secrets.is_empty() => {
+                vec!["identity=verified without identity_secret: no visitor can open a chat"]
+            }
+            Identity::Token | Identity::Verified => Vec::new(),
+        }
+    }
+
     /// Whether a page of this origin may use the chat, beside our own pages: under `open` with an empty list, any.
     #[must_use]
     pub fn allows_origin(&self, origin: &str) -> bool {
@@ -271,9 +317,18 @@ impl ChatSettings {
     }
 }
 
+fn flag(value: &str) -> Result<bool, &'static str> {
+    value.parse().map_err(|_| "true or false")
+}
+
 fn number<T: std::str::FromStr + PartialOrd>(value: &str, most: T) -> Result<T, &'static str> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     value.parse().ok().filter(|number| digits && *number <= most).ok_or("a whole number, not too large")
+}
+
+/// A size of which 0 would refuse everything.
+fn some<T: Default + PartialEq>(number: T) -> Result<T, &'static str> {
+    if number == T::default() { Err("a whole number from 1, not too large") } else { Ok(number) }
 }
 
 /// Origins joined by commas; each is written as browsers write it.
@@ -347,6 +402,8 @@ mod tests {
             ("identity_secret_next", "sealed 2"),
             ("limit_messages_per_minute", "0"),
             ("limit_upload_bytes", "1000"),
+            ("chat_calls", "both"),
+            ("chat_record", "true"),
             ("veto_url", "another desk's"),
         ];
         let stored = stored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -355,6 +412,7 @@ mod tests {
         assert_eq!(settings.identity_secrets, ["sealed 1", "sealed 2"]);
         assert_eq!((settings.limits.messages_per_minute, settings.limits.upload_bytes), (0, 1_000));
         assert_eq!(settings.limits.sockets, Limits::default().sockets);
+        assert!(settings.calls.phone && settings.records_calls && !settings.shares_recordings);
         for good in ["https://shop.example", "http://localhost:8080", "chrome-extension://abc"] {
             assert!(settings.allows_origin(good), "{good}");
         }
@@ -369,9 +427,13 @@ mod tests {
             ("allowed_origins", "https://shop.example/path"),
             ("allowed_origins", "javascript:alert(1)"),
             ("identity_secret", "short"),
+            ("chat_calls", "yes"),
+            ("chat_record", "1"),
             ("limit_sockets", "-1"),
             ("limit_sockets", "+1"),
             ("limit_characters", "1000000"),
+            ("limit_characters", "0"),
+            ("limit_upload_bytes", "0"),
         ] {
             assert!(ChatSettings::check(name, wrong).is_err(), "{name}={wrong}");
         }
@@ -379,6 +441,18 @@ mod tests {
         assert!(
             ChatSettings::check("limit_sockets", "7").is_ok() && ChatSettings::check("allowed_origins", "*").is_ok()
         );
+    }
+
+    #[test]
+    fn what_is_dangerous_or_of_no_use_is_told() {
+        let read = |settings: &[(&str, &str)]| {
+            let stored = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            ChatSettings::read(&stored).warnings().join(" ")
+        };
+        assert_eq!(read(&[]), "");
+        assert!(read(&[("identity", "open")]).starts_with("identity=open:"));
+        assert!(read(&[("identity", "verified")]).contains("without identity_secret"));
+        assert_eq!(read(&[("identity", "verified"), ("identity_secret_next", "sealed")]), "");
     }
 
     #[test]

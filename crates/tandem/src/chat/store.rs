@@ -4,7 +4,9 @@
 //! room's revision: two writers of one number cannot both win, and nothing is written into a room that has changed.
 
 pub(crate) mod concerning;
+mod flow;
 mod links;
+mod lists;
 mod origins;
 mod products;
 mod visitors;
@@ -13,7 +15,9 @@ use kernel::{Db, DbError, Row, Write, args};
 
 use super::model::{Ack, Body, Id, Kind, Mark, Marks, Message, Note, Room, Sender, Side, State};
 
+pub(super) use flow::*;
 pub(super) use links::*;
+pub(super) use lists::rooms;
 pub(super) use origins::*;
 pub(super) use products::*;
 pub(super) use visitors::*;
@@ -28,26 +32,13 @@ kernel::statements! {
         r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
         from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
         where r.org = $1 and r.id = $2";
+    // `+ 0`: by its order alone SQLite would take the index of labels, in which all rooms of a widget are the same.
     ROOM_OF_KEYS = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, \
         r.visitor, r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
         from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
         where r.org = $1 and r.app = $2 and r.user_id = $3 and r.label = $4 and r.product = $5 and r.portfolio = $6 \
         and r.state = 'open' and (r.visitor = $7 or $7 is null) and (r.is_proved or $8 = '') \
-        order by r.created_at desc, r.id desc limit 1";
-    ROOMS_OLDEST = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, \
-        r.visitor, r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
-        from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
-        where r.org = $1 and (r.app = $2 or $2 is null) and (r.state = $3 or $3 is null) \
-        and (r.label = $4 or $4 is null) and (r.product = $5 or $5 is null) and (r.visitor = $6 or $6 is null) \
-        and (r.assignee = $7 or $7 is null) and (r.assignee is null or $8 = '') and (r.team = $9 or $9 is null) \
-        and (r.created_at > $10 or (r.created_at = $10 and r.id > $11)) order by r.created_at, r.id limit $12";
-    ROOMS_NEWEST = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, \
-        r.visitor, r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
-        from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
-        where r.org = $1 and (r.app = $2 or $2 is null) and (r.state = $3 or $3 is null) \
-        and (r.label = $4 or $4 is null) and (r.product = $5 or $5 is null) and (r.visitor = $6 or $6 is null) \
-        and (r.assignee = $7 or $7 is null) and (r.assignee is null or $8 = '') and (r.team = $9 or $9 is null) \
-        and (r.last_at < $10 or (r.last_at = $10 and r.id < $11)) order by r.last_at desc, r.id desc limit $12";
+        order by r.created_at + 0 desc, r.id desc limit 1";
     INSERT_ROOM = "insert into chat_room (org, id, app, product, user_id, label, portfolio, event_id, is_login, state, \
         visitor, assignee, team, seq_head, open_key, created_at, last_at, closed_at, revision, is_proved) \
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, $15, null, 0, $16)";
@@ -69,6 +60,9 @@ kernel::statements! {
         where org = $1 and room = $2 order by seq desc limit $3";
     SEQ_OF = "select seq from chat_message where org = $1 and room = $2 and id = $3";
     EDIT_MESSAGE = "update chat_message set body = $4, edited_at = $5 \
+        where org = $1 and room = $2 and seq = $3 and deleted_at is null and coalesce(edited_at, 0) = $6 \
+        and exists (select 1 from chat_room r where r.org = $1 and r.id = $2 and r.state = 'open')";
+    REWRITE_MESSAGE = "update chat_message set body = $4, edited_at = $5 \
         where org = $1 and room = $2 and seq = $3 and deleted_at is null";
     DELETE_MESSAGE = "update chat_message set body = null, deleted_at = $4 \
         where org = $1 and room = $2 and seq = $3 and deleted_at is null";
@@ -78,6 +72,7 @@ kernel::statements! {
         else chat_receipt.delivered_seq end, \
         read_seq = case when excluded.read_seq > chat_receipt.read_seq then excluded.read_seq \
         else chat_receipt.read_seq end";
+    MARK_OF = "select delivered_seq, read_seq from chat_receipt where org = $1 and room = $2 and who = $3";
     MARKS = "select side, max(delivered_seq) as delivered_seq, max(read_seq) as read_seq from chat_receipt \
         where org = $1 and room = $2 group by side";
     INSERT_NOTE = "insert into chat_note (org, id, room, after_seq, author, body, created_at) \
@@ -135,7 +130,8 @@ pub(super) async fn room(db: &Db, org: &Id, id: &str) -> Result<Option<Room>, Db
 
 /// The number of a message in its room.
 pub(super) async fn seq_of(db: &Db, org: &Id, room: &str, id: &str) -> Result<Option<i64>, DbError> {
-    db.one(SEQ_OF, args![org, room, id]).await?.map(|row| row.int("seq")).transpose()
+    // It reads the room's messages, which an index of its own would spare at a cost to every message.
+    db.all(SEQ_OF, args![org, room, id]).await?.first().map(|row| row.int("seq")).transpose()
 }
 
 /// The four keys of a room, document 002.
@@ -174,45 +170,6 @@ pub(super) async fn room_of_keys(
     };
     let args = args![org, app, user_id, label, product, portfolio, visitor, proved];
     db.one(ROOM_OF_KEYS, args).await?.as_ref().map(|row| read_room(org, row)).transpose()
-}
-
-/// A page of rooms; `app` none = of every application.
-pub(super) async fn rooms(
-    db: &Db,
-    org: &Id,
-    app: Option<&Id>,
-    filter: &RoomFilter,
-    limit: i64,
-) -> Result<RoomPage, DbError> {
-    let (sql, from) = match filter.order {
-        RoomOrder::OldestFirst => (ROOMS_OLDEST, (i64::MIN, String::new())),
-        RoomOrder::LatestFirst => (ROOMS_NEWEST, (i64::MAX, String::new())),
-    };
-    let (after_ms, after_id) = filter.after.clone().unwrap_or(from);
-    let text = |id: &Option<Id>| id.as_deref().map(str::to_owned);
-    let args = args![
-        org,
-        app.map(|app| &**app),
-        filter.state.map(State::as_str),
-        filter.label.as_deref(),
-        filter.product.as_deref(),
-        text(&filter.visitor),
-        text(&filter.assignee),
-        if filter.unassigned { "unassigned" } else { "" },
-        text(&filter.team),
-        after_ms,
-        after_id,
-        limit
-    ];
-    let rows = db.all(sql, args).await?;
-    let rooms: Vec<Room> = rows.iter().map(|row| read_room(org, row)).collect::<Result<_, _>>()?;
-    let is_full = usize::try_from(limit).is_ok_and(|limit| rooms.len() == limit);
-    let place = |room: &Room| match filter.order {
-        RoomOrder::OldestFirst => (room.created_ms, room.id.to_string()),
-        RoomOrder::LatestFirst => (room.last_ms, room.id.to_string()),
-    };
-    let next = rooms.last().filter(|_| is_full).map(place);
-    Ok(RoomPage { rooms, next })
 }
 
 fn read_room(org: &Id, row: &Row) -> Result<Room, DbError> {
@@ -373,10 +330,17 @@ pub(super) async fn recent_acks(db: &Db, org: &str, room: &str) -> Result<Vec<(S
     Ok(acks)
 }
 
-/// Other words for a message, unless it was deleted.
-pub(super) fn edit_write(org: &str, message: &Message) -> Write {
+/// Other words for a message, if it is as it was when it was last changed, `before_ms`, and its room is open.
+pub(super) fn edit_write(org: &str, message: &Message, before_ms: Option<i64>) -> Write {
     let Message { room, seq, body, edited_ms, .. } = message;
-    Write::guarded(EDIT_MESSAGE, args![org, room, *seq, body.as_ref().map(Body::as_json), *edited_ms])
+    let words = body.as_ref().map(Body::as_json);
+    Write::guarded(EDIT_MESSAGE, args![org, room, *seq, words, *edited_ms, before_ms.unwrap_or_default()])
+}
+
+/// Other words for a message of the server's own, unless it was deleted; in a closed room too.
+pub(super) fn rewrite_write(org: &str, message: &Message) -> Write {
+    let Message { room, seq, body, edited_ms, .. } = message;
+    Write::guarded(REWRITE_MESSAGE, args![org, room, *seq, body.as_ref().map(Body::as_json), *edited_ms])
 }
 
 /// A tombstone for a message.
@@ -387,6 +351,12 @@ pub(super) fn delete_write(org: &str, message: &Message) -> Write {
 /// How far somebody has come; never back.
 pub(super) fn mark_write(org: &str, room: &str, who: &str, side: Side, mark: Mark) -> Write {
     Write::new(MARK, args![org, room, who, side.as_str(), mark.delivered_seq, mark.read_seq])
+}
+
+/// How far somebody has come so far.
+pub(super) async fn mark_of(db: &Db, org: &str, room: &str, who: &str) -> Result<Mark, DbError> {
+    let Some(row) = db.one(MARK_OF, args![org, room, who]).await? else { return Ok(Mark::default()) };
+    Ok(Mark { delivered_seq: row.int("delivered_seq")?, read_seq: row.int("read_seq")? })
 }
 
 /// How far both sides of a room have come.
@@ -431,8 +401,15 @@ mod tests {
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         for test in kernel::db::testing::TestDb::each().await {
-            let statements =
-                [super::ALL, super::links::ALL, super::origins::ALL, super::products::ALL, super::visitors::ALL];
+            let statements = [
+                super::ALL,
+                super::links::ALL,
+                super::lists::ALL,
+                super::flow::ALL,
+                super::origins::ALL,
+                super::products::ALL,
+                super::visitors::ALL,
+            ];
             assert_eq!(test.unpreparable(&statements).await, Vec::<String>::new());
         }
     }

@@ -1,11 +1,13 @@
 //! `tandem demo`: the five-minute tour. An organisation with two phones and a team, a test endpoint
-//! for the sample flow of document 003, a meeting of two people, and the words that lead a newcomer through it.
+//! for the sample flow of document 003, a meeting of two people, a shop with a chat, and the words that lead a newcomer
+//! through it.
 //!
 //! Invariant: what it prints works as it stands, at every start again.
 
 mod appointment;
 mod household;
 mod narrator;
+mod shop;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
+use axum::routing::get;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use kernel::sign_in::Identity;
 use kernel::{Config, Kernel};
@@ -46,6 +49,7 @@ const SAMPLE_ENDPOINT: &str = "https://in01c005d.samespace.com";
 /// The tour, ready to be walked.
 pub struct Demo {
     tour: Tour,
+    shop: shop::Page,
     narrator: Narrator,
 }
 
@@ -91,12 +95,13 @@ impl Demo {
     pub async fn prepare(kernel: &Kernel, endpoint: Endpoint) -> Result<Self, CliError> {
         let file = kernel.config.data.join(FILE_NAME);
         let kept = household::settle(kernel, &file, endpoint.address).await?;
-        serve(kernel, endpoint);
+        let shop = shop::Page::default();
+        serve(kernel, endpoint, shop.clone());
         let today = Timestamp::from_millisecond(kernel.clock.now_ms()).map_err(CliError::because)?;
         let narrator = Narrator::listen(kernel, &kept).await?;
         let tour = Tour { kept, today, file };
         tour.keep_sample(kernel).await?;
-        Ok(Self { tour, narrator })
+        Ok(Self { tour, shop, narrator })
     }
 
     /// Says what to do now, and from then on what happens.
@@ -104,6 +109,7 @@ impl Demo {
     /// # Errors
     /// What the store says.
     pub async fn guide(self, app: &App) -> Result<(), CliError> {
+        self.shop.open(app, &self.tour.kept.org, self.tour.kept.endpoint).await?;
         eprintln!("{}", self.tour.text(app).await?);
         app.kernel.tasks.spawn(self.narrator.narrate(Arc::clone(app.calls.directory())));
         Ok(())
@@ -173,6 +179,9 @@ impl Tour {
              them private (a browser knows one of the two at a time); press Call in one and Answer in the other:\n\
              \n     Ann, the caller:    {caller}\n     Ben, the receiver:  {receiver}\n\
              \n\
+             A chat: a page of another origin holds the widget, and you answer in the console's inbox:\n\
+             \n     a visitor's page:   http://{endpoint}{shop}\n     the inbox:          {inbox}\n\
+             \n\
              With phones of your own:\n\
              \n\
              1. Register a softphone, any SIP softphone, by UDP or TCP:\n\
@@ -192,6 +201,8 @@ impl Tour {
              As administrator of the whole installation you come in by `target/release/tandem admin link --data {data}`.\n",
             caller = meeting.caller,
             receiver = meeting.receiver,
+            shop = shop::PATH,
+            inbox = app.site().url("/console/inbox"),
             curl = self.curl(http),
             endpoint = self.kept.endpoint,
             token = self.kept.auth_token,
@@ -253,15 +264,15 @@ fn path_on_this_machine(url: &str) -> Option<&str> {
     host.parse::<SocketAddr>().ok()?.ip().is_loopback().then(|| &rest[host.len()..])
 }
 
-/// Answers what the sample's `http` step asks, and says so on the terminal.
-fn serve(kernel: &Kernel, endpoint: Endpoint) {
+/// Answers what the sample's `http` step asks, and says so on the terminal; and serves the shop.
+fn serve(kernel: &Kernel, endpoint: Endpoint, shop: shop::Page) {
     let answer = async |uri: Uri| {
         let refused = uri.path().rsplit('/').next().is_some_and(|digits| digits.starts_with('0'));
         let status = if refused { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
         eprintln!("The flow asked {uri}: {status}");
         (status, axum::Json(json!({"known": !refused})))
     };
-    let router = Router::new().fallback(answer);
+    let router = Router::new().route(shop::PATH, get(async move || shop.answer())).fallback(answer);
     let stop = kernel.stop.clone().cancelled_owned();
     kernel.tasks.spawn(async move {
         if let Err(error) = axum::serve(endpoint.listener, router).with_graceful_shutdown(stop).await {

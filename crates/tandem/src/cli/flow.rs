@@ -87,9 +87,10 @@ async fn saved(kernel: &Kernel, org: &Org) -> Result<Vec<Item>, CliError> {
 }
 
 async fn remove(kernel: &Kernel, org: &Org, id: &str) -> Result<bool, CliError> {
-    let numbers = store::numbers_of(&kernel.db, &org.id, id).await.map_err(CliError::because)?;
-    if !numbers.is_empty() {
-        return Err(CliError::because(format!("{} leads to it: remove or rebind first", numbers.join(", "))));
+    let mut leading = store::numbers_of(&kernel.db, &org.id, id).await.map_err(CliError::because)?;
+    leading.extend(store::products_of(&kernel.db, &org.id, id).await.map_err(CliError::because)?);
+    if !leading.is_empty() {
+        return Err(CliError::because(format!("{} leads to it: remove or rebind first", leading.join(", "))));
     }
     store::delete(kernel, &org.id, id).await.map_err(CliError::because)
 }

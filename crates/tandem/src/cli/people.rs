@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::listing::{self, Item, List, Remove};
 use super::{Answer, CliError};
 use crate::applications::settings as app_settings;
+use crate::chat::ChatSettings;
 use crate::console::Site;
 use crate::meetings::model::Settings;
 
@@ -251,9 +252,12 @@ impl AppVerb {
             Self::Set { id, settings } => {
                 let org = kernel.org_of_app(&id).await?;
                 let mut app = app_settings::change(kernel, &org, &id, settings).await?;
+                let of_chat: Vec<String> =
+                    ChatSettings::read(&app.settings).warnings().into_iter().map(str::to_owned).collect();
                 app.settings = app_settings::shown(&app);
                 let lines: String = app.settings.iter().map(|(name, value)| format!("\n{name}={value}")).collect();
-                let warnings = pool_warnings(kernel, &app).await?;
+                let mut warnings = pool_warnings(kernel, &app).await?;
+                warnings.extend(of_chat);
                 let said: String = warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();
                 Ok(Answer {
                     text: format!("application {}{lines}{said}", app.id),

@@ -11,6 +11,7 @@ use kernel::time::rfc3339;
 use kernel::{Action, Kernel, Problem, Scope};
 use serde::Deserialize;
 
+use super::app_chat;
 use super::app_meetings;
 use super::door::Doors;
 use super::door::Needs::May;
@@ -20,6 +21,7 @@ use super::page::{Page, done, show, show_conflict, show_refused};
 use super::shown_once::ShownOncePage;
 use super::table::{Cell, Table};
 use super::visitor::Visitor;
+use crate::applications::settings;
 use crate::meetings::model::SETTING_NAMES;
 
 const PATH: &str = "/console/applications";
@@ -138,9 +140,16 @@ struct AppPage {
 }
 
 impl AppPage {
-    /// What other desks read.
-    fn other_settings(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.app.settings.iter().filter(|(name, _)| !SETTING_NAMES.contains(&name.as_str()))
+    /// What other desks read; of a secret only that it is set.
+    fn other_settings(&self) -> Vec<(String, String)> {
+        let mut settings = settings::shown(&self.app);
+        settings.retain(|name, _| !SETTING_NAMES.contains(&name.as_str()) && !app_chat::is_shown_there(name));
+        settings.into_iter().collect()
+    }
+
+    /// The chat's settings; none when it may not chat.
+    fn chat_path(&self) -> Option<String> {
+        Scope::covers(&self.app.scopes, Action::ManageChats).then(|| app_chat::path(&self.app.id))
     }
 }
 

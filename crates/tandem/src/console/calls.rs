@@ -295,9 +295,9 @@ async fn show_call(
 /// The flow of a run with its path.
 pub(super) async fn graph_of(kernel: &Kernel, org: &str, run: &str, is_up: bool) -> Result<Option<Graph>, Problem> {
     let Some(run) = store::run(&kernel.db, org, run).await.map_err(Problem::internal)? else { return Ok(None) };
-    let events = path::events_of(kernel, org, &run.call, "step.").await.map_err(Problem::internal)?;
+    let events = path::events_of(kernel, org, run.key(), "step.").await.map_err(Problem::internal)?;
     let graph = Graph::of(&run.body, kernel.clock.now_ms());
-    Ok(graph.map(|graph| graph.lit(&run.call, path::visited(&events, !is_up), is_up)))
+    Ok(graph.map(|graph| graph.lit(run.key(), path::visited(&events, !is_up), is_up)))
 }
 
 async fn show_story(

@@ -231,6 +231,16 @@ async fn manners(request: Request, next: Next) -> Response {
     response
 }
 
+/// Lets a page hold frames of this server, which others must not.
+///
+/// # Errors
+/// Never, but for a policy that is no header's value.
+pub(super) fn holding_own_frames(mut response: Response) -> Result<Response, Problem> {
+    let policy = HeaderValue::try_from(format!("{POLICY}; frame-src 'self'")).map_err(Problem::internal)?;
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
 /// Puts the headers of a page on an answer.
 pub(crate) fn decorate(response: &mut Response) {
     let lines: [(HeaderName, &'static str); 5] = [

@@ -461,7 +461,9 @@ async fn delete(Given(flows): Given<Flows>, visitor: Visitor, Path(path): Path<F
         Ok(()) => Ok(done(PATH, "deleted")),
         Err(problem) if problem.code == saved::codes::FLOW_IN_USE => {
             let numbers = problem.detail.clone().unwrap_or_default();
-            Err(problem.detail(format!("Numbers lead to this flow: {numbers}. Bind them to something else first.")))
+            Err(problem.detail(format!(
+                "Numbers or products of chats lead to this flow: {numbers}. Bind them to something else first."
+            )))
         }
         Err(problem) => Err(problem),
     }

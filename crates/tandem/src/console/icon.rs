@@ -36,6 +36,8 @@ const DRAWINGS: &[(&str, &str)] = &[
     ("outbox", "M3 6h18v12H3zM3 7l9 7 9-7"),
     ("settings", "M5 7h9M18 7h1M5 17h1M10 17h9M14 5v4M10 15v4M5 12h14"),
     ("audit", "M12 3l8 3v6c0 5-4 8-8 9-4-1-8-4-8-9V6zM9 12l2 2 4-4"),
+    ("product", "M3 12V4h8l10 10-7 7zM7.500 8.500h.01"),
+    ("code", "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 14h2v2h-2zM14 18h2v2h-2zM18 18h2v2h-2z"),
     ("report", "M4 20h16M7 20v-7M12 20V6M17 20v-10"),
     ("health", "M12 20S4 15 4 9.500A4.500 4.500 0 0 1 12 7a4.500 4.500 0 0 1 8 2.500C20 15 12 20 12 20z"),
     ("building", "M5 21V4h9v17M14 10h5v11M3 21h18M8 8h3M8 12h3M8 16h3"),

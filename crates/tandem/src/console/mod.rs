@@ -26,6 +26,7 @@
 //! loaded from elsewhere and nothing may stand inline (scripts, `style`): the pages' Content-Security-Policy forbids it.
 
 mod account;
+mod app_chat;
 mod app_meetings;
 mod applications;
 pub mod assets;
@@ -33,6 +34,7 @@ mod audit;
 mod calendar;
 mod callbacks;
 mod calls;
+mod chat_links;
 mod chat_replies;
 mod chat_reports;
 mod chat_widgets;
@@ -115,6 +117,8 @@ fn doors() -> Doors {
     let doors = chat_reports::doors(doors);
     let doors = chat_widgets::doors(doors);
     let doors = applications::doors(doors);
+    let doors = app_chat::doors(doors);
+    let doors = chat_links::doors(doors);
     let doors = webhooks::doors(doors);
     let doors = outbox::doors(doors);
     let doors = settings::doors(doors);

@@ -46,6 +46,8 @@ pub(super) const TABLE: &[(&str, &[Line])] = &[
             ("/console/chat/replies", "Replies", "flow", MayEither(Action::WorkQueue, Action::ReadChats)),
             ("/console/chat/reports", "Chat reports", "report", May(Action::ReadReports)),
             ("/console/chat/widgets", "Widgets", "webhook", May(Action::ReadKeys)),
+            ("/console/chat/products", "Products", "product", MayEither(Action::ReadChats, Action::WorkQueue)),
+            ("/console/chat/codes", "QR codes", "code", MayEither(Action::ReadChats, Action::WorkQueue)),
         ],
     ),
     ("Meetings", &[("/console/meetings", "Meetings", "calendar", May(Action::ReadMeetings))]),

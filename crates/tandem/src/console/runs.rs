@@ -26,12 +26,20 @@ pub(super) fn doors(doors: Doors) -> Doors {
     doors.get(PATH, May(Action::ReadFlows), list).get("/console/runs/{id}", May(Action::ReadFlows), show_run)
 }
 
+/// How a run ended: as its call did, or by leaving its chat to people.
+fn ended(cause: Option<&str>) -> Cell {
+    match cause {
+        Some(left @ ("handed_over" | "taken_over" | "closed")) => Cell::State(left.replace('_', " "), "plain"),
+        other => state_of(CallState::Completed, other),
+    }
+}
+
 /// The rows of a list of runs.
 pub(super) fn row(run: RunLine) -> Vec<Cell> {
     let state = match (&run.error, run.is_running, run.cause.as_deref()) {
         (Some(_), ..) => Cell::State("could not begin".to_owned(), "bad"),
         (None, true, _) => Cell::State("running".to_owned(), "good"),
-        (None, false, cause) => state_of(CallState::Completed, cause),
+        (None, false, cause) => ended(cause),
     };
     vec![
         Cell::TimeLink(rfc3339(run.started_ms), format!("{PATH}/{}", run.id)),
@@ -60,7 +68,7 @@ async fn list(
     let full = usize::try_from(limit).is_ok_and(|limit| found.len() == limit);
     let more = found.last().filter(|_| full).map(|last| format!("{PATH}?cursor={}", cursor(&last.id)));
     let table = Table::new("Runs", &COLUMNS).with(found.into_iter().map(row));
-    let about = "Each time that a flow ran on a call, whether it was saved or posted.";
+    let about = "Each time that a flow ran on a call, whether it was saved or posted, or answered a chat.";
     let empty = "No flow has run yet. Save one and call yourself with it, or post one by API.";
     let mut page = ListPage::new(visitor.page("Runs", PATH), about, table, empty).action(
         visitor.may(Action::ManageFlows),
@@ -82,6 +90,7 @@ struct RunPage {
     page: Page,
     id: String,
     call: String,
+    room: Option<String>,
     started_at: String,
     error: Option<String>,
     state: Cell,
@@ -102,12 +111,15 @@ async fn show_run(
     let run = store::run(&kernel.db, org, &path.id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let call = calls.get(org, &run.call).await.map_err(Problem::internal)?;
     let is_up = call.as_ref().is_some_and(|call| call.state != CallState::Completed);
+    let is_up = is_up || (run.room.is_some() && run.ended_ms.is_none());
     let state = match (&run.error, &call) {
+        (None, None) if run.room.is_some() && is_up => Cell::State("running".to_owned(), "good"),
+        (None, None) if run.room.is_some() => ended(run.cause.as_deref()),
         (Some(_), _) => Cell::State("could not begin".to_owned(), "bad"),
         (None, Some(call)) => state_of(call.state, call.cause.as_deref()),
         (None, None) => Cell::Quiet("its call is forgotten".to_owned()),
     };
-    let events = path::events_of(&kernel, org, &run.call, "step.").await.map_err(Problem::internal)?;
+    let events = path::events_of(&kernel, org, run.key(), "step.").await.map_err(Problem::internal)?;
     let variables = run
         .variables
         .as_object()
@@ -118,6 +130,7 @@ async fn show_run(
     show(&RunPage {
         page: visitor.page("Run", PATH),
         call: run.call.clone(),
+        room: run.room.clone(),
         started_at: rfc3339(run.started_ms),
         state,
         graph: graph_of(&kernel, org, &run.id, is_up).await?,

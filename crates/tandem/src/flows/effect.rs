@@ -24,6 +24,8 @@ pub enum Input {
         /// How long it was held, in milliseconds.
         duration_ms: u32,
     },
+    /// What the other side wrote, in a chat.
+    Words(String),
     /// A sound can be played.
     SoundReady {
         /// Its token.

@@ -16,7 +16,7 @@ use voice::cause::Cause;
 
 use super::{
     Flows, Purpose, check,
-    machine::{Machine, Setup, Source},
+    machine::{Machine, Medium, Setup, Source},
     model::Flow,
     run::Run,
     shelf::{Found, Ready},
@@ -169,7 +169,7 @@ impl Flows {
     async fn inbound_run(&self, call: &mut Call, id: &str) -> Result<Option<(String, Machine)>, InboundError> {
         let kernel = self.kernel();
         let now_ms = kernel.clock.now_ms();
-        let Some(Ready { flow, version, announcement }) = self.ready(&call.org, id, now_ms).await? else {
+        let Some(Ready { flow, version, announcement, .. }) = self.ready(&call.org, id, now_ms).await? else {
             return Ok(None);
         };
         let run = kernel.ids.new("run", now_ms);
@@ -182,7 +182,7 @@ impl Flows {
     }
 
     /// The flow as it is to be run, from memory mostly; none when it is gone or does not run.
-    async fn ready(&self, org: &str, id: &str, now_ms: i64) -> Result<Option<Ready>, InboundError> {
+    pub(super) async fn ready(&self, org: &str, id: &str, now_ms: i64) -> Result<Option<Ready>, InboundError> {
         let asked = match self.shelf().find(org, id, now_ms) {
             Found::Ready(ready) => return Ok(Some(ready)),
             Found::Nothing(asked) => asked,
@@ -199,7 +199,7 @@ impl Flows {
             return Ok(None);
         };
         let announcement = owner.settings.recording_announcement;
-        let ready = Ready { flow: Arc::new(flow), version: saved.version, announcement };
+        let ready = Ready { name: saved.name, flow: Arc::new(flow), version: saved.version, announcement };
         self.shelf().keep(asked, org, id, &ready, now_ms);
         Ok(Some(ready))
     }
@@ -207,7 +207,7 @@ impl Flows {
 
 /// Why an inbound flow could not begin.
 #[derive(Debug, thiserror::Error)]
-enum InboundError {
+pub(super) enum InboundError {
     #[error(transparent)]
     Db(#[from] kernel::DbError),
     #[error(transparent)]
@@ -273,6 +273,7 @@ fn setup(call: &Call, announcement: Option<String>) -> Setup {
         calls::Direction::Outbound => &model.to,
     };
     Setup {
+        medium: Medium::Call,
         call: call.id.to_string(),
         from: model.from.clone(),
         to: model.to.clone(),

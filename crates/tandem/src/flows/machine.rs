@@ -12,7 +12,7 @@ use voice::cause::Cause;
 pub use super::effect::*;
 use super::{
     model::{Edges, Flow, Step},
-    steps::{Context, Exit, Running, Turn, announcement::Announcing},
+    steps::{Context, Exit, Running, Turn, announcement::Announcing, written},
     template::Variables,
 };
 
@@ -21,9 +21,21 @@ pub const MAX_VISITS: u32 = 100;
 /// Steps of one call.
 pub const MAX_STEPS_RUN: u32 = 1_000;
 
-/// What the machine must know of the call.
+/// By what somebody talks to a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Medium {
+    /// Sounds and keys.
+    #[default]
+    Call,
+    /// Words that are written and read.
+    Chat,
+}
+
+/// What the machine must know of the call, or of the chat.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
+    /// Which of the two it is.
+    pub medium: Medium,
     /// The call's id (`{{call.id}}`).
     pub call: String,
     /// `{{call.from}}`.
@@ -51,6 +63,7 @@ pub struct Machine {
 
 /// What a run remembers from step to step.
 struct Memory {
+    medium: Medium,
     variables: Variables,
     next_token: u64,
     /// When the run's last requests went out.
@@ -74,6 +87,7 @@ impl Memory {
     ) -> Context<'a> {
         Context {
             now_ms,
+            medium: self.medium,
             step,
             edges,
             variables: &mut self.variables,
@@ -112,6 +126,7 @@ impl Machine {
         Self {
             flow,
             memory: Memory {
+                medium: setup.medium,
                 variables,
                 next_token: 0,
                 http_times: VecDeque::new(),
@@ -200,7 +215,7 @@ impl Machine {
 
     /// Starts the recording of a recorded call, after its announcement if there is one, and goes on.
     fn announce(&mut self, then: Option<usize>, now_ms: i64, out: &mut Vec<Effect>) {
-        if !self.flow.record {
+        if !self.flow.record || self.memory.medium == Medium::Chat {
             return self.go(then, now_ms, out);
         }
         let memory = &mut self.memory;
@@ -295,7 +310,11 @@ impl Machine {
                 ..Exit::last("failed", cause)
             });
         }
-        step.kind.start(&mut self.memory.context(&reference, &step.edges, now_ms, out))
+        let mut context = self.memory.context(&reference, &step.edges, now_ms, out);
+        match context.medium {
+            Medium::Call => step.kind.start(&mut context),
+            Medium::Chat => written::start(&step.kind, &mut context),
+        }
     }
 
     /// Reports the end of a step and finds what follows.

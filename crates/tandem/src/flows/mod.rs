@@ -4,6 +4,7 @@
 //! the steps. Around them stand `run` (a machine on a call), `shelf` (flows ready to run), `callbacks` (their jobs), `attempt` (their
 //! calls), `cancel` (their calling off), `sounds`, `store` and `api`.
 
+mod answering;
 pub mod api;
 mod asking;
 mod attempt;
@@ -18,6 +19,7 @@ pub mod machine;
 pub mod model;
 mod orders;
 pub(crate) mod path;
+mod port;
 mod questions;
 mod run;
 mod shelf;
@@ -78,6 +80,7 @@ impl Flows {
     /// # Errors
     /// What the store says.
     pub async fn recover(&self) -> Result<(), DbError> {
+        store::end_lost_runs(self.kernel()).await?;
         Callbacks::new(self.clone()).recompute().await
     }
 
@@ -109,6 +112,11 @@ impl Runs for Flows {
             let Some(call) = store::call_of_run(db, org, run).await? else {
                 return Ok(false);
             };
+            if call.is_empty() {
+                return Ok(store::run(db, org, run)
+                    .await?
+                    .is_some_and(|run| run.room.is_some() && run.ended_ms.is_none()));
+            }
             Ok(self.0.calls.get(org, &call).await?.is_some_and(|call| call.state != CallState::Completed))
         }
         .boxed()

@@ -2,20 +2,13 @@
 //! Invariant: one task owns the call, the machine and everything that works for them; when the call is over, or the
 //! task is dropped, all of it stops.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use calls::{
-    Call, CallEvent, ConferenceEvent, Connect, ConnectEvent, EndedBy, JoinConference, LeaveVoicemail, Left, QueueEvent,
-    Queueing, VoicemailEvent, Whisper,
+    Call, CallEvent, ConferenceEvent, Connect, ConnectEvent, Conversation as _, JoinConference, LeaveVoicemail, Left,
+    QueueEvent, VoicemailEvent, Whisper,
 };
-use futures_util::{
-    FutureExt as _, StreamExt as _,
-    future::{AbortHandle, Abortable, BoxFuture},
-    stream::FuturesUnordered,
-};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use kernel::Job;
 use media::play::Sound;
 use serde_json::json;
@@ -27,13 +20,13 @@ use voice::leg::{PlayId, Playable, TapTrack};
 
 use super::{
     Flows,
-    asking::{answer_of, egress_request},
+    asking::Asking,
     callbacks::{JOB_KIND, entity_exists},
     machine::{
         Answer, Booked, Booking, Conference, ConferenceEnd, ConnectStatus, Connection, Effect, HttpRequest, Input,
-        Machine, Message, QueueNews, QueueOrder, RecordAction, Sounding, Source, Strategy, StreamNews, StreamOrder,
-        StreamTrack,
+        Machine, Message, QueueNews, RecordAction, Sounding, Source, Strategy, StreamNews, StreamOrder, StreamTrack,
     },
+    port,
     step_sounds::StepSounds,
     store::{self, Booker},
     stream::{self, Hello},
@@ -57,7 +50,7 @@ pub(super) struct Run {
     /// What plays: the call's name for it and the machine's.
     playing: Option<(PlayId, u64)>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
-    requests: HashMap<u64, AbortHandle>,
+    requests: Asking,
     /// The caller's keys, for the stream that runs.
     stream_keys: Option<mpsc::Sender<char>>,
     /// Steps that have booked a callback.
@@ -78,15 +71,15 @@ impl Run {
     /// Boxed: a future keeps several copies of what is moved through it, as long as the call lasts.
     pub(super) fn new(flows: Flows, id: String, call: Call, machine: Machine) -> Box<Self> {
         Box::new(Self {
-            flows,
             org: call.org.clone(),
+            requests: Asking::by(flows.kernel().egress.clone()),
+            flows,
             id,
             call,
             machine,
             sounds: StepSounds::default(),
             playing: None,
             work: FuturesUnordered::new(),
-            requests: HashMap::new(),
             stream_keys: None,
             booked: HashSet::new(),
         })
@@ -195,7 +188,7 @@ impl Run {
             }
             Done::Sound { sound, result: Err(error) } => Some(Input::SoundFailed { sound, error }),
             Done::Http { request, answer } => {
-                self.requests.remove(&request);
+                self.requests.done(request);
                 Some(Input::HttpDone { request, answer })
             }
             // Nobody would be told: whoever left while it was looked up has no callback.
@@ -243,23 +236,16 @@ impl Run {
     }
 
     fn carry_out_one(&mut self, effect: Effect) {
+        if matches!(effect, Effect::Enter { .. }) {
+            self.sounds.forget();
+        }
+        let Some(effect) = port::give(&mut self.call, (&self.org, &self.id), effect) else { return };
         match effect {
-            Effect::Enter { step, sensitive } => {
-                self.sounds.forget();
-                self.call.at_step(Some((step.id.as_str(), step.kind)));
-                self.call.sensitive(sensitive);
-                self.call.emit("step.started", Some((step.id.as_str(), step.kind)), json!({}));
-            }
-            Effect::Emit { kind, step, data } => self.call.emit(kind, Some((step.id.as_str(), step.kind)), data),
-            Effect::SaveVariables(variables) => {
-                let write = store::variables_write(&self.org, &self.id, variables);
-                self.call.with_writes(vec![write]);
-            }
             Effect::Prepare { sound, source } => self.prepare(sound, source),
             Effect::Release { sound } => self.sounds.release(sound),
             Effect::Play { play, what, loops } => {
                 let what = self.playable(what);
-                self.playing = Some((self.call.play(what, loops), play));
+                self.playing = Some((self.call.say(what, loops), play));
             }
             Effect::SendDtmf { play, digits } => self.playing = Some((self.call.send_dtmf(&digits), play)),
             Effect::StopPlay => {
@@ -267,11 +253,7 @@ impl Run {
                 self.call.stop_play();
             }
             Effect::Http { request, what } => self.ask(request, what),
-            Effect::CancelHttp { request } => {
-                if let Some(handle) = self.requests.remove(&request) {
-                    handle.abort();
-                }
-            }
+            Effect::CancelHttp { request } => self.requests.cancel(request),
             Effect::Connect(connection) => self.connect(connection),
             Effect::Conference(Conference { room, record, muted, max, announced }) => {
                 self.playing = None;
@@ -282,12 +264,6 @@ impl Run {
                 self.call.whisper(sounds);
             }
             Effect::HoldMusic(what) => self.call.hold_music(self.playable(what)),
-            Effect::Queue(QueueOrder { team, timeout_ms, max_waiting, joined_ms }) => self.call.queue(Queueing {
-                team,
-                timeout_ms: timeout_ms.into(),
-                max_waiting: usize::try_from(max_waiting).unwrap_or(usize::MAX),
-                joined_ms,
-            }),
             Effect::Stream(order) => self.stream(order),
             Effect::StopStream => self.stream_keys = None,
             Effect::LeaveQueue => self.call.leave_queue(Left::Callback),
@@ -300,7 +276,12 @@ impl Run {
                 let sounds = whisper.and_then(|token| self.sounds.get(token)).into_iter().collect();
                 self.call.transfer(Connect { whisper: Whisper::of(sounds), ..Connect::to(to) });
             }
-            Effect::Hangup { cause } => self.call.hangup(cause, EndedBy::System),
+            // Given above: a chat takes them too.
+            Effect::Enter { .. }
+            | Effect::Emit { .. }
+            | Effect::SaveVariables(_)
+            | Effect::Queue(_)
+            | Effect::Hangup { .. } => {}
         }
     }
 
@@ -333,17 +314,9 @@ impl Run {
     }
 
     fn ask(&mut self, request: u64, what: HttpRequest) {
-        let egress = self.flows.kernel().egress.clone();
-        let (handle, registration) = AbortHandle::new_pair();
-        let sending = async move {
-            let answer = match egress_request(what) {
-                Ok(request) => answer_of(egress.send(request).await),
-                Err(failure) => Answer::Failure(failure),
-            };
-            Done::Http { request, answer }
-        };
-        self.requests.insert(request, handle);
-        self.work.push(Abortable::new(sending, registration).map(|done| done.unwrap_or(Done::Nothing)).boxed());
+        let done =
+            |answered: Option<_>| answered.map_or(Done::Nothing, |(request, answer)| Done::Http { request, answer });
+        self.work.push(self.requests.ask(request, what).map(done).boxed());
     }
 
     /// Takes the connection apart by name: a field that is forgotten here does not compile.

@@ -18,6 +18,8 @@ const MAX_KEPT: usize = 1_000;
 /// A flow that can be run at once.
 #[derive(Clone)]
 pub(super) struct Ready {
+    /// The author's name for it.
+    pub(super) name: String,
     pub(super) flow: Arc<Flow>,
     pub(super) version: i64,
     /// What its owner has said to callers who are recorded.
@@ -101,7 +103,7 @@ mod tests {
 
     fn ready(version: i64) -> Ready {
         let flow = check(&json!({"flow": [{"id": 1, "type": "hangup"}]}), Purpose::Save, 0).flow.unwrap();
-        Ready { flow: Arc::new(flow), version, announcement: None }
+        Ready { name: String::new(), flow: Arc::new(flow), version, announcement: None }
     }
 
     fn version(found: &Found) -> Option<i64> {

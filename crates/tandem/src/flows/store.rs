@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kernel::retention::{RowSweep, Sweep};
 use kernel::{Db, DbError, Kernel, Row, Write, args, secret::SecretError};
 use serde_json::Value;
+use voice::cause::Cause;
 
 mod callbacks;
 
@@ -34,25 +35,32 @@ kernel::statements! {
     FLOW_BODY = "select body from flow_version where org = $1 and flow = $2 and version = $3";
     FLOW_LIST = "select id, name, version, created_at, updated_at from flow \
         where org = $1 and id > $2 and deleted_at is null order by id limit $3";
+    FLOW_PRODUCTS = "select name from chat_product where org = $1 and flow = $2 order by name limit 20";
     FLOW_NUMBERS = "select e164 from number where org = $1 and kind = 'flow' and target = $2 order by e164 limit 20";
     RUN_INSERT = "insert into flow_run (id, org, call, flow, version, body, started_at) values ($1, $2, $3, $4, $5, $6, $7)";
+    ROOM_RUN_INSERT = "insert into flow_run (id, org, call, room, flow, version, body, started_at) \
+        values ($1, $2, '', $3, $4, $5, $6, $7)";
+    RUN_ENDED = "update flow_run set cause = $3, ended_at = $4 where org = $1 and id = $2 and ended_at is null";
+    END_LOST_RUNS = "update flow_run set cause = $1, ended_at = $2 where room is not null and ended_at is null";
     RUN_REFUSED = "insert into flow_run (id, org, call, flow, version, body, error, started_at) values ($1, $2, '', $3, $4, $5, $6, $7)";
-    RUN_LIST = "select r.id, r.call, r.flow, r.version, r.error, r.started_at, f.name, c.state, c.cause, c.direction, \
-        c.from_number, c.to_number from flow_run r \
+    RUN_LIST = "select r.id, r.call, r.flow, r.version, r.error, r.started_at, f.name, c.state, \
+        coalesce(c.cause, r.cause) as cause, c.direction, c.from_number, c.to_number, r.room, r.ended_at, \
+        q.user_id from flow_run r \
         left join flow f on f.org = r.org and f.id = r.flow \
         left join call c on c.org = r.org and c.id = r.call \
+        left join chat_room q on q.org = r.org and q.id = r.room \
         where r.org = $1 and r.id < $2 and (r.flow = $3 or $3 is null) order by r.id desc limit $4";
     VERSION_LIST = "select version, created_at from flow_version where org = $1 and flow = $2 \
         order by version desc limit $3";
     ERASE_RUN = "delete from flow_run where org = $1 and call = $2 and not exists \
         (select 1 from callback b where b.org = flow_run.org and b.run = flow_run.id and b.ended_at is null)";
     RUN_VARIABLES = "update flow_run set variables = $3 where org = $1 and id = $2";
-    RUN_ONE = "select id, call, flow, version, body, variables, error, started_at from flow_run where org = $1 and id = $2";
+    RUN_ONE = "select id, call, room, flow, version, body, variables, error, cause, started_at, ended_at from flow_run where org = $1 and id = $2";
     RUN_CALL = "select call from flow_run where org = $1 and id = $2";
     FORGET_CALLBACKS = "delete from callback where id in (select id from callback \
         where org = $1 and ended_at < $2 order by id limit 200)";
     FORGET_RUNS = "delete from flow_run where id in (select r.id from flow_run r where r.org = $1 and r.started_at < $2 \
-        and not exists (select 1 from call c where c.org = r.org and c.id = r.call) \
+        and r.room is null and not exists (select 1 from call c where c.org = r.org and c.id = r.call) \
         and not exists (select 1 from callback b where b.org = r.org and b.run = r.id and b.ended_at is null) \
         order by r.id limit 200)";
 }
@@ -171,8 +179,14 @@ pub fn with_secrets(kernel: &Kernel, mut body: Value) -> Result<Value, SecretErr
 pub struct Run {
     /// `run_...`
     pub id: String,
-    /// Its call.
+    /// Its call; empty when it never began, or talks in a room.
     pub call: String,
+    /// The room that it talks in.
+    pub room: Option<String>,
+    /// How a run in a room ended.
+    pub cause: Option<String>,
+    /// When it ended; UTC, milliseconds.
+    pub ended_ms: Option<i64>,
     /// The flow as it was posted or saved.
     pub body: Value,
     /// The author's variables without the sensitive ones.
@@ -181,6 +195,14 @@ pub struct Run {
     pub error: Option<String>,
     /// UTC, milliseconds.
     pub started_ms: i64,
+}
+
+impl Run {
+    /// The key of the events that tell its story: of its call, or of its room.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.room.as_deref().unwrap_or(&self.call)
+    }
 }
 
 /// Why a flow could not be saved.
@@ -298,6 +320,14 @@ pub async fn numbers_of(db: &Db, org: &str, id: &str) -> Result<Vec<String>, DbE
     db.all(FLOW_NUMBERS, args![org, id]).await?.iter().map(|row| row.text("e164")).collect()
 }
 
+/// The products whose chats a flow answers.
+///
+/// # Errors
+/// What the store says.
+pub async fn products_of(db: &Db, org: &str, id: &str) -> Result<Vec<String>, DbError> {
+    db.all(FLOW_PRODUCTS, args![org, id]).await?.iter().map(|row| row.text("name")).collect()
+}
+
 /// Where the flow of a run comes from.
 #[derive(Debug, Clone)]
 pub enum Origin {
@@ -326,6 +356,28 @@ impl Origin {
 pub fn run_write(org: &str, id: &str, call: &str, origin: &Origin, now_ms: i64) -> Write {
     let (flow, version, body) = origin.columns();
     Write::new(RUN_INSERT, args![id, org, call, flow, version, body, now_ms])
+}
+
+/// The row of a new run that talks in a room.
+#[must_use]
+pub fn room_run_write(org: &str, id: &str, room: &str, origin: &Origin, now_ms: i64) -> Write {
+    let (flow, version, body) = origin.columns();
+    Write::new(ROOM_RUN_INSERT, args![id, org, room, flow, version, body, now_ms])
+}
+
+/// The end of a run that talked in a room.
+#[must_use]
+pub fn ended_run_write(org: &str, id: &str, cause: &str, at_ms: i64) -> Write {
+    Write::new(RUN_ENDED, args![org, id, cause, at_ms])
+}
+
+/// Ends the runs in rooms that a stop or a crash of the server broke off; of all organisations.
+///
+/// # Errors
+/// What the store says.
+pub async fn end_lost_runs(kernel: &Kernel) -> Result<(), DbError> {
+    let cause = Cause::ServerRestart.as_str();
+    kernel.db.run(END_LOST_RUNS, args![cause, kernel.clock.now_ms()]).await.map(drop)
 }
 
 /// The row of a run that was promised and cannot begin.
@@ -358,6 +410,9 @@ pub async fn run(db: &Db, org: &str, id: &str) -> Result<Option<Run>, DbError> {
     Ok(Some(Run {
         id: row.text("id")?,
         call: row.text("call")?,
+        room: row.opt_text("room")?,
+        cause: row.opt_text("cause")?,
+        ended_ms: row.opt_int("ended_at")?,
         body,
         variables: row.json("variables")?,
         error: Some(row.text("error")?).filter(|error| !error.is_empty()),
@@ -376,15 +431,15 @@ pub fn erase_run_write(org: &str, call: &str) -> Write {
 pub struct RunLine {
     /// `run_...`
     pub id: String,
-    /// Its call; empty when it never began.
+    /// Its call; empty when it never began, or talks in a room.
     pub call: String,
     /// Of a saved flow: its id, version and name.
     pub flow: Option<(String, i64, String)>,
     /// `running`, else how its call ended.
     pub cause: Option<String>,
-    /// Whether its call is up.
+    /// Whether its call is up, or it talks in a room.
     pub is_running: bool,
-    /// The other party's number.
+    /// The other party's number, or the visitor as the customer's own books name it.
     pub customer: String,
     /// Why it never began.
     pub error: Option<String>,
@@ -418,8 +473,11 @@ pub async fn runs(
                     Some((flow, row.int("version")?, row.opt_text("name")?.unwrap_or_default()))
                 },
                 cause: row.opt_text("cause")?,
-                is_running: row.opt_text("state")?.is_some_and(|state| state != "completed"),
-                customer: row.opt_text(number)?.unwrap_or_default(),
+                is_running: match row.opt_text("room")? {
+                    Some(_) => row.opt_int("ended_at")?.is_none(),
+                    None => row.opt_text("state")?.is_some_and(|state| state != "completed"),
+                },
+                customer: row.opt_text(number)?.or(row.opt_text("user_id")?).unwrap_or_default(),
                 error: Some(error).filter(|error| !error.is_empty()),
                 started_ms: row.int("started_at")?,
             })

@@ -1,5 +1,5 @@
-//! Whose a browser's phone is: a person of the organisation, by token or session; or a party of a meeting, by its page's
-//! cookie.
+//! Whose a browser's phone is: a person of the organisation, by token or session; a party of a meeting, by its page's
+//! cookie; or the visitor of a chat's room, by a token for that room's calls.
 //!
 //! Invariant: a party's phone has the line of that party, which no number names and which dials nothing; a person's has
 //! one of the own extensions. What it was recognised by is looked at again for as long as the phone is there.
@@ -18,6 +18,7 @@ use voice::rtc::frame::{Fault, IceServer};
 use voice::rtc::{PhoneAccount, PhoneRights, ice_servers};
 
 use super::socket::{Parting, Server};
+use crate::chat::calling::{VisitorPhone, is_phone_token};
 use crate::meetings::sessions::{self, PartySession};
 
 /// What a phone came with.
@@ -26,6 +27,7 @@ pub(super) enum Proof {
     Token(Secret),
     Session(Secret),
     Party(PartySession),
+    Visitor(VisitorPhone),
 }
 
 /// Who was recognised, and by what.
@@ -100,16 +102,42 @@ impl OfRequest {
         self,
         server: &Server,
         token: Option<Secret>,
-        peer: IpAddr,
+        caller: &Caller,
     ) -> Result<Recognised, Parting> {
+        // A visitor's page may stand beside a session of the same browser: the token says whose phone it is.
+        if let Some(token) = token.as_ref().filter(|token| is_phone_token(token.expose())) {
+            return visitor(server, token, caller.foreign_origin.as_deref()).await;
+        }
         match (self, token) {
             (Self::Good(recognised), _) => Ok(recognised),
-            (Self::Nothing, Some(token)) => match server.kernel.admit(token.expose(), peer).await {
+            (Self::Nothing, Some(token)) => match server.kernel.admit(token.expose(), caller.ip).await {
                 Ok(credential) => Ok(Recognised { principal: Some(credential.principal), proof: Proof::Token(token) }),
                 Err(problem) => Err(Parting::for_token(&problem)),
             },
             (Self::WrongCookie, _) => Err(Parting::because(Fault::Unauthorized, "the session is over")),
             (Self::Nothing, None) => Err(Parting::because(Fault::Unauthorized, "sign in, or say hello with a token")),
+        }
+    }
+}
+
+/// Whoever opens a phone's socket.
+pub(super) struct Caller {
+    pub(super) ip: IpAddr,
+    /// The page's origin, when that is none of ours.
+    pub(super) foreign_origin: Option<String>,
+}
+
+/// The visitor of a chat's room, on a page where the application wants its chat.
+async fn visitor(server: &Server, token: &Secret, foreign_origin: Option<&str>) -> Result<Recognised, Parting> {
+    match server.chat_calls.phone(token.expose()).await {
+        Ok(Some((_, settings))) if foreign_origin.is_some_and(|origin| !settings.allows_origin(origin)) => {
+            Err(Parting::because(Fault::Unauthorized, "the application does not list this page's origin"))
+        }
+        Ok(Some((phone, _))) => Ok(Recognised { principal: None, proof: Proof::Visitor(phone) }),
+        Ok(None) => Err(Parting::because(Fault::Unauthorized, "the token is not good")),
+        Err(error) => {
+            tracing::error!(%error, "a visitor's phone cannot be looked at");
+            Err(Parting::because(Fault::Unavailable, "try again in a moment"))
         }
     }
 }
@@ -123,6 +151,7 @@ impl Recognised {
     ) -> Result<(PhoneAccount, Proof), Parting> {
         let account = match (&self.proof, &self.principal) {
             (Proof::Party(party), _) => account_of_party(server, party),
+            (Proof::Visitor(phone), _) => account_of_visitor(server, phone),
             (_, Some(principal)) => account_of_person(server, principal, extension).await?,
             (_, None) => return Err(Parting::because(Fault::Unauthorized, "this credential may not phone")),
         };
@@ -134,6 +163,13 @@ impl Recognised {
 fn account_of_party(server: &Server, party: &PartySession) -> PhoneAccount {
     let line = PartyLine::new(&party.app, &party.uid).identity(&party.org);
     let ice_servers = relays(server, &party.mark());
+    PhoneAccount { line, name: String::new(), ice_servers, rights: PhoneRights::AnswerOnly }
+}
+
+/// A visitor's phone answers the calls of its room.
+fn account_of_visitor(server: &Server, phone: &VisitorPhone) -> PhoneAccount {
+    let ice_servers = relays(server, &phone.room);
+    let line = phone.line().identity(&phone.org);
     PhoneAccount { line, name: String::new(), ice_servers, rights: PhoneRights::AnswerOnly }
 }
 
@@ -168,12 +204,14 @@ pub(super) fn relays(server: &Server, whom: &str) -> Vec<IceServer> {
 
 impl Proof {
     /// Whether it still opens the phone of this line.
-    pub(super) async fn still_opens(&self, kernel: &Kernel, line: &LineIdentity) -> bool {
+    pub(super) async fn still_opens(&self, server: &Server, line: &LineIdentity) -> bool {
+        let kernel = &server.kernel;
         let known = match self {
             Self::Token(token) => kernel.authenticate(token.expose()).await,
             Self::Session(cookie) => kernel.authenticate_session(cookie.expose()).await,
             // The store cannot say: what held a moment ago holds until it can.
             Self::Party(party) => return sessions::is_open(kernel, party).await.unwrap_or(true),
+            Self::Visitor(phone) => return server.chat_calls.still_opens(phone).await.unwrap_or(true),
         };
         match known {
             Ok(Some(credential)) => {
@@ -190,6 +228,7 @@ impl Proof {
     pub(super) fn relay_user(&self, line: &LineIdentity) -> Option<Arc<str>> {
         match self {
             Self::Party(party) => Some(party.mark().into()),
+            Self::Visitor(phone) => Some(phone.room.clone()),
             Self::Token(_) | Self::Session(_) => line.person.clone(),
         }
     }

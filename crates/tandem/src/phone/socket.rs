@@ -4,13 +4,13 @@
 //! looked at again as long as the socket is open; and whoever is sent away is told why, by an error and by the close
 //! frame's code, because a page sees nothing of a refused handshake.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::FromRef;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
+use axum::extract::{FromRef, State};
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use calls::Calls;
 use kernel::http::{Client, Query};
@@ -25,7 +25,9 @@ use voice::ports::LineIdentity;
 use voice::rtc::frame::{Down, Fault, MAX_FRAME_BYTES, Up};
 use voice::rtc::{BrowserPhone, ICE_SERVERS_FRESH_MS, PhoneRefused};
 
-use super::owner::{OfRequest, Proof, relays};
+use super::owner::{Caller, OfRequest, Proof, relays};
+use crate::app::State as All;
+use crate::chat::calling::ChatCalls;
 
 /// Bytes of an idle WebSocket's read buffer (axum's default costs 133 kB a connection).
 const READ_BUFFER: usize = 4_096;
@@ -47,11 +49,23 @@ const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a socket works with.
-#[derive(Clone, FromRef)]
+#[derive(Clone)]
 pub(super) struct Server {
     pub(super) kernel: Kernel,
     pub(super) calls: Calls,
+    pub(super) chat_calls: ChatCalls,
     voice: Voice,
+}
+
+impl FromRef<All> for Server {
+    fn from_ref(all: &All) -> Self {
+        Self {
+            kernel: Kernel::from_ref(all),
+            calls: Calls::from_ref(all),
+            chat_calls: ChatCalls::from_ref(all),
+            voice: Voice::from_ref(all),
+        }
+    }
 }
 
 /// `?extension=1002`
@@ -63,27 +77,34 @@ pub(super) struct PhoneQuery {
 
 /// Opens a browser phone's socket.
 pub(super) async fn open(
-    axum::extract::State(kernel): axum::extract::State<Kernel>,
-    axum::extract::State(calls): axum::extract::State<Calls>,
-    axum::extract::State(voice): axum::extract::State<Voice>,
+    State(server): State<Server>,
     client: Client,
+    headers: HeaderMap,
     of_request: OfRequest,
     Query(query): Query<PhoneQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let server = Server { kernel, calls, voice };
+    let origin = headers.get(ORIGIN).filter(|_| !server.kernel.is_own_page(&headers));
+    let foreign_origin = origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+    let caller = Caller { ip: client.ip, foreign_origin };
     upgrade.read_buffer_size(READ_BUFFER).max_frame_size(MAX_FRAME_BYTES).max_message_size(MAX_FRAME_BYTES).on_upgrade(
         move |socket| {
             let tasks = server.kernel.tasks.clone();
-            tasks.track_future(serve(server, socket, client.ip, of_request, query.extension))
+            tasks.track_future(serve(server, socket, caller, of_request, query.extension))
         },
     )
 }
 
 /// One socket, from its hello to its end.
-async fn serve(server: Server, mut socket: WebSocket, peer: IpAddr, of_request: OfRequest, extension: Option<String>) {
+async fn serve(
+    server: Server,
+    mut socket: WebSocket,
+    caller: Caller,
+    of_request: OfRequest,
+    extension: Option<String>,
+) {
     let stop = server.kernel.stop.clone();
-    let greeted = greet(&server, &mut socket, peer, of_request, extension.as_deref());
+    let greeted = greet(&server, &mut socket, &caller, of_request, extension.as_deref());
     let parting = match stop.run_until_cancelled(greeted).await {
         Some(Ok(greeted)) => talk(&server, &mut socket, greeted).await,
         Some(Err(parting)) => parting,
@@ -147,15 +168,15 @@ async fn part(socket: &mut WebSocket, parting: Parting) {
 async fn greet(
     server: &Server,
     socket: &mut WebSocket,
-    peer: IpAddr,
+    caller: &Caller,
     of_request: OfRequest,
     extension: Option<&str>,
 ) -> Result<Greeted, Parting> {
     let (was, token) = hello(socket).await?;
-    let recognised = of_request.recognised(server, token, peer).await?;
+    let recognised = of_request.recognised(server, token, caller).await?;
     let (account, proof) = recognised.account(server, extension).await?;
     let line = account.line.clone();
-    match server.voice.browser_phone(account, was.as_ref(), peer) {
+    match server.voice.browser_phone(account, was.as_ref(), caller.ip) {
         Ok((phone, told)) => Ok(Greeted { phone, told, proof, line }),
         Err(error @ (PhoneRefused::NotHere | PhoneRefused::TooMany)) => {
             Err(Parting::because(Fault::Unavailable, &error.to_string()))
@@ -208,7 +229,7 @@ async fn talk(server: &Server, socket: &mut WebSocket, greeted: Greeted) -> Part
             },
             _ = life.tick() => send(socket, Message::Ping(Bytes::new())).await,
             _ = look.tick() => {
-                if !proof.still_opens(&server.kernel, &line).await {
+                if !proof.still_opens(server, &line).await {
                     return expel(socket, &phone, told).await;
                 }
                 let is_stale = clock.now_ms().saturating_sub(relays_as_of) >= ICE_SERVERS_FRESH_MS;
@@ -224,7 +245,7 @@ async fn talk(server: &Server, socket: &mut WebSocket, greeted: Greeted) -> Part
         };
         if !goes_on {
             // A page that signs out leaves with its session: nobody comes back to these calls.
-            if !proof.still_opens(&server.kernel, &line).await {
+            if !proof.still_opens(server, &line).await {
                 phone.expel().await;
             }
             return Parting::Gone;

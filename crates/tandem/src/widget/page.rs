@@ -15,7 +15,7 @@ use crate::chat::{ChatError, Chats};
 use crate::console::assets;
 
 /// What a page of the chat may load; who may hold it in a frame comes at the end.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ";
 /// Beginning of an application's id.
 const APP_ID: &str = "app_";
@@ -47,6 +47,8 @@ impl Page<'_> {
 pub(super) struct Asked {
     locale: Option<String>,
     product: Option<String>,
+    /// Of a QR code: the application whose chat it opens.
+    app: Option<String>,
 }
 
 impl Asked {
@@ -104,11 +106,18 @@ async fn full_page(
         let door = chats.door(link).await?;
         return show(&door, "page", None, product.as_deref(), asked.locale());
     }
-    let Tenant(org) = tenant?;
-    let org = org.id.into();
-    let qr = chats.qr_id(&org, link).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
-    let app = chats.default_app(&org).await?.ok_or(ChatError::NotFound)?;
-    let door = chats.door_of(org, kernel.app(&app.org, &app.id).await?).await?;
+    // An address that names an application means that one's chat; else it is the organisation's first.
+    let door = match asked.app.as_deref() {
+        Some(app) => chats.door(app).await?,
+        None => {
+            let Tenant(org) = tenant?;
+            let org = org.id.into();
+            let app = chats.default_app(&org).await?.ok_or(ChatError::NotFound)?;
+            chats.door_of(org, kernel.app(&app.org, &app.id).await?).await?
+        }
+    };
+    // Ids of another organisation are none.
+    let qr = chats.qr_id(&door.org, link).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let product = product.or(Some(qr.product).filter(|product| !product.is_empty()));
     show(&door, "page", Some(&qr.id), product.as_deref(), asked.locale())
 }

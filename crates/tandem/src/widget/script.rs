@@ -8,7 +8,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kernel::http::Path;
+use kernel::http::{Client, Path};
 use kernel::secret::token_hash;
 use kernel::{Kernel, Problem};
 use serde_json::{Map, Value, json};
@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 use crate::chat::Chats;
 use crate::chat::visit::Door;
 use crate::chat::visit::words::{LOCALES, say};
-use crate::console::Site;
 
 const SCRIPT: &str = include_str!("../../web/widget/widget.js");
 /// What stands in the script where the configuration comes.
@@ -32,14 +31,14 @@ const SCRIPT_ENDING: &str = ".js";
 /// `GET /w/<application>.js`
 pub(super) async fn serve(
     Given(chats): Given<Chats>,
-    Given(site): Given<Site>,
     Given(kernel): Given<Kernel>,
+    client: Client,
     headers: HeaderMap,
     Path(file): Path<String>,
 ) -> Result<Response, Problem> {
     let app = file.strip_suffix(SCRIPT_ENDING).ok_or_else(Problem::not_found)?;
     let door = chats.door(app).await?;
-    let script = write(&door, &origin(&site, &kernel, &headers));
+    let script = write(&door, &origin(&kernel.base_url(client, &headers)));
     let hash: String = token_hash(&script).chars().take(TAG_LENGTH).collect();
     let tag = format!("\"{hash}\"");
     let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
@@ -57,19 +56,10 @@ pub(super) async fn serve(
     Ok((lines, [(CONTENT_TYPE, kind)], script).into_response())
 }
 
-/// Where the frame is: the configured address, else that at which the script was asked for.
-fn origin(site: &Site, kernel: &Kernel, headers: &HeaderMap) -> String {
-    let base = site.url("");
-    if kernel.config.public_url.is_some() {
-        return url::Url::parse(&base).map_or(base, |url| url.origin().ascii_serialization());
-    }
-    let host = headers.get("host").and_then(|host| host.to_str().ok());
-    let is_plain =
-        |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
-    match (host.filter(is_plain), base.split_once("://")) {
-        (Some(host), Some((scheme, _))) => format!("{scheme}://{host}"),
-        _ => base,
-    }
+/// Where the frame is: the origin of the address at which browsers reach this server.
+fn origin(base: &str) -> String {
+    // A Host that is none makes no address: the script then stands in nobody's page anyhow.
+    url::Url::parse(base).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
 }
 
 fn write(door: &Door, origin: &str) -> String {
@@ -91,6 +81,13 @@ fn write(door: &Door, origin: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_frame_stands_where_browsers_reach_the_server() {
+        assert_eq!(origin("https://Chat.example:8443/path"), "https://chat.example:8443");
+        assert_eq!(origin("http://192.0.2.1:8080"), "http://192.0.2.1:8080");
+        assert_eq!(origin("http://not a host"), "");
+    }
 
     #[test]
     fn the_script_has_one_place_for_what_is_known() {

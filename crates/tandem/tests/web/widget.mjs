@@ -1,14 +1,15 @@
 // @ts-check
 /**
  * A visitor of a page of another site that holds the widget. The task: `url` of the page; `locale` and `width`, `height` of
- * the browser. With `full` the page is the chat's own; with `extension`, a folder, the page is one of that extension, and
+ * the browser, its `microphone` (see browser.mjs). With `full` the page is the chat's own; with `extension`, a folder, the page is one of that extension, and
  * the frame its own. Requests for `fail` (a pattern) fail once. Commands act in the chat, wherever it is.
  */
 import { look, picture, walkByKeys } from "./looks.mjs";
 import { open, openWith, serve, task, tell, watch } from "./browser.mjs";
+import { EAR } from "./ear.mjs";
 
 const viewport = { width: task.width ?? 1024, height: task.height ?? 800 };
-const plain = () => open({ context: { locale: task.locale ?? "en-GB", viewport } });
+const plain = () => open({ microphone: task.microphone, context: { locale: task.locale ?? "en-GB", viewport } });
 const { browser, page: first } = await (task.extension ? openWith(task.extension) : plain());
 /** The tab that commands act in. */
 let page = first;
@@ -16,6 +17,7 @@ const tabs = [first];
 /** What the host page was told by postMessage: from where, and what. @type {{ origin: string, data: any }[]} */
 const told = [];
 async function begin() {
+  await page.addInitScript(EAR);
   await page.exposeFunction("tandemTold", (/** @type {any} */ message) => void told.push(message));
   await page.addInitScript(() => {
     if (parent !== globalThis.window) return;
@@ -77,6 +79,12 @@ await serve(browser, {
   /** What has the focus within the chat. */
   focused: () =>
     ask("(() => { const at = chat.shadowRoot.activeElement; return at ? at.id || at.dataset.act || at.localName : null; })()"),
+  /** Begins to listen to what a call plays. */
+  listen: () => ask("void (globalThis.ear = new globalThis.tandemEar(chat.sound))"),
+  /** What was heard since, as base 64 of 16-bit samples at 16 kHz. */
+  heard: () => ask("globalThis.ear.take()"),
+  /** Everything that stands in the chat, its own tree included. */
+  whole: () => ask("chat.shadowRoot.innerHTML + document.documentElement.outerHTML"),
   reload: () => page.reload(),
   /** Goes to a tab of the same browser, the first is 0; a new one opens the page of the task. */
   tab: async ({ number }) => {

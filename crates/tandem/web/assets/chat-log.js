@@ -70,6 +70,11 @@ export class Log {
     return this.#items.get(seq)?.file ?? null;
   }
 
+  /** Plays a recording of a call. @param {number} seq @param {string} url */
+  play(seq, url) {
+    this.#items.get(seq)?.play(url);
+  }
+
   /** Asks once more before a message is taken back. @param {number} seq */
   doubt(seq) {
     this.#items.get(seq)?.doubt();

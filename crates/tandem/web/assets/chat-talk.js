@@ -18,7 +18,7 @@ const PAGE = 200;
 
 /**
  * Dispatches `change` (something is to be drawn), `typing`, `room` (it is open, closed, rated), `line` (a word for how the
- * line is: "", `lost`, or `slow_down` with seconds), `queue` (the place in it), `edited` (the number of a message), `trouble` (a frame `error`, or why a message
+ * line is: "", `lost`, or `slow_down` with seconds), `queue` (the place in it), `edited` (the number of a message), `call` (a message that may tell of one), `presence`, `trouble` (a frame `error`, or why a message
  * was not taken), and `gone` when the room or the token is not good any more.
  */
 export class Talk extends EventTarget {
@@ -160,6 +160,8 @@ export class Talk extends EventTarget {
     if (frame.type === "ack" || frame.cid !== undefined) this.#keep();
     if (frame.type === "edit") this.#tell("edited", frame.seq);
     if (change) this.#tell("change");
+    if (change && (frame.type === "msg" || frame.type === "edit")) this.#tell("call", thread.get(frame.seq));
+    if (frame.type === "presence") this.#tell("presence");
   }
 
   /** Reads messages after a number, until there are no more. @param {number} after */

@@ -220,7 +220,8 @@ export class Thread {
   /** @param {any} frame @param {Partial<Message>} change @returns {Change} */
   #change({ seq }, change) {
     const message = this.#messages.get(seq);
-    if (!message) return null;
+    // Of two edits in one moment the earlier may come last.
+    if (!message || (change.edited_at && message.edited_at && change.edited_at < message.edited_at)) return null;
     this.#messages.set(seq, { ...message, ...change });
     return "changed";
   }

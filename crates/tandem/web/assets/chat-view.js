@@ -4,6 +4,8 @@
  */
 
 import { make, icon } from "./make.js";
+import { CallBar } from "./chat-call.js";
+import { clock } from "./chat-calling.js";
 import { draw } from "./chat-text.js";
 
 /** @typedef {import("./chat-thread.js").Message} Message */
@@ -29,6 +31,7 @@ export class Shell {
   menu = make("details", { class: "menu" }, this.#summary);
   #end = make("button", { type: "button", "data-act": "end" });
   #transcript = make("button", { type: "button", "data-act": "transcript" });
+  call = new CallBar();
   problem = make("p", { class: "problem", role: "alert", hidden: "" });
   banner = make("p", { class: "banner", role: "status", hidden: "" });
   /** A region that moves must be reached by keys. */
@@ -53,7 +56,7 @@ export class Shell {
     this.menu.append(make("div", { class: "choices" }, this.#transcript, this.#end));
     this.composer.append(this.#messageLabel, this.attach, this.files, this.message, this.cancel, this.send);
     const names = make("div", { class: "names" }, this.title, this.status);
-    const head = make("header", {}, names, this.menu, this.close);
+    const head = make("header", {}, names, this.call.button, this.menu, this.close);
     this.scroll.append(this.greeting, this.waiting);
     const body = make("div", { class: "body" }, this.scroll, this.jump);
     this.root = make(
@@ -62,6 +65,7 @@ export class Shell {
       head,
       this.problem,
       this.banner,
+      this.call.root,
       body,
       this.typing,
       this.ended,
@@ -251,8 +255,20 @@ function drawBody(kind, body, words) {
     // The size beside the button: its name is what is read on it.
     return { content: [button, size], file: body };
   }
+  if (kind === "call" && typeof body === "object" && body !== null) return { content: drawCall(body, words), file: null };
   if (typeof body === "string") return { content: [draw(body)], file: null };
   return { content: [make("pre", { dir: "ltr", tabindex: "0" }, make("code", {}, JSON.stringify(body, null, 1)))], file: null };
+}
+
+/** What a call of each state is called. @type {Record<import("./chat-calling.js").CallState, string>} */
+const CALLS = { ringing: "call_ringing", talking: "call_talking", ended: "call_ended", missed: "call_missed", failed: "call_failed", canceled: "call_canceled" };
+
+/** A call, and its recording where the visitor may hear it. @param {import("./chat-calling.js").Call} call @param {Words} words */
+function drawCall(call, words) {
+  const length = call.duration_s === undefined ? "" : ` · ${clock(call.duration_s)}`;
+  const parts = [make("span", {}, `${words.say(CALLS[call.state])}${length}`)];
+  if (call.recording) parts.push(make("button", { type: "button", class: "hear", "data-act": "hear" }, words.say("call_hear")));
+  return parts;
 }
 
 /** One message in the list. Its buttons carry what they do in `data-act`. */
@@ -292,7 +308,7 @@ export class MessageItem {
       this.#drawn = signature;
       this.#drawMessage(message);
     }
-    const notes = [message.edited_at && !message.deleted_at ? words.say("edited") : "", state].filter(Boolean);
+    const notes = [message.edited_at && !message.deleted_at && message.kind !== "call" ? words.say("edited") : "", state].filter(Boolean);
     const noted = JSON.stringify([message.at, notes]);
     if (noted !== this.#noted) {
       this.#noted = noted;
@@ -328,6 +344,12 @@ export class MessageItem {
     if (!(button instanceof HTMLElement)) return;
     button.dataset.act = "delete-really";
     button.textContent = this.#words.say("delete_really");
+  }
+
+  /** Plays a recording in the place of its button. @param {string} url */
+  play(url) {
+    const audio = make("audio", { controls: "", autoplay: "", src: url });
+    this.#content.querySelector(".hear")?.replaceWith(audio);
   }
 
   /** Shows a picture that was fetched, in the place of its name. @param {string} url @param {string} name */

@@ -15,6 +15,8 @@
  */
 
 import { ChatApi, Refused } from "./chat-api.js";
+import { callFields, Calling } from "./chat-call.js";
+import { recordingUrl } from "./chat-calling.js";
 import { Composer } from "./chat-composer.js";
 import { Forms } from "./chat-forms.js";
 import { Log } from "./chat-log.js";
@@ -23,7 +25,7 @@ import { Retry } from "./chat-retry.js";
 import { Left, Stay } from "./chat-stay.js";
 import { Talk } from "./chat-talk.js";
 import { TYPING_FOR } from "./chat-thread.js";
-import { offlineSheet, ratingSheet, Shell, transcriptSheet } from "./chat-view.js";
+import { offlineSheet, ratingSheet, Sheet, Shell, transcriptSheet } from "./chat-view.js";
 import { choose, Words } from "./chat-words.js";
 import { Writing } from "./chat-writing.js";
 import { make } from "./make.js";
@@ -56,6 +58,8 @@ export class TandemChat extends HTMLElement {
   #stay = null;
   /** @type {Talk | null} */
   #talk = null;
+  /** Calls of this room. @type {Calling | null} */
+  #calling = null;
   #writing = new Writing(this.#shell, {
     stay: () => this.#stay,
     talk: () => this.#talk,
@@ -68,6 +72,8 @@ export class TandemChat extends HTMLElement {
   #identity = null;
   /** The page says that nobody sees it. */
   #isHidden = false;
+  /** Another look than the one that is set. @type {Partial<import("./chat-api.js").Settings>} */
+  #look = {};
   /** A change of a message that has left and is not there yet. @type {{ seq: number, text: string } | null} */
   #changing = null;
   /** What is said of the line, and what of the queue. */
@@ -91,8 +97,8 @@ export class TandemChat extends HTMLElement {
     this.#life += 1;
     this.#shell.root.classList.toggle("is-widget", this.#isWidget);
     this.#shell.close.hidden = !this.#isWidget;
-    document.addEventListener("visibilitychange", this.#look);
-    addEventListener("online", this.#look);
+    document.addEventListener("visibilitychange", this.#wake);
+    addEventListener("online", this.#wake);
     addEventListener("storage", this.#elsewhere);
     void this.#begin(this.#life);
   }
@@ -100,8 +106,8 @@ export class TandemChat extends HTMLElement {
   disconnectedCallback() {
     this.#life += 1;
     this.#leave();
-    document.removeEventListener("visibilitychange", this.#look);
-    removeEventListener("online", this.#look);
+    document.removeEventListener("visibilitychange", this.#wake);
+    removeEventListener("online", this.#wake);
     removeEventListener("storage", this.#elsewhere);
   }
 
@@ -115,8 +121,20 @@ export class TandemChat extends HTMLElement {
       unread: this.#talk?.unread ?? 0,
       pending: this.#thread.pending.length,
       locale: this.#words?.locale ?? "",
+      call: this.#calling?.view ?? null,
       seqs: this.#thread.messages.map(({ seq }) => seq),
     };
+  }
+
+  /** What is heard of a call. */
+  get sound() {
+    return this.#calling?.remote ?? null;
+  }
+
+  /** Shows another look than the one that is set. @param {Partial<import("./chat-api.js").Settings>} look */
+  set look(look) {
+    this.#look = look;
+    if (this.#settings && this.#words) this.#dress(this.#settings, this.#words);
   }
 
   /** Tells who the visitor is, as the page's own server vouches for. @param {Identity | null} identity */
@@ -142,7 +160,7 @@ export class TandemChat extends HTMLElement {
   /** Whether somebody looks at it: what is not seen is not read. @param {boolean} isHidden */
   set concealed(isHidden) {
     this.#isHidden = isHidden;
-    this.#look();
+    this.#wake();
     this.#draw();
   }
 
@@ -206,7 +224,7 @@ export class TandemChat extends HTMLElement {
     this.#settingsAt = Date.now();
     this.#composer.max = settings.max_characters;
     this.#shell.speak(words);
-    this.#shell.dress(settings, words);
+    this.#shell.dress({ ...settings, ...this.#look }, words);
   }
 
   /** Somebody is here, and has not said anything yet. */
@@ -248,6 +266,8 @@ export class TandemChat extends HTMLElement {
     this.#stay = null;
     this.#talk?.close();
     this.#talk = null;
+    this.#calling?.leave();
+    this.#calling = null;
     this.#writing.early.pending = [];
     this.#changing = null;
     this.#retry.stop();
@@ -280,6 +300,7 @@ export class TandemChat extends HTMLElement {
     talk.addEventListener("change", () => this.#draw());
     talk.addEventListener("typing", () => this.#showTyping());
     talk.addEventListener("room", () => {
+      void this.#calling?.look();
       this.#showState();
       this.#draw();
     });
@@ -291,11 +312,26 @@ export class TandemChat extends HTMLElement {
     talk.addEventListener("edited", (event) => detail(event) === this.#changing?.seq && (this.#changing = null));
     talk.addEventListener("trouble", (event) => this.#trouble(detail(event)));
     talk.addEventListener("gone", () => this.#gone(stay));
+    talk.addEventListener("call", (event) => this.#calling?.told(callOf(detail(event))));
+    talk.addEventListener("presence", () => void this.#calling?.look());
+    this.#takeCalls(stay, talk.room.id);
     this.#note("line", this.#say("connecting"));
     talk.open();
     this.#writing.early.pending = [];
     this.#showState();
     this.#paint();
+  }
+
+  /** Calls of a room, of which the visitor is known by its token. @param {Stay} stay @param {string} room */
+  #takeCalls({ api }, room) {
+    if (!this.#words || !api.token) return;
+    const calling = new Calling(this.#shell.call, this.#words, room, api.token);
+    this.#calling = calling;
+    calling.addEventListener("problem", (event) => this.#shell.complain(detail(event)));
+    calling.addEventListener("change", () => {
+      this.#shell.root.classList.toggle("hears", calling.hears);
+      this.#update();
+    });
   }
 
   /** The room, or the token, is not good any more. @param {Stay} stay */
@@ -316,7 +352,7 @@ export class TandemChat extends HTMLElement {
   }
 
   /** Somebody may look at it now, and there may be a network. */
-  #look = () => {
+  #wake = () => {
     const isSeen = !this.#isHidden && document.visibilityState === "visible";
     if (isSeen) this.#retry.hurry();
     if (isSeen && this.#settings && Date.now() - this.#settingsAt > HOURS_HOLD) void this.#askHours();
@@ -362,7 +398,7 @@ export class TandemChat extends HTMLElement {
       void this.#sendForm().catch((error) => this.#complain(error));
     });
     root.addEventListener("keydown", (event) => this.#key(event));
-    scroll.addEventListener("scroll", () => this.#look());
+    scroll.addEventListener("scroll", () => this.#wake());
     const composer = this.#composer;
     composer.addEventListener("say", (event) => void this.#writing.write("text", detail(event)));
     composer.addEventListener("change", (event) => this.#change(detail(event)));
@@ -412,9 +448,39 @@ export class TandemChat extends HTMLElement {
         return this.#log?.doubt(Number(seq));
       case "delete-really":
         return void this.#signalOrSay({ type: "delete", seq: Number(seq) });
+      case "call":
+        return this.#askForCall();
+      case "call-accept":
+        return this.#calling?.accept();
+      case "call-decline":
+        return this.#calling?.decline();
+      case "call-mute":
+        return this.#calling?.mute();
+      case "call-end":
+        return this.#calling?.end();
+      case "hear":
+        return this.#hear(Number(seq));
       case "again":
         return cid === undefined ? undefined : this.#writing.again(cid);
     }
+  }
+
+  /** Where there is a choice, or a number is needed, it is asked for. */
+  async #askForCall() {
+    const modes = this.#calling?.modes ?? [];
+    if (!this.#words || modes.length === 0) return;
+    if (!modes.includes("phone")) return this.#calling?.begin({ mode: "browser" });
+    this.#forms.open(new Sheet("call", this.#say("call"), callFields(this.#words, modes), this.#say("call_start"), this.#say("cancel")));
+    this.focus();
+  }
+
+  /** Plays the recording of a call in the place of its button. @param {number} seq */
+  async #hear(seq) {
+    const { talk, stay } = { talk: this.#talk, stay: this.#stay };
+    const call = callOf(talk?.thread.get(seq));
+    if (!talk || !call) return;
+    const { url } = await recordingUrl(talk.room.id, call.call, { token: stay?.api.token });
+    this.#log?.play(seq, url);
   }
 
   /** @param {{ seq: number, text: string }} change */
@@ -443,6 +509,13 @@ export class TandemChat extends HTMLElement {
     this.#shell.complain("");
     const name = this.#forms.name;
     const talk = this.#talk;
+    const { sheet } = this.#forms;
+    if (sheet && name === "call") {
+      const phone = sheet.value("phone");
+      const isPhone = (sheet.value("mode") || "phone") === "phone";
+      this.#forms.fold();
+      return this.#calling?.begin(isPhone ? { mode: "phone", phone } : { mode: "browser" });
+    }
     await this.#forms.send({ api, words, room: talk?.room.id ?? null, product: this.#product, page: this.#page });
     if (name === "rating" && talk) talk.isRated = true;
   }
@@ -481,7 +554,7 @@ export class TandemChat extends HTMLElement {
     // The past is not read out, what comes is.
     const talk = this.#talk;
     if (talk?.online && talk.thread.cursor >= talk.past) setTimeout(() => this.#shell.scroll.setAttribute("aria-live", "polite"));
-    this.#look();
+    this.#wake();
   }
 
   /** Nobody is here, and a message can be left. */
@@ -559,6 +632,11 @@ export class TandemChat extends HTMLElement {
   #update() {
     this.dispatchEvent(new CustomEvent("chatchange", { detail: this.view, bubbles: true }));
   }
+}
+
+/** The call that a message tells of. @param {import("./chat-thread.js").Message | undefined} message @returns {import("./chat-calling.js").Call | null} */
+function callOf(message) {
+  return message?.kind === "call" && message.body ? message.body : null;
 }
 
 /** @param {Event} event */

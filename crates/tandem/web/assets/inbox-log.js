@@ -4,6 +4,7 @@
  * changed in its place.
  */
 
+import { callWords } from "./chat-calling.js";
 import { make } from "./make.js";
 import { draw, safeHref } from "./chat-text.js";
 import { MessageItem, PendingItem, PICTURES } from "./chat-view.js";
@@ -21,14 +22,6 @@ const NEAR = 60;
 /** Where the content of an attachment is. @param {string} id */
 const addressOf = (id) => `/v1/chat/files/${encodeURIComponent(id)}`;
 
-/** A call in a few words. @param {any} body */
-function callWords(body) {
-  const words = /** @type {Record<string, string>} */ ({ ringing: "Calling", talking: "In a call", ended: "Call", missed: "Missed call", failed: "The call failed", canceled: "The call was called off" });
-  const seconds = Number(body?.duration_s ?? 0);
-  const length = seconds > 0 ? ` · ${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}` : "";
-  return `${words[body?.state] ?? "Call"}${length}`;
-}
-
 export class InboxLog {
   #scroll;
   #place;
@@ -43,6 +36,8 @@ export class InboxLog {
   #pending = new Map();
   /** Days and notes, by their names. @type {Map<string, HTMLElement>} */
   #others = new Map();
+  /** The message that was looked for. */
+  #found = 0;
 
   /**
    * @param {{ scroll: HTMLElement, place: HTMLElement, waiting: HTMLElement, jump: HTMLElement }} parts
@@ -75,6 +70,7 @@ export class InboxLog {
   /** Nothing is left of the room before. */
   clear() {
     for (const kept of [this.#items, this.#pending, this.#others]) kept.clear();
+    this.#found = 0;
     this.#place.replaceChildren();
     this.#waiting.replaceChildren();
     this.#jump.hidden = true;
@@ -96,6 +92,7 @@ export class InboxLog {
     const element = this.#items.get(seq)?.element;
     element?.scrollIntoView({ block: "center" });
     element?.classList.add("found");
+    this.#found = seq;
   }
 
   /**
@@ -169,6 +166,7 @@ export class InboxLog {
     const before = item.file;
     item.show(message, { isMine: !isVisitor, mayChange: thread.mayChange(message, now), author, state });
     item.element.classList.toggle("own", isMine);
+    item.element.classList.toggle("found", message.seq === this.#found);
     if (message.kind === "call" && !message.deleted_at) this.#call(item, message);
     if (item.file && item.file !== before) this.#picture(item, item.file);
     return item.element;

@@ -301,7 +301,9 @@ export class Talk extends EventTarget {
   #take(frame) {
     const now = Date.now();
     const change = this.rooms.apply(frame, now);
-    if (change === "unknown") void this.#try(() => this.#fetchRoom(frame.room));
+    // Who gets a room gets it as it is now: a name, or a mark, was perhaps given before.
+    const isGiven = frame.type === "room" && frame.assignee === this.#me.id;
+    if (change === "unknown" || isGiven) void this.#try(() => this.#fetchRoom(frame.room));
     if (change === "changed") this.#tell("rooms");
     const open = this.#open.get(frame.room);
     if (open) this.#takeInThread(open, frame, now);

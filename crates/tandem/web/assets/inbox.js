@@ -1,13 +1,13 @@
 // @ts-check
 /** The page `/console/inbox`: the parts that stand in its template, and what each of them does. */
 
-import { Refused } from "./chat-api.js";
 import { Composer } from "./chat-composer.js";
 import { PICTURES, UploadItem } from "./chat-view.js";
 import { Words } from "./chat-words.js";
 import { Alerts } from "./inbox-alerts.js";
 import { InboxApi } from "./inbox-api.js";
 import { CannedList } from "./inbox-canned.js";
+import { call, hangUp, isCalling, listen } from "./inbox-call.js";
 import { Card } from "./inbox-card.js";
 import { Floor } from "./inbox-floor.js";
 import { Keys } from "./inbox-keys.js";
@@ -170,6 +170,9 @@ class Inbox {
       reopen: () => talk.change((room) => this.#api.change(room, "reopen")),
       transfer: () => this.#unfold(transferSheet(this.#floor, (to) => this.#do(() => talk.change((room) => this.#api.transfer(room, to))))),
       macros: async () => this.#unfold(macroSheet((await this.#api.macros()).macros, (macro) => this.#do(() => talk.change((room) => this.#run(room, macro))))),
+      call: () => talk.here !== null && call(talk.here),
+      "hang-up": () => talk.here !== null && hangUp(talk.here),
+      listen: () => talk.current && button && listen(talk.current.thread, number, button),
       search: () => this.#query.focus(),
       keys: () => part("keys-help", HTMLDialogElement).showModal(),
       "close-keys": () => part("keys-help", HTMLDialogElement).close(),
@@ -195,7 +198,7 @@ class Inbox {
     try {
       await act();
     } catch (error) {
-      this.#note("problem", error instanceof Refused && error.message !== "" ? error.message : "The server does not answer.");
+      this.#note("problem", error instanceof Error && !(error instanceof TypeError) && error.message !== "" ? error.message : "The server does not answer.");
     }
   }
 
@@ -369,13 +372,15 @@ class Inbox {
     if (!room) return;
     const isMine = room.assignee === this.#me.id;
     const mayWrite = this.#talk.mayWrite(room);
+    const thread = this.#talk.current?.thread;
+    const isOnCall = thread !== undefined && isCalling(thread);
     part("room-name", HTMLHeadingElement).textContent = nameOf(room);
     const holder = room.state === "closed" ? "Closed" : isMine ? "Yours" : room.assignee === null ? this.#floor.waitingWords(room.team) : `With ${this.#floor.nameOf(room.assignee)}`;
     const words = [holder, room.product, room.visitor_online ? "visitor here now" : "visitor away"].filter(Boolean).join(" · ");
     const state = part("room-state", HTMLParagraphElement);
     if (state.textContent !== words) state.textContent = words;
     /** @type {Record<string, boolean>} */
-    const shown = { take: mayWrite && room.state === "open" && !isMine, release: isMine && room.state === "open", transfer: mayWrite && room.state === "open", macros: mayWrite, close: mayWrite && room.state === "open", reopen: mayWrite && room.state === "closed" };
+    const shown = { take: mayWrite && room.state === "open" && !isMine, release: isMine && room.state === "open", transfer: mayWrite && room.state === "open", macros: mayWrite, close: mayWrite && room.state === "open", reopen: mayWrite && room.state === "closed", call: isMine && room.state === "open" && !isOnCall, "hang-up": isMine && isOnCall };
     for (const [act, isShown] of Object.entries(shown)) {
       const button = document.querySelector(`.thread-head [data-act="${act}"]`);
       if (button instanceof HTMLElement) button.hidden = !isShown;

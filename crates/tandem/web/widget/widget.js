@@ -139,7 +139,7 @@
     if (option("product")) url.searchParams.set("product", option("product"));
     frame.src = url.href;
     frame.title = words[locale].title;
-    frame.allow = "clipboard-write";
+    frame.allow = "clipboard-write; microphone; autoplay";
     frame.addEventListener("load", () => {
       isThere = true;
       tell("hello", { identity, leaves, page: location.origin + location.pathname });

@@ -3,14 +3,13 @@
 //! Invariant: what comes from a page of another site is answered only where the application of the asker allows the site.
 
 use axum::extract::{FromRef, FromRequestParts};
-use axum::http::header::ORIGIN;
 use axum::http::request::Parts;
 use kernel::error::codes;
 use kernel::http::{Client, bearer_token};
 use kernel::{Credential, Kernel, Principal, Problem};
 
 use crate::chat::model::{Id, Visitor};
-use crate::chat::{Asker, Chats};
+use crate::chat::{Asker, Chats, origins};
 
 /// Who asks.
 pub(in crate::chat) enum Caller {
@@ -71,12 +70,8 @@ where
                 principal => Self::Support(Asker::of(&principal).ok_or_else(|| Problem::new(codes::FORBIDDEN))?),
             },
         };
-        let origin = parts.headers.get(ORIGIN).filter(|_| !kernel.is_own_page(&parts.headers));
-        if let (Some(origin), Some((org, app))) = (origin, caller.place()) {
-            let settings = chats.settings(org, app).await?;
-            if !origin.to_str().is_ok_and(|origin| settings.allows_origin(origin)) {
-                return Err(Problem::new(codes::FOREIGN_ORIGIN));
-            }
+        if let Some((org, app)) = caller.place() {
+            origins::admit(&kernel, parts, &*chats.settings(org, app).await?)?;
         }
         Ok(caller)
     }

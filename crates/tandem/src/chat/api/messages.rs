@@ -78,7 +78,9 @@ pub(super) async fn list(
     if query.after.is_some() && query.before.is_some() {
         return Err(refused("?before", "after or before, not both".to_owned()));
     }
-    let room = chats.room(&caller.asker()?, &path.room).await?;
+    let asker = caller.asker()?;
+    let room = chats.room(&asker, &path.room).await?;
+    chats.note_reading(&asker, &room).await?;
     let found = match query.before {
         Some(before) => chats.messages_before(&room, before, limit).await,
         None => chats.messages_of(&room, query.after.unwrap_or(0).max(0), limit).await,

@@ -3,9 +3,12 @@
 mod asker;
 mod inside;
 mod messages;
+mod products;
 mod rooms;
 
 use axum::extract::FromRef;
+use axum::middleware::from_fn;
+use axum::routing::options;
 use kernel::Kernel;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,7 +16,18 @@ use utoipa_axum::routes;
 pub(super) use asker::Caller;
 pub(super) use rooms::RoomPath;
 
-use super::Chats;
+use super::{Chats, origins};
+
+/// Every path of our own here: pages of other sites that use an application's chat ask first.
+const PATHS: [&str; 7] = [
+    "/v1/chat/rooms",
+    "/v1/chat/rooms/{room}",
+    "/v1/chat/rooms/{room}/close",
+    "/v1/chat/rooms/{room}/reopen",
+    "/v1/chat/rooms/{room}/read",
+    "/v1/chat/rooms/{room}/messages",
+    "/v1/chat/rooms/{room}/messages/{seq}",
+];
 
 /// All routes under `/v1/chat`.
 pub fn routes<S>() -> OpenApiRouter<S>
@@ -22,7 +36,7 @@ where
     Chats: FromRef<S>,
     Kernel: FromRef<S>,
 {
-    OpenApiRouter::new()
+    let router = OpenApiRouter::new()
         .routes(routes!(rooms::list, rooms::open))
         .routes(routes!(rooms::read))
         .routes(routes!(rooms::close))
@@ -33,6 +47,13 @@ where
         .routes(routes!(inside::list))
         .routes(routes!(inside::read))
         .routes(routes!(inside::notes, inside::note))
+        .routes(routes!(products::list))
+        .routes(routes!(products::set));
+    let asked = |router: OpenApiRouter<S>, path: &&str| router.route(path, options(origins::preflight));
+    PATHS
+        .iter()
+        .fold(router, asked)
+        .layer(from_fn(origins::layer))
         .merge(super::visit::api::routes())
         .merge(super::inbox::api::routes())
 }

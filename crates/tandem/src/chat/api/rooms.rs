@@ -208,7 +208,8 @@ pub(super) async fn open(
     };
     let how = if request.new { How::New } else { How::GetOrCreate };
     let RoomRequest { product, user_id, label, portfolio, .. } = request;
-    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login: false, address };
+    let (is_login, is_glance) = (false, false);
+    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, is_glance, address };
     let opened = chats.open_room(wish).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
     let token = opened.token.map(|token| token.expose().to_owned());

@@ -18,7 +18,7 @@ use crate::chat::identity::{Expected, Proof, looks_like_token, verify};
 use crate::chat::model::{Id, Visitor};
 use crate::chat::settings::Identity;
 use crate::chat::visitors::Card;
-use crate::chat::{Asker, ChatSettings, Chats, Opener, Wide, origins};
+use crate::chat::{Asker, ChatError, ChatSettings, Chats, Opener, Wide, origins};
 
 /// The query's name for a publishable key. A secret key never stands in a URL.
 const API_KEY: &str = "api_key";
@@ -76,7 +76,14 @@ where
         let chats = Chats::from_ref(state);
         let Ok(client) = Client::from_request_parts(parts, state).await;
         let query = Fields::of_query(parts.uri.query().unwrap_or_default());
-        let (shown, named) = shown(&chats, parts, &query, client).await?;
+        let (shown, named) = match shown(&chats, parts, &query, client).await {
+            Ok(shown) => shown,
+            Err(problem) => {
+                // A page has to learn that its token is over, or it never lets go of it.
+                origins::show_refusal(&chats, parts).await?;
+                return Err(problem);
+            }
+        };
         let home = match (&shown, named) {
             (_, Some((org, app))) => Some(home(&chats, org, app).await?),
             (Shown::Principal(principal), None) => default_home(&chats, principal.org()).await?,
@@ -141,7 +148,9 @@ async fn shown(
         Some(known) => known.principal.clone(),
         None => chats.kernel().admit(token, client.ip).await?.principal,
     };
-    let named = application(&principal);
+    // A person has no application; the key beside says which of the organisation's is meant.
+    let of_own_key = of_key.filter(|(org, _)| org == principal.org());
+    let named = application(&principal).or(of_own_key);
     Ok((Shown::Principal(principal), named))
 }
 
@@ -216,11 +225,29 @@ impl Caller {
         matches!(self.known, Known::Nobody)
     }
 
-    /// Who asks for something of a room.
+    /// Who asks for something of a room. Whoever shows nothing but its id is judged by the room's own application, as far
+    /// as the page goes that asks.
     ///
     /// # Errors
-    /// 404 when the request belongs nowhere.
-    pub(super) fn of_room(&self, room: &str) -> Result<Asker, Problem> {
+    /// 404 when the request belongs nowhere, 403 for a page that the room's application does not list.
+    pub(super) async fn of_room(&self, chats: &Chats, room: &str) -> Result<Asker, Problem> {
+        let asker = self.asker(room)?;
+        if let Asker::Room { org, room } = &asker {
+            let found = match chats.room_of_desk(org, room).await {
+                Ok(room) => room,
+                // Whatever is wanted of it says so.
+                Err(ChatError::NotFound) => return Ok(asker),
+                Err(error) => return Err(error.into()),
+            };
+            if found.app != self.home()?.app {
+                let settings = chats.settings(org, &found.app).await?;
+                origins::listed(chats.kernel(), &self.headers, &settings)?;
+            }
+        }
+        Ok(asker)
+    }
+
+    fn asker(&self, room: &str) -> Result<Asker, Problem> {
         match &self.known {
             Known::Visitor { visitor, .. } => Ok(visitor.into()),
             Known::Staff(asker) => Ok(asker.clone()),
@@ -242,7 +269,7 @@ impl Caller {
         if self.is_stranger() {
             return Err(Problem::new(codes::UNAUTHORIZED));
         }
-        let asker = self.of_room("")?;
+        let asker = self.asker("")?;
         chats.may_everywhere(&asker, wide).await?;
         Ok(asker)
     }

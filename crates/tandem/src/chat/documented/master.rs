@@ -268,7 +268,9 @@ pub(super) async fn picture(
     Path(path): Path<PicturePath>,
 ) -> Result<Response, Problem> {
     let link = chats.master_link(&path.id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
-    let code = Qr::of(&address(&chats.kernel().base_url(client, &headers), &link.id)).map_err(Problem::internal)?;
+    let address = address(&chats.kernel().base_url(client, &headers), &link.id);
+    // Only a Host can be too long for a code.
+    let code = Qr::of(&address).map_err(|why| Problem::new(codes::INVALID_REQUEST).detail(why.to_string()))?;
     let (kind, bytes) = match path.picture.as_str() {
         "code.png" => ("image/png", code.png()),
         "code.svg" => ("image/svg+xml", code.svg().into_bytes()),
@@ -277,7 +279,9 @@ pub(super) async fn picture(
     let policy = HeaderValue::from_static("default-src 'none'");
     let sniff = (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     let guard = (HeaderName::from_static("content-security-policy"), policy);
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind)), sniff, guard];
+    // The link never changes; the address in it does, with the server's own.
+    let keep = (CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind)), keep, sniff, guard];
     Ok((headers, bytes).into_response())
 }
 

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 /// Where a mistake of the whole request is told; the name that the document's framework has for it.
 const WHOLE: &str = "non_field_errors";
 /// What our rules call a field that the document calls otherwise.
-const OTHER_NAMES: [(&str, &str); 3] = [("body", "message_data"), ("kind", "message_type"), ("cid", "message_id")];
+const OTHER_NAMES: [(&str, &str); 2] = [("body", "message_data"), ("kind", "message_type")];
 
 /// The answer to a request that is refused.
 #[derive(Serialize, ToSchema)]

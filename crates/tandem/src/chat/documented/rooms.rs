@@ -2,7 +2,9 @@
 #![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, LOCATION, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use kernel::http::{Json, Path};
 use kernel::{Problem, Secret};
 use serde::Deserialize;
@@ -23,7 +25,9 @@ const GENERATED: usize = 32;
 /// Rooms that one answer lists.
 const MAX_LISTED: i64 = 5_000;
 /// Rooms that are read at once.
-const PORTION: i64 = 500;
+const PORTION: i64 = 200;
+/// Bytes of their last words in one answer: the list ends before more.
+const MAX_LISTED_BYTES: usize = 8 << 20;
 
 /// The four keys of a room.
 #[derive(Deserialize, ToSchema)]
@@ -146,7 +150,8 @@ pub(super) async fn open_chat_room(
     let mut mistakes = Mistakes::default();
     let user_id = user(&caller, &fields, &mut mistakes);
     let product = fields.required("product_name", &mut mistakes);
-    let code = code_of(&chats, caller.home()?, &product, &mut mistakes).await?;
+    // A product that there is not is told of below.
+    let code = chats.product_code(&caller.home()?.org, &product).await.map_err(Problem::internal)?.unwrap_or_default();
     let wish = Wish {
         how: How::GetOrCreate,
         label: room_room_id(code, &user_id),
@@ -217,13 +222,16 @@ pub(super) struct InitPath {
 /// Open a room by a link
 ///
 /// A new room each time; the same empty one again to the same address and User-Agent for ten minutes, since a preview of
-/// the link is no visitor.
+/// the link is no visitor. A browser that wants a page is led to the chat's own, which opens a room with the first word.
 #[utoipa::path(
     get,
     path = "/init/{org_id}/{product}/{id}/",
     tag = "chat",
     params(InitPath),
-    responses((status = 200, description = "The room", body = InitAnswer)),
+    responses(
+        (status = 200, description = "The room", body = InitAnswer),
+        (status = 303, description = "A browser goes on to the page of the chat"),
+    ),
     security((), ("bearer" = []))
 )]
 pub(super) async fn init(
@@ -244,6 +252,9 @@ pub(super) async fn init(
     };
     let code = code_of(&chats, home, &wish.product, &mut mistakes).await?;
     mistakes.none()?;
+    if wants_a_page(&caller.headers) {
+        return page_of(&chats, home, &wish).await;
+    }
     let keys = [&*home.org, &*home.app, &wish.label, &wish.product, &id];
     // Only somebody unknown is given what somebody unknown was given: a visitor's room is that visitor's.
     let looker = caller.is_nobody().then(|| looker(caller.client.ip, &caller.headers, &keys));
@@ -251,16 +262,38 @@ pub(super) async fn init(
         && let Some((room, token)) = the_same_again(&chats, looker, home).await?
     {
         let room = RoomAnswer::of(&room, code, true, Some(token.expose()));
-        return Ok(Json(InitAnswer { room }).into_response());
+        return Ok(not_kept(Json(InitAnswer { room })));
     }
-    let opened = open(&chats, &caller, wish).await?;
+    let opened = open(&chats, &caller, wish, looker.is_some()).await?;
     if let Some(looker) = looker {
         chats.recent().put(looker, &opened.room.id, chats.now_ms());
     }
     let using = chats.use_qr_write(&home.org, &id, &opened.room.id);
     chats.kernel().db.writer().submit(vec![using]).await.map_err(Problem::internal)?;
     let token = opened.token.as_ref().map(Secret::expose);
-    Ok(Json(InitAnswer { room: RoomAnswer::of(&opened.room, code, true, token) }).into_response())
+    Ok(not_kept(Json(InitAnswer { room: RoomAnswer::of(&opened.room, code, true, token) })))
+}
+
+/// An answer to a GET that holds a token: no cache on the way keeps it.
+fn not_kept(answer: impl IntoResponse) -> Response {
+    ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer).into_response()
+}
+
+/// Whether somebody's browser asks, and not a program.
+fn wants_a_page(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"))
+}
+
+/// Leads to the chat's page: of a QR code, or about the product.
+async fn page_of(chats: &Chats, home: &Home, wish: &Wish) -> Result<Response, Problem> {
+    let qr = chats.qr_id(&home.org, &wish.user_id).await.map_err(Problem::internal)?;
+    let location = match qr {
+        Some(qr) => format!("/c/{}?app={}&product={}", qr.id, home.app, wish.product),
+        None => format!("/c/{}/{}", home.app, wish.product),
+    };
+    let location = HeaderValue::try_from(location).map_err(Problem::internal)?;
+    let headers = [(LOCATION, location), (VARY, HeaderValue::from_static("accept"))];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
 /// The room that the same looker was given a moment ago, if nobody has written in it, with a token in place of those
@@ -364,7 +397,7 @@ pub(super) async fn read_public_room(
     let mut mistakes = Mistakes::default();
     let id = fields.required("room_id", &mut mistakes);
     mistakes.none()?;
-    let room = chats.room(&caller.of_room(&id)?, &id).await?;
+    let room = chats.room(&caller.of_room(&chats, &id).await?, &id).await?;
     let code = code_of_room(&chats, &room).await?;
     Ok(Json(RoomAnswer::of(&room, code, false, None)).into_response())
 }
@@ -418,12 +451,13 @@ pub(super) async fn room_list(
         filter.after = Some((room.created_ms, room.id.to_string()));
     }
     let mut rooms: Vec<Room> = Vec::new();
+    let mut bytes_left = MAX_LISTED_BYTES;
     loop {
         let left = limit - i64::try_from(rooms.len()).unwrap_or(limit);
         let page = chats.rooms(&asker, &filter, left.min(PORTION)).await?;
-        rooms.extend(page.rooms);
+        let is_full = !take(&mut rooms, page.rooms, &mut bytes_left);
         match page.next {
-            Some(next) if left > PORTION => filter.after = Some(next),
+            Some(next) if left > PORTION && !is_full => filter.after = Some(next),
             _ => break,
         }
     }
@@ -440,6 +474,19 @@ pub(super) async fn room_list(
         last_room_details: rooms.last(),
     };
     Ok(Json(list).into_response())
+}
+
+/// Takes as many rooms of a page as there are bytes left for, and one at least; whether all of them.
+fn take(rooms: &mut Vec<Room>, page: Vec<Room>, bytes_left: &mut usize) -> bool {
+    for room in page {
+        let bytes = room.last_body.as_ref().map_or(0, |body| body.as_json().len());
+        if bytes > *bytes_left && !rooms.is_empty() {
+            return false;
+        }
+        *bytes_left = bytes_left.saturating_sub(bytes);
+        rooms.push(room);
+    }
+    true
 }
 
 /// A room that somebody wants, in the document's words.
@@ -471,17 +518,18 @@ fn user(caller: &Caller, fields: &Fields, mistakes: &mut Mistakes) -> String {
 async fn answer(chats: &Chats, caller: &Caller, wish: Wish, mut mistakes: Mistakes) -> Result<Response, Problem> {
     let code = code_of(chats, caller.home()?, &wish.product, &mut mistakes).await?;
     mistakes.none()?;
-    let opened = open(chats, caller, wish).await?;
+    let opened = open(chats, caller, wish, false).await?;
     let token = opened.token.as_ref().map(Secret::expose);
     Ok(Json(RoomAnswer::of(&opened.room, code, opened.created, token)).into_response())
 }
 
-async fn open(chats: &Chats, caller: &Caller, wish: Wish) -> Result<Opened, Problem> {
+/// `is_glance`: a preview of a link may ask, and nobody be there.
+async fn open(chats: &Chats, caller: &Caller, wish: Wish, is_glance: bool) -> Result<Opened, Problem> {
     let Home { org, app, .. } = caller.home()?.clone();
     let opener: Opener = caller.opener(chats).await?;
     let Wish { how, user_id, label, portfolio, product, is_login } = wish;
     let address = caller.is_counted().then_some(caller.client.ip);
-    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, address };
+    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, is_glance, address };
     let mut opened = chats.open_room(wish).await?;
     if let (None, Some(visitor)) = (&opened.token, caller.needs_token()) {
         opened.token = Some(chats.new_token(visitor).await?);
@@ -510,4 +558,30 @@ pub(super) async fn code_of_room(chats: &Chats, room: &Room) -> Result<i64, Prob
 /// An id that the caller left out.
 fn generated(chats: &Chats) -> String {
     chats.kernel().ids.bytes::<{ GENERATED / 2 }>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::model::Body;
+    use crate::chat::tests::stage::Stage;
+
+    #[tokio::test]
+    async fn a_list_ends_before_too_many_words_and_goes_on_after_them() {
+        let stage = Stage::sqlite(&[]).await;
+        let mut page = Vec::new();
+        for words in ["12345678", "1234", "1234"] {
+            let room = stage.room().await.0.room;
+            page.push(Room { last_body: Some(Body::text(words)), ..room });
+        }
+        // Each of the words stands in quotes.
+        let (mut rooms, mut left) = (Vec::new(), 16);
+        assert!(!take(&mut rooms, page.clone(), &mut left));
+        assert_eq!((rooms.len(), left), (2, 0));
+        let (mut one, mut none_left) = (Vec::new(), 0);
+        assert!(!take(&mut one, page.clone(), &mut none_left));
+        assert_eq!(one.len(), 1, "one at least, or nobody would get on");
+        let mut left = 100;
+        assert!(take(&mut Vec::new(), page, &mut left));
+    }
 }

@@ -170,7 +170,7 @@ async fn create_message(chats: &Chats, caller: &Caller, fields: &Fields) -> Resu
     if claims_support == Some(true) && caller.is_stranger() {
         return Err(Problem::new(codes::FORBIDDEN).detail("side=true takes the credential of somebody who answers"));
     }
-    let asker = caller.of_room(&room)?;
+    let asker = caller.of_room(chats, &room).await?;
     let carried = if kind == Kind::Image { Some(picture_in(data)?) } else { None };
     if let Some(Carried { name, .. }) = &carried {
         // What stands in the room tells of the picture; it is written once the picture is kept.
@@ -205,7 +205,7 @@ async fn delete_room(chats: &Chats, caller: &Caller, fields: &Fields) -> Result<
     if caller.is_stranger() {
         return Err(Problem::new(codes::UNAUTHORIZED));
     }
-    chats.change(&caller.of_room(&room)?, &room, &change, nothing_more).await?;
+    chats.change(&caller.of_room(chats, &room).await?, &room, &change, nothing_more).await?;
     Ok(Json(DoneAnswer::deleted()).into_response())
 }
 
@@ -218,7 +218,7 @@ async fn get_room(chats: &Chats, caller: &Caller, fields: &Fields) -> Result<Res
     let mut mistakes = Mistakes::default();
     let id = fields.required("room_id", &mut mistakes);
     mistakes.none()?;
-    let room = chats.room(&caller.of_room(&id)?, &id).await?;
+    let room = chats.room(&caller.of_room(chats, &id).await?, &id).await?;
     let shape = chats.settings(&room.org, &room.app).await?.compat_shape;
     let code = code_of_room(chats, &room).await?;
     Ok(Json(DetailsAnswer::of(OneRoom::shaped(shape, DocumentedRoom::of(&room, code)))).into_response())
@@ -239,6 +239,8 @@ struct Found {
     messages: Vec<Message>,
     marks: Marks,
     shape: CompatShape,
+    /// Of the room's product.
+    code: i64,
     etag: String,
 }
 
@@ -249,7 +251,7 @@ async fn get_messages(chats: &Chats, caller: &Caller, fields: &Fields) -> Result
     let limit = fields.number("limit", 1..=MAX_PAGE, &mut mistakes).unwrap_or(MAX_PAGE);
     let wait_s = fields.number("wait", 0..=MAX_WAIT_S, &mut mistakes).unwrap_or(0);
     mistakes.none()?;
-    let asker = caller.of_room(&room)?;
+    let asker = caller.of_room(chats, &room).await?;
     let wait = (wait_s > 0).then(|| Duration::from_secs(wait_s.unsigned_abs()));
     let reading = Reading { room, after, limit, wait };
     let mut found = found_in_time(chats, &asker, &reading, &caller.headers).await?;
@@ -257,8 +259,7 @@ async fn get_messages(chats: &Chats, caller: &Caller, fields: &Fields) -> Result
         return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &found.etag));
     }
     show_pictures(chats, &mut found).await?;
-    let code = code_of_room(chats, &found.room).await?;
-    let room_room_id = room_room_id(code, &found.room.user_id);
+    let room_room_id = room_room_id(found.code, &found.room.user_id);
     let shown = |message| DocumentedMessage::of(&found.room, &room_room_id, &found.marks, message);
     let messages = Messages::shaped(found.shape, found.messages.iter().map(shown).collect());
     Ok(with_etag(Json(DetailsAnswer::of(messages)).into_response(), &found.etag))
@@ -304,17 +305,19 @@ async fn something(ear: &mut Subscription) -> bool {
 
 async fn find(chats: &Chats, asker: &Asker, reading: &Reading) -> Result<Found, Problem> {
     let room = chats.room(asker, &reading.room).await?;
+    chats.note_reading(asker, &room).await?;
     let messages = chats.messages_of(&room, reading.after, reading.limit).await.map_err(Problem::internal)?;
     let marks = chats.marks(&room).await.map_err(Problem::internal)?;
     let shape = chats.settings(&room.org, &room.app).await?.compat_shape;
-    let etag = etag(&room, &messages, &marks, shape);
-    Ok(Found { room, messages, marks, shape, etag })
+    let code = code_of_room(chats, &room).await?;
+    let etag = etag(&room, code, &messages, &marks, shape);
+    Ok(Found { room, messages, marks, shape, code, etag })
 }
 
 /// Changes with everything that the answer shows.
-fn etag(room: &Room, messages: &[Message], marks: &Marks, shape: CompatShape) -> String {
+fn etag(room: &Room, code: i64, messages: &[Message], marks: &Marks, shape: CompatShape) -> String {
     let mut hasher = DefaultHasher::new();
-    (&room.id, room.revision, room.is_open(), &room.product, shape.as_str()).hash(&mut hasher);
+    (code, &room.id, room.revision, room.is_open(), &room.product, shape.as_str()).hash(&mut hasher);
     (marks.visitor.read_seq, marks.support.read_seq).hash(&mut hasher);
     for message in messages {
         (message.seq, message.edited_ms, message.deleted_ms).hash(&mut hasher);

@@ -48,6 +48,11 @@ pub fn hold_write(org: &str, room: &str, now_ms: i64) -> Write {
     store::wait_write(org, room, now_ms, None, true)
 }
 
+/// A room that was held waits from now on.
+pub(super) fn release_write(org: &str, room: &str, now_ms: i64) -> Write {
+    store::wait_write(org, room, now_ms, None, false)
+}
+
 /// The words of a note can be found.
 pub(super) fn note_write(org: &str, note: &Note) -> Write {
     store::search::note_words_write(org, note)

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -29,6 +28,7 @@ use super::proof::Proof;
 use super::pulse::Beats;
 use super::wire::{Down, Refusal};
 use crate::chat::meter::SocketPlace;
+use crate::chat::origins;
 
 /// Events that wait for their reader.
 const WAITING: usize = 16;
@@ -59,16 +59,18 @@ pub(super) struct EventsQuery {
 pub(super) async fn follow(
     State(door): State<Door>,
     client: Client,
-    headers: HeaderMap,
     Query(query): Query<EventsQuery>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let headers = &parts.headers;
     let last = headers.get("last-event-id").map(|last| last.to_str().unwrap_or("?").to_owned());
     let cursors = cursors(last.or(query.rooms).as_deref().unwrap_or_default())?;
-    let page = Page::of(&headers, &door.kernel);
-    let proof = Proof::of_request(&headers, &page).ok_or_else(|| Problem::new(codes::UNAUTHORIZED))?;
+    let page = Page::of(headers, &door.kernel);
+    let proof = Proof::of_request(headers, &page).ok_or_else(|| Problem::new(codes::UNAUTHORIZED))?;
     let asker = proof.recognise(&door.chats, client.ip).await?;
     if let Some(app) = asker.app() {
-        door.admits(&page, asker.org(), app).await?;
+        origins::admit(&door.kernel, &parts, &*door.chats.settings(asker.org(), app).await?)?;
     }
     let place = door.enter()?;
     let seat = door.stream_seat(&asker).await?;

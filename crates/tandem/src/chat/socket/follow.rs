@@ -83,8 +83,11 @@ impl Following {
         let mut bytes = 0;
         if self.asker.side() == Side::Visitor {
             for room in self.own_rooms().await? {
-                self.heard.join(&room);
-                heads.insert(room, 0);
+                self.heard.join(&room.id);
+            }
+            // Read once more now that they are listened to: what is committed from here on is heard.
+            for room in self.own_rooms().await? {
+                heads.insert(room.id, room.seq_head);
             }
         }
         for (name, cursor) in cursors {
@@ -96,17 +99,20 @@ impl Following {
                 }
                 Err(error) => return Err(error),
             };
+            if *cursor < room.seq_head {
+                self.chats.note_reading(&self.asker, &room).await?;
+            }
             self.heard.join(&room.id);
             let last = self.catch_up(&room, *cursor, &mut missed, &mut bytes).await?;
             heads.insert(room.id.clone(), last.max(room.seq_head));
         }
         let mut places = Vec::new();
-        for (id, head) in &mut heads {
-            if *head == 0 {
-                *head = self.chats.room(&self.asker, id).await?.seq_head;
-            }
+        for id in heads.keys() {
             let place = self.chats.queue_position(self.asker.org(), id);
             places.extend(place.map(|position| Down::Queue { room: id, position }.write()));
+        }
+        if self.asker.side() == Side::Visitor {
+            heads.keys().for_each(|room| self.chats.visitor_is_here(self.asker.org(), room));
         }
         let ready = Down::Ready { you: self.you(), heads: &heads, missed };
         let mut frames = vec![Frame::from(ready.write())];
@@ -215,10 +221,10 @@ impl Following {
         Some(news.text(|news| Down::news(news).write()).clone())
     }
 
-    async fn own_rooms(&self) -> Result<Vec<Id>, ChatError> {
+    async fn own_rooms(&self) -> Result<Vec<Room>, ChatError> {
         let filter = RoomFilter { order: RoomOrder::LatestFirst, ..RoomFilter::default() };
         match self.chats.rooms(&self.asker, &filter, MAX_ROOMS).await {
-            Ok(page) => Ok(page.rooms.into_iter().map(|room| room.id).collect()),
+            Ok(page) => Ok(page.rooms),
             // Whoever has a room's id alone has that room.
             Err(ChatError::Forbidden) => Ok(Vec::new()),
             Err(error) => Err(error),

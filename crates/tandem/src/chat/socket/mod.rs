@@ -16,8 +16,9 @@ pub mod wire;
 use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::HeaderMap;
+use axum::middleware::from_fn;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, options};
 use kernel::Problem;
 use kernel::http::{Client, Query};
 use serde::Deserialize;
@@ -29,13 +30,18 @@ use link::Handshake;
 use proof::Proof;
 use session::Visit;
 
+use super::{Chats, origins};
+
 /// The route of streams.
 pub fn routes<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Chats: FromRef<S>,
     Door: FromRef<S>,
 {
-    OpenApiRouter::new().routes(routes!(events::follow))
+    let events = OpenApiRouter::new().routes(routes!(events::follow));
+    // Pages of other sites ask first, since the credential is a header.
+    events.route("/v1/chat/events", options(origins::preflight)).layer(from_fn(origins::layer))
 }
 
 /// The route of sockets: OpenAPI has no word for them, `wire` has.

@@ -30,6 +30,8 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 const SIGNS_BEFORE_HELLO: usize = 16;
 /// Frames of a visitor: a burst when it comes back to its rooms, and so many in the long run.
 const VISITOR_FRAMES: Rate = Rate::per_second(10).bursting(120);
+/// What a repeated hello costs of these, at most: not more than one may come with after a rest.
+const MAX_HELLO_FRAMES: usize = 100;
 /// Frames of an application or a person.
 const SUPPORT_FRAMES: Rate = Rate::per_second(2_000).bursting(4_000);
 /// Pings and pongs of anybody.
@@ -248,10 +250,14 @@ impl Session {
 
     async fn begin(&mut self, hello: Vec<Frame>) -> Result<(), Parting> {
         self.say(hello).await?;
-        while let Some(frames) = self.following.more().await.map_err(ChatError::from)? {
+        loop {
+            let more = tokio::select! {
+                more = self.following.more() => more.map_err(ChatError::from)?,
+                () = self.door.kernel.stop.cancelled() => return Err(Parting::Sent(close::AWAY)),
+            };
+            let Some(frames) = more else { return Ok(()) };
             self.say(frames).await?;
         }
-        Ok(())
     }
 
     async fn step(&mut self) -> Result<(), Parting> {
@@ -282,6 +288,10 @@ impl Session {
         self.frames.take(now_ms).map_err(Problem::from)?;
         let up = match Up::read(&text) {
             Ok(Up::Hello { cursors, .. }) => {
+                // Each room of it is looked up: it costs as many frames, as far as there are so many at once.
+                for _ in 0..cursors.len().min(MAX_HELLO_FRAMES) {
+                    self.frames.take(now_ms).map_err(Problem::from)?;
+                }
                 let frames = Box::pin(self.following.hello(&cursors)).await?;
                 return Box::pin(self.begin(frames)).await;
             }

@@ -1,9 +1,12 @@
 //! Frames read and written: what the contract shows, and what is refused.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
-use crate::chat::model::Message;
+use crate::chat::model::{Ack, Body, Draft, Kind, MAX_CID, Message, Sender};
+use crate::chat::view::MessageView;
 
 const ROOM: &str = "65f0aa0000000000000000aa";
 

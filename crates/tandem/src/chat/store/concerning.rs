@@ -6,14 +6,19 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use kernel::files::Shelf;
+use kernel::notice::erase_notices_about_write;
 use kernel::retention::{RowSweep, Sweep};
+use kernel::time::rfc3339;
 use kernel::{DbError, Kernel, Write, args};
 use serde_json::{Value, json};
 
-use super::{messages, notes, read_room};
+use super::{marks, messages, notes, read_room};
+use crate::chat::calling;
 use crate::chat::inbox;
-use crate::chat::model::{Id, Room, Visitor};
+use crate::chat::model::{Id, Mark, Room, Visitor};
 use crate::chat::view::{MessageView, NoteView, RoomView};
+use crate::chat::visit::{attachments::file_path, mail_about};
 
 /// Rooms looked at in one go.
 const PORTION: i64 = 200;
@@ -21,6 +26,8 @@ const PORTION: i64 = 200;
 const MESSAGES: i64 = 500;
 /// Events of one room that are read at once.
 const EVENTS: u32 = 500;
+/// Attachments of one room that are looked at in one go.
+const FILES: i64 = 200;
 
 kernel::statements! {
     VISITORS_OF = "select id, app, user_id, verified, name, email from chat_visitor \
@@ -32,29 +39,51 @@ kernel::statements! {
     ERASE_MESSAGES = "delete from chat_message where org = $1 and room = $2 and seq in \
         (select m.seq from chat_message m where m.org = $1 and m.room = $2 order by m.seq limit $3)";
     ERASE_NOTES = "delete from chat_note where org = $1 and room = $2";
+    ERASE_FLOW = "delete from chat_flow where org = $1 and room = $2";
+    // What the flow knew, it knew from the visitor.
+    ERASE_RUNS = "delete from flow_run where org = $1 and room = $2";
     ERASE_RECEIPTS = "delete from chat_receipt where org = $1 and room = $2";
     ERASE_EVENTS = "delete from event where org = $1 and key = $2 and position not in \
         (select d.position from delivery d where d.org = $1 and d.key = $2 and d.state in ('fast', 'slow'))";
+    FILES_OF = "select id, sender, name, media_type, size, state, created_at from chat_file \
+        where org = $1 and room = $2 and id > $3 order by id limit $4";
+    ERASE_FILE = "delete from chat_file where org = $1 and id = $2";
+    RATING_OF = "select score, comment, created_at from chat_rating where org = $1 and room = $2";
+    ERASE_RATING = "delete from chat_rating where org = $1 and room = $2";
+    FORGET_QR = "update chat_qr set room = null where org = $1 and room = $2 and room is not null";
     ERASE_ROOM = "delete from chat_room where org = $1 and id = $2 and not exists \
         (select 1 from event e where e.org = $1 and e.key = $2) and not exists \
-        (select 1 from chat_message m where m.org = $1 and m.room = $2)";
+        (select 1 from chat_message m where m.org = $1 and m.room = $2) and not exists \
+        (select 1 from chat_file f where f.org = $1 and f.room = $2)";
     CLOSE_ROOM = "update chat_room set state = 'closed', closed_at = coalesce(closed_at, $3), open_key = null, \
         revision = revision + 1 where org = $1 and id = $2";
+    // A claim repeats its condition: whoever wrote meanwhile has an acknowledgement.
+    CLOSE_OLD_ROOM = "update chat_room set state = 'closed', closed_at = coalesce(closed_at, $3), open_key = null, \
+        revision = revision + 1 where org = $1 and id = $2 and last_at < $4";
     ERASE_TOKENS = "delete from chat_visitor_token where org = $1 and visitor = $2";
     ERASE_VISITOR = "delete from chat_visitor where org = $1 and id = $2 and not exists \
         (select 1 from chat_room r where r.org = $1 and r.visitor = $2)";
     FORGET_TOKENS = "delete from chat_visitor_token where org = $1 and hash in (select t.hash from chat_visitor_token t \
         where t.org = $1 and t.expires_at < $2 order by t.hash limit 200)";
+    FORGET_VISITORS_EVENTS = "delete from event where org = $1 and key in (select v.id from chat_visitor v \
+        where v.org = $1 and v.seen_at < $2 and not exists (select 1 from chat_room r where r.org = v.org \
+        and r.visitor = v.id) and not exists (select 1 from chat_visitor_token t where t.org = v.org \
+        and t.visitor = v.id) and exists (select 1 from event e where e.org = v.org and e.key = v.id) \
+        order by v.id limit 200) and position not in \
+        (select d.position from delivery d where d.org = $1 and d.state in ('fast', 'slow'))";
     FORGET_VISITORS = "delete from chat_visitor where org = $1 and id in (select v.id from chat_visitor v \
         where v.org = $1 and v.seen_at < $2 and not exists (select 1 from chat_room r where r.org = v.org \
         and r.visitor = v.id) and not exists (select 1 from chat_visitor_token t where t.org = v.org \
-        and t.visitor = v.id) order by v.id limit 200)";
+        and t.visitor = v.id) and not exists (select 1 from event e where e.org = v.org and e.key = v.id) \
+        order by v.id limit 200)";
 }
 
-/// What of chats grows old: rooms that nobody wrote in, tokens that ended, visitors that have neither.
+/// What of chats grows old: rooms that nobody wrote in, tokens that ended, visitors that have neither, with what happened
+/// to them.
 pub(crate) fn sweeps(kernel: &Kernel) -> Vec<Arc<dyn Sweep>> {
     let rows = |forget| Arc::new(RowSweep::new(kernel.clone(), OldRooms::KIND, forget)) as _;
-    vec![Arc::new(OldRooms(kernel.clone())), rows(FORGET_TOKENS), rows(FORGET_VISITORS)]
+    let visitors = [FORGET_VISITORS_EVENTS, FORGET_VISITORS].map(rows);
+    [Arc::new(OldRooms(kernel.clone())) as _, rows(FORGET_TOKENS)].into_iter().chain(visitors).collect()
 }
 
 /// Rooms that nobody wrote in for so long.
@@ -78,7 +107,7 @@ impl Sweep for OldRooms {
                 let Some(last) = page.last() else { return Ok(gone) };
                 after = last.text("id")?;
                 for room in &page {
-                    gone += u64::from(erase_room(&self.0, org, &room.text("id")?).await?);
+                    gone += u64::from(erase_old_room(&self.0, org, &room.text("id")?, before_ms).await?);
                 }
             }
         })
@@ -119,7 +148,49 @@ pub(crate) async fn told_of_room(kernel: &Kernel, room: &Room) -> Result<Value, 
     let notes: Vec<NoteView> = notes(&kernel.db, &room.org, &room.id).await?.iter().map(NoteView::from).collect();
     let events = kernel.events.of_key(&room.org, &room.id, 0, EVENTS).await?;
     let events: Vec<Value> = events.iter().filter_map(|event| serde_json::from_str(&event.envelope).ok()).collect();
-    Ok(json!({ "room": RoomView::from(room), "messages": said, "notes": notes, "events": events }))
+    let marks = marks(&kernel.db, &room.org, &room.id).await?;
+    let reached = |mark: Mark| json!({ "delivered": mark.delivered_seq, "read": mark.read_seq });
+    let rating = kernel.db.one(RATING_OF, args![&room.org, &room.id]).await?;
+    let rating = rating.map(|row| {
+        let at = rfc3339(row.int("created_at")?);
+        Ok::<_, DbError>(json!({ "score": row.int("score")?, "comment": row.text("comment")?, "at": at }))
+    });
+    Ok(json!({
+        "room": RoomView::from(room), "messages": said, "notes": notes, "events": events,
+        "files": files_of(kernel, room).await?, "rating": rating.transpose()?, "mails": mails_of(kernel, room).await?,
+        "marks": { "visitor": reached(marks.visitor), "support": reached(marks.support) },
+    }))
+}
+
+/// The attachments of a room, each with an address that opens it for 24 hours.
+async fn files_of(kernel: &Kernel, room: &Room) -> Result<Vec<Value>, DbError> {
+    let now_ms = kernel.clock.now_ms();
+    let (mut told, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = kernel.db.all(FILES_OF, args![&room.org, &room.id, &after, FILES]).await?;
+        let Some(last) = page.last() else { return Ok(told) };
+        after = last.text("id")?;
+        for file in page.iter() {
+            let (id, state) = (file.text("id")?, file.text("state")?);
+            let url = (state == "stored").then(|| calls::records::signed_url(kernel, &file_path(&id), now_ms));
+            told.push(json!({
+                "id": id, "sender": file.text("sender")?, "name": file.text("name")?, "state": state, "url": url,
+                "type": file.text("media_type")?, "size": file.int("size")?, "at": rfc3339(file.int("created_at")?),
+            }));
+        }
+    }
+}
+
+/// The mails that tell of a room: transcripts, a message that was left.
+async fn mails_of(kernel: &Kernel, room: &Room) -> Result<Vec<Value>, DbError> {
+    let mails = kernel.notices_about(&room.org, &mail_about(&room.id)).await?;
+    let told = mails.iter().map(|mail| {
+        json!({
+            "to": mail.recipient, "subject": mail.subject, "text": mail.text(), "state": mail.state.as_str(),
+            "at": rfc3339(mail.created_at),
+        })
+    });
+    Ok(told.collect())
 }
 
 /// What was erased of chats.
@@ -127,7 +198,7 @@ pub(crate) async fn told_of_room(kernel: &Kernel, room: &Room) -> Result<Value, 
 pub(crate) struct Gone {
     /// Rooms, with all in them.
     pub(crate) rooms: u64,
-    /// Rooms that stay for now, empty: a webhook has still to get an event of theirs.
+    /// Rooms that stay for now, empty: a webhook has still to get an event of theirs, or a file could not be deleted.
     pub(crate) kept: u64,
 }
 
@@ -164,20 +235,55 @@ pub(crate) async fn erase_visitors(
     Ok(Some(gone))
 }
 
+/// Erases a room that nobody has written in since `before_ms`. False: somebody has, or it stays for now.
+async fn erase_old_room(kernel: &Kernel, org: &str, room: &str, before_ms: i64) -> Result<bool, DbError> {
+    let closed = kernel.db.run(CLOSE_OLD_ROOM, args![org, room, kernel.clock.now_ms(), before_ms]).await?;
+    if closed == 0 {
+        return Ok(false);
+    }
+    erase_room(kernel, org, room).await
+}
+
 /// Erases a room with all in it. False: it stays for now, closed and empty.
 async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbError> {
     // Closed first: a message that comes now finds the room changed, and is not left behind.
     kernel.db.run(CLOSE_ROOM, args![org, room, kernel.clock.now_ms()]).await?;
     while kernel.db.run(ERASE_MESSAGES, args![org, room, MESSAGES]).await? > 0 {}
+    erase_files(kernel, org, room).await?;
     let mut writes = inbox::forget_writes(org, room);
     writes.extend([
         Write::new(ERASE_NOTES, args![org, room]),
         Write::new(ERASE_RECEIPTS, args![org, room]),
+        Write::new(ERASE_FLOW, args![org, room]),
+        Write::new(ERASE_RUNS, args![org, room]),
+        calling::store::erase_write(org, room),
+        Write::new(ERASE_RATING, args![org, room]),
+        Write::new(FORGET_QR, args![org, room]),
+        erase_notices_about_write(org, &mail_about(room)),
         Write::new(ERASE_EVENTS, args![org, room]),
         Write::new(ERASE_ROOM, args![org, room]),
     ]);
     let counts = kernel.db.writer().commit(writes).await?;
     Ok(counts.last() == Some(&1))
+}
+
+/// Deletes the attachments of a room. One whose content cannot be deleted keeps its row, and with it its room.
+async fn erase_files(kernel: &Kernel, org: &str, room: &str) -> Result<(), DbError> {
+    let mut after = String::new();
+    loop {
+        let page = kernel.db.all(FILES_OF, args![org, room, &after, FILES]).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.text("id")?;
+        for file in &page {
+            let id = file.text("id")?;
+            match kernel.files.delete(Shelf::Chat, org, &id).await {
+                Ok(()) => drop(kernel.db.run(ERASE_FILE, args![org, &id]).await?),
+                Err(error) => {
+                    tracing::error!(org, file = id, %error, "an attachment could not be deleted; again later")
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +352,10 @@ mod tests {
             stage.chats.send(&visitor, &old.room.id, Draft::text("x")).await.unwrap();
             stage.chats.change(&stage.application(), &old.room.id, &Change::Close, |_| Vec::new()).await.unwrap();
             stage.hand.set(NOON + 40 * 86_400_000);
-            let (young, _) = stage.room().await;
+            let (young, writer) = stage.room().await;
+            // Of one that was old when it was looked for, and is written in before its turn comes, nothing goes.
+            assert!(!erase_old_room(&stage.kernel, &stage.org, &young.room.id, NOON).await.unwrap());
+            stage.chats.send(&writer, &young.room.id, Draft::text("still here")).await.unwrap();
             let mut gone = 0;
             for sweep in sweeps(&stage.kernel) {
                 assert_eq!(sweep.kind(), "chats");

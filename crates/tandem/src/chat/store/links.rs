@@ -2,10 +2,12 @@
 
 use kernel::{Db, DbError, Row, Write, args};
 
-use crate::chat::links::{MasterLink, QrId};
+use crate::chat::links::{ListedLink, MasterLink, QrId};
 
 /// Ids that are listed.
 const MAX_LISTED: i64 = 10_000;
+/// Links that are listed.
+const MAX_LINKS: i64 = 500;
 
 kernel::statements! {
     QR_IDS = "select id, product, portfolio, used_at from chat_qr where org = $1 \
@@ -21,6 +23,11 @@ kernel::statements! {
     CLAIM = "update chat_qr set used_at = $3 where org = $1 and id = $2 and coalesce(used_at, 0) = $4";
     INSERT_LINK = "insert into chat_master_link (id, org, app, workspace, product, created_at) \
         values ($1, $2, $3, $4, $5, $6)";
+    LINKS = "select l.id, l.org, l.app, l.workspace, l.product, \
+        (select count(*) from chat_qr q where q.org = l.org and q.link = l.id and q.link is not null) as ids, \
+        (select count(*) from chat_qr q where q.org = l.org and q.link = l.id and q.link is not null \
+        and q.used_at is null) as unused from chat_master_link l \
+        where l.org = $1 order by l.created_at desc, l.id limit $2";
     // The id is ours and random: it names the organisation.
     LINK = "select l.id, l.org, l.app, l.workspace, l.product from chat_master_link l join app a on a.id = l.app \
         where l.id = $1 and a.disabled_at is null";
@@ -83,16 +90,23 @@ pub(in crate::chat) fn insert_link_write(link: &MasterLink, now_ms: i64) -> Writ
     Write::new(INSERT_LINK, args![id, org, app, label, product, now_ms])
 }
 
+/// The master links of an organisation, the newest first.
+pub(in crate::chat) async fn master_links(db: &Db, org: &str) -> Result<Vec<ListedLink>, DbError> {
+    let read = |row: &Row| Ok(ListedLink { link: read_link(row)?, ids: row.int("ids")?, unused: row.int("unused")? });
+    db.all(LINKS, args![org, MAX_LINKS]).await?.iter().map(read).collect()
+}
+
 /// A master link of an application that goes on.
 pub(in crate::chat) async fn master_link(db: &Db, id: &str) -> Result<Option<MasterLink>, DbError> {
-    let read = |row: Row| {
-        Ok(MasterLink {
-            id: row.text("id")?,
-            org: row.text("org")?.into(),
-            app: row.text("app")?.into(),
-            label: row.text("workspace")?,
-            product: row.text("product")?,
-        })
-    };
-    db.one(LINK, args![id]).await?.map(read).transpose()
+    db.one(LINK, args![id]).await?.as_ref().map(read_link).transpose()
+}
+
+fn read_link(row: &Row) -> Result<MasterLink, DbError> {
+    Ok(MasterLink {
+        id: row.text("id")?,
+        org: row.text("org")?.into(),
+        app: row.text("app")?.into(),
+        label: row.text("workspace")?,
+        product: row.text("product")?,
+    })
 }

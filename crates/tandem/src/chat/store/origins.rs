@@ -12,8 +12,18 @@ const MAX_APPS: i64 = 10_000;
 kernel::statements! {
     // A preflight carries no credential and so names no organisation: what it is told is no more than that some
     // application of this server has listed the origin. The request itself is judged by its own application.
-    LISTS = "select settings from app where disabled_at is null \
+    LISTS = "select id, settings from app where disabled_at is null \
         and (settings like '%\"allowed_origins\"%' or settings like '%\"identity\"%') order by id limit $1";
+}
+
+/// What is to be said of applications by what they have set: an id and a warning each.
+pub(in crate::chat) async fn warnings(db: &Db) -> Result<Vec<(String, &'static str)>, DbError> {
+    let mut said = Vec::new();
+    for row in db.all(LISTS, args![MAX_APPS]).await? {
+        let (id, stored): (String, BTreeMap<String, String>) = (row.text("id")?, row.json("settings")?);
+        said.extend(ChatSettings::read(&stored).warnings().into_iter().map(|warning| (id.clone(), warning)));
+    }
+    Ok(said)
 }
 
 /// The settings of every application that says something of origins.

@@ -167,7 +167,11 @@ async fn marks_go_forward_only_and_say_what_the_other_side_has_read() {
         stage.chats.send(&ann, room, Draft::text("y")).await.unwrap();
         let mark = |delivered_seq, read_seq| Mark { delivered_seq, read_seq };
         assert_eq!(stage.chats.mark(&ann, room, mark(0, 2)).await.unwrap(), mark(2, 2), "what was read was delivered");
-        stage.chats.mark(&ann, room, mark(3, 1)).await.unwrap();
+        let mut ear = stage.chats.hub().subscribe(&ann);
+        assert_eq!(stage.chats.mark(&ann, room, mark(3, 1)).await.unwrap(), mark(3, 2));
+        assert_eq!(heard(&mut ear).await, "read 2 of 3", "what is told goes forward as well");
+        stage.chats.mark(&ann, room, mark(3, 2)).await.unwrap();
+        assert!(ear.try_next().is_none(), "what does not move is not told");
         stage.chats.mark(&stage.person("per_bob", Role::Agent), room, mark(1, 1)).await.unwrap();
         assert_eq!(
             stage.chats.mark(&visitor, room, mark(99, 99)).await.unwrap(),
@@ -225,5 +229,32 @@ async fn what_belongs_to_a_change_is_in_its_commit() {
         assert!(stage.chats.change(&app, room, &change, with).await.is_err());
         assert_eq!(stage.chats.room(&app, room).await.unwrap().assignee, None);
         assert_eq!(*seen.lock().unwrap(), [Some("per_1".into())]);
+    }
+}
+
+#[tokio::test]
+async fn of_edits_in_one_moment_each_is_later_than_the_one_before_and_none_follows_the_end() {
+    for stage in Stage::each(&[]).await {
+        let (opened, visitor) = stage.room().await;
+        let (room, other_node) = (&opened.room.id, stage.second_node());
+        stage.chats.send(&visitor, room, Draft::text("0")).await.unwrap();
+        let edits = (0..10).map(|n| {
+            let chats = if n % 2 == 0 { stage.chats.clone() } else { other_node.clone() };
+            let visitor = visitor.clone();
+            async move { chats.edit(&visitor, room, 1, Body::text(&n.to_string())).await.unwrap() }
+        });
+        let edited = futures_util::future::join_all(edits).await;
+        let mut times: Vec<_> = edited.iter().map(|message| message.edited_ms).collect();
+        times.sort_unstable();
+        times.dedup();
+        assert_eq!(times.len(), 10, "no two are of the same time");
+        let last = edited.iter().max_by_key(|message| message.edited_ms).unwrap();
+        assert_eq!(stage.stored(room).await[0].body, last.body, "the latest is the one that stays");
+
+        let before = stage.stored(room).await.remove(0);
+        stage.chats.change(&stage.application(), room, &Change::Close, |_| Vec::new()).await.unwrap();
+        let late = super::super::store::edit_write(&stage.org, &before, before.edited_ms);
+        let committed = stage.kernel.db.writer().commit(vec![late]).await;
+        assert!(matches!(committed, Err(kernel::DbError::Conflict)), "{committed:?}");
     }
 }

@@ -6,7 +6,7 @@ use kernel::Role;
 
 use super::stage::{NOON, Stage, draft};
 use crate::chat::model::{Body, Draft, Kind, MAX_BODY_BYTES, Refused, Sender};
-use crate::chat::{Act, ChatError, Heard, How, Opener, What};
+use crate::chat::{Act, Change, ChatError, Heard, How, Opener, What};
 
 #[tokio::test]
 async fn messages_are_numbered_acknowledged_kept_and_told() {
@@ -196,4 +196,41 @@ async fn a_room_of_somebody_else_is_not_there() {
         let wish = stage.wish(Opener::Stranger, How::GetOrCreate);
         assert_ne!(stage.chats.open_room(wish).await.unwrap().room.id, *room);
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_there_though_its_commit_was_refused_is_told_and_sent_once() {
+    for stage in Stage::each(&[]).await {
+        let (opened, visitor) = stage.room().await;
+        let room = &opened.room.id;
+        let [first, second] = stage.twins();
+        // The second has looked at the room, so that it gives the same number.
+        second.typing(&visitor, room, false, None, None).await.unwrap();
+        let mut heard = second.hub().subscribe(&stage.application());
+        let sent = first.send(&visitor, room, Draft::text("once")).await.unwrap();
+        assert_eq!(second.send(&visitor, room, Draft::text("once")).await.unwrap(), sent);
+        assert_eq!(stage.stored(room).await.len(), 1);
+        let Heard::News(news) = heard.next().await else { panic!("lagging") };
+        assert!(matches!(&news.what, What::Message(message) if message.id == sent.id), "{:?}", news.what);
+    }
+}
+
+#[tokio::test]
+async fn a_retry_is_known_though_the_room_was_closed_or_the_limit_is_reached() {
+    let stage = Stage::sqlite(&[("limit_messages_per_minute", "1"), ("limit_messages_burst", "2")]).await;
+    let (opened, visitor) = stage.room().await;
+    let room = &opened.room.id;
+    let first = stage.chats.send(&visitor, room, draft("x", "c1")).await.unwrap();
+    // More than memory keeps.
+    for _ in 0..40 {
+        stage.chats.send(&stage.application(), room, draft("y", &stage.kernel.ids.token())).await.unwrap();
+    }
+    stage.chats.send(&visitor, room, draft("x", "c2")).await.unwrap();
+    let said = stage.chats.send(&visitor, room, draft("x", "c3")).await;
+    assert!(matches!(said, Err(ChatError::Limit(_))), "{said:?}");
+    assert_eq!(stage.chats.send(&visitor, room, draft("x", "c1")).await.unwrap(), first);
+    stage.chats.change(&stage.application(), room, &Change::Close, |_| Vec::new()).await.unwrap();
+    assert_eq!(stage.chats.send(&visitor, room, draft("x", "c1")).await.unwrap(), first);
+    let said = stage.chats.send(&visitor, room, draft("x", "c4")).await;
+    assert!(matches!(said, Err(ChatError::Refused(Refused::Closed))), "{said:?}");
 }

@@ -41,7 +41,7 @@ impl Stage {
     async fn on(db: TestDb, settings: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::fake(NOON);
-        let kernel = node(&db, &clock, data.path());
+        let kernel = node(&db, &clock, data.path(), Ids::os());
         let org = kernel.create_org(NewOrg { name: "Dev".into(), ..NewOrg::default() }).await.unwrap();
         let unlimited = ["limit_sessions_per_minute", "limit_conversations_per_hour", "limit_messages_per_minute"]
             .map(|n| (n, "0"));
@@ -55,7 +55,12 @@ impl Stage {
 
     /// Another node on the same store, with a desk of its own.
     pub(in crate::chat) fn second_node(&self) -> Chats {
-        Chats::start(&node(&self.db, &self.clock, self._data.path()))
+        Chats::start(&node(&self.db, &self.clock, self._data.path(), Ids::os()))
+    }
+
+    /// Two nodes on the same store that make the same ids, as one node does that tries a commit again.
+    pub(in crate::chat) fn twins(&self) -> [Chats; 2] {
+        [(); 2].map(|()| Chats::start(&node(&self.db, &self.clock, self._data.path(), Ids::seeded(1))))
     }
 
     /// A room by these keys.
@@ -70,6 +75,7 @@ impl Stage {
             portfolio: "umair".into(),
             product: "WIFIQRCODE".into(),
             is_login: true,
+            is_glance: false,
             address: None,
         }
     }
@@ -111,9 +117,9 @@ impl Stage {
     }
 }
 
-fn node(db: &TestDb, clock: &Clock, data: &std::path::Path) -> Kernel {
+fn node(db: &TestDb, clock: &Clock, data: &std::path::Path, ids: Ids) -> Kernel {
     let config = Config { data: data.to_owned(), ..Config::default() };
-    Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock.clone(), Ids::os()).unwrap()
+    Kernel::assemble(config, db.db.clone(), db.bus.clone(), clock.clone(), ids).unwrap()
 }
 
 /// Words, with the sender's own name for them.

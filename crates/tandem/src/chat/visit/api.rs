@@ -27,7 +27,7 @@ use super::super::inbox::Visit;
 use super::super::model::{Mark, Marks};
 use super::super::origins;
 use super::super::view::RoomView;
-use super::super::{Change, Chats};
+use super::super::{Change, ChatError, Chats};
 use super::attachments::NewFile;
 use super::offline::Left;
 use super::open::{Door, Wish};
@@ -61,6 +61,8 @@ where
     PATHS.iter().fold(router, asked).layer(from_fn(origins::layer))
 }
 
+/// No browser keeps an attachment: who has signed out leaves nothing of the chat in it, nor does what was deleted stay.
+const KEEP: &str = "private, no-store";
 /// Every path of these routes.
 const PATHS: [&str; 10] = [
     "/v1/chat/widget/{app}",
@@ -93,6 +95,7 @@ where
                 Some(visitor) => Asker::from(&visitor),
                 None => {
                     let Ok(client) = Client::from_request_parts(parts, state).await;
+                    origins::show_refusal(&chats, parts).await?;
                     return Err(kernel.wrong_credential(client.ip));
                 }
             },
@@ -289,13 +292,19 @@ impl OpenBody {
     security((), ("bearer" = []))
 )]
 async fn open(
+    Given(kernel): Given<Kernel>,
     Given(chats): Given<Chats>,
     entrance: Entrance,
     Json(body): Json<OpenBody>,
 ) -> Result<(StatusCode, Json<OpenedView>), Problem> {
     let visit = Visit { page: body.page.clone(), user_agent: entrance.user_agent.clone(), locale: body.locale.clone() };
     let wish = body.wish(&entrance);
-    let opened = chats.visit(&entrance.door, &wish).await?;
+    let is_shown = wish.token.is_some() || wish.identity_token.is_some() || wish.user_hash.is_some();
+    let opened = chats.visit(&entrance.door, &wish).await.map_err(|error| match error {
+        // Whoever guesses is slowed down, as at every other door.
+        ChatError::Unproved(why) if is_shown => kernel.wrong_credential(entrance.client.ip).detail(why),
+        other => other.into(),
+    })?;
     chats.note_visit(&opened.room, visit).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
     let token = opened.token.map(|token| token.expose().to_owned());
@@ -623,16 +632,21 @@ async fn take_file(
     get,
     path = "/v1/chat/files/{file}",
     tag = "chat",
-    params(FilePath),
+    params(FilePath, SignedQuery),
     responses((status = 200, description = "Its content", content_type = "application/octet-stream"), (status = 404, description = "There is none")),
-    security(("bearer" = []))
+    security((), ("bearer" = []))
 )]
 async fn file(
     Given(chats): Given<Chats>,
-    Guest(asker): Guest,
+    guest: Result<Guest, Problem>,
     Path(path): Path<FilePath>,
+    Query(signed): Query<SignedQuery>,
 ) -> Result<Response, Problem> {
-    let (file, content) = chats.file(&asker, &path.file).await?;
+    let (file, content) = if signed.signature.is_empty() {
+        chats.file(&guest?.0, &path.file).await?
+    } else {
+        chats.signed_file(&path.file, signed.expires, &signed.signature).await?
+    };
     let length = content.length;
     let lines: [(HeaderName, String); 6] = [
         (CONTENT_TYPE, file.media_type.clone()),
@@ -640,8 +654,7 @@ async fn file(
         (CONTENT_DISPOSITION, file.disposition()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (CONTENT_SECURITY_POLICY, FILE_POLICY.to_owned()),
-        // Who has signed out leaves no file of the chat in the browser.
-        (CACHE_CONTROL, "private, no-store".to_owned()),
+        (CACHE_CONTROL, KEEP.to_owned()),
     ];
     let mut response = Body::from_stream(content.stream(0, length).await.map_err(Problem::internal)?).into_response();
     for (name, value) in lines {

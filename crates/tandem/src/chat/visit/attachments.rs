@@ -104,6 +104,11 @@ fn path(id: &str) -> String {
     format!("/v1/chat/uploads/{id}")
 }
 
+/// The path at which a file is read.
+pub(in crate::chat) fn file_path(id: &str) -> String {
+    format!("/v1/chat/files/{id}")
+}
+
 impl Chats {
     /// Makes a place for a file in a room.
     ///
@@ -134,7 +139,10 @@ impl Chats {
         for late in store::drop_late(&self.kernel().db, &room.org, &room.id, now_ms - FORGET_MS).await? {
             self.remove_content(&room.org, &late).await;
         }
-        self.kernel().db.writer().commit(vec![store::insert_file_write(&file, now_ms)]).await?;
+        match self.kernel().db.writer().commit(vec![store::insert_file_write(&file, now_ms)]).await {
+            Err(DbError::Conflict) => return Err(ChatError::NotFound),
+            done => done?,
+        };
         Ok(AwaitedFile { file, path, until_ms })
     }
 
@@ -213,7 +221,13 @@ impl Chats {
         let file = Attachment { media_type: media::noted(&head, &file.media_type), size, ..file };
         match self.kernel().db.writer().commit(vec![store::stored_write(&file)]).await {
             Ok(_) => Ok(file),
-            Err(DbError::Conflict) => Err(ChatError::NotFound),
+            Err(DbError::Conflict) => {
+                // Its room was erased meanwhile, and with it the row; else another one has brought it.
+                if store::file(&self.kernel().db, &file.org, &file.id).await?.is_none() {
+                    self.remove_content(&file.org, &file.id).await;
+                }
+                Err(ChatError::NotFound)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -241,8 +255,13 @@ impl Chats {
         };
         let kept = self.kernel().files.put(Shelf::Chat, &file.org, &file.id, content).await;
         kept.map_err(|error| ChatError::Failed(error.to_string()))?;
-        self.kernel().db.writer().commit(vec![store::insert_stored_write(&file, now_ms)]).await?;
-        Ok(file)
+        match self.kernel().db.writer().commit(vec![store::insert_stored_write(&file, now_ms)]).await {
+            Ok(_) => Ok(file),
+            Err(error) => {
+                self.remove_content(&file.org, &file.id).await;
+                Err(if matches!(error, DbError::Conflict) { ChatError::NotFound } else { error.into() })
+            }
+        }
     }
 
     /// Deletes a file whose message was not sent; if one names it after all, it stays.
@@ -255,7 +274,8 @@ impl Chats {
         }
     }
 
-    async fn remove_content(&self, org: &Id, id: &str) {
+    /// Removes the content of a file that nobody is given any more.
+    pub(in crate::chat) async fn remove_content(&self, org: &Id, id: &str) {
         if let Err(error) = self.kernel().files.delete(Shelf::Chat, org, id).await {
             tracing::error!(%org, file = id, %error, "an attachment could not be removed");
         }
@@ -267,7 +287,31 @@ impl Chats {
     /// [`ChatError::NotFound`], or what the disk or the store says.
     pub async fn file(&self, asker: &Asker, id: &str) -> Result<(Attachment, OpenFile), ChatError> {
         let file = store::file(&self.kernel().db, asker.org(), id).await?.ok_or(ChatError::NotFound)?;
-        self.reach(asker, &file.room, Act::See).await?;
+        let (room, _) = self.reach(asker, &file.room, Act::See).await?;
+        self.note_reading(asker, &room).await?;
+        self.open_file(file).await
+    }
+
+    /// A file by an address that an export holds, and its content.
+    ///
+    /// # Errors
+    /// [`ChatError::NotFound`] when the address is not ours or is over, or what the disk or the store says.
+    pub async fn signed_file(
+        &self,
+        id: &str,
+        until_ms: i64,
+        signature: &str,
+    ) -> Result<(Attachment, OpenFile), ChatError> {
+        if !self.kernel().secrets.path_is_signed(&file_path(id), until_ms, signature, self.now_ms()) {
+            return Err(ChatError::NotFound);
+        }
+        let file = store::signed_file(&self.kernel().db, id).await?.ok_or(ChatError::NotFound)?;
+        let read = self.kernel().audit_write(&file.org, "signed_url", "chat.read", &file.room);
+        self.kernel().db.writer().commit(vec![read]).await?;
+        self.open_file(file).await
+    }
+
+    async fn open_file(&self, file: Attachment) -> Result<(Attachment, OpenFile), ChatError> {
         match self.kernel().files.read(Shelf::Chat, &file.org, &file.id).await {
             Ok(content) => Ok((file, content)),
             Err(FilesError::Missing) => Err(ChatError::NotFound),
@@ -295,20 +339,15 @@ impl Chats {
         let body = Body::try_from(&file.body()).map_err(|_| Refused::NoFile)?;
         Ok((Cow::Owned(Draft { kind, body, ..draft.clone() }), Some(file)))
     }
+}
 
-    /// Deletes the file of a message that was taken back.
-    pub(in crate::chat) async fn forget_file(&self, org: &Id, kind: Kind, body: &Body) {
-        let Some(id) = named_file(kind, body) else { return };
-        let deleted = self.kernel().db.writer().commit(vec![store::delete_file_write(org, &id)]).await;
-        if let Err(error) = deleted {
-            tracing::error!(%org, file = id, %error, "the row of a deleted attachment stays");
-        }
-        self.remove_content(org, &id).await;
-    }
+/// From this commit on nobody is given the file of a message that is taken back; its content goes after it.
+pub(in crate::chat) fn forget_file_write(org: &Id, id: &str) -> Write {
+    store::delete_file_write(org, id)
 }
 
 /// The file that a message of pictures and files names.
-fn named_file(kind: Kind, body: &Body) -> Option<String> {
+pub(in crate::chat) fn named_file(kind: Kind, body: &Body) -> Option<String> {
     if !matches!(kind, Kind::Image | Kind::File) {
         return None;
     }

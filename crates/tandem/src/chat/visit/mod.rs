@@ -5,7 +5,7 @@
 //! [`super::access::may`] first. Source: docs/contracts/chat.md.
 
 pub mod api;
-mod attachments;
+pub(in crate::chat) mod attachments;
 pub mod hours;
 mod media;
 pub mod offline;
@@ -17,5 +17,11 @@ mod transcript;
 pub mod words;
 
 pub use attachments::{Attachment, AwaitedFile, Carried, NewFile};
+pub(in crate::chat) use attachments::{forget_file_write, named_file};
 pub use open::{Door, Wish};
 pub use rating::Rating;
+
+/// As mails name the room that they tell of, so that they are erased with it.
+pub(in crate::chat) fn mail_about(room: &str) -> String {
+    format!("chat:{room}")
+}

@@ -7,6 +7,7 @@ use kernel::notice::NewNotice;
 use super::super::access::Asker;
 use super::super::model::{Draft, Refused};
 use super::super::{ChatError, Chats, Opened};
+use super::mail_about;
 use super::open::{Door, Wish};
 
 /// Longest address of a page that is told, characters.
@@ -45,7 +46,9 @@ impl Chats {
                 opened.room.id
             );
             let subject = format!("Message from {name}");
-            let notice = self.kernel().notice_write(&door.org, NewNotice::mail(to, &subject, &body))?;
+            let notice = self
+                .kernel()
+                .notice_write(&door.org, NewNotice::mail(to, &subject, &body).about(mail_about(&opened.room.id)))?;
             self.kernel().db.writer().commit(vec![notice]).await?;
         }
         Ok(opened)

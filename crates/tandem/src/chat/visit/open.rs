@@ -169,6 +169,7 @@ impl Chats {
             portfolio,
             product,
             is_login: false,
+            is_glance: false,
             address: wish.address,
         })
     }

@@ -8,8 +8,10 @@ use super::attachments::Attachment;
 use super::rating::Rating;
 
 kernel::statements! {
+    // Not into a room that was erased in the same moment: nobody would find it there.
     INSERT_FILE = "insert into chat_file (org, id, room, sender, name, media_type, size, state, created_at) \
-        values ($1, $2, $3, $4, $5, $6, $7, 'awaited', $8)";
+        select $1, $2, $3, $4, $5, $6, cast($7 as bigint), $9, cast($8 as bigint) from chat_room r \
+        where r.org = $1 and r.id = $3";
     DROP_LATE = "delete from chat_file where org = $1 and room = $2 and state in ('awaited', 'coming') \
         and created_at < $3 returning id";
     // Its signature proves that the address is ours.
@@ -18,8 +20,6 @@ kernel::statements! {
     UNCLAIM_FILE = "update chat_file set state = 'awaited' where org = $1 and id = $2 and state = 'coming'";
     STORE_FILE = "update chat_file set state = 'stored', media_type = $3, size = $4 \
         where org = $1 and id = $2 and state = 'coming'";
-    INSERT_STORED = "insert into chat_file (org, id, room, sender, name, media_type, size, state, created_at) \
-        values ($1, $2, $3, $4, $5, $6, $7, 'stored', $8)";
     FILE = "select org, id, room, sender, name, media_type, size from chat_file \
         where org = $1 and id = $2 and state = 'stored'";
     UNNAMED_FILE = "select org, id, room, sender, name, media_type, size from chat_file \
@@ -27,6 +27,8 @@ kernel::statements! {
     NAME_FILE = "update chat_file set message = $3 \
         where org = $1 and id = $2 and state = 'stored' and message is null";
     FORGET_UNNAMED = "delete from chat_file where org = $1 and id = $2 and message is null";
+    // Its signature proves that the address is ours.
+    SIGNED = "select org, id, room, sender, name, media_type, size from chat_file where id = $1 and state = 'stored'";
     DELETE_FILE = "update chat_file set state = 'deleted' where org = $1 and id = $2 and state = 'stored'";
     RATE = "insert into chat_rating (org, room, score, comment, person, created_at) values ($1, $2, $3, $4, $5, $6) \
         on conflict (org, room) do update set score = excluded.score, comment = excluded.comment, \
@@ -35,13 +37,16 @@ kernel::statements! {
 }
 
 pub(super) fn insert_file_write(file: &Attachment, now_ms: i64) -> Write {
-    let Attachment { org, id, room, sender, name, media_type, size } = file;
-    Write::new(INSERT_FILE, args![org, id, room, sender.stored(), name, media_type, *size, now_ms])
+    insert_write(file, "awaited", now_ms)
 }
 
 pub(super) fn insert_stored_write(file: &Attachment, now_ms: i64) -> Write {
+    insert_write(file, "stored", now_ms)
+}
+
+fn insert_write(file: &Attachment, state: &str, now_ms: i64) -> Write {
     let Attachment { org, id, room, sender, name, media_type, size } = file;
-    Write::new(INSERT_STORED, args![org, id, room, sender.stored(), name, media_type, *size, now_ms])
+    Write::guarded(INSERT_FILE, args![org, id, room, sender.stored(), name, media_type, *size, now_ms, state])
 }
 
 /// Forgets what was announced before a time and never came, or not wholly; their ids.
@@ -87,6 +92,10 @@ pub(super) fn stored_write(file: &Attachment) -> Write {
 
 pub(super) async fn file(db: &Db, org: &Id, id: &str) -> Result<Option<Attachment>, DbError> {
     db.one(FILE, args![org, id]).await?.as_ref().map(read).transpose()
+}
+
+pub(super) async fn signed_file(db: &Db, id: &str) -> Result<Option<Attachment>, DbError> {
+    db.one(SIGNED, args![id]).await?.as_ref().map(read).transpose()
 }
 
 pub(super) fn delete_file_write(org: &Id, id: &str) -> Write {

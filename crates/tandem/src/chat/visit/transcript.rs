@@ -11,13 +11,14 @@ use kernel::time::rfc3339;
 use super::super::access::{Act, Asker};
 use super::super::model::{Kind, Message, Refused, Room, Side};
 use super::super::{ChatError, Chats};
+use super::mail_about;
 use super::settings::{self, WidgetSettings};
 use super::words;
 
 /// Bytes of a transcript, a little below what a notice carries; the beginning of a longer chat is left out.
 const MAX_BYTES: usize = 60 * 1024;
 /// Messages that are read at once.
-const PAGE: i64 = 500;
+const PAGE: i64 = 100;
 /// Messages of a chat that are looked at.
 const MAX_MESSAGES: usize = 5_000;
 
@@ -41,25 +42,32 @@ impl Chats {
         let app = self.kernel().app(&room.org, &room.app).await?;
         let title = WidgetSettings::read(&app.settings).title;
         let title = if title.is_empty() { app.name } else { title };
+        self.note_reading(asker, &room).await?;
         let messages = self.newest(&room).await?;
         let subject = words::say(locale, "mail_subject").replace("{title}", &title);
-        let notice = NewNotice::mail(&email, &subject, &text(&messages, locale));
+        let notice = NewNotice::mail(&email, &subject, &text(&messages, locale)).about(mail_about(&room.id));
         self.kernel().db.writer().commit(vec![self.kernel().notice_write(&room.org, notice)?]).await?;
         Ok(())
     }
 
-    /// The messages of a room in order, the newest if there are more than anybody reads.
+    /// The messages of a room in order, the newest if there are more than a mail takes.
     async fn newest(&self, room: &Room) -> Result<Vec<Message>, ChatError> {
         let mut messages: Vec<Message> = Vec::new();
-        let mut before = i64::MAX;
-        while messages.len() < MAX_MESSAGES {
+        let (mut before, mut bytes) = (i64::MAX, 0);
+        while messages.len() < MAX_MESSAGES && bytes <= MAX_BYTES {
             let page = self.messages_before(room, before, PAGE).await?;
             let Some(first) = page.first() else { break };
             before = first.seq;
+            bytes += page.iter().map(words_in).sum::<usize>();
             messages.splice(0..0, page);
         }
         Ok(messages)
     }
+}
+
+/// Bytes that a message takes at least, but for what stands around its words; of a file its name alone is told.
+fn words_in(message: &Message) -> usize {
+    message.body.as_ref().filter(|_| message.kind == Kind::Text).map_or(0, |body| body.words().len())
 }
 
 /// One message a paragraph, as the visitor saw them.
@@ -98,7 +106,7 @@ fn paragraph(message: &Message, locale: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::{Body, Sender};
+    use super::super::super::model::{Body, Draft, Sender};
     use super::*;
 
     fn message(seq: i64, sender: Sender, author: &str, body: Option<Body>) -> Message {
@@ -139,5 +147,17 @@ mod tests {
             (1..=100).map(|seq| message(seq, Sender::System, "", Some(Body::text(&format!("{seq} {long}"))))).collect();
         let text = text(&messages, "en");
         assert!(text.len() <= MAX_BYTES && text.contains("\n100 x") && !text.contains("\n1 x"));
+    }
+
+    #[tokio::test]
+    async fn no_more_of_a_long_chat_is_read_than_a_mail_takes() {
+        let stage = crate::chat::tests::stage::Stage::sqlite(&[]).await;
+        let (opened, _) = stage.room().await;
+        let long = "x".repeat(MAX_BYTES / 50);
+        for _ in 0..=PAGE * 2 {
+            stage.chats.send(&stage.application(), &opened.room.id, Draft::text(&long)).await.unwrap();
+        }
+        let newest = stage.chats.newest(&opened.room).await.unwrap();
+        assert_eq!((newest.len(), newest.last().unwrap().seq), (100, PAGE * 2 + 1));
     }
 }

@@ -38,7 +38,8 @@ mod tests {
 
     use super::*;
 
-    const VIEWS: [&str; 5] = [
+    const VIEWS: [&str; 6] = [
+        include_str!("../../../web/assets/chat-call.js"),
         include_str!("../../../web/assets/chat.js"),
         include_str!("../../../web/assets/chat-forms.js"),
         include_str!("../../../web/assets/chat-writing.js"),

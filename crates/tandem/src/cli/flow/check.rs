@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Answer, CliError, read, refusal, warnings};
 use crate::flows::model::Flow;
-use crate::flows::steps::Kind;
+use crate::flows::steps::{Kind, written::unknown_steps};
 use crate::flows::{Judge, Purpose, Report, check_reading};
 
 #[derive(Args, Debug)]
@@ -18,6 +18,9 @@ pub struct CheckFlow {
     /// Id or slug of an organisation: judge also what only its data can tell, such as numbers and caller ids
     #[arg(long)]
     org: Option<String>,
+    /// Judge it as one that answers chats: tell the steps that a chat does not know
+    #[arg(long)]
+    chat: bool,
 }
 
 impl CheckFlow {
@@ -32,7 +35,7 @@ impl CheckFlow {
     /// All of the flow's errors, and its warnings.
     pub(crate) fn run_alone(&self) -> Result<Answer, CliError> {
         let checked = check_reading(&read(&self.file)?, Purpose::Save, Clock::system().now_ms());
-        self.answer(checked.flow, &checked.report)
+        self.answer(checked.flow, checked.report)
     }
 
     /// The same with the organisation's data, as a dry run does.
@@ -46,15 +49,23 @@ impl CheckFlow {
         let judge = Judge { kernel, directory: &directory };
         let judged = judge.judge(&org.id, &read(&self.file)?, Purpose::Save).await;
         let (flow, report) = judged.map_err(CliError::because)?;
-        self.answer(flow, &report)
+        self.answer(flow, report)
     }
 
-    fn answer(&self, flow: Option<Flow>, report: &Report) -> Result<Answer, CliError> {
-        let flow = flow.ok_or_else(|| refusal(report))?;
+    fn answer(&self, flow: Option<Flow>, mut report: Report) -> Result<Answer, CliError> {
+        let flow = flow.ok_or_else(|| refusal(&report))?;
+        if self.chat {
+            for (path, message) in unknown_steps(&flow) {
+                report.warn("call_step", path, message);
+            }
+        }
         let drawing = draw(&flow);
         let posted = flow.steps.first().is_some_and(|step| matches!(step.kind, Kind::Call(_)));
-        let hint =
-            if posted { "" } else { "\n  it begins without a call: a number can lead to it, posted it is refused" };
+        let hint = if posted || self.chat {
+            ""
+        } else {
+            "\n  it begins without a call: a number can lead to it, posted it is refused"
+        };
         Ok(Answer {
             text: format!("{drawing}{}{hint}", warnings(&report.warnings)),
             json: json!({
@@ -92,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("flow.json");
         std::fs::write(&file, text).unwrap();
-        CheckFlow { file, org: None }.run_alone()
+        CheckFlow { file, org: None, chat: false }.run_alone()
     }
 
     #[test]
@@ -115,6 +126,18 @@ mod tests {
         {
             assert!(said.contains(code), "{code}: {said}");
         }
+    }
+
+    #[test]
+    fn a_flow_for_chats_is_told_what_a_chat_does_not_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("flow.json");
+        std::fs::write(&file, include_str!("../demo/sample.json")).unwrap();
+        let answer = CheckFlow { file, org: None, chat: true }.run_alone().unwrap();
+        let told: Vec<&str> = answer.text.lines().filter(|line| line.contains("call_step")).collect();
+        assert_eq!(told.len(), 3, "{}", answer.text);
+        assert!(told[0].contains("/flow/3/type: a chat does not know callback"), "{}", answer.text);
+        assert!(told[2].contains("/flow/6/type: a chat does not know connect"), "{}", answer.text);
     }
 
     #[test]

@@ -106,11 +106,14 @@ struct RunAnswer {
 struct RunView {
     /// `run_...`
     id: String,
-    /// `call_...`; empty when the run could not begin.
+    /// `call_...`; empty when the run could not begin, or answered a chat.
     call_id: String,
+    /// The chat's room, of a run that answered one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_id: Option<String>,
     /// `running` or `completed`.
     state: &'static str,
-    /// Why the call ended.
+    /// Why the call, or the run in a chat, ended.
     cause: Option<String>,
     /// Why a run that the command line had promised could not begin.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -244,9 +247,12 @@ async fn get_run(
     let run =
         store::run(&kernel.db, org, &path.run_id).await.map_err(Problem::internal)?.ok_or_else(Problem::not_found)?;
     let call = flows.calls().get(org, &run.call).await.map_err(Problem::internal)?;
-    let ended = run.error.is_some() || call.as_ref().is_some_and(|call| call.state == CallState::Completed);
-    let visited = visited(&events_of(kernel, org, &run.call, "step.").await.map_err(Problem::internal)?, ended);
+    let ended = run.error.is_some()
+        || run.ended_ms.is_some()
+        || call.as_ref().is_some_and(|call| call.state == CallState::Completed);
+    let visited = visited(&events_of(kernel, org, run.key(), "step.").await.map_err(Problem::internal)?, ended);
     let (cause, ended_at) = match call {
+        None if run.room.is_some() => (run.cause, run.ended_ms.map(kernel::time::rfc3339)),
         Some(call) => (call.cause, call.ended_at),
         None if ended => (Some(Cause::FlowError.as_str().to_owned()), Some(kernel::time::rfc3339(run.started_ms))),
         None => (None, None),
@@ -256,6 +262,7 @@ async fn get_run(
         run: RunView {
             id: run.id,
             call_id: run.call,
+            room_id: run.room,
             state: if ended { "completed" } else { "running" },
             cause,
             error: run.error,

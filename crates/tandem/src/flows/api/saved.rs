@@ -266,14 +266,16 @@ pub(super) async fn delete(
     remove(&flows, org, &path.id).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Deletes a flow that no number leads to.
+/// Deletes a flow that no number and no product of a chat leads to.
 ///
 /// # Errors
-/// 404, or 409 with the numbers.
+/// 404, or 409 with the numbers and products.
 pub(crate) async fn remove(flows: &Flows, org: &str, id: &str) -> Result<(), Problem> {
-    let numbers = store::numbers_of(&flows.kernel().db, org, id).await.map_err(Problem::internal)?;
-    if !numbers.is_empty() {
-        return Err(Problem::new(codes::FLOW_IN_USE).detail(numbers.join(", ")));
+    let db = &flows.kernel().db;
+    let mut leading = store::numbers_of(db, org, id).await.map_err(Problem::internal)?;
+    leading.extend(store::products_of(db, org, id).await.map_err(Problem::internal)?);
+    if !leading.is_empty() {
+        return Err(Problem::new(codes::FLOW_IN_USE).detail(leading.join(", ")));
     }
     if store::delete(flows.kernel(), org, id).await.map_err(Problem::internal)? {
         flows.shelf().clear();

@@ -53,9 +53,13 @@ fn read_map(
             continue;
         };
         if kind.is_some_and(|kind| !kind.has_edge(name)) {
-            let message = format!("a step of this type has no outcome \"{name}\": this edge is never taken");
-            fields.found.report.warn("unknown_field", path, message);
-            continue;
+            let is_written = kind.is_some_and(|kind| kind.has_written_edge(name));
+            let never = if is_written { "only a chat takes this edge" } else { "this edge is never taken" };
+            let message = format!("a step of this type has no outcome \"{name}\": {never}");
+            fields.found.report.warn("unknown_field", path.clone(), message);
+            if !is_written {
+                continue;
+            }
         }
         match edges.named(name) {
             Some(other) if other != index => {

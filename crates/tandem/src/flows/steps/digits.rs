@@ -14,15 +14,21 @@ use super::{
 };
 use crate::flows::{
     check::fields::{Fields, is_key},
-    machine::{Effect, Input, Sounding},
+    machine::{Effect, Input, Medium, Sounding},
     model::Edges,
-    template::FillError,
+    template::{FillError, MAX_VALUE},
 };
 
 /// Most keys in one input.
 const MAX_COUNT: u32 = 64;
 /// Completes an input unless the author says otherwise.
 const USUAL_FINISH: char = '#';
+/// Who hears a question answers it within so long, in milliseconds, unless the author says otherwise.
+const USUAL_TIMEOUT_MS: u32 = 10_000;
+/// Who reads one has other things to do meanwhile, in milliseconds.
+const WRITING_TIMEOUT_MS: u32 = 600_000;
+/// The variable of the last input.
+const LAST_INPUT: &str = "digits";
 const TIMEOUT: &str = "timeout";
 const INVALID: &str = "invalid";
 
@@ -33,8 +39,8 @@ pub struct Digits {
     pub count: usize,
     /// Fewer are invalid.
     pub min_digits: usize,
-    /// How long to wait for the first key, in milliseconds.
-    pub timeout_ms: u32,
+    /// How long to wait for the first key, or for what somebody writes, in milliseconds; none = as long as is usual.
+    pub timeout_ms: Option<u32>,
     /// How long to wait for each further key, in milliseconds.
     pub inter_digit_ms: u32,
     /// The key that completes the input and is not part of it.
@@ -98,7 +104,7 @@ impl Digits {
         Self {
             count: count as usize,
             min_digits: min_digits as usize,
-            timeout_ms: fields.seconds("timeout", 0.5..=600.0, 10.0),
+            timeout_ms: fields.value("timeout").is_some().then(|| fields.seconds("timeout", 0.5..=600.0, 10.0)),
             inter_digit_ms: fields.seconds("inter_digit_timeout", 0.2..=60.0, 5.0),
             finish_on_key,
             tries: fields.integer("tries", 1..=10, 1),
@@ -117,9 +123,14 @@ pub(super) fn is_edge(name: &str) -> bool {
         || (!name.is_empty() && name.trim_start_matches('\\').chars().all(is_key))
 }
 
+/// Whether an edge that no key leads to can be an outcome in a chat: any text that somebody may write.
+pub(super) fn is_written_edge(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && name.len() <= MAX_VALUE
+}
+
 pub(super) fn start(digits: &Arc<Digits>, context: &mut Context<'_>) -> Turn {
     let gathering = Gathering {
-        gather: gather::Machine::new(rules(digits, context.edges)),
+        gather: gather::Machine::new(rules(digits, context.edges, context.medium)),
         digits: digits.clone(),
         prompt: State::Silent,
         sound: None,
@@ -127,12 +138,16 @@ pub(super) fn start(digits: &Arc<Digits>, context: &mut Context<'_>) -> Turn {
     gathering.begin(context)
 }
 
-fn rules(digits: &Digits, edges: &Edges) -> gather::Rules {
+fn rules(digits: &Digits, edges: &Edges, medium: Medium) -> gather::Rules {
+    let usual_ms = match medium {
+        Medium::Call => USUAL_TIMEOUT_MS,
+        Medium::Chat => WRITING_TIMEOUT_MS,
+    };
     let names = edges.named.iter().map(|(name, _)| name.clone());
     gather::Rules {
         count: digits.count,
         min_digits: digits.min_digits,
-        first_timeout_ms: digits.timeout_ms.into(),
+        first_timeout_ms: digits.timeout_ms.unwrap_or(usual_ms).into(),
         inter_digit_timeout_ms: digits.inter_digit_ms.into(),
         finish_on_key: digits.finish_on_key.key(edges),
         tries: digits.tries,
@@ -166,15 +181,28 @@ impl Gathering {
 
     /// Tells the gathering what happened and carries out what it wants.
     fn tell(&mut self, input: gather::Input, context: &mut Context<'_>) -> Option<Exit> {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
-            for effect in self.gather.apply(input, context.now_ms) {
+        let effects = self.gather.apply(input, context.now_ms);
+        self.carry_out(effects, context)
+    }
+
+    /// Takes what somebody wrote as the whole input; what no variable can hold is no answer.
+    fn read(&mut self, words: &str, context: &mut Context<'_>) -> Option<Exit> {
+        let name = self.digits.variable.as_deref().unwrap_or(LAST_INPUT);
+        let words = if context.variables.has_room(name, words).is_ok() { words } else { "" };
+        let effects = self.gather.take_words(words, context.now_ms);
+        self.carry_out(effects, context)
+    }
+
+    fn carry_out(&mut self, effects: Vec<gather::Effect>, context: &mut Context<'_>) -> Option<Exit> {
+        let mut batches = vec![effects];
+        while let Some(effects) = batches.pop() {
+            for effect in effects {
                 match effect {
                     gather::Effect::Prompt => {
                         // Without its prompt the step still listens: the customer may know what to press.
                         if let Err(error) = self.sound_prompt(context) {
                             context.emit("step.failed", json!({ "error": format!("prompt: {error}") }));
-                            inputs.push(gather::Input::PromptEnded);
+                            batches.push(self.gather.apply(gather::Input::PromptEnded, context.now_ms));
                         }
                     }
                     gather::Effect::StopPrompt => {
@@ -246,7 +274,7 @@ impl Gathering {
 
     /// Stores the input and says so.
     fn keep(&self, input: &str, matched: Option<&str>, context: &mut Context<'_>) {
-        for name in self.digits.variable.as_deref().into_iter().chain(["digits"]) {
+        for name in self.digits.variable.as_deref().into_iter().chain([LAST_INPUT]) {
             if self.digits.sensitive {
                 context.variables.set_sensitive(name, input);
             } else {
@@ -265,6 +293,7 @@ impl Gathering {
 impl Running for Gathering {
     fn on(&mut self, input: &Input, context: &mut Context<'_>) -> Option<Exit> {
         let told = match input {
+            Input::Words(words) => return self.read(words, context),
             Input::Dtmf { symbol, .. } => Some(gather::Input::Key(*symbol)),
             Input::Tick => Some(gather::Input::Tick),
             other => self.prompt_on(other, context),

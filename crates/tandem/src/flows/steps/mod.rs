@@ -22,6 +22,7 @@ pub mod set;
 pub mod stream;
 pub mod transfer;
 pub mod voicemail;
+pub(crate) mod written;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -30,7 +31,7 @@ use voice::cause::Cause;
 
 use super::{
     check::fields::Fields,
-    machine::{Effect, Input, RecordAction, StepRef},
+    machine::{Effect, Input, Medium, RecordAction, StepRef},
     model::Edges,
     template::Variables,
 };
@@ -156,6 +157,11 @@ impl Kind {
         }
     }
 
+    /// Whether an outcome of this name exists where people write.
+    pub(crate) fn has_written_edge(&self, name: &str) -> bool {
+        matches!(self, Self::Digits(_) | Self::Menu(_)) && digits::is_written_edge(name)
+    }
+
     /// Whether a scalar `next_step` means anything.
     pub(crate) fn goes_on(&self) -> bool {
         !matches!(self, Self::Hangup | Self::Transfer(_))
@@ -221,6 +227,7 @@ impl Kind {
 /// What a step may read and change.
 pub(crate) struct Context<'a> {
     pub(crate) now_ms: i64,
+    pub(crate) medium: Medium,
     pub(crate) step: &'a StepRef,
     pub(crate) edges: &'a Edges,
     pub(crate) variables: &'a mut Variables,

@@ -4,7 +4,7 @@
 use super::Context;
 use crate::flows::{
     check::fields::Fields,
-    machine::{Effect, Input, Source},
+    machine::{Effect, Input, Medium, Source},
     template::{FillError, Template},
 };
 
@@ -73,7 +73,10 @@ impl Prompt {
 
     fn spoken(&self, text: &Template, context: &Context<'_>) -> Source {
         Source::Speech {
-            text: text.speech(context.variables),
+            text: match context.medium {
+                Medium::Call => text.speech(context.variables),
+                Medium::Chat => text.words(context.variables),
+            },
             voice: self.voice.clone(),
             language: self.language.clone(),
         }

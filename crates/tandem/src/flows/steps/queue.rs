@@ -84,6 +84,11 @@ pub(super) fn start(queue: &Arc<Queue>, context: &mut Context<'_>) -> Turn {
     Turn::Wait(Box::new(waiting))
 }
 
+/// The wait that the step asks for; `joined_ms`: since when.
+pub(super) fn order(queue: &Queue, joined_ms: Option<i64>) -> QueueOrder {
+    QueueOrder { team: queue.team.clone(), timeout_ms: queue.timeout_ms, max_waiting: queue.max_waiting, joined_ms }
+}
+
 /// What the caller hears besides the music.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Saying {
@@ -116,12 +121,7 @@ struct Waiting {
 
 impl Waiting {
     fn join(&self, joined_ms: Option<i64>, context: &mut Context<'_>) {
-        context.push(Effect::Queue(QueueOrder {
-            team: self.queue.team.clone(),
-            timeout_ms: self.queue.timeout_ms,
-            max_waiting: self.queue.max_waiting,
-            joined_ms,
-        }));
+        context.push(Effect::Queue(order(&self.queue, joined_ms)));
     }
 
     fn play_music(&self, context: &mut Context<'_>) {

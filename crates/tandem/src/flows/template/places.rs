@@ -43,6 +43,16 @@ impl Template {
         chars.take(MAX_TEXT_CHARS).collect()
     }
 
+    /// Filled to be read by people; what is longer than a message is cut off.
+    #[must_use]
+    pub fn words(&self, variables: &Variables) -> String {
+        let texts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.as_str(),
+            Part::Name(name) => variables.get(name).unwrap_or_default(),
+        });
+        texts.flat_map(str::chars).take(MAX_TEXT_CHARS).collect()
+    }
+
     /// Filled for a quoted place of a JSON text.
     ///
     /// # Errors

@@ -55,16 +55,22 @@ impl Variables {
     /// [`TooMuch`]; the variable stays as it was.
     pub fn keep(&mut self, name: &str, value: impl Into<String>) -> Result<(), TooMuch> {
         let value = value.into();
+        self.has_room(name, &value)?;
+        self.put(name, value, false);
+        Ok(())
+    }
+
+    /// Whether the run has room for a value.
+    ///
+    /// # Errors
+    /// [`TooMuch`].
+    pub fn has_room(&self, name: &str, value: &str) -> Result<(), TooMuch> {
         if value.len() > MAX_VALUE {
             return Err(TooMuch::Value(name.to_owned()));
         }
         let others = self.values.iter().filter(|(known, _)| *known != name);
         let taken: usize = others.map(|(known, variable)| known.len() + variable.value.len()).sum();
-        if taken + name.len() + value.len() > MAX_VARIABLES {
-            return Err(TooMuch::Variables);
-        }
-        self.put(name, value, false);
-        Ok(())
+        if taken + name.len() + value.len() > MAX_VARIABLES { Err(TooMuch::Variables) } else { Ok(()) }
     }
 
     /// Sets a short variable that a person may read in the run's history.

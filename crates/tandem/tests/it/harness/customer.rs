@@ -1,10 +1,20 @@
 //! A visitor of a customer's page, with the chat in it, in Chromium.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use tokio::time::sleep;
+
 use super::browser::Browser;
+use super::ear::Heard;
+use super::web_phone::heard;
+
+/// How often it is looked whether a call is up, and how many times at most.
+const LOOK: Duration = Duration::from_millis(200);
+const MAX_LOOKS: usize = 200;
 
 /// The visitor's browser.
 pub(crate) struct Customer {
@@ -31,6 +41,28 @@ impl Customer {
     /// Opens or closes the widget by its button.
     pub(crate) async fn launch(&mut self) {
         self.ask("launch", json!({})).await;
+    }
+
+    /// Waits until a call is up and sound has come.
+    pub(crate) async fn until_it_is_heard(&mut self) {
+        for _ in 0..MAX_LOOKS {
+            let call = self.view().await["call"].clone();
+            if call["phone"] == "up" && call["sound"] == "now" {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+        panic!("no call is heard: {}", self.view().await);
+    }
+
+    /// Begins to listen to what a call plays.
+    pub(crate) async fn listen(&mut self) {
+        self.ask("listen", json!({})).await;
+    }
+
+    /// What was heard since.
+    pub(crate) async fn heard(&mut self) -> Heard {
+        heard(&self.ask("heard", json!({})).await)
     }
 
     /// Presses a button of the chat by its words.

@@ -5,6 +5,7 @@ pub(crate) mod bot;
 pub(crate) mod browser;
 pub(crate) mod chance;
 pub(crate) mod chat;
+pub(crate) mod chat_agent;
 pub(crate) mod choir;
 pub(crate) mod client;
 pub(crate) mod crowd;

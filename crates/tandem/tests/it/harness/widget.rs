@@ -44,6 +44,11 @@ impl Shop {
         kernel.set_app(&tenant.org.id, &self.id, checked).await.unwrap();
     }
 
+    /// The key that its pages show to everybody.
+    pub(crate) async fn publishable_key(&self, tenant: &Tenant<'_>) -> String {
+        tenant.kernel().app(&tenant.org.id, &self.id).await.unwrap().publishable_key
+    }
+
     /// The path of something of its widget.
     pub(crate) fn path(&self, rest: &str) -> String {
         format!("/v1/chat/widget/{}{rest}", self.id)

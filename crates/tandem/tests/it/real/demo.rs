@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::harness::baresip::Baresip;
+use crate::harness::customer::Customer;
 use crate::harness::ear::pulses_file;
 use crate::harness::phone::Account;
 use crate::harness::process::Tandem;
@@ -94,6 +95,30 @@ async fn who_posts_before_registering_a_phone_is_told_what_to_do() {
     let told = running.log();
     let token = curl.split("\"auth_token\":\"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(told.matches(token).count(), tour.matches(token).count(), "nothing secret after the tour");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_shop_has_a_chat_that_the_owner_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Tandem::on(&folder.path().join("data")).start("demo", &[]).await;
+    running.until_it_says("Ctrl-C ends the demo").await;
+    let tour = running.log();
+    let after = |words: &str| tour.split_once(words).unwrap().1.split_whitespace().next().unwrap().to_owned();
+    let mut ann = Customer::at(&after("a visitor's page:"), json!({})).await;
+    ann.launch().await;
+    ann.see("text=Ask the shop").await;
+    ann.say("Do you have it in blue?").await;
+    ann.see(".mine .note:text-is('Sent')").await;
+    let client = running.client().bearing(&after("Authorization: Bearer ").replace('\'', ""));
+    let rooms = client.get("/v1/chat/rooms").await.expect(200);
+    let room = rooms["rooms"][0]["id"].as_str().unwrap();
+    client.post(&format!("/v1/chat/rooms/{room}/messages"), &json!({"body": "In two blues."})).await.expect(201);
+    ann.see(".theirs:has-text('In two blues.')").await;
+    // The inbox is a page of the console: who is not signed in is asked to.
+    let inbox = after("the inbox:");
+    assert!(inbox.ends_with("/console/inbox"), "{inbox}");
+    assert_eq!(running.client().browsing().get("/console/inbox").await.status, 303);
+    ann.finish(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,13 @@ const OF_THE_OWNER: &[Case] = &[
     ("/console/applications/{id}", "/console/applications/{id}/meetings", &[("time_zone", "Mars")], "time_zone"),
     ("/console/applications/{id}", "/console/applications/{id}/meetings", &[("veto_url", "ftp://x")], "veto_url"),
     ("/console/applications/{id}", "/console/applications/{id}/meetings", &[("number_pool", "banana")], "number_pool"),
+    ("/console/applications/{id}/chat", "", &[("widget_hours", "always")], "widget_hours"),
+    ("/console/applications/{id}/chat", "", &[("allowed_origins", "shop.example")], "allowed_origins"),
+    ("/console/chat/products", "", &[("name", "A B"), ("code", "40")], "name"),
+    ("/console/chat/products", "", &[("name", "SHOES"), ("code", "0")], "code"),
+    ("/console/chat/codes", "", &[("count", "0")], "count"),
+    ("/console/chat/links", "", &[("label", "")], "label"),
+    ("/console/chat/links", "", &[("label", "Entrance"), ("count", "0")], "count"),
     ("/console/meetings/new", "", &[("order_id", ""), ("caller_name", "Ann")], "order_id"),
     ("/console/meetings/new", "", &[("order_id", "1"), ("caller_name", "")], "caller_name"),
     (

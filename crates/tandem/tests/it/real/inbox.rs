@@ -236,7 +236,7 @@ async fn a_room_goes_from_one_agent_to_another_with_all_that_belongs_to_it() {
     let to = json!({"what": "#transfer-to", "value": format!("person:{}", gus_id.as_str().unwrap())});
     fay.person.ask("select", to).await;
     fay.fill("#transfer-note", "Knows zebras").await;
-    fay.person.click("Transfer").await;
+    fay.choose("#sheet .primary").await;
     fay.see("#room-state:has-text('With Gus')").await;
     fay.gone("#composer").await;
     gus.see("[data-folder=mine] .count:text-is('1')").await;

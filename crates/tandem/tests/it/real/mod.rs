@@ -4,6 +4,7 @@ mod audio;
 mod browser_calls;
 mod browser_phone;
 mod browser_sip;
+mod chat_links;
 mod chat_widget;
 mod chat_widget_mends;
 mod conference;

@@ -225,7 +225,21 @@ async fn a_page_of_another_site_is_heard_where_its_application_allows_it() {
         assert_eq!(named.is_ok(), welcome, "{origin}");
         let request =
             server.client().bearing(&ours.token).request(Method::GET, "/v1/chat/rooms").header("origin", origin);
-        assert_eq!(server.client().send(request).await.status, if welcome { 200 } else { 403 }, "{origin}");
+        let reply = server.client().send(request).await;
+        assert_eq!(reply.status, if welcome { 200 } else { 403 }, "{origin}");
+        let events = server.client().bearing(&ours.token).request(Method::GET, "/v1/chat/events");
+        let events = events.header("origin", origin).send().await.unwrap();
+        // Our own pages need nobody's yes, and so get none.
+        let echo = (welcome && origin != own).then_some(origin);
+        let allowed = |headers: &reqwest::header::HeaderMap| {
+            headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(allowed(&reply.headers).as_deref(), echo, "{origin}");
+        assert_eq!((events.status() == 200, allowed(events.headers()).as_deref()), (welcome, echo), "{origin}");
+        for path in ["/v1/chat/rooms", "/v1/chat/events"] {
+            let asked = server.client().request(Method::OPTIONS, path).header("origin", origin);
+            assert_eq!(allowed(&server.client().send(asked).await.headers).as_deref(), echo, "{origin}: {path}");
+        }
     }
     // The cookie of a console session counts for our own pages alone.
     let owner = server.signed_in(&server.identity(&org.token).await).await.cookie();

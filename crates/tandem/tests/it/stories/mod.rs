@@ -1,9 +1,16 @@
 //! Stories: what somebody wants to do, from the beginning to the end, without a real phone.
 
 mod browser_phone;
+mod chat_bot;
+mod chat_calls;
+mod chat_calls_crash;
 mod chat_clients;
 mod chat_crash;
+mod chat_flow;
+mod chat_flow_crash;
 mod chat_limits;
+mod chat_privacy;
+mod chat_resume;
 mod chat_rfc6455;
 mod chat_socket;
 mod chat_stream;
@@ -11,6 +18,7 @@ mod command_line;
 mod conference;
 mod console;
 mod console_account;
+mod console_chat;
 mod console_edits;
 mod console_meetings;
 mod crash;

@@ -14,6 +14,7 @@ mod play;
 mod queue;
 mod small;
 mod stream;
+mod written;
 
 use std::sync::Arc;
 
