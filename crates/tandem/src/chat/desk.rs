@@ -662,8 +662,15 @@ impl Chats {
         listener: Option<u64>,
     ) -> Result<(), ChatError> {
         let (_, room, _) = self.seat_for(asker, room, Act::Send { claims_support: false }).await?;
-        if is_typing && self.meter().typing(&limit_key(asker, &room), self.now_ms()).is_err() {
-            return Ok(());
+        if is_typing {
+            let (key, now_ms) = (limit_key(asker, &room), self.now_ms());
+            let taken = match draft {
+                Some(_) => self.meter().draft(&key, now_ms),
+                None => self.meter().typing(&key, now_ms),
+            };
+            if taken.is_err() {
+                return Ok(());
+            }
         }
         let (side, sender) = (asker.side(), asker.sender(&room));
         let who = Who { side, id: shown_id(&sender), name: String::new() };

@@ -2,24 +2,31 @@
 /**
  * A visitor of a page of another site that holds the widget. The task: `url` of the page; `locale` and `width`, `height` of
  * the browser, its `microphone` (see browser.mjs). With `full` the page is the chat's own; with `extension`, a folder, the page is one of that extension, and
- * the frame its own. Commands act in the chat, wherever it is.
+ * the frame its own. Requests for `fail` (a pattern) fail once. Commands act in the chat, wherever it is.
  */
 import { look, picture, walkByKeys } from "./looks.mjs";
-import { open, openWith, serve, task, tell } from "./browser.mjs";
+import { open, openWith, serve, task, tell, watch } from "./browser.mjs";
 import { EAR } from "./ear.mjs";
 
 const viewport = { width: task.width ?? 1024, height: task.height ?? 800 };
 const plain = () => open({ microphone: task.microphone, context: { locale: task.locale ?? "en-GB", viewport } });
-const { browser, page } = await (task.extension ? openWith(task.extension) : plain());
+const { browser, page: first } = await (task.extension ? openWith(task.extension) : plain());
+/** The tab that commands act in. */
+let page = first;
+const tabs = [first];
 /** What the host page was told by postMessage: from where, and what. @type {{ origin: string, data: any }[]} */
 const told = [];
-await page.addInitScript(EAR);
-await page.exposeFunction("tandemTold", (/** @type {any} */ message) => void told.push(message));
-await page.addInitScript(() => {
-  if (parent !== globalThis.window) return;
-  addEventListener("message", ({ origin, data }) => void (/** @type {any} */ (globalThis).tandemTold({ origin, data })));
-});
-await page.goto(task.url);
+async function begin() {
+  await page.addInitScript(EAR);
+  await page.exposeFunction("tandemTold", (/** @type {any} */ message) => void told.push(message));
+  await page.addInitScript(() => {
+    if (parent !== globalThis.window) return;
+    addEventListener("message", ({ origin, data }) => void (/** @type {any} */ (globalThis).tandemTold({ origin, data })));
+  });
+  await page.goto(task.url);
+}
+if (task.fail) await page.route(task.fail, (route) => route.abort(), { times: 1 });
+await begin();
 tell("entered");
 
 /** The document that holds the chat. @returns {import("playwright-core").FrameLocator | import("playwright-core").Page} */
@@ -79,6 +86,15 @@ await serve(browser, {
   /** Everything that stands in the chat, its own tree included. */
   whole: () => ask("chat.shadowRoot.innerHTML + document.documentElement.outerHTML"),
   reload: () => page.reload(),
+  /** Goes to a tab of the same browser, the first is 0; a new one opens the page of the task. */
+  tab: async ({ number }) => {
+    const known = tabs[number];
+    page = known ?? (await first.context().newPage());
+    if (known) return page.bringToFront();
+    tabs[number] = page;
+    watch(page);
+    await begin();
+  },
   frames: () => page.locator("iframe").count(),
   /** What is wrong with the page as it is. */
   look: async ({ file }) => {

@@ -18,6 +18,8 @@
 
 /** Answers without a body: 202 Accepted, 204 No Content. */
 const EMPTY = [202, 204];
+/** A file that takes longer has lost its line, ms. */
+const UPLOAD_WITHIN = 130_000;
 
 /** A request that the server refused, with the word for it. */
 export class Refused extends Error {
@@ -162,7 +164,8 @@ function put(url, file, progress) {
     request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => progress(total > 0 ? loaded / total : 0);
     request.onload = () => (request.status < 300 ? resolve(request.response) : reject(new Refused(request.status, "", request.statusText, null)));
-    request.onerror = () => reject(new Refused(0, "network", "", null));
+    request.timeout = UPLOAD_WITHIN;
+    request.onerror = request.ontimeout = request.onabort = () => reject(new Refused(0, "network", "", null));
     request.send(file);
   });
 }

@@ -17,10 +17,17 @@ const PONG_WITHIN = 8_000;
 const ACK_WITHIN = 12_000;
 /** What is done when the server asks for patience and does not say how long, ms. */
 const PATIENCE = 3_000;
+/** Refusals that pass, and how often a message is tried again after them, or after no answer at all. */
+const PASSING = ["rate_limited", "internal", "unavailable", "conflict"];
+const MOST_TRIES = 3;
 /** Refusals that another attempt does not change: the credential is not good. */
 const FINAL = ["unauthorized", "forbidden", "foreign_origin"];
 /** The same as the code of a close frame. */
 const FINAL_CLOSE = [4401, 4403];
+/** The words of a close frame: the visitor has opened so many newer lines that this one had to give way. */
+const OUTED = "too many sockets";
+/** Such a line comes back when its page is looked at; and if it is looked at all the time, after this, ms. */
+const REST = 30_000;
 
 /**
  * @typedef {{ type: string, [member: string]: any }} Frame
@@ -53,6 +60,10 @@ export class ChatLine extends EventTarget {
   #queue = [];
   /** Whether the first of the queue is on its way. */
   #underWay = false;
+  /** How often the first was tried. */
+  #tries = 0;
+  /** A newer line of the visitor has its place. */
+  #isResting = false;
 
   /**
    * @param {string} url of the socket
@@ -77,6 +88,7 @@ export class ChatLine extends EventTarget {
     this.#closed = false;
     addEventListener("online", this.#hurry);
     addEventListener("offline", this.#doubt);
+    addEventListener("focus", this.#look);
     document.addEventListener("visibilitychange", this.#look);
     this.#connect();
   }
@@ -86,6 +98,7 @@ export class ChatLine extends EventTarget {
     this.#closed = true;
     removeEventListener("online", this.#hurry);
     removeEventListener("offline", this.#doubt);
+    removeEventListener("focus", this.#look);
     document.removeEventListener("visibilitychange", this.#look);
     clearTimeout(this.#timer);
     this.#drop();
@@ -106,6 +119,7 @@ export class ChatLine extends EventTarget {
   say(said) {
     if (this.#queue.some(({ cid }) => cid === said.cid)) return;
     this.#queue.push(said);
+    if (this.#isResting) this.#hurry();
     this.#next();
   }
 
@@ -114,7 +128,20 @@ export class ChatLine extends EventTarget {
     if (!first || this.#underWay || !this.send({ type: "send", ...first })) return;
     this.#underWay = true;
     clearTimeout(this.#ackTimer);
-    this.#ackTimer = setTimeout(() => this.#lost(), ACK_WITHIN);
+    this.#ackTimer = setTimeout(() => this.#unanswered(first), ACK_WITHIN);
+  }
+
+  /** The server has not answered to a message, though it may be there: others are not to wait for ever. @param {Said} said */
+  #unanswered(said) {
+    this.#tries += 1;
+    if (this.#tries >= MOST_TRIES) this.#giveUp(said, { code: "unanswered" });
+    this.#lost();
+  }
+
+  /** @param {Said} said @param {any} error */
+  #giveUp(said, error) {
+    this.#settled(said.cid);
+    this.dispatchEvent(new CustomEvent("failed", { detail: { said, error } }));
   }
 
   /** @param {string} cid */
@@ -122,6 +149,7 @@ export class ChatLine extends EventTarget {
     if (this.#queue[0]?.cid !== cid) return;
     this.#queue.shift();
     this.#underWay = false;
+    this.#tries = 0;
     clearTimeout(this.#ackTimer);
     this.#next();
   }
@@ -130,11 +158,9 @@ export class ChatLine extends EventTarget {
   #refusedMessage(error) {
     const said = this.#queue[0];
     if (!said || said.cid !== error.cid) return;
-    if (error.retry_after === undefined && error.code !== "rate_limited") {
-      this.#settled(said.cid);
-      this.dispatchEvent(new CustomEvent("failed", { detail: { said, error } }));
-      return;
-    }
+    const isAsked = error.retry_after !== undefined || error.code === "rate_limited";
+    this.#tries += isAsked ? 0 : 1;
+    if (!isAsked && (!PASSING.includes(error.code) || this.#tries >= MOST_TRIES)) return this.#giveUp(said, error);
     clearTimeout(this.#ackTimer);
     const wait = error.retry_after === undefined ? PATIENCE : error.retry_after * 1_000;
     this.dispatchEvent(new CustomEvent("waiting", { detail: Math.ceil(wait / 1_000) }));
@@ -164,6 +190,7 @@ export class ChatLine extends EventTarget {
 
   #connect() {
     clearTimeout(this.#timer);
+    this.#isResting = false;
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
     socket.onopen = () => {
@@ -171,7 +198,10 @@ export class ChatLine extends EventTarget {
       socket.send(JSON.stringify(hello));
     };
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
-    socket.onclose = ({ code }) => (FINAL_CLOSE.includes(code) ? this.#refused("unauthorized") : this.#lost());
+    socket.onclose = ({ code, reason }) => {
+      if (FINAL_CLOSE.includes(code)) return this.#refused("unauthorized");
+      return reason === OUTED ? this.#rest() : this.#lost();
+    };
     this.#patience = setTimeout(() => this.#lost(), PONG_WITHIN * 2);
   }
 
@@ -189,6 +219,8 @@ export class ChatLine extends EventTarget {
       case "error":
         if (!this.#ready && FINAL.includes(frame.code)) return this.#refused(frame.code);
         if (frame.cid !== undefined) return this.#refusedMessage(frame);
+        // The socket will be closed for it, and the line opened again.
+        if (frame.code === "rate_limited") return;
         break;
       case "ack":
         this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
@@ -227,6 +259,12 @@ export class ChatLine extends EventTarget {
       socket.close();
     }
     this.#ready = false;
+  }
+
+  #rest() {
+    this.#drop();
+    this.#isResting = true;
+    this.#timer = setTimeout(this.#look, REST);
   }
 
   #lost() {

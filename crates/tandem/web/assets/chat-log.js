@@ -14,7 +14,8 @@ const SHOWN_PICTURE = 4 * 1_024 * 1_024;
 export class Log {
   #shell;
   #words;
-  #api;
+  /** By which files are fetched. @type {import("./chat-api.js").ChatApi} */
+  api;
   /** @type {Map<number, MessageItem>} */
   #items = new Map();
   /** @type {Map<string, PendingItem>} */
@@ -32,12 +33,12 @@ export class Log {
   constructor(shell, words, api) {
     this.#shell = shell;
     this.#words = words;
-    this.#api = api;
+    this.api = api;
   }
 
   /** Draws what there is. @param {Thread} thread @param {number} now ms */
   show(thread, now) {
-    const wasAtEnd = this.#shell.isAtEnd;
+    const wasAtEnd = this.#shell.follows;
     const messages = thread.messages;
     const last = messages.findLast((message) => thread.isMine(message))?.seq;
     const nodes = [];
@@ -91,7 +92,8 @@ export class Log {
   #day(name, at, now) {
     const known = this.#days.get(name);
     const day = known ?? make("p", { class: "day" });
-    day.textContent = this.#words.day(at, new Date(now));
+    const words = this.#words.day(at, new Date(now));
+    if (day.textContent !== words) day.textContent = words;
     this.#days.set(name, day);
     return day;
   }
@@ -117,8 +119,7 @@ export class Log {
     if (!PICTURES.includes(file.type) || file.size > SHOWN_PICTURE) return;
     try {
       const image = item.picture(await this.#fetch(file.file), file.name);
-      const wasAtEnd = this.#shell.isAtEnd;
-      image.addEventListener("load", () => wasAtEnd && this.#shell.toEnd());
+      image.addEventListener("load", () => this.#shell.follows && this.#shell.toEnd());
     } catch {
       // Its name stands there, and the button tries again.
     }
@@ -128,7 +129,7 @@ export class Log {
   #fetch(id) {
     const known = this.#urls.get(id);
     if (known) return known;
-    const url = this.#api.file(id).then((blob) => URL.createObjectURL(blob));
+    const url = this.api.file(id).then((blob) => URL.createObjectURL(blob));
     this.#urls.set(id, url);
     url.catch(() => this.#urls.delete(id));
     return url;

@@ -1,76 +1,125 @@
 // @ts-check
 /**
- * What a browser keeps of a chat: which room is the visitor's, the token that opens it, and what was not sent yet.
+ * What a browser keeps of a chat: which room is the visitor's, the token that opens it, what was not sent yet, and what
+ * stands in the field.
  *
- * Where a browser keeps nothing (a frame whose storage is shut), the page's own memory stands in: the chat lives as long
- * as the page.
+ * Where a browser keeps nothing (a frame whose storage is shut, or full), the page's own memory stands in: the chat lives as
+ * long as the page.
  */
 
-/** @typedef {{ room: string, token: string }} Kept */
+/** A visitor; `room` is null while none is open. @typedef {{ room: string | null, token: string }} Kept */
 /** @typedef {import("./chat-thread.js").Pending} Pending */
 
 const PREFIX = "tandem-chat";
+/** The room of words that were written before there was one. */
+const NO_ROOM = "";
 
-/** A storage that forgets with the page. */
-class Forgetful {
+/** A storage, and beside it what it did not take. */
+class Store {
+  /** @type {Storage | null} */
+  #storage;
   /** @type {Map<string, string>} */
-  #kept = new Map();
-  /** @param {string} key */
-  getItem(key) {
-    return this.#kept.get(key) ?? null;
+  #own = new Map();
+
+  /** @param {"localStorage" | "sessionStorage"} name */
+  constructor(name) {
+    try {
+      this.#storage = globalThis[name];
+      this.#storage.setItem(`${PREFIX}-probe`, "1");
+      this.#storage.removeItem(`${PREFIX}-probe`);
+    } catch {
+      this.#storage = null;
+    }
   }
-  /** @param {string} key @param {string} value */
-  setItem(key, value) {
-    this.#kept.set(key, value);
-  }
+
   /** @param {string} key */
-  removeItem(key) {
-    this.#kept.delete(key);
+  get(key) {
+    return this.#own.get(key) ?? this.#storage?.getItem(key) ?? null;
+  }
+
+  /** @param {string} key @param {string | null} value */
+  set(key, value) {
+    this.#own.delete(key);
+    if (value === null) return this.#storage?.removeItem(key);
+    try {
+      if (!this.#storage) throw new Error("there is none");
+      this.#storage.setItem(key, value);
+    } catch {
+      this.#own.set(key, value);
+    }
+  }
+
+  /** @param {string} beginning of the keys */
+  forget(beginning) {
+    const kept = this.#storage ? Object.keys(this.#storage) : [];
+    for (const key of [...kept, ...this.#own.keys()]) if (key.startsWith(beginning)) this.set(key, null);
   }
 }
 
-/** @param {"localStorage" | "sessionStorage"} name @returns {Pick<Storage, "getItem" | "setItem" | "removeItem">} */
-function storage(name) {
-  try {
-    const found = globalThis[name];
-    found.setItem(`${PREFIX}-probe`, "1");
-    found.removeItem(`${PREFIX}-probe`);
-    return found;
-  } catch {
-    return new Forgetful();
-  }
+const lasting = new Store("localStorage");
+const passing = new Store("sessionStorage");
+
+/** Nothing stays of anybody's chat with an application. @param {string} app */
+export function forget(app) {
+  for (const store of [lasting, passing]) store.forget(`${PREFIX}:${app}:`);
 }
 
 export class Memory {
-  #lasting = storage("localStorage");
-  #passing = storage("sessionStorage");
-  #key;
+  /** Under which the visitor stands. */
+  key;
 
   /** @param {string} app @param {string} product @param {string} user whom the page vouches for; "" = nobody */
   constructor(app, product, user) {
-    this.#key = [PREFIX, app, product, user].join(":");
+    this.key = [PREFIX, app, product, user].join(":");
   }
 
   /** @returns {Kept | null} */
   get kept() {
-    return read(this.#lasting.getItem(this.#key), null);
+    return read(lasting.get(this.key), null);
   }
 
   /** @param {Kept | null} kept */
   set kept(kept) {
-    if (kept) this.#lasting.setItem(this.#key, JSON.stringify(kept));
-    else this.#lasting.removeItem(this.#key);
+    lasting.set(this.key, kept && JSON.stringify(kept));
   }
 
-  /** What is still to be sent to a room. @param {string} room @returns {Pending[]} */
+  /** What stands in the field. */
+  get draft() {
+    return passing.get(`${this.key}:draft`) ?? "";
+  }
+
+  /** @param {string} text */
+  set draft(text) {
+    passing.set(`${this.key}:draft`, text || null);
+  }
+
+  /** What is still to be sent to a room; null = to the one that will be opened. @param {string | null} room @returns {Pending[]} */
   pending(room) {
-    return read(this.#passing.getItem(`${this.#key}:${room}`), []);
+    return read(passing.get(`${this.key}:to:${room ?? NO_ROOM}`), []);
   }
 
-  /** @param {string} room @param {Pending[]} pending */
+  /** @param {string | null} room @param {Pending[]} pending */
   keepPending(room, pending) {
-    if (pending.length > 0) this.#passing.setItem(`${this.#key}:${room}`, JSON.stringify(pending));
-    else this.#passing.removeItem(`${this.#key}:${room}`);
+    passing.set(`${this.key}:to:${room ?? NO_ROOM}`, pending.length > 0 ? JSON.stringify(pending) : null);
+  }
+
+  /**
+   * Does something that only one page of this browser may do at a time.
+   * @template Result
+   * @param {() => Promise<Result>} work
+   * @returns {Promise<Result>}
+   */
+  async alone(work) {
+    // A frame whose storage is shut has no locks either, and shares nothing.
+    /** @type {Promise<Result> | null} */
+    let begun = null;
+    try {
+      await navigator.locks.request(this.key, () => (begun = work()));
+    } catch (error) {
+      if (begun === null) return work();
+      throw error;
+    }
+    return /** @type {Promise<Result>} */ (/** @type {unknown} */ (begun));
   }
 }
 

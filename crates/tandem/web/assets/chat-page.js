@@ -21,6 +21,12 @@ function tell(type, more = {}) {
   if (host !== null) parent.postMessage({ tandem: type, ...more }, host);
 }
 
+/** What the page around may know: which room it is would be the key to it for every script of that page. */
+function seen() {
+  const { ready, online, unread, room } = /** @type {TandemChat} */ (chat).view;
+  return { ready, online, unread, has_room: room !== null };
+}
+
 /** @param {string} origin */
 function isAllowed(origin) {
   return origin === location.origin || allowed.includes("*") || allowed.includes(origin);
@@ -28,10 +34,12 @@ function isAllowed(origin) {
 
 /** What the page around may ask. @type {Record<string, (message: any) => unknown>} */
 const orders = {
-  hello: ({ identity, page }) => {
+  hello: async ({ identity, page, leaves }) => {
     if (typeof page === "string") chat.setAttribute("page", page.slice(0, 500));
-    if (identity) void chat.identify(identity);
-    tell("view", { view: chat.view });
+    tell("view", { view: seen() });
+    // The visitor signed out before the frame was there.
+    if (leaves) await chat.signOut();
+    if (identity) await chat.identify(identity);
   },
   identify: ({ identity }) => chat.identify(identity),
   "sign-out": () => chat.signOut(),
@@ -53,7 +61,7 @@ if (parent !== window) {
     if (host === null && data.tandem === "hello" && isAllowed(origin)) host = origin;
     if (origin === host) void orders[data.tandem]?.(data);
   });
-  chat.addEventListener("chatchange", () => tell("view", { view: chat.view }));
+  chat.addEventListener("chatchange", () => tell("view", { view: seen() }));
   chat.addEventListener("chatclose", () => tell("close"));
 }
 document.body.classList.add("is-live");

@@ -25,6 +25,16 @@ const key = (who) => `${who.role}:${who.id ?? ""}`;
 /** There is one visitor in a room; whoever else writes there answers. @param {Who} who */
 const sideOf = ({ role }) => (role === "visitor" ? "visitor" : "support");
 
+/**
+ * The later form of a message: an answer of the list may be older than a change that was told meanwhile.
+ * @param {Message | undefined} known
+ * @param {Message} told
+ */
+function newer(known, told) {
+  const changed = (/** @type {Message | undefined} */ message) => message?.deleted_at ?? message?.edited_at ?? "";
+  return known && changed(known) > changed(told) ? known : told;
+}
+
 export class Thread {
   /** @type {Map<number, Message>} */
   #messages = new Map();
@@ -54,9 +64,10 @@ export class Thread {
   }
 
   /** The newest number that is here, with holes before it or not. */
-  get head() {
-    return Math.max(0, ...this.#messages.keys());
-  }
+  head = 0;
+
+  /** Whether anybody else has said anything. */
+  hasOthers = false;
 
   /** @param {number} seq */
   get(seq) {
@@ -139,7 +150,7 @@ export class Thread {
    * @param {Message[]} messages
    */
   fill(messages) {
-    for (const message of messages) this.#messages.set(message.seq, message);
+    for (const message of messages) this.#put(newer(this.#messages.get(message.seq), message));
     const last = messages.at(-1)?.seq ?? this.cursor;
     this.#advanceTo(Math.max(this.cursor, last));
     for (const { cid } of messages) if (cid !== undefined) this.#arrived(cid);
@@ -171,10 +182,17 @@ export class Thread {
     if (message.role === "visitor") this.draft = "";
     const known = this.#messages.get(message.seq);
     if (known) return null;
-    this.#messages.set(message.seq, message);
+    this.#put(message);
     if (message.seq > this.cursor + 1) return "gap";
     this.#advanceTo(Math.max(this.cursor, message.seq));
     return "message";
+  }
+
+  /** @param {Message} message */
+  #put(message) {
+    this.#messages.set(message.seq, message);
+    this.head = Math.max(this.head, message.seq);
+    this.hasOthers ||= !this.isMine(message);
   }
 
   /** @param {number} seq */

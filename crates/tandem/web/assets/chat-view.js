@@ -37,7 +37,8 @@ export class Shell {
   /** A region that moves must be reached by keys. */
   scroll = make("div", { class: "scroll", tabindex: "0", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-labelledby": "title" });
   greeting = make("div", { class: "message theirs greeting" });
-  waiting = make("div", { class: "waiting" });
+  /** What is not sent yet is not read out: it will be, once it is a message. */
+  waiting = make("div", { class: "waiting", "aria-live": "off" });
   jump = make("button", { type: "button", class: "jump", "data-act": "jump", hidden: "" });
   typing = make("p", { class: "typing", role: "status" });
   composer = make("form", { class: "composer" });
@@ -71,6 +72,7 @@ export class Shell {
       this.sheet,
       this.composer,
     );
+    this.#watch();
   }
 
   /** Puts the words of a language everywhere. @param {Words} words */
@@ -87,6 +89,35 @@ export class Shell {
     this.#messageLabel.textContent = words.say("message");
     this.message.placeholder = words.say("placeholder");
     this.jump.textContent = words.say("new_messages");
+  }
+
+  /** Looks as the application wishes, and says whether anybody is there. @param {import("./chat-api.js").Settings} settings @param {Words} words */
+  dress(settings, words) {
+    const { title, greeting, status, root } = this;
+    title.textContent = settings.title || words.say("title");
+    greeting.replaceChildren(draw(settings.greeting || words.say("greeting")));
+    const back = settings.opens_at ? words.say("back", { time: words.moment(new Date(settings.opens_at), new Date()) }) : words.say("closed");
+    status.textContent = settings.is_open ? words.say("open") : back;
+    status.dataset.open = String(settings.is_open);
+    if (settings.theme !== "auto") root.dataset.theme = settings.theme;
+    if (!settings.accent) return;
+    root.style.setProperty("--tandem-chat-accent", settings.accent);
+    root.style.setProperty("--tandem-chat-accent-text", settings.accent_text);
+  }
+
+  /**
+   * From the last control the focus goes to the first: a widget is left by its button, or by Escape.
+   * @param {KeyboardEvent} event
+   */
+  keepFocus(event) {
+    const wanted = "a[href], button:enabled, summary, input:enabled:not([tabindex='-1']), textarea:enabled, [tabindex='0']";
+    const isShown = (/** @type {Element} */ control) => control.checkVisibility?.() ?? control.getClientRects().length > 0;
+    const controls = [...this.root.querySelectorAll(wanted)].filter(isShown);
+    const [first, last] = event.shiftKey ? [controls.at(-1), controls[0]] : [controls[0], controls.at(-1)];
+    const { activeElement } = /** @type {ShadowRoot} */ (this.root.getRootNode());
+    if (activeElement !== last || !(first instanceof HTMLElement)) return;
+    event.preventDefault();
+    first.focus();
   }
 
   /** Says what is wrong, or with "" that nothing is. @param {string} text */
@@ -107,9 +138,22 @@ export class Shell {
     return scrollHeight - scrollTop - clientHeight < 60;
   }
 
+  /** What comes is shown, unless one has gone back to read what was before. */
+  follows = true;
+
   toEnd() {
+    this.follows = true;
     this.scroll.scrollTop = this.scroll.scrollHeight;
     this.jump.hidden = true;
+  }
+
+  /** Notes where one has scrolled to, or that there is another height: a page that was not shown had none. */
+  #watch() {
+    this.scroll.addEventListener("scroll", () => {
+      if (this.scroll.clientHeight > 0) this.follows = this.isAtEnd;
+      if (this.follows) this.jump.hidden = true;
+    });
+    new ResizeObserver(() => this.follows && this.toEnd()).observe(this.scroll);
   }
 
   /** As high as what is written, within limits. */
@@ -140,6 +184,7 @@ export class Sheet {
   constructor(name, title, fields, submit, cancel) {
     const buttons = [make("button", { type: "submit", class: "primary" }, submit)];
     if (cancel) buttons.push(make("button", { type: "button", "data-act": "fold" }, cancel));
+    this.answer.tabIndex = -1;
     this.form = make("form", { "data-form": name }, make("h3", { tabindex: "-1" }, title), ...fields, make("div", { class: "row" }, ...buttons), this.answer);
   }
 
@@ -152,6 +197,12 @@ export class Sheet {
   done(text) {
     for (const child of [...this.form.children]) if (child !== this.answer) child.remove();
     this.answer.textContent = text;
+    this.answer.focus();
+  }
+
+  /** While it is on its way it is not sent a second time. @param {boolean} isBusy */
+  set busy(isBusy) {
+    for (const button of this.form.querySelectorAll("button")) button.disabled = isBusy;
   }
 }
 
@@ -225,10 +276,12 @@ export class MessageItem {
   #words;
   #author = make("span", { class: "author" });
   #content = make("div", { class: "content" });
-  #meta = make("p", { class: "meta" });
+  /** When, and how far it has come: seen, not read out. */
+  #meta = make("p", { class: "meta", "aria-live": "off" });
   #acts = make("div", { class: "acts" });
   /** What is drawn, so that it is not drawn twice. */
   #drawn = "";
+  #noted = "";
   /** @type {import("./chat-api.js").Attachment | null} */
   file = null;
   element = make("div", { class: "message" });
@@ -247,17 +300,21 @@ export class MessageItem {
     const words = this.#words;
     this.element.dataset.seq = String(message.seq);
     const side = message.kind === "system" || message.kind === "call" ? "system" : isMine ? "mine" : "theirs";
-    this.element.className = `message ${side}`;
-    this.#author.textContent = author;
+    const look = `message ${side}`;
+    if (this.element.className !== look) this.element.className = look;
+    if (this.#author.textContent !== author) this.#author.textContent = author;
     const signature = JSON.stringify([message.body, message.kind, message.deleted_at]);
     if (signature !== this.#drawn) {
       this.#drawn = signature;
       this.#drawMessage(message);
     }
-    const at = new Date(message.at);
-    const parts = [make("time", { datetime: message.at }, words.time(at))];
     const notes = [message.edited_at && !message.deleted_at && message.kind !== "call" ? words.say("edited") : "", state].filter(Boolean);
-    this.#meta.replaceChildren(...parts, ...notes.map((note) => make("span", { class: "note" }, note)));
+    const noted = JSON.stringify([message.at, notes]);
+    if (noted !== this.#noted) {
+      this.#noted = noted;
+      const time = make("time", { datetime: message.at }, words.time(new Date(message.at)));
+      this.#meta.replaceChildren(time, ...notes.map((note) => make("span", { class: "note" }, note)));
+    }
     this.#showActs(mayChange ? (typeof message.body === "string" ? ["edit", "delete"] : ["delete"]) : []);
   }
 

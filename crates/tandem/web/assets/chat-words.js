@@ -22,14 +22,19 @@ export function choose(wanted) {
 
 export class Words {
   #table;
+  #tag;
+  /** The forms of numbers and times: to make one takes long. @type {Map<string, Intl.NumberFormat | Intl.DateTimeFormat>} */
+  #forms = new Map();
 
   /**
    * @param {string} locale one of {@link LOCALES}
    * @param {Table} table
+   * @param {string} [tag] the same with a region, in whose way times are written
    */
-  constructor(locale, table) {
+  constructor(locale, table, tag = locale) {
     this.locale = locale;
     this.#table = table;
+    this.#tag = tag;
   }
 
   /**
@@ -38,7 +43,9 @@ export class Words {
    */
   static async load(locale) {
     const answer = await fetch(new URL(`chat-words-${locale}.json`, import.meta.url));
-    return new Words(locale, await answer.json());
+    if (!answer.ok) throw new Error(`no words: ${answer.status}`);
+    const tag = navigator.languages.find((one) => one.toLowerCase().split("-")[0] === locale);
+    return new Words(locale, await answer.json(), tag);
   }
 
   /** From left or from right. */
@@ -61,12 +68,12 @@ export class Words {
 
   /** @param {number} value */
   number(value) {
-    return new Intl.NumberFormat(this.locale).format(value);
+    return this.#numbers({}).format(value);
   }
 
   /** @param {number} part from 0 to 1 */
   percent(part) {
-    return new Intl.NumberFormat(this.locale, { style: "percent" }).format(part);
+    return this.#numbers({ style: "percent" }).format(part);
   }
 
   /** A number of bytes, as people say it. @param {number} bytes */
@@ -74,12 +81,12 @@ export class Words {
     const units = ["byte", "kilobyte", "megabyte"];
     const step = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log(bytes) / Math.log(1_024)));
     const form = { style: "unit", unit: units[step], unitDisplay: "short", maximumFractionDigits: step === 0 ? 0 : 1 };
-    return new Intl.NumberFormat(this.locale, /** @type {Intl.NumberFormatOptions} */ (form)).format(bytes / 1_024 ** step);
+    return this.#numbers(/** @type {Intl.NumberFormatOptions} */ (form)).format(bytes / 1_024 ** step);
   }
 
   /** A time of day. @param {Date} at */
   time(at) {
-    return new Intl.DateTimeFormat(this.locale, { timeStyle: "short" }).format(at);
+    return this.#times({ timeStyle: "short" }).format(at);
   }
 
   /** A day: today and yesterday by their names. @param {Date} at @param {Date} now */
@@ -89,14 +96,30 @@ export class Words {
       const name = new Intl.RelativeTimeFormat(this.locale, { numeric: "auto" }).format(days, "day");
       return name.charAt(0).toLocaleUpperCase(this.locale) + name.slice(1);
     }
-    return new Intl.DateTimeFormat(this.locale, { dateStyle: "long" }).format(at);
+    return this.#times({ dateStyle: "long" }).format(at);
   }
 
   /** A moment to come: its day of the week when it is not today, and its time. @param {Date} at @param {Date} now */
   moment(at, now) {
     const isToday = startOfDay(at) === startOfDay(now);
     const form = isToday ? { timeStyle: "short" } : { weekday: "long", hour: "numeric", minute: "2-digit" };
-    return new Intl.DateTimeFormat(this.locale, /** @type {Intl.DateTimeFormatOptions} */ (form)).format(at);
+    return this.#times(/** @type {Intl.DateTimeFormatOptions} */ (form)).format(at);
+  }
+
+  /** @param {Intl.NumberFormatOptions} form @returns {Intl.NumberFormat} */
+  #numbers(form) {
+    const name = `number ${JSON.stringify(form)}`;
+    const known = /** @type {Intl.NumberFormat | undefined} */ (this.#forms.get(name)) ?? new Intl.NumberFormat(this.#tag, form);
+    this.#forms.set(name, known);
+    return known;
+  }
+
+  /** @param {Intl.DateTimeFormatOptions} form @returns {Intl.DateTimeFormat} */
+  #times(form) {
+    const name = `time ${JSON.stringify(form)}`;
+    const known = /** @type {Intl.DateTimeFormat | undefined} */ (this.#forms.get(name)) ?? new Intl.DateTimeFormat(this.#tag, form);
+    this.#forms.set(name, known);
+    return known;
   }
 }
 

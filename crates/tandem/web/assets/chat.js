@@ -15,24 +15,28 @@
  */
 
 import { ChatApi, Refused } from "./chat-api.js";
-import { ChatLine } from "./chat-line.js";
 import { callFields, Calling } from "./chat-call.js";
-import { Composer } from "./chat-composer.js";
-import { Log } from "./chat-log.js";
-import { Memory } from "./chat-memory.js";
-import { make } from "./make.js";
 import { recordingUrl } from "./chat-calling.js";
-import { draw } from "./chat-text.js";
-import { Thread, TYPING_FOR } from "./chat-thread.js";
-import { offlineSheet, PICTURES, ratingSheet, Sheet, Shell, transcriptSheet, UploadItem } from "./chat-view.js";
+import { Composer } from "./chat-composer.js";
+import { Forms } from "./chat-forms.js";
+import { Log } from "./chat-log.js";
+import { forget } from "./chat-memory.js";
+import { Retry } from "./chat-retry.js";
+import { Left, Stay } from "./chat-stay.js";
+import { Talk } from "./chat-talk.js";
+import { TYPING_FOR } from "./chat-thread.js";
+import { offlineSheet, ratingSheet, Sheet, Shell, transcriptSheet } from "./chat-view.js";
 import { choose, Words } from "./chat-words.js";
+import { Writing } from "./chat-writing.js";
+import { make } from "./make.js";
 
-/** Messages before the cursor that are read again after the line was lost: they may have been changed meanwhile. */
-const LOOK_BACK = 50;
-/** Messages of one answer of the list: more are asked for again. */
-const PAGE = 200;
-/** Bytes of chance in the name of a message. */
-const NAME_BYTES = 12;
+/** What is drawn together, ms: when somebody looks at it, and when nobody does. */
+const DRAW_EVERY = 30;
+const COUNT_EVERY = 250;
+/** The hours are asked for again when they are older, ms. */
+const HOURS_HOLD = 5 * 60_000;
+/** What is said when the server refuses something, by its word for it. @type {Record<string, string>} */
+const TROUBLES = { chat_closed: "ended", message_too_old: "too_late", message_deleted: "deleted" };
 
 const SERVER = new URL(import.meta.url).origin;
 
@@ -41,44 +45,46 @@ const SERVER = new URL(import.meta.url).origin;
 export class TandemChat extends HTMLElement {
   #shell = new Shell();
   #composer = new Composer(this.#shell);
+  #forms = new Forms(this.#shell);
   /** @type {Words | null} */
   #words = null;
   /** @type {import("./chat-api.js").Settings | null} */
   #settings = null;
-  /** @type {ChatApi | null} */
-  #api = null;
-  /** @type {Memory | null} */
-  #memory = null;
+  /** When they were asked for, ms. */
+  #settingsAt = 0;
   /** @type {Log | null} */
   #log = null;
-  /** @type {Thread | null} */
-  #thread = null;
-  /** @type {ChatLine | null} */
-  #line = null;
-  /** @type {import("./chat-api.js").Room | null} */
-  #room = null;
+  /** @type {Stay | null} */
+  #stay = null;
+  /** @type {Talk | null} */
+  #talk = null;
   /** Calls of this room. @type {Calling | null} */
   #calling = null;
-  /** The visitor has said how the chat was. */
-  #isRated = false;
-  /** The room that is being opened. @type {Promise<void> | null} */
-  #opening = null;
+  #writing = new Writing(this.#shell, {
+    stay: () => this.#stay,
+    talk: () => this.#talk,
+    join: (stay, found) => this.#joined(stay, found),
+    paint: () => this.#paint(),
+    complain: (error) => this.#complain(error),
+    sentence: (error) => this.#sentence(error),
+  });
   /** @type {Identity | null} */
   #identity = null;
   /** The page says that nobody sees it. */
   #isHidden = false;
   /** Another look than the one that is set. @type {Partial<import("./chat-api.js").Settings>} */
   #look = {};
-  /** A room other than the last one is wanted. */
-  #fresh = false;
+  /** A change of a message that has left and is not there yet. @type {{ seq: number, text: string } | null} */
+  #changing = null;
   /** What is said of the line, and what of the queue. */
   #notes = { line: "", queue: "" };
   /** Ends what the life before began. */
   #life = 0;
+  #retry = new Retry();
+  /** @type {number | undefined} */
+  #drawTimer;
   /** @type {number | undefined} */
   #typingTimer;
-  /** @type {import("./chat-view.js").Sheet | null} */
-  #sheet = null;
 
   constructor() {
     super();
@@ -87,47 +93,36 @@ export class TandemChat extends HTMLElement {
     this.#listen();
   }
 
-  async connectedCallback() {
-    const life = ++this.#life;
-    const app = this.getAttribute("app") ?? "";
-    const api = new ChatApi(SERVER, app);
-    this.#api = api;
+  connectedCallback() {
+    this.#life += 1;
     this.#shell.root.classList.toggle("is-widget", this.#isWidget);
     this.#shell.close.hidden = !this.#isWidget;
-    try {
-      const settings = await api.settings();
-      const wanted = [this.getAttribute("locale") ?? "", settings.locale, ...navigator.languages].filter((tag) => tag !== "" && tag !== "auto");
-      const words = await Words.load(choose(wanted));
-      if (life !== this.#life) return;
-      this.#settings = settings;
-      this.#words = words;
-      this.#dress(settings, words);
-      this.#log = new Log(this.#shell, words, api);
-      await this.#enter();
-    } catch (error) {
-      if (life === this.#life) this.#complain(error);
-    }
+    document.addEventListener("visibilitychange", this.#wake);
+    addEventListener("online", this.#wake);
+    addEventListener("storage", this.#elsewhere);
+    void this.#begin(this.#life);
   }
 
   disconnectedCallback() {
     this.#life += 1;
     this.#leave();
-    document.removeEventListener("visibilitychange", this.#seen);
-    clearTimeout(this.#typingTimer);
+    document.removeEventListener("visibilitychange", this.#wake);
+    removeEventListener("online", this.#wake);
+    removeEventListener("storage", this.#elsewhere);
   }
 
   /** What the chat is doing. */
   get view() {
     return {
       ready: this.#log !== null,
-      online: this.#line?.online ?? false,
-      room: this.#room?.id ?? null,
-      state: this.#room?.state ?? "none",
-      unread: this.#thread?.unread ?? 0,
-      pending: this.#thread?.pending.length ?? 0,
+      online: this.#talk?.online ?? false,
+      room: this.#talk?.room.id ?? null,
+      state: this.#talk?.room.state ?? "none",
+      unread: this.#talk?.unread ?? 0,
+      pending: this.#thread.pending.length,
       locale: this.#words?.locale ?? "",
       call: this.#calling?.view ?? null,
-      seqs: this.#thread?.messages.map(({ seq }) => seq) ?? [],
+      seqs: this.#thread.messages.map(({ seq }) => seq),
     };
   }
 
@@ -145,30 +140,38 @@ export class TandemChat extends HTMLElement {
   /** Tells who the visitor is, as the page's own server vouches for. @param {Identity | null} identity */
   async identify(identity) {
     if (JSON.stringify(identity) === JSON.stringify(this.#identity)) return;
+    // Whoever was not known yet goes on writing under their name; words of somebody known are nobody else's.
+    const text = this.#identity === null ? this.#composer.text : "";
     this.#identity = identity;
     if (!this.#log) return;
     this.#leave();
-    await this.#enter().catch((error) => this.#complain(error));
+    await this.#enter();
+    if (text && this.#composer.text === "") this.#composer.restore(text);
   }
 
   /** The visitor has signed out of the page: nothing of the chat stays in this browser. */
   async signOut() {
-    if (this.#memory) this.#memory.kept = null;
     this.#identity = null;
     this.#leave();
-    if (this.#log) await this.#enter().catch((error) => this.#complain(error));
+    forget(this.#app);
+    if (this.#log) await this.#enter();
   }
 
   /** Whether somebody looks at it: what is not seen is not read. @param {boolean} isHidden */
   set concealed(isHidden) {
     this.#isHidden = isHidden;
-    this.#seen();
+    this.#wake();
+    this.#draw();
   }
 
   /** Puts the cursor where one writes. */
   focus() {
-    const field = this.#sheet?.form.querySelector("input, textarea") ?? this.#shell.message;
+    const field = this.#forms.sheet?.form.querySelector("input, textarea") ?? this.#shell.message;
     if (field instanceof HTMLElement) field.focus();
+  }
+
+  get #app() {
+    return this.getAttribute("app") ?? "";
   }
 
   get #isWidget() {
@@ -179,6 +182,14 @@ export class TandemChat extends HTMLElement {
     return this.getAttribute("product") ?? this.#settings?.product ?? "";
   }
 
+  get #page() {
+    return this.getAttribute("page") ?? document.referrer;
+  }
+
+  get #thread() {
+    return this.#talk?.thread ?? this.#writing.early;
+  }
+
   /** @param {string} key @param {Record<string, string | number>} [values] */
   #say(key, values) {
     return this.#words?.say(key, values) ?? "";
@@ -186,121 +197,135 @@ export class TandemChat extends HTMLElement {
 
   // --- coming and going
 
+  /** Learns how the chat looks and speaks. @param {number} life */
+  async #begin(life) {
+    try {
+      const settings = await new ChatApi(SERVER, this.#app).settings();
+      const wanted = [this.getAttribute("locale") ?? "", settings.locale, ...navigator.languages].filter((tag) => tag !== "" && tag !== "auto");
+      const words = await Words.load(choose(wanted));
+      if (life !== this.#life) return;
+      this.#retry.done();
+      this.#words = words;
+      this.#dress(settings, words);
+      this.#shell.complain("");
+      this.#log = new Log(this.#shell, words, new ChatApi(SERVER, this.#app));
+    } catch (error) {
+      if (life !== this.#life) return;
+      this.#complain(error);
+      if (!(error instanceof Refused && error.isStale)) this.#retry.later(() => void this.#begin(life));
+      return;
+    }
+    await this.#enter();
+  }
+
   /** @param {import("./chat-api.js").Settings} settings @param {Words} words */
   #dress(settings, words) {
-    const shell = this.#shell;
-    settings = { ...settings, ...this.#look };
-    shell.speak(words);
-    shell.title.textContent = settings.title || words.say("title");
-    shell.greeting.replaceChildren(draw(settings.greeting || words.say("greeting")));
-    const back = settings.opens_at ? words.say("back", { time: words.moment(new Date(settings.opens_at), new Date()) }) : words.say("closed");
-    shell.status.textContent = settings.is_open ? words.say("open") : back;
-    shell.status.dataset.open = String(settings.is_open);
+    this.#settings = settings;
+    this.#settingsAt = Date.now();
     this.#composer.max = settings.max_characters;
-    if (settings.theme === "auto") delete shell.root.dataset.theme;
-    else shell.root.dataset.theme = settings.theme;
-    if (settings.accent) {
-      shell.root.style.setProperty("--tandem-chat-accent", settings.accent);
-      shell.root.style.setProperty("--tandem-chat-accent-text", settings.accent_text);
-    }
+    this.#shell.speak(words);
+    this.#shell.dress({ ...settings, ...this.#look }, words);
+  }
+
+  /** Somebody is here, and has not said anything yet. */
+  #arrive() {
+    const { locale } = this.#words ?? {};
+    const link = this.getAttribute("link") ?? undefined;
+    const stay = new Stay(new ChatApi(SERVER, this.#app), { app: this.#app, product: this.#product, link, identity: this.#identity, page: () => this.#page, locale });
+    this.#stay = stay;
+    if (this.#log) this.#log.api = stay.api;
+    this.#writing.early.pending = stay.memory.pending(null);
+    return stay;
   }
 
   /** Takes up the room of before, or waits for the first word. */
   async #enter() {
-    const app = this.getAttribute("app") ?? "";
-    this.#memory = new Memory(app, this.getAttribute("link") ?? this.#product, userOf(this.#identity));
-    document.addEventListener("visibilitychange", this.#seen);
-    const kept = this.#fresh ? null : this.#memory.kept;
-    if (kept && this.#api) {
-      this.#api.token = kept.token;
-      try {
-        return this.#joined(await this.#api.room(kept.room));
-      } catch (error) {
-        if (!(error instanceof Refused && error.isStale)) throw error;
-        this.#api.token = null;
-        this.#memory.kept = null;
-      }
+    const stay = this.#arrive();
+    this.#composer.restore(stay.memory.draft);
+    try {
+      // Whoever is vouched for finds the conversation of another device.
+      const found = (await stay.before()) ?? (stay.isVouched ? await stay.open() : null);
+      if (stay !== this.#stay || this.#talk) return;
+      this.#retry.done();
+      this.#note("line", "");
+      if (found) return this.#joined(stay, found);
+      if (stay.isGone) this.#tellGone(stay);
+      this.#showState();
+      this.#draw();
+    } catch (error) {
+      if (stay !== this.#stay || error instanceof Left) return;
+      this.#showState();
+      if (error instanceof Refused && error.isStale) return this.#complain(error);
+      this.#note("line", this.#say("lost"));
+      this.#retry.later(() => void this.#return());
     }
-    // Whoever is vouched for finds the conversation of another device.
-    if (this.#identity?.token || this.#identity?.user_hash) await this.#ensureRoom();
-    else this.#rest();
   }
 
   #leave() {
-    this.#line?.close();
-    this.#line = null;
+    if (this.#stay) this.#stay.isOver = true;
+    this.#stay = null;
+    this.#talk?.close();
+    this.#talk = null;
     this.#calling?.leave();
     this.#calling = null;
-    this.#thread = null;
-    this.#room = null;
-    this.#opening = null;
-    if (this.#api) this.#api.token = null;
+    this.#writing.early.pending = [];
+    this.#changing = null;
+    this.#retry.stop();
+    clearTimeout(this.#drawTimer);
+    this.#drawTimer = undefined;
+    clearTimeout(this.#typingTimer);
+    this.#shell.typing.textContent = "";
+    this.#composer.reset();
     this.#log?.clear();
-    this.#fold();
+    this.#forms.fold();
     this.#note("line", "");
     this.#note("queue", "");
-    this.#update();
-  }
-
-  /** Nothing was said yet. */
-  #rest() {
-    const settings = this.#settings;
-    const isAway = settings !== null && !settings.is_open && settings.has_offline_form;
-    this.#shell.composer.hidden = isAway;
-    if (isAway && this.#words) this.#open(offlineSheet(this.#words, this.#say("offline")));
-    this.#update();
-  }
-
-  /** @returns {Promise<void>} */
-  #ensureRoom() {
-    if (this.#room?.state === "open") return Promise.resolve();
-    this.#opening ??= this.#openRoom().finally(() => (this.#opening = null));
-    return this.#opening;
-  }
-
-  async #openRoom() {
-    if (!this.#api || !this.#memory) throw new Error("the chat is not in a page");
-    const opened = await this.#api.open({
-      product: this.#product,
-      link: this.getAttribute("link") ?? undefined,
-      identity: this.#identity ?? undefined,
-      page: this.getAttribute("page") ?? document.referrer,
-      locale: this.#words?.locale,
-      fresh: this.#fresh,
-    });
-    this.#fresh = false;
-    if (opened.token) this.#api.token = opened.token;
-    if (this.#api.token) this.#memory.kept = { room: opened.room.id, token: this.#api.token };
-    this.#joined(opened.room);
-  }
-
-  /** There is a room. @param {import("./chat-api.js").Room} room */
-  #joined(room) {
-    if (!this.#api) return;
-    const thread = new Thread(room.id, { role: "visitor" });
-    this.#thread = thread;
-    this.#room = room;
-    this.#shell.scroll.setAttribute("aria-live", "off");
-    const line = new ChatLine(this.#api.socketUrl, this.#api.token, () => ({ [room.id]: thread.cursor }));
-    this.#line = line;
-    line.addEventListener("ready", (event) => this.#began(thread, detail(event)));
-    line.addEventListener("frame", (event) => this.#take(thread, detail(event)));
-    line.addEventListener("offline", () => this.#note("line", this.#say("lost")));
-    line.addEventListener("waiting", (event) => this.#note("line", this.#say("slow_down", { seconds: detail(event) })));
-    line.addEventListener("failed", (event) => this.#failed(thread, detail(event)));
-    line.addEventListener("refused", () => this.#refused());
-    this.#takeCalls(room.id);
-    this.#note("line", this.#say("connecting"));
-    for (const pending of this.#memory?.pending(room.id) ?? []) this.#post(thread, pending);
-    line.open();
     this.#showState();
     this.#update();
   }
 
-  /** Calls of a room, of which the visitor is known by its token. @param {string} room */
-  #takeCalls(room) {
-    if (!this.#words || !this.#api?.token) return;
-    const calling = new Calling(this.#shell.call, this.#words, room, this.#api.token);
+  /** Comes in once more; what stands in the field stays. */
+  async #return() {
+    const text = this.#composer.text;
+    this.#leave();
+    await this.#enter();
+    if (text && this.#composer.text === "") this.#composer.restore(text);
+  }
+
+  /** There is a room. @param {Stay} stay @param {import("./chat-stay.js").Found} found */
+  #joined(stay, found) {
+    const talk = new Talk(stay, found);
+    this.#talk = talk;
+    this.#shell.scroll.setAttribute("aria-live", "off");
+    talk.addEventListener("change", () => this.#draw());
+    talk.addEventListener("typing", () => this.#showTyping());
+    talk.addEventListener("room", () => {
+      void this.#calling?.look();
+      this.#showState();
+      this.#draw();
+    });
+    talk.addEventListener("line", (event) => {
+      const { word, seconds } = detail(event);
+      this.#note("line", word && this.#say(word, { seconds }));
+    });
+    talk.addEventListener("queue", (event) => this.#note("queue", detail(event) > 0 ? this.#say("queue", { position: detail(event) }) : ""));
+    talk.addEventListener("edited", (event) => detail(event) === this.#changing?.seq && (this.#changing = null));
+    talk.addEventListener("trouble", (event) => this.#trouble(detail(event)));
+    talk.addEventListener("gone", () => this.#gone(stay));
+    talk.addEventListener("call", (event) => this.#calling?.told(callOf(detail(event))));
+    talk.addEventListener("presence", () => void this.#calling?.look());
+    this.#takeCalls(stay, talk.room.id);
+    this.#note("line", this.#say("connecting"));
+    talk.open();
+    this.#writing.early.pending = [];
+    this.#showState();
+    this.#paint();
+  }
+
+  /** Calls of a room, of which the visitor is known by its token. @param {Stay} stay @param {string} room */
+  #takeCalls({ api }, room) {
+    if (!this.#words || !api.token) return;
+    const calling = new Calling(this.#shell.call, this.#words, room, api.token);
     this.#calling = calling;
     calling.addEventListener("problem", (event) => this.#shell.complain(detail(event)));
     calling.addEventListener("change", () => {
@@ -309,87 +334,54 @@ export class TandemChat extends HTMLElement {
     });
   }
 
-  // --- what the server says
-
-  /** @param {Thread} thread @param {import("./chat-line.js").Frame} ready */
-  #began(thread, ready) {
-    const isFirst = thread.head === 0;
-    thread.fill(ready.missed.filter((/** @type {any} */ { room, type }) => room === thread.room && type === "msg"));
-    this.#note("line", "");
-    if (!isFirst) void this.#fetch(thread, Math.max(0, thread.cursor - LOOK_BACK));
-    this.#draw(thread);
-    if (isFirst) this.#shell.toEnd();
-    // The past is not read out, what comes is.
-    setTimeout(() => this.#shell.scroll.setAttribute("aria-live", "polite"));
-    void this.#readRoom(thread);
-  }
-
-  /** @param {Thread} thread @param {import("./chat-line.js").Frame} frame */
-  #take(thread, frame) {
-    if (thread !== this.#thread) return;
-    if (frame.type === "error") return this.#shell.complain(frame.message);
-    if (frame.type === "queue") return this.#note("queue", frame.position > 0 ? this.#say("queue", { position: frame.position }) : "");
-    const change = thread.apply(frame, Date.now());
-    if (change === "room") return void this.#readRoom(thread);
-    if (change === "gap") void this.#fetch(thread, thread.cursor);
-    if (change === "typing") return this.#showTyping(thread);
-    if (change) this.#draw(thread);
-    if (change && (frame.type === "msg" || frame.type === "edit")) this.#calling?.told(callOf(thread.get(frame.seq)));
-    if (frame.type === "presence") void this.#calling?.look();
-    if (frame.type === "ack") this.#note("line", "");
-    this.#memory?.keepPending(thread.room, thread.pending);
-  }
-
-  /** Reads messages after a number, until there are no more. @param {Thread} thread @param {number} after */
-  async #fetch(thread, after) {
-    try {
-      for (let from = after; thread === this.#thread && this.#api; ) {
-        const { messages } = await this.#api.messages(thread.room, from);
-        thread.fill(messages);
-        const last = messages.at(-1);
-        if (!last || messages.length < PAGE) break;
-        from = last.seq;
-      }
-    } catch {
-      // The next time that the line is ready, it is tried again.
-    }
-    if (thread === this.#thread) this.#draw(thread);
-  }
-
-  /** @param {Thread} thread */
-  async #readRoom(thread) {
-    try {
-      if (!this.#api) return;
-      const [room, standing] = await Promise.all([this.#api.room(thread.room), this.#api.standing(thread.room)]);
-      if (thread !== this.#thread) return;
-      this.#room = room;
-      this.#isRated = standing.rated;
-      thread.mark({ role: "support" }, standing.marks.support);
-      thread.mark({ role: "visitor" }, standing.marks.visitor);
-      this.#draw(thread);
-    } catch (error) {
-      if (error instanceof Refused && error.isStale) return this.#refused();
-    }
-    void this.#calling?.look();
-    this.#showState();
-    this.#update();
-  }
-
-  /** @param {Thread} thread @param {{ said: import("./chat-line.js").Said, error: any }} what */
-  #failed(thread, { said, error }) {
-    thread.pending = thread.pending.map((pending) => (pending.cid === said.cid ? { ...pending, failed: error.code } : pending));
-    this.#memory?.keepPending(thread.room, thread.pending);
-    this.#shell.complain(error.message ?? this.#say("failed"));
-    this.#draw(thread);
-    void this.#readRoom(thread);
-  }
-
-  /** The room, or the token, is not good any more. */
-  #refused() {
-    if (this.#memory) this.#memory.kept = null;
+  /** The room, or the token, is not good any more. @param {Stay} stay */
+  #gone(stay) {
+    if (this.#talk) stay.forget(this.#talk.room.id);
     this.#leave();
-    this.#rest();
+    const { memory } = this.#arrive();
+    this.#composer.restore(memory.draft);
+    this.#showState();
+    this.#tellGone(stay);
+    this.#draw();
   }
+
+  /** @param {Stay} stay */
+  #tellGone(stay) {
+    if (this.#composer.text === "") this.#composer.restore(stay.memory.draft);
+    this.#shell.complain(this.#say("gone"));
+  }
+
+  /** Somebody may look at it now, and there may be a network. */
+  #wake = () => {
+    const isSeen = !this.#isHidden && document.visibilityState === "visible";
+    if (isSeen) this.#retry.hurry();
+    if (isSeen && this.#settings && Date.now() - this.#settingsAt > HOURS_HOLD) void this.#askHours();
+    this.#talk?.seen(isSeen && this.#shell.follows);
+    this.#update();
+  };
+
+  /** Whether anybody is there may have changed since the page was loaded. */
+  async #askHours() {
+    this.#settingsAt = Date.now();
+    const life = this.#life;
+    // What is known holds until the next look.
+    const settings = await new ChatApi(SERVER, this.#app).settings().catch(() => null);
+    if (settings && this.#words && life === this.#life) {
+      this.#dress(settings, this.#words);
+      this.#showState();
+    }
+  }
+
+  /** Another page of this browser has opened a room, or the visitor has signed out there. @param {StorageEvent} event */
+  #elsewhere = ({ key, newValue }) => {
+    const { memory } = this.#stay ?? {};
+    if (!memory || !this.#log || (key !== null && key !== memory.key)) return;
+    if (newValue === null && this.#talk) {
+      forget(this.#app);
+      this.#leave();
+      void this.#enter();
+    } else if (memory.kept?.room && !this.#talk && this.#writing.early.pending.length === 0) void this.#return();
+  };
 
   // --- what the visitor does
 
@@ -403,19 +395,17 @@ export class TandemChat extends HTMLElement {
       const form = event.target;
       if (!(form instanceof HTMLFormElement) || !form.dataset.form) return;
       event.preventDefault();
-      void this.#sendForm(form.dataset.form).catch((error) => this.#complain(error));
+      void this.#sendForm().catch((error) => this.#complain(error));
     });
     root.addEventListener("keydown", (event) => this.#key(event));
-    scroll.addEventListener("scroll", () => {
-      if (this.#shell.isAtEnd) this.#shell.jump.hidden = true;
-      this.#seen();
-    });
+    scroll.addEventListener("scroll", () => this.#wake());
     const composer = this.#composer;
-    composer.addEventListener("say", (event) => void this.#write("text", detail(event)));
+    composer.addEventListener("say", (event) => void this.#writing.write("text", detail(event)));
     composer.addEventListener("change", (event) => this.#change(detail(event)));
     composer.addEventListener("files", (event) => void this.#attach(detail(event)));
-    composer.addEventListener("typing", (event) => this.#signal({ type: "typing", on: detail(event) }));
-    composer.addEventListener("draft", (event) => this.#signal({ type: "draft", text: detail(event) }));
+    composer.addEventListener("written", (event) => this.#stay && (this.#stay.memory.draft = detail(event)));
+    composer.addEventListener("typing", (event) => this.#talk?.signal({ type: "typing", on: detail(event) }));
+    composer.addEventListener("draft", (event) => this.#talk?.signal({ type: "draft", text: detail(event) }));
     composer.addEventListener("refused", (event) => {
       if (detail(event) === "too_long") this.#shell.complain(this.#say("too_long", { count: composer.max }));
     });
@@ -426,7 +416,7 @@ export class TandemChat extends HTMLElement {
     const { act } = button.dataset;
     const message = button.closest(".message");
     const { seq, cid } = message instanceof HTMLElement ? message.dataset : { seq: undefined, cid: undefined };
-    const thread = this.#thread;
+    const talk = this.#talk;
     switch (act) {
       case "close":
         return void this.dispatchEvent(new Event("chatclose"));
@@ -438,21 +428,22 @@ export class TandemChat extends HTMLElement {
         return this.#composer.cancelEdit();
       case "end":
         this.#shell.menu.open = false;
-        if (!this.#room || !thread) return;
-        await this.#api?.end(this.#room.id);
-        return this.#readRoom(thread);
+        if (!talk) return;
+        await this.#stay?.api.end(talk.room.id);
+        return talk.readRoom();
       case "transcript":
         this.#shell.menu.open = false;
-        return this.#words ? this.#open(transcriptSheet(this.#words)) : undefined;
+        if (this.#words) this.#forms.open(transcriptSheet(this.#words));
+        return this.focus();
       case "fold":
-        this.#fold();
+        this.#forms.fold();
         return this.focus();
       case "new":
         return this.#startNew();
       case "download":
         return seq === undefined ? undefined : this.#log?.download(Number(seq));
       case "edit":
-        return this.#composer.edit(Number(seq), String(thread?.get(Number(seq))?.body ?? ""));
+        return this.#composer.edit(Number(seq), String(talk?.thread.get(Number(seq))?.body ?? ""));
       case "delete":
         return this.#log?.doubt(Number(seq));
       case "delete-really":
@@ -470,7 +461,7 @@ export class TandemChat extends HTMLElement {
       case "hear":
         return this.#hear(Number(seq));
       case "again":
-        return thread && cid !== undefined ? this.#again(thread, cid) : undefined;
+        return cid === undefined ? undefined : this.#writing.again(cid);
     }
   }
 
@@ -479,188 +470,124 @@ export class TandemChat extends HTMLElement {
     const modes = this.#calling?.modes ?? [];
     if (!this.#words || modes.length === 0) return;
     if (!modes.includes("phone")) return this.#calling?.begin({ mode: "browser" });
-    this.#open(new Sheet("call", this.#say("call"), callFields(this.#words, modes), this.#say("call_start"), this.#say("cancel")));
+    this.#forms.open(new Sheet("call", this.#say("call"), callFields(this.#words, modes), this.#say("call_start"), this.#say("cancel")));
+    this.focus();
   }
 
   /** Plays the recording of a call in the place of its button. @param {number} seq */
   async #hear(seq) {
-    const thread = this.#thread;
-    const call = callOf(thread?.get(seq));
-    if (!thread || !call) return;
-    const { url } = await recordingUrl(thread.room, call.call, { token: this.#api?.token });
+    const { talk, stay } = { talk: this.#talk, stay: this.#stay };
+    const call = callOf(talk?.thread.get(seq));
+    if (!talk || !call) return;
+    const { url } = await recordingUrl(talk.room.id, call.call, { token: stay?.api.token });
     this.#log?.play(seq, url);
   }
 
-  /** @param {string} kind @param {any} body */
-  async #write(kind, body) {
-    this.#shell.complain("");
-    try {
-      await this.#ensureRoom();
-    } catch (error) {
-      // What was written stays written.
-      if (kind === "text" && this.#shell.message.value === "") this.#shell.message.value = body;
-      return this.#complain(error);
-    }
-    const thread = this.#thread;
-    if (!thread) return;
-    this.#post(thread, { cid: randomName(), kind, body, at: new Date().toISOString() });
-    this.#draw(thread);
-    this.#shell.toEnd();
-  }
-
-  /** @param {Thread} thread @param {import("./chat-thread.js").Pending} pending */
-  #post(thread, pending) {
-    thread.pending.push(pending);
-    this.#memory?.keepPending(thread.room, thread.pending);
-    const { cid, kind, body, failed } = pending;
-    if (!failed) this.#line?.say({ room: thread.room, cid, kind, body });
-  }
-
-  /** @param {Thread} thread @param {string} cid */
-  #again(thread, cid) {
-    const pending = thread.pending.find((one) => one.cid === cid);
-    if (!pending) return;
-    thread.pending = thread.pending.filter((one) => one !== pending);
-    const { kind, body, at } = pending;
-    this.#post(thread, { cid, kind, body, at });
-    this.#draw(thread);
-  }
-
   /** @param {{ seq: number, text: string }} change */
-  #change({ seq, text }) {
-    this.#signalOrSay({ type: "edit", seq, body: text });
-  }
-
-  /** @param {File[]} files */
-  async #attach(files) {
-    const words = this.#words;
-    const most = this.#settings?.max_upload_bytes ?? 0;
-    this.#shell.complain("");
-    for (const file of files) {
-      if (file.size > most) {
-        this.#shell.complain(this.#say("too_large", { name: file.name, size: words?.size(most) ?? "" }));
-        continue;
-      }
-      await this.#upload(file);
-    }
-  }
-
-  /** @param {File} file */
-  async #upload(file) {
-    const words = this.#words;
-    if (!words) return;
-    const item = new UploadItem(words, file.name);
-    try {
-      await this.#ensureRoom();
-      const thread = this.#thread;
-      if (!thread || !this.#api) return;
-      this.#shell.waiting.append(item.element);
-      this.#shell.toEnd();
-      const attachment = await this.#api.upload(thread.room, file, (part) => item.progress(part));
-      if (thread === this.#thread) await this.#write(PICTURES.includes(attachment.type) ? "image" : "file", attachment);
-    } catch (error) {
-      const isLimit = error instanceof Refused && error.status === 429;
-      this.#shell.complain(isLimit ? error.message : this.#say("upload_failed", { name: file.name }));
-    } finally {
-      item.element.remove();
-    }
-  }
-
-  /** Tells what may be lost. @param {{ type: string, [member: string]: any }} frame */
-  #signal(frame) {
-    if (this.#thread) this.#line?.send({ ...frame, room: this.#thread.room });
+  #change(change) {
+    if (!this.#signalOrSay({ type: "edit", seq: change.seq, body: change.text })) return;
+    this.#changing = change;
+    this.#composer.cancelEdit();
   }
 
   /** Tells what must not be lost in silence. @param {{ type: string, [member: string]: any }} frame */
   #signalOrSay(frame) {
-    const hasLeft = this.#thread && this.#line?.send({ ...frame, room: this.#thread.room });
-    if (!hasLeft) this.#shell.complain(this.#say("lost"));
+    const hasLeft = this.#talk?.signal(frame) ?? false;
+    this.#shell.complain(hasLeft ? "" : this.#say("lost"));
+    return hasLeft;
   }
 
-  /** @param {string} name */
-  async #sendForm(name) {
-    const sheet = this.#sheet;
-    const api = this.#api;
-    if (!sheet || !api || !this.#words) return;
+  /** @param {File[]} files */
+  async #attach(files) {
+    if (this.#words && this.#settings) await this.#writing.attach(files, this.#words, this.#settings.max_upload_bytes);
+  }
+
+  async #sendForm() {
+    const { api } = this.#stay ?? {};
+    const words = this.#words;
+    if (!api || !words) return;
     this.#shell.complain("");
-    const email = sheet.value("email");
-    if (name === "offline") {
-      const page = this.getAttribute("page") ?? document.referrer;
-      await api.leaveMessage({ name: sheet.value("name"), email, message: sheet.value("message"), product: this.#product, page });
-      sheet.done(this.#say("offline_done", { email }));
-    } else if (this.#room && name === "transcript") {
-      await api.transcript(this.#room.id, { email, locale: this.#words.locale });
-      sheet.done(this.#say("transcript_done", { email }));
-    } else if (this.#room && name === "rating") {
-      await api.rate(this.#room.id, { score: Number(sheet.value("score")), comment: sheet.value("comment") });
-      this.#isRated = true;
-      sheet.done(this.#say("rate_done"));
-    } else if (name === "call") {
-      const mode = sheet.value("mode") || "phone";
+    const name = this.#forms.name;
+    const talk = this.#talk;
+    const { sheet } = this.#forms;
+    if (sheet && name === "call") {
       const phone = sheet.value("phone");
-      this.#fold();
-      await this.#calling?.begin(mode === "browser" ? { mode: "browser" } : { mode: "phone", phone });
+      const isPhone = (sheet.value("mode") || "phone") === "phone";
+      this.#forms.fold();
+      return this.#calling?.begin(isPhone ? { mode: "phone", phone } : { mode: "browser" });
     }
+    await this.#forms.send({ api, words, room: talk?.room.id ?? null, product: this.#product, page: this.#page });
+    if (name === "rating" && talk) talk.isRated = true;
   }
 
-  async #startNew() {
-    if (this.#memory) this.#memory.kept = null;
-    this.#fresh = true;
-    const token = this.#api?.token ?? null;
+  /** The same visitor, another room; what the last one did not take goes back into the field. */
+  #startNew() {
+    const before = this.#stay;
+    const room = this.#talk?.room.id;
+    this.#talk?.close();
+    if (before && room) before.takeBack(room);
     this.#leave();
-    // The same visitor, another room.
-    if (this.#api) this.#api.token = token;
-    this.#shell.ended.hidden = true;
-    this.#shell.composer.hidden = false;
-    this.#rest();
+    const stay = this.#arrive();
+    stay.api.token = before?.api.token ?? null;
+    stay.renew();
+    this.#composer.restore(stay.memory.draft);
+    this.#shell.complain("");
+    this.#showState();
     this.focus();
   }
 
   // --- what is seen
 
-  /** @param {Thread} thread */
-  #draw(thread) {
-    this.#log?.show(thread, Date.now());
-    this.#showTyping(thread);
-    this.#seen();
-    this.#update();
+  /** Draws soon, and once for all that comes till then. */
+  #draw() {
+    this.#drawTimer ??= setTimeout(() => this.#paint(), this.#isHidden ? COUNT_EVERY : DRAW_EVERY);
+  }
+
+  #paint() {
+    clearTimeout(this.#drawTimer);
+    this.#drawTimer = undefined;
+    // What nobody sees is drawn once somebody does.
+    if (!this.#isHidden) {
+      this.#log?.show(this.#thread, Date.now());
+      this.#showTyping();
+    }
+    // The past is not read out, what comes is.
+    const talk = this.#talk;
+    if (talk?.online && talk.thread.cursor >= talk.past) setTimeout(() => this.#shell.scroll.setAttribute("aria-live", "polite"));
+    this.#wake();
+  }
+
+  /** Nobody is here, and a message can be left. */
+  get #isAway() {
+    return this.#settings !== null && !this.#settings.is_open && this.#settings.has_offline_form;
   }
 
   #showState() {
-    const isClosed = this.#room?.state === "closed";
-    this.#shell.menu.hidden = this.#room === null;
-    this.#shell.composer.hidden = isClosed;
-    if (isClosed && this.#shell.ended.hidden && this.#words) {
+    const { talk, words, shell } = { talk: this.#talk, words: this.#words, shell: this.#shell };
+    const isClosed = talk?.room.state === "closed";
+    const isSilent = this.#thread.pending.length === 0 && (talk === null || (talk.room.seq_head === 0 && talk.thread.head === 0));
+    const isForm = this.#stay !== null && this.#isAway && isSilent && !isClosed;
+    shell.menu.hidden = talk === null;
+    shell.composer.hidden = isClosed || isForm;
+    if (isForm && words && this.#forms.name !== "offline") this.#forms.open(offlineSheet(words, this.#say("offline")));
+    if (isClosed && shell.ended.hidden && words) {
       const again = make("button", { type: "button", "data-act": "new" }, this.#say("start_new"));
-      this.#shell.ended.replaceChildren(make("p", { role: "status" }, this.#say("ended")), again);
-      if (!this.#isRated) this.#open(ratingSheet(this.#words), false);
+      shell.ended.replaceChildren(make("p", { role: "status" }, this.#say("ended")), again);
+      if (!talk?.isRated) this.#forms.open(ratingSheet(words));
       this.#note("queue", "");
     }
-    if (!isClosed && this.#sheet?.form.dataset.form === "offline") this.#fold();
-    this.#shell.ended.hidden = !isClosed;
+    const isStray = (!isForm && this.#forms.name === "offline") || (!isClosed && this.#forms.name === "rating");
+    if (isStray) this.#forms.fold();
+    shell.ended.hidden = !isClosed;
   }
 
-  /** @param {Thread} thread */
-  #showTyping(thread) {
-    const isTyped = thread.typing(Date.now()).length > 0;
+  #showTyping() {
+    const isTyped = this.#thread.typing(Date.now()).length > 0;
     const text = isTyped ? this.#say("typing") : "";
     if (this.#shell.typing.textContent !== text) this.#shell.typing.textContent = text;
     clearTimeout(this.#typingTimer);
-    if (isTyped) this.#typingTimer = setTimeout(() => this.#showTyping(thread), TYPING_FOR);
+    if (isTyped) this.#typingTimer = setTimeout(() => this.#showTyping(), TYPING_FOR);
   }
-
-  /** What somebody looks at has been read. */
-  #seen = () => {
-    const thread = this.#thread;
-    const isSeen = !this.#isHidden && document.visibilityState === "visible" && this.#shell.isAtEnd;
-    if (!thread || thread.unread === 0 || !this.#line?.online) return;
-    const seq = thread.head;
-    const mark = { delivered: seq, read: isSeen ? seq : 0 };
-    // Nothing new is to be told of it.
-    if (!thread.mark(thread.me, mark)) return;
-    this.#line?.send({ type: isSeen ? "read" : "delivered", room: thread.room, seq });
-    this.#update();
-  };
 
   /** @param {"line" | "queue"} name @param {string} text */
   #note(name, text) {
@@ -669,25 +596,26 @@ export class TandemChat extends HTMLElement {
     this.#update();
   }
 
-  /** @param {import("./chat-view.js").Sheet} sheet @param {boolean} [takesFocus] */
-  #open(sheet, takesFocus = true) {
-    this.#sheet = sheet;
-    this.#shell.sheet.replaceChildren(sheet.form);
-    this.#shell.sheet.hidden = false;
-    if (takesFocus && !this.#isHidden && this.#room) this.focus();
-  }
-
-  #fold() {
-    this.#sheet = null;
-    this.#shell.sheet.hidden = true;
-    this.#shell.sheet.replaceChildren();
+  /** A frame, or a message, was refused. @param {{ code: string }} error */
+  #trouble(error) {
+    if (error.code === "rate_limited") return;
+    // A change that was not taken is not lost.
+    if (this.#changing && this.#thread.get(this.#changing.seq)) this.#composer.edit(this.#changing.seq, this.#changing.text);
+    this.#changing = null;
+    this.#shell.complain(this.#say(TROUBLES[error.code] ?? "failed"));
   }
 
   /** @param {unknown} error */
   #complain(error) {
-    const isOver = error instanceof Refused && error.status === 429;
-    const text = isOver ? this.#say("slow_down", { seconds: error.retryAfter ?? 60 }) : this.#say("failed");
-    this.#shell.complain(text || "The chat is not available.");
+    if (!(error instanceof Left)) this.#shell.complain(this.#sentence(error) || "The chat is not available.");
+  }
+
+  /** What to say of a request that failed. @param {unknown} error */
+  #sentence(error) {
+    if (!(error instanceof Refused)) return this.#say("failed");
+    if (error.status === 429) return this.#say("slow_down", { seconds: error.retryAfter ?? 60 });
+    const isStranger = error.status === 401 && this.#settings?.identity === "verified";
+    return this.#say(isStranger ? "sign_in" : (TROUBLES[error.code] ?? "failed"));
   }
 
   /** @param {KeyboardEvent} event */
@@ -698,17 +626,7 @@ export class TandemChat extends HTMLElement {
     }
     if (!this.#isWidget) return;
     if (event.key === "Escape") this.dispatchEvent(new Event("chatclose"));
-    if (event.key === "Tab") this.#keepFocus(event);
-  }
-
-  /** From the last control the focus goes to the first: a widget is left by its button, or by Escape. @param {KeyboardEvent} event */
-  #keepFocus(event) {
-    const wanted = "a[href], button:enabled, summary, input:enabled:not([tabindex='-1']), textarea:enabled, [tabindex='0']";
-    const controls = [...this.#shell.root.querySelectorAll(wanted)].filter((control) => control.checkVisibility());
-    const [first, last] = event.shiftKey ? [controls.at(-1), controls[0]] : [controls[0], controls.at(-1)];
-    if (this.shadowRoot?.activeElement !== last || !(first instanceof HTMLElement)) return;
-    event.preventDefault();
-    first.focus();
+    if (event.key === "Tab") this.#shell.keepFocus(event);
   }
 
   #update() {
@@ -719,24 +637,6 @@ export class TandemChat extends HTMLElement {
 /** The call that a message tells of. @param {import("./chat-thread.js").Message | undefined} message @returns {import("./chat-calling.js").Call | null} */
 function callOf(message) {
   return message?.kind === "call" && message.body ? message.body : null;
-}
-
-/** Whom the page vouches for, as a part of a key. @param {Identity | null} identity */
-function userOf(identity) {
-  if (!identity) return "";
-  if (identity.user_id) return identity.user_id;
-  try {
-    const claims = (identity.token ?? "").split(".")[1] ?? "";
-    return String(JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/"))).sub ?? "");
-  } catch {
-    return "";
-  }
-}
-
-/** The name of a message: `randomUUID` is not there on pages without HTTPS. */
-function randomName() {
-  const bytes = crypto.getRandomValues(new Uint8Array(NAME_BYTES));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** @param {Event} event */

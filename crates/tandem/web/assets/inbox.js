@@ -109,7 +109,10 @@ class Inbox {
     this.#canned.addEventListener("pick", (event) => this.#put(detail(event)));
     const composer = this.#composer;
     composer.addEventListener("say", (event) => void this.#say(detail(event)));
-    composer.addEventListener("change", (event) => this.#signal({ type: "edit", seq: detail(event).seq, body: detail(event).text }));
+    composer.addEventListener("change", (event) => {
+      const { seq, text } = detail(event);
+      if (this.#signal({ type: "edit", seq, body: text })) composer.cancelEdit();
+    });
     composer.addEventListener("files", (event) => void this.#attach(detail(event)));
     // A note is nobody's business before it is written, and a canned reply is chosen in silence.
     composer.addEventListener("typing", (event) => !this.#isNote && !this.#canned.isOpen && talk.signal({ type: "typing", on: detail(event) }));
@@ -310,7 +313,9 @@ class Inbox {
 
   /** @param {{ type: string, [member: string]: any }} frame */
   #signal(frame) {
-    if (!this.#talk.signal(frame)) this.#note("problem", "The connection is lost.");
+    const hasLeft = this.#talk.signal(frame);
+    if (!hasLeft) this.#note("problem", "The connection is lost.");
+    return hasLeft;
   }
 
   // --- what is seen

@@ -16,11 +16,12 @@
   /** What the server knows of this widget: it writes it in here. @type {any} */
   const CONFIG = {} /* tandem:config */;
   const GLOBAL = "TandemChat";
+  const TAG = "tandem-widget";
   /** In the page's storage: whether there is a conversation that the button may tell of. */
   const MARK = `tandem-widget:${CONFIG.app}`;
   const page = /** @type {any} */ (window);
-  // A second script of the same widget adds nothing.
-  if (page[GLOBAL]) return;
+  // A second script of the same widget adds nothing, but what the page has lost with its old body.
+  if (page[GLOBAL]) return document.querySelector(TAG) ? undefined : page[GLOBAL].restore();
 
   const script = document.currentScript;
   /** @param {string} name */
@@ -36,15 +37,21 @@
   let frame = null;
   /** Before its page is there, the frame is of the page's own origin, and would not be told. */
   let isThere = false;
+  /** The chat has said that it works, and has a button of its own to close it. */
+  let isReady = false;
+  /** The visitor signed out before the frame could be told. */
+  let leaves = false;
+  /** What had the focus before. @type {Element | null} */
+  let before = null;
   /** @type {Map<string, Set<(value: any) => void>>} */
   const listeners = new Map();
 
-  const root = document.createElement("tandem-widget");
+  const root = document.createElement(TAG);
   const shadow = root.attachShadow({ mode: "open" });
   const look = new CSSStyleSheet();
   look.replaceSync(`
     :host { all: initial; position: fixed; inset-block-end: 20px; ${position}: 20px; z-index: 2147483000; font: 15px system-ui, sans-serif; }
-    button { position: relative; display: grid; place-items: center; width: 56px; height: 56px; border: 0; border-radius: 50%; cursor: pointer;
+    button { position: relative; z-index: 1; display: grid; place-items: center; width: 56px; height: 56px; border: 0; border-radius: 50%; cursor: pointer;
       background: ${accent}; color: ${accentText}; box-shadow: 0 4px 16px rgb(0 0 0 / 28%); }
     button:focus-visible { outline: 3px solid ${accent}; outline-offset: 3px; }
     svg { width: 28px; height: 28px; fill: none; stroke: currentcolor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
@@ -54,9 +61,9 @@
       border-radius: 14px; overflow: hidden; box-shadow: 0 8px 40px rgb(0 0 0 / 30%); background: #fff; }
     iframe { display: block; width: 100%; height: 100%; border: 0; color-scheme: normal; }
     [hidden] { display: none; }
-    @media (max-width: 480px) {
+    @media (max-width: 480px), (max-height: 480px) {
       .panel { position: fixed; inset: 0; width: 100vw; height: 100dvh; border-radius: 0; }
-      .is-open button { visibility: hidden; }
+      .is-open.is-ready button { visibility: hidden; }
     }
     @media (prefers-reduced-motion: no-preference) { .panel { animation: rise .18s ease-out; } @keyframes rise { from { opacity: 0; transform: translateY(12px); } } }
     @media print { :host { display: none; } }`);
@@ -135,7 +142,8 @@
     frame.allow = "clipboard-write; microphone; autoplay";
     frame.addEventListener("load", () => {
       isThere = true;
-      tell("hello", { identity, page: location.origin + location.pathname });
+      tell("hello", { identity, leaves, page: location.origin + location.pathname });
+      leaves = false;
       tell(isOpen ? "show" : "hide");
     });
     panel.append(frame);
@@ -149,16 +157,31 @@
     badge.hidden = unread === 0 || isOpen;
   }
 
+  /** On a narrow screen the button lies over a chat that does not work: nothing else would close it. */
+  function dress() {
+    holder.className = [isOpen ? "is-open" : "", isReady ? "is-ready" : ""].join(" ");
+  }
+
+  /** The focus goes to where it was, or to the button. */
+  function back() {
+    if (button.isConnected) return button.focus();
+    if (before instanceof HTMLElement && before.isConnected) before.focus();
+  }
+
   /** @param {boolean} open */
   function turn(open) {
     if (open === isOpen) return;
     isOpen = open;
-    if (open) load();
+    if (open) {
+      before = document.activeElement;
+      load();
+    }
     panel.hidden = !open;
-    holder.className = open ? "is-open" : "";
+    dress();
     tell(open ? "show" : "hide");
     if (open) frame?.focus();
-    else button.focus();
+    // Whoever is elsewhere on the page by now stays there.
+    else if (shadow.activeElement === frame || document.activeElement === document.body) back();
     name();
     announce(open ? "open" : "close", undefined);
   }
@@ -169,11 +192,14 @@
     if (data.tandem === "view" && typeof data.view?.unread === "number") {
       if (data.view.unread !== unread) announce("unread", data.view.unread);
       unread = data.view.unread;
-      if (data.view.ready) mark(data.view.room !== null);
+      isReady = data.view.ready;
+      if (isReady) mark(data.view.has_room);
+      dress();
       name();
     }
   });
   button.addEventListener("click", () => turn(!isOpen));
+  addEventListener("keydown", ({ key, isComposing }) => key === "Escape" && !isComposing && turn(false));
 
   page[GLOBAL] = Object.freeze({
     open: () => turn(true),
@@ -186,8 +212,12 @@
     },
     signOut() {
       identity = null;
+      leaves = !isThere;
+      // What the browser keeps of the chat belongs to the frame's origin: only the frame can forget it.
+      load();
       tell("sign-out");
     },
+    restore: () => document.documentElement.append(root),
     /** @param {string} event @param {(value: any) => void} listener */
     on(event, listener) {
       listeners.set(event, (listeners.get(event) ?? new Set()).add(listener));
@@ -196,7 +226,8 @@
 
   name();
   const begin = () => {
-    document.body.append(root);
+    // Not in the body: some pages put another in its place.
+    document.documentElement.append(root);
     if (isMarked()) load();
   };
   if (document.body) begin();

@@ -273,7 +273,7 @@ async fn found_in_time(chats: &Chats, asker: &Asker, reading: &Reading, headers:
     let limits = &chats.settings(&found.room.org, &found.room.app).await?.limits;
     let _place = match asker {
         Asker::Person { .. } | Asker::App { .. } => None,
-        _ => Some(chats.meter().socket(&limit_key(asker, &found.room), limits)?),
+        _ => Some(chats.meter().stream(&limit_key(asker, &found.room), limits)?),
     };
     let mut ear = chats.hub().listen_to(asker, &found.room.id);
     loop {

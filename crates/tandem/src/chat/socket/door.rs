@@ -16,6 +16,7 @@ use super::pulse::Pulse;
 use crate::chat::hub::{News, What, Who};
 use crate::chat::meter::SocketPlace;
 use crate::chat::model::{Id, Side};
+use crate::chat::settings::Limits;
 use crate::chat::{Asker, Chats, Wide};
 
 /// Sockets and streams of all organisations at once.
@@ -105,17 +106,31 @@ impl Door {
         self.admits(page, &org.into(), &app.into()).await
     }
 
-    /// A seat for somebody; a visitor has so many, to be kept while the socket is open.
+    /// A seat for somebody's socket; a visitor has so many, to be kept while the socket is open, and the oldest gives way.
+    ///
+    /// # Errors
+    /// 429 for a visitor whose streams have all of them, 403 for a person who does not answer visitors.
+    pub(super) async fn seat(&self, asker: &Asker) -> Result<Option<SocketPlace>, Problem> {
+        let Some((id, limits)) = self.seats(asker).await? else { return Ok(None) };
+        Ok(Some(self.chats.meter().socket(id, &limits)?))
+    }
+
+    /// A seat for somebody's stream, from among the same.
     ///
     /// # Errors
     /// 429 for a visitor who has as many as it may have, 403 for a person who does not answer visitors.
-    pub(super) async fn seat(&self, asker: &Asker) -> Result<Option<SocketPlace>, Problem> {
+    pub(super) async fn stream_seat(&self, asker: &Asker) -> Result<Option<SocketPlace>, Problem> {
+        let Some((id, limits)) = self.seats(asker).await? else { return Ok(None) };
+        Ok(Some(self.chats.meter().stream(id, &limits)?))
+    }
+
+    /// Who is counted, and up to what; nobody is who answers visitors.
+    async fn seats<'a>(&self, asker: &'a Asker) -> Result<Option<(&'a Id, Limits)>, Problem> {
         let Asker::Visitor { org, app, id } = asker else {
             self.chats.may_everywhere(asker, Wide::SeeRooms).await?;
             return Ok(None);
         };
-        let settings = self.chats.settings(org, app).await?;
-        Ok(Some(self.chats.meter().socket(id, &settings.limits)?))
+        Ok(Some((id, self.chats.settings(org, app).await?.limits.clone())))
     }
 
     /// Tells that somebody has come, or is going: a visitor to those who answer in its rooms, those who answer to every

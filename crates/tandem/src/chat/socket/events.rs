@@ -73,7 +73,7 @@ pub(super) async fn follow(
         origins::admit(&door.kernel, &parts, &*door.chats.settings(asker.org(), app).await?)?;
     }
     let place = door.enter()?;
-    let seat = door.seat(&asker).await?;
+    let seat = door.stream_seat(&asker).await?;
     let mut following = Following::start(&door.chats, asker);
     let hello = following.hello(&cursors).await?;
     let (sender, receiver) = mpsc::channel(WAITING);

@@ -21,7 +21,7 @@ use super::proof::Proof;
 use super::pulse::Beats;
 use super::wire::{Down, Refusal, Up};
 use crate::chat::ChatError;
-use crate::chat::meter::SocketPlace;
+use crate::chat::meter::{SOCKETS_RETRY_S, SocketPlace};
 use crate::chat::model::Side;
 
 /// The first frame has to come within this.
@@ -49,6 +49,8 @@ mod close {
     pub(super) const FORBIDDEN: (CloseCode, &str) = (CloseCode::Library(4_403), "forbidden");
     /// Too many frames, or sockets.
     pub(super) const RATE_LIMITED: (CloseCode, &str) = (CloseCode::Library(4_429), "rate limited");
+    /// A newer socket of the visitor has its place: it comes back when somebody looks at it.
+    pub(super) const OUTED: (CloseCode, &str) = (CloseCode::Library(4_429), "too many sockets");
     /// The first frame is another one.
     pub(super) const POLICY: (CloseCode, &str) = (CloseCode::Policy, "hello comes first");
     /// The server stops.
@@ -75,6 +77,23 @@ enum Parting {
     Sent((CloseCode, &'static str)),
     /// It is sent away, and told why.
     Refused(Box<Refusal>, (CloseCode, &'static str)),
+}
+
+impl Parting {
+    /// A newer socket of the visitor is there.
+    fn outed() -> Self {
+        let refusal = Refusal::new("rate_limited", "too many sockets are open: the newest stay");
+        let refusal = Refusal { retry_after: Some(SOCKETS_RETRY_S), ..refusal };
+        Self::Refused(Box::new(refusal), close::OUTED)
+    }
+}
+
+/// Waits until the visitor's place is needed; others wait for ever.
+async fn outed(seat: Option<&SocketPlace>) {
+    match seat {
+        Some(seat) => seat.outed().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl From<Problem> for Parting {
@@ -110,7 +129,7 @@ struct Session {
     /// Whether anything came since the last beat.
     is_alive: bool,
     /// Among those of the visitor.
-    _seat: Option<SocketPlace>,
+    seat: Option<SocketPlace>,
 }
 
 /// Serves a socket. What is over once the client is there, or begins when it goes, is kept out of the memory that every
@@ -212,7 +231,7 @@ impl Session {
             link,
             following,
             proof,
-            _seat: seat,
+            seat,
         }
     }
 
@@ -251,6 +270,7 @@ impl Session {
             },
             next = self.following.next() => self.tell(next).await,
             () = self.beats.next() => self.beat().await,
+            () = outed(self.seat.as_ref()) => Err(Parting::outed()),
             () = self.door.kernel.stop.cancelled() => Err(Parting::Sent(close::AWAY)),
         }
     }

@@ -61,8 +61,8 @@ where
     PATHS.iter().fold(router, asked).layer(from_fn(origins::layer))
 }
 
-/// So long a browser keeps an attachment: not much longer than it is there.
-const KEEP: &str = "private, max-age=60";
+/// No browser keeps an attachment: who has signed out leaves nothing of the chat in it, nor does what was deleted stay.
+const KEEP: &str = "private, no-store";
 /// Every path of these routes.
 const PATHS: [&str; 10] = [
     "/v1/chat/widget/{app}",

@@ -38,9 +38,11 @@ mod tests {
 
     use super::*;
 
-    const VIEWS: [&str; 4] = [
+    const VIEWS: [&str; 6] = [
         include_str!("../../../web/assets/chat-call.js"),
         include_str!("../../../web/assets/chat.js"),
+        include_str!("../../../web/assets/chat-forms.js"),
+        include_str!("../../../web/assets/chat-writing.js"),
         include_str!("../../../web/assets/chat-view.js"),
         include_str!("../../../web/assets/chat-log.js"),
     ];

@@ -24,14 +24,14 @@ const PNG: &[u8] = &[
 ];
 
 /// Who answers, by the desk itself.
-struct Agent {
-    chats: Chats,
-    asker: Asker,
-    room: String,
+pub(super) struct Agent {
+    pub(super) chats: Chats,
+    pub(super) asker: Asker,
+    pub(super) room: String,
 }
 
 impl Agent {
-    async fn of(tenant: &Tenant<'_>, server: &Server, room: &Value) -> Self {
+    pub(super) async fn of(tenant: &Tenant<'_>, server: &Server, room: &Value) -> Self {
         let kernel::sign_in::Identity::Person { org, person } = server.identity(&tenant.token).await else {
             panic!("the owner is a person")
         };
@@ -39,13 +39,13 @@ impl Agent {
         Self { chats: server.app.chats.clone(), asker, room: room.as_str().unwrap().to_owned() }
     }
 
-    async fn say(&self, text: &str) -> i64 {
+    pub(super) async fn say(&self, text: &str) -> i64 {
         let draft = Draft { author: "Fay".to_owned(), ..Draft::text(text) };
         self.chats.send(&self.asker, &self.room, draft).await.unwrap().seq
     }
 
     /// What stands in the room, in order.
-    async fn said(&self) -> Vec<String> {
+    pub(super) async fn said(&self) -> Vec<String> {
         let messages = self.chats.messages(&self.asker, &self.room, 0, 500).await.unwrap();
         let words =
             |body: Option<tandem::chat::model::Body>| body.map_or("-".to_owned(), |body| body.words().into_owned());
@@ -58,7 +58,7 @@ impl Agent {
 }
 
 /// The address of the script, by way of `address`.
-fn script(address: std::net::SocketAddr, shop: &Shop) -> String {
+pub(super) fn script(address: std::net::SocketAddr, shop: &Shop) -> String {
     format!("http://{address}/w/{}.js", shop.id)
 }
 

@@ -7,6 +7,7 @@ mod browser_sip;
 mod chat_calls;
 mod chat_links;
 mod chat_widget;
+mod chat_widget_mends;
 mod conference;
 mod demo;
 mod first_word;

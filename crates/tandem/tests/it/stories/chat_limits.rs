@@ -13,23 +13,24 @@ async fn a_visitor_has_so_many_sockets_and_gets_them_back() {
     let shop = org.shop(&[("limit_sockets", "2")]).await;
     let (ann, bob) = (shop.room("ann").await, shop.room("bob").await);
     let http = server.app.http();
-    let (first, _) = Line::hello(http, &ann.token, json!({})).await;
-    let (_second, _) = Line::hello(http, &ann.token, json!({})).await;
-    let mut third = Line::open(http, "", &[]).await.unwrap();
-    third.say(json!({"type": "hello", "token": ann.token})).await;
-    let error = third.next().await;
+    let (mut first, _) = Line::hello(http, &ann.token, json!({})).await;
+    let (mut second, _) = Line::hello(http, &ann.token, json!({})).await;
+    // The newest is the page that somebody looks at: the oldest gives way, and is told why.
+    let (third, _) = Line::hello(http, &ann.token, json!({})).await;
+    let error = first.next().await;
     assert_eq!(error["code"], "rate_limited");
     assert!(error["retry_after"].as_u64().unwrap() > 0, "{error}");
-    assert_eq!(third.next().await["closed"], 4429);
-    let stream = server.client().bearing(&ann.token).get("/v1/chat/events").await;
-    assert_eq!(stream.expect(429)["code"], "rate_limited", "a stream is one of them too");
+    assert_eq!(first.next().await["closed"], 4429);
+    second.say(json!({"type": "ping"})).await;
+    second.expect("pong").await;
+    let reader = server.client().bearing(&ann.token);
+    let events = || async { reader.request(reqwest::Method::GET, "/v1/chat/events").send().await.unwrap().status() };
+    assert_eq!(events().await, 429, "a stream is one of them too, and sends nobody away");
     Line::hello(http, &bob.token, json!({})).await;
-    drop(first);
-    // It is seen to have gone a moment later.
+    drop((second, third));
+    // They are seen to have gone a moment later.
     for _ in 0..200 {
-        let mut again = Line::open(http, "", &[]).await.unwrap();
-        again.say(json!({"type": "hello", "token": ann.token})).await;
-        if again.next().await["type"] == "ready" {
+        if events().await == 200 {
             server.stop().await;
             return;
         }
@@ -77,6 +78,40 @@ async fn a_visitor_sends_so_many_messages_by_any_way() {
     let long = "é".repeat(8_001);
     let refused = shop.client.post(&path, &json!({ "body": long })).await.expect(422);
     assert_eq!(refused["errors"][0]["pointer"], "/body");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drafts_and_signs_of_typing_count_each_for_itself() {
+    let server = Server::start().await;
+    let org = server.org("shop").await;
+    let shop = org.shop(&[]).await;
+    let ours = shop.room("ann").await;
+    let (mut app, _) = Line::hello(server.app.http(), &shop.key, json!({})).await;
+    let (mut ann, _) = Line::hello(server.app.http(), &ours.token, json!({})).await;
+    for text in ["H", "Hello"] {
+        ann.say(json!({"type": "typing", "room": ours.room})).await;
+        ann.say(json!({"type": "draft", "room": ours.room, "text": text})).await;
+    }
+    for text in ["H", "Hello"] {
+        let draft = app.expect("draft").await;
+        assert_eq!(draft["text"], text, "two at once are within the limit, whatever else was typed");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_a_nul_is_refused_by_its_name() {
+    let server = Server::start().await;
+    let org = server.org("shop").await;
+    let ours = org.shop(&[]).await.room("ann").await;
+    let (mut ann, _) = Line::hello(server.app.http(), &ours.token, json!({})).await;
+    ann.send(&ours.room, "c1", "a\0b").await;
+    let error = ann.expect("error").await;
+    assert_eq!(
+        error,
+        json!({"type": "error", "code": "nul_character", "message": "a text holds U+0000", "room": ours.room, "cid": "c1"})
+    );
     server.stop().await;
 }
 

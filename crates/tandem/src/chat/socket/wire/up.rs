@@ -117,7 +117,7 @@ impl Up {
         }
         let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         if kernel::http::find_nul(text).is_some() {
-            return Err(Refusal::new("nul_character", "a text holds U+0000"));
+            return Err(raw.about(Refusal::new("nul_character", "a text holds U+0000")));
         }
         raw.frame()
     }
@@ -175,6 +175,14 @@ impl Raw<'_> {
         let side = self.side.map(|side| as_body(side, "side")).transpose().map_err(about)?;
         let author = self.author.unwrap_or_default();
         Ok(Up::Send { draft: Draft { cid: Some(cid.clone()), kind, body, side, author }, room })
+    }
+
+    /// What it is about, as far as that can be told back: a client that sends again must know which to leave.
+    fn about(&self, refusal: Refusal) -> Refusal {
+        let id = |id: Option<&str>, most: usize| {
+            id.filter(|id| !id.is_empty() && id.len() <= most && !id.contains('\0')).map(Id::from)
+        };
+        Refusal { room: id(self.room.as_deref(), MAX_ID), cid: id(self.cid.as_deref(), MAX_CID), ..refusal }
     }
 
     fn room(&self) -> Result<Id, Refusal> {
