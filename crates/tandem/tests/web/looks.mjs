@@ -81,6 +81,8 @@ export async function walkByKeys(page) {
     const isSeen = (/** @type {Element} */ element) => {
       // A frame around a field may show the focus for it.
       for (let at = element, steps = 0; at && steps < 3; at = /** @type {any} */ (at.parentElement), steps += 1) {
+        // Inside a frame the frame's own document shows it.
+        if (at.localName === "iframe") return true;
         const { outlineStyle, outlineWidth } = getComputedStyle(at);
         if (outlineStyle !== "none" && parseFloat(outlineWidth) > 0) return true;
       }

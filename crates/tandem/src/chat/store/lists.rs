@@ -32,8 +32,9 @@ kernel::statements! {
         and (x.visitor = $6 or $6 is null) and (x.assignee = $7 or $7 is null) and x.created_at >= $10 \
         and (x.created_at > $10 or x.id > $11) order by x.created_at, x.id limit $12", "r.created_at, r.id");
     OF_VISITOR_BY_AGE = rooms!("(x.state = $3 or $3 is null) and (x.label = $4 or $4 is null) \
-        and (x.product = $5 or $5 is null) and x.visitor = $6 and (x.assignee = $7 or $7 is null) and x.created_at >= $10 \
-        and (x.created_at > $10 or x.id > $11) order by x.created_at, x.id limit $12", "r.created_at, r.id");
+        and (x.product = $5 or $5 is null) and x.visitor = $6 and (x.assignee = $7 or $7 is null) \
+        and x.created_at + 0 >= $10 and (x.created_at > $10 or x.id > $11) order by x.created_at + 0, x.id limit $12",
+        "r.created_at, r.id");
     LATEST = rooms!("x.state = $3 and (x.label = $4 or $4 is null) and (x.product = $5 or $5 is null) \
         and (x.visitor = $6 or $6 is null) and (x.assignee = $7 or $7 is null) and x.last_at <= $10 \
         and (x.last_at < $10 or x.id < $11) order by x.last_at desc, x.id desc limit $12", "r.last_at desc, r.id desc");

@@ -142,7 +142,7 @@ async fn a_visitor_gives_its_number_in_the_widget_and_is_called_on_its_phone() {
     let acme = server.org("acme").await;
     let folder = tempfile::tempdir().unwrap();
     // The visitor's phone stands where the carrier would.
-    let carried = crate::harness::phone::Account::new(server.sip(), &ANNS[1..], "").unregistered().answering();
+    let carried = crate::harness::phone::Account::new(server.sip(), &ANNS[1..], "unused").unregistered().answering();
     let mut anns = Baresip::start(carried.speaking(tone_file(folder.path(), ANN_HERTZ))).await;
     acme.trunk("carrier", &[&anns.address.to_string()], &[SHOWN]).await;
     let mut scene = Scene::of(&server, &acme, &[("chat_calls", "both")], json!("fake")).await;

@@ -8,15 +8,17 @@ use tokio::time::{sleep, timeout};
 
 use crate::harness::customer::Customer;
 use crate::harness::person::Person;
-use crate::harness::server::Server;
+use crate::harness::server::{Plan, Server};
 use crate::harness::widget::Shop;
 
 /// How long a page may take to show something.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// 2031-05-01T12:00:00Z
+const NOON: i64 = 1_935_403_200_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_link_and_an_init_link_open_the_chat_full_page_on_a_telephone() {
-    let server = Server::start().await;
+    let server = Plan::new().at(NOON).start().await;
     let acme = server.org("acme").await;
     let first = Shop::of(&acme, &server, &[("widget_title", "First")]).await;
     server.clock().advance(1_000);

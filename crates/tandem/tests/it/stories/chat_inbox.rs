@@ -52,8 +52,8 @@ async fn rooms_go_round_and_who_waits_knows_its_place() {
         }
         rooms.push((ours, line));
     }
-    let frame = ann.line.until(|frame| frame["type"] == "room" && frame["room"] == rooms[0].0.room).await;
-    assert_eq!(frame["assignee"], ann.person);
+    let first = json!(rooms[0].0.room);
+    ann.line.until(|frame| (&frame["room"], &frame["assignee"]) == (&first, &json!(ann.person))).await;
 
     // The third one waits, and is told so; a page that comes back is told again.
     let (waits, line) = &mut rooms[2];
@@ -108,7 +108,10 @@ async fn another_organisation_finds_and_changes_nothing() {
     let path = format!("/v1/chat/rooms/{}", ours.room);
     boss.put(&format!("{path}/tags"), &json!({"tags": ["VIP"]})).await.expect(200);
     let found = boss.get("/v1/chat/search?q=kasekuchen").await.expect(200);
-    assert_eq!((&found["hits"][0]["text"], &found["hits"][0]["role"]), (&json!("My secret Käsekuchen"), &json!("visitor")));
+    assert_eq!(
+        (&found["hits"][0]["text"], &found["hits"][0]["role"]),
+        (&json!("My secret Käsekuchen"), &json!("visitor"))
+    );
     assert_eq!(boss.get("/v1/chat/tags").await.expect(200), json!({"tags": [{"tag": "vip", "rooms": 1}]}));
     let card = boss.patch(&format!("{path}/visitor"), &json!({"name": "Ann", "email": "ann@example.org"})).await;
     assert_eq!(card.expect(200)["name"], "Ann");
@@ -180,7 +183,8 @@ async fn after_a_kill_people_are_as_they_were_and_rooms_wait_in_their_order() {
         rooms.push(ours.room);
     }
     let given = |room: &Value| room["assignee"].is_string();
-    let person = shop.until(&format!("/v1/chat/rooms/{}", rooms[0]), "the first is given", given).await["assignee"].clone();
+    let person =
+        shop.until(&format!("/v1/chat/rooms/{}", rooms[0]), "the first is given", given).await["assignee"].clone();
     let second = |room: &Value| room["queue_position"] == 2;
     shop.until(&format!("/v1/chat/rooms/{}", rooms[2]), "the third waits", second).await;
     let (http, sip) = (running.http, running.sip);
