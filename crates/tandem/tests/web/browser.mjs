@@ -63,7 +63,8 @@ export function watch(page) {
     if (message.location().url.endsWith("/favicon.ico")) return;
     // Our own ear is of the old kind.
     if (message.text().startsWith("The ScriptProcessorNode is deprecated")) return;
-    if (["error", "warning"].includes(message.type())) complain(message.text());
+    const { url, lineNumber } = message.location();
+    if (["error", "warning"].includes(message.type())) complain(`${message.text()} (${url}:${lineNumber + 1})`);
   });
   page.on("pageerror", (error) => complain(String(error)));
 }
