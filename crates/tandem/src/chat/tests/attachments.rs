@@ -95,7 +95,7 @@ async fn a_place_takes_one_file_and_is_free_again_when_it_did_not_come() {
             Ok::<_, std::io::Error>(Bytes::from_static(b"first"))
         }));
         let (chats, file) = (stage.chats.clone(), awaited.clone());
-        let first = tokio::spawn(async move { chats.take_file(file, slow).await });
+        let first = stage.kernel.tasks.spawn(async move { chats.take_file(file, slow).await });
         let quick = || stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"other"))]);
         begun.await.unwrap();
         assert!(matches!(stage.chats.take_file(awaited.clone(), quick()).await, Err(ChatError::NotFound)));

@@ -51,11 +51,9 @@ pub(crate) fn start(kind: &Kind, context: &mut Context<'_>) -> Turn {
 
 /// What of a flow a chat does not know: a JSON pointer and a sentence each. The entry of a posted flow is passed over.
 pub(crate) fn unknown_steps(flow: &Flow) -> impl Iterator<Item = (String, String)> {
-    let unknown = flow
-        .steps
-        .iter()
-        .enumerate()
-        .filter(|(index, step)| !is_known(&step.kind) && !(*index == 0 && matches!(step.kind, Kind::Call(_))));
+    let is_entry = |index: usize, kind: &Kind| index == 0 && matches!(kind, Kind::Call(_));
+    let steps = flow.steps.iter().enumerate();
+    let unknown = steps.filter(move |(index, step)| !(is_known(&step.kind) || is_entry(*index, &step.kind)));
     unknown.map(|(index, step)| {
         let message = format!(
             "a chat does not know {}: there the step \"{}\" takes its edge for a failure, else next_step",
