@@ -91,6 +91,8 @@ pub struct News {
     pub what: What,
     /// Only to those who answer.
     pub inside: bool,
+    /// Only to the room's visitor.
+    pub outside: bool,
     /// Not to this listener: who types need not hear so.
     pub except: Option<u64>,
     text: OnceLock<Utf8Bytes>,
@@ -107,13 +109,19 @@ impl News {
     #[must_use]
     pub fn at(org: &Id, app: &Id, room: &Id, what: What) -> Self {
         let (org, app, room) = (org.clone(), app.clone(), room.clone());
-        Self { org, app, room, inside: is_inside(&what), what, except: None, text: OnceLock::new() }
+        Self { org, app, room, inside: is_inside(&what), outside: false, what, except: None, text: OnceLock::new() }
     }
 
     /// The same, only for those who answer.
     #[must_use]
     pub fn inside(self) -> Self {
         Self { inside: true, ..self }
+    }
+
+    /// The same, only for the room's visitor.
+    #[must_use]
+    pub fn outside(self) -> Self {
+        Self { outside: true, ..self }
     }
 
     /// The same, but not for this listener.
@@ -196,7 +204,11 @@ impl Ear {
     }
 
     fn tell(&self, news: &Arc<News>) {
-        if news.except == Some(self.id) || (news.inside && self.side == Side::Visitor) {
+        let other_side = match self.side {
+            Side::Visitor => news.inside,
+            Side::Support => news.outside,
+        };
+        if news.except == Some(self.id) || other_side {
             return;
         }
         let mut waiting = self.waiting();
@@ -480,6 +492,7 @@ mod tests {
             room: room.into(),
             what: What::Message(message.into()),
             inside: false,
+            outside: false,
             except: None,
             text: OnceLock::new(),
         }

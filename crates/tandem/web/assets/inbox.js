@@ -60,7 +60,7 @@ class Inbox {
   #isFirst = true;
   /** The room that is drawn. @type {string | null} */
   #drawn = null;
-  /** What stands in the field of each room. @type {Map<string, string>} */
+  /** What stands in the field of each room, and whether it is a note. @type {Map<string, { text: string, isNote: boolean }>} */
   #drafts = new Map();
   /** @type {number | undefined} */
   #typingTimer;
@@ -206,7 +206,7 @@ class Inbox {
 
   /** @param {string} room @param {number | null} seq @param {boolean} [isNews] whether the address is to follow */
   async #open(room, seq, isNews = true) {
-    if (this.#drawn !== null) this.#drafts.set(this.#drawn, this.#message.value);
+    if (this.#drawn !== null) this.#drafts.set(this.#drawn, { text: this.#message.value, isNote: this.#isNote });
     if (isNews && location.pathname !== `${PATH}/${room}`) history.pushState(null, "", `${PATH}/${room}`);
     this.#fold();
     this.#go("thread");
@@ -268,12 +268,17 @@ class Inbox {
   /** @param {boolean} isNote */
   #write(isNote) {
     if (this.#form.hidden) return;
+    this.#mean(isNote);
+    this.#message.focus();
+  }
+
+  /** For whom it is what stands in the field. @param {boolean} isNote */
+  #mean(isNote) {
     this.#isNote = isNote;
     for (const button of this.#form.querySelectorAll("[data-act=reply], [data-act=note]")) button.setAttribute("aria-pressed", String((button.getAttribute("data-act") === "note") === isNote));
     this.#form.classList.toggle("is-note", isNote);
     this.#message.placeholder = isNote ? "A note, unseen by the visitor" : "Write, or / for a canned reply";
     part("send", HTMLButtonElement).textContent = isNote ? "Add the note" : "Send";
-    this.#message.focus();
   }
 
   /** Puts a canned reply into the field. @param {string} text */
@@ -299,6 +304,8 @@ class Inbox {
   async #attach(files) {
     const room = this.#talk.here;
     if (room === null) return;
+    // A message with a file is the visitor's to see, whatever stands in the field.
+    if (this.#isNote) return this.#note("problem", "A note takes no files. Choose Reply to send them to the visitor.");
     for (const file of files) {
       const item = new UploadItem(this.#words, file.name);
       part("pending", HTMLDivElement).append(item.element);
@@ -359,7 +366,10 @@ class Inbox {
     this.#scroll.setAttribute("aria-live", "off");
     this.#log.clear();
     if (this.#composer.isEditing) this.#composer.cancelEdit();
-    this.#message.value = (room !== null && this.#drafts.get(room)) || "";
+    const draft = room === null ? undefined : this.#drafts.get(room);
+    this.#message.value = draft?.text ?? "";
+    // What was begun as a note stays one.
+    this.#mean(draft?.isNote ?? false);
     this.#fit();
     this.#note("problem", "");
   }

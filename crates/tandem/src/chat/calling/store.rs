@@ -15,6 +15,7 @@ kernel::statements! {
     CHANGE = "update chat_call set state = $4, live = $5, unwanted = $6, started_at = $7, ended_at = $8, talked_ms = $9, \
         recording = $10, recording_id = $11, recording_s = $12, revision = revision + 1 \
         where org = $1 and id = $2 and revision = $3";
+    IDS_OF_ROOM = "select id from chat_call where org = $1 and room = $2 order by id limit 1000";
     ERASE_OF_ROOM = "delete from chat_call where org = $1 and room = $2";
 }
 
@@ -129,6 +130,11 @@ pub(super) fn change_write(call: &RoomCall) -> Write {
         seconds
     ];
     Write::guarded(CHANGE, args)
+}
+
+/// The ids of a room's calls.
+pub(in crate::chat) async fn ids_of_room(db: &Db, org: &str, room: &str) -> Result<Vec<String>, DbError> {
+    db.all(IDS_OF_ROOM, args![org, room]).await?.iter().map(|row| row.text("id")).collect()
 }
 
 /// Forgets the calls of a room that is erased.

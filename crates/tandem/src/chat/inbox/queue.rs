@@ -191,7 +191,7 @@ impl Chats {
             told.insert(org.clone(), now.clone()).unwrap_or_default()
         };
         for (room, was) in before.iter().filter(|(room, _)| !now.contains_key(*room)) {
-            self.hub().tell(News::at(org, &was.app, room, What::QueuePosition(0)));
+            self.hub().tell(News::at(org, &was.app, room, What::QueuePosition(0)).outside());
         }
         let mut changed: Vec<(&Id, &Told)> =
             now.iter().filter(|(room, told)| before.get(*room) != Some(told)).collect();
@@ -208,8 +208,12 @@ impl Chats {
         if !writes.is_empty() {
             self.kernel().db.writer().commit(writes).await?;
         }
+        // Those who answer look for themselves: one word of it is enough, and thousands would send them away.
+        if let Some((room, told)) = changed.first() {
+            self.hub().tell(News::at(org, &told.app, room, What::QueuePosition(told.position)).inside());
+        }
         for (room, told) in changed {
-            self.hub().tell(News::at(org, &told.app, room, What::QueuePosition(told.position)));
+            self.hub().tell(News::at(org, &told.app, room, What::QueuePosition(told.position)).outside());
         }
         Ok(())
     }

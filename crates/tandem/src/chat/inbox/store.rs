@@ -36,7 +36,8 @@ kernel::statements! {
         where m.org = r.org and m.room = r.id and m.sender = 'visitor:' || r.visitor order by m.seq limit 1) as asked_at \
         from chat_room r left join chat_wait w on w.org = r.org and w.room = r.id \
         where r.org = $1 and r.state = 'open' and r.assignee is null and r.seq_head > 0 and (w.room is null or not w.held) \
-        order by r.created_at, r.id limit $2";
+        and exists (select 1 from chat_message m where m.org = r.org and m.room = r.id \
+        and m.sender = 'visitor:' || r.visitor) order by r.created_at, r.id limit $2";
     PUT_WAIT = "insert into chat_wait (org, room, since_at, not_for, held) values ($1, $2, $3, $4, $5) \
         on conflict (org, room) do update set since_at = excluded.since_at, not_for = excluded.not_for, \
         held = excluded.held";

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use calls::erasure;
 use futures_util::future::BoxFuture;
 use kernel::files::Shelf;
 use kernel::notice::erase_notices_about_write;
@@ -250,6 +251,12 @@ async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbEr
     kernel.db.run(CLOSE_ROOM, args![org, room, kernel.clock.now_ms()]).await?;
     while kernel.db.run(ERASE_MESSAGES, args![org, room, MESSAGES]).await? > 0 {}
     erase_files(kernel, org, room).await?;
+    // The thread is the only tie to its calls and their recordings. One that is up ends, since the room is closed, and
+    // keeps the room until it is looked at again.
+    let talks = calling::store::ids_of_room(&kernel.db, org, room).await?;
+    if erasure::erase_calls_of(kernel, org, &talks).await?.kept > 0 {
+        return Ok(false);
+    }
     let mut writes = inbox::forget_writes(org, room);
     writes.extend([
         Write::new(ERASE_NOTES, args![org, room]),

@@ -27,14 +27,14 @@ macro_rules! rooms {
 kernel::statements! {
     BY_AGE = rooms!("(x.state = $3 or $3 is null) and (x.label = $4 or $4 is null) and (x.product = $5 or $5 is null) \
         and (x.visitor = $6 or $6 is null) and (x.assignee = $7 or $7 is null) and x.created_at >= $10 \
-        and (x.created_at > $10 or x.id > $11) order by x.created_at, x.id limit $12", "r.created_at, r.id");
+        and (x.created_at > $10 or x.id > $11) order by x.created_at, x.id limit $12", "r.created_at + 0, r.id");
     OF_LABEL_BY_AGE = rooms!("(x.state = $3 or $3 is null) and x.label = $4 and x.product = $5 \
         and (x.visitor = $6 or $6 is null) and (x.assignee = $7 or $7 is null) and x.created_at >= $10 \
-        and (x.created_at > $10 or x.id > $11) order by x.created_at, x.id limit $12", "r.created_at, r.id");
+        and (x.created_at > $10 or x.id > $11) order by x.created_at, x.id limit $12", "r.created_at + 0, r.id");
     OF_VISITOR_BY_AGE = rooms!("(x.state = $3 or $3 is null) and (x.label = $4 or $4 is null) \
         and (x.product = $5 or $5 is null) and x.visitor = $6 and (x.assignee = $7 or $7 is null) \
         and x.created_at + 0 >= $10 and (x.created_at > $10 or x.id > $11) order by x.created_at + 0, x.id limit $12",
-        "r.created_at, r.id");
+        "r.created_at + 0, r.id");
     LATEST = rooms!("x.state = $3 and (x.label = $4 or $4 is null) and (x.product = $5 or $5 is null) \
         and (x.visitor = $6 or $6 is null) and (x.assignee = $7 or $7 is null) and x.last_at <= $10 \
         and (x.last_at < $10 or x.id < $11) order by x.last_at desc, x.id desc limit $12", "r.last_at desc, r.id desc");
@@ -155,6 +155,9 @@ mod tests {
             ("assignee", LATEST_OF_ASSIGNEE, "chat_room_by_assignee (org=? AND assignee=?", false),
         ] {
             let plan = plan(&test.db, sql, 12).await;
+            let shown =
+                |step: &String| step.contains("SEARCH r USING INDEX sqlite_autoindex_chat_room_1 (org=? AND id=?");
+            assert!(plan.iter().any(shown), "{name}: {plan:?}");
             let inner =
                 plan.iter().position(|step| step.contains("SEARCH x USING")).unwrap_or_else(|| panic!("{plan:?}"));
             assert!(plan[inner].contains(index), "{name}: {plan:?}");

@@ -211,16 +211,27 @@ async fn an_erased_visitor_talks_no_more() {
     let crowd = crowd().await;
     let server = Server::start().await;
     let acme = tenant(&server, &crowd).await;
-    let shop = acme.shop(BY_PHONE).await;
+    let shop = acme.shop(&[BY_PHONE, &[("chat_record", "true")]].concat()).await;
     let scene = Scene::of(&server, &acme, &crowd, &shop, AGENT).await;
     scene.ask(TALKS).await;
-    scene.until("talking").await;
+    let call = scene.until("talking").await["call"].as_str().unwrap().to_owned();
+    let recordings = format!("/v1/calls/{call}/recordings");
+    acme.client().until(&recordings, "it is recorded", |list| list["recordings"][0].is_object()).await;
     let owner = server.browser().bearing(&acme.token);
-    let erased = owner.send(owner.post_page("/console/privacy/erase", &[("number", "ann")])).await;
-    assert_eq!(erased.status, 200, "{}", erased.text);
+    let erase = async || {
+        let erased = owner.send(owner.post_page("/console/privacy/erase", &[("number", "ann")])).await;
+        assert_eq!(erased.status, 200, "{}", erased.text);
+    };
+    erase().await;
     crowd.quiet(SOON).await;
-    let kept = server.app.kernel.db.all("select id from chat_call", vec![]).await.unwrap();
-    assert!(kept.is_empty(), "{} calls of an erased room", kept.len());
+    acme.client().until(&format!("/v1/calls/{call}"), "the call is over", |call| call["state"] == "completed").await;
+    // What was up is erased by the next one, with all that hangs on it.
+    erase().await;
+    for find in ["select id from chat_call", "select id from recording", "select call as id from call_party"] {
+        let kept = server.app.kernel.db.all(find, vec![]).await.unwrap();
+        assert!(kept.is_empty(), "{find}: {} rows of an erased visitor", kept.len());
+    }
+    acme.client().get(&format!("/v1/calls/{call}")).await.expect(404);
     server.stop().await;
 }
 
