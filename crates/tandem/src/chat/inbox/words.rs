@@ -47,12 +47,13 @@ fn finish(word: &mut String, words: &mut Vec<String>) {
 
 /// Accents that stand after their letter.
 fn is_mark(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}')
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{3099}' | '\u{309a}')
 }
 
 /// Scripts that put no blank between words: each character is looked for by itself.
 fn stands_alone(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3134f}')
+    c.is_alphanumeric()
+        && matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3134f}')
 }
 
 /// Letters without their accents, as people leave them out when they look for something.
@@ -152,6 +153,7 @@ mod tests {
         assert_eq!(folded("Gru\u{308}n"), "grun");
         assert_eq!(folded("don't e-mail a_b 3.14"), "don t e mail a b 3 14");
         assert_eq!(folded("日本 ok"), "日 本 ok");
+        assert_eq!(folded("か\u{3099}・ー"), "か ー", "no mark and no dot is a word");
         assert_eq!(folded("Привет, мир"), "привет мир");
         assert_eq!(words(&"x".repeat(100)), ["x".repeat(MAX_WORD)]);
         assert_eq!(words(&"a ".repeat(5_000)).len(), MAX_WORDS);
