@@ -196,7 +196,7 @@ impl Chats {
         match told {
             Outcome::Done(ack) => {
                 if asker.side() == Side::Visitor {
-                    self.visitor_is_here(&room.org, &room.id);
+                    self.visitor_has_spoken(&room.org, &room.id);
                     self.visitor_wrote(&room, ack.seq);
                 }
                 Ok(Some(ack))
@@ -728,7 +728,7 @@ fn shown_id(sender: &Sender) -> Option<Id> {
 
 impl Room {
     /// The room after a change, and the event that tells of it.
-    fn changed(mut self, change: &Change, now_ms: i64) -> (Self, &'static str) {
+    pub(super) fn changed(mut self, change: &Change, now_ms: i64) -> (Self, &'static str) {
         let kind = match change {
             Change::Close | Change::End if self.is_open() => {
                 self.state = State::Closed;

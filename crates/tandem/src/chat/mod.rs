@@ -44,7 +44,7 @@ pub use access::{Act, Asker, Wide};
 pub use desk::{Change, MAX_PAGE};
 pub use error::ChatError;
 pub use hub::{Heard, Hub, News, Subscription, What, Who};
-pub use opening::{How, OpenRoom, Opened, Opener};
+pub use opening::{FlowBegins, How, OpenRoom, Opened, Opener};
 pub use overview::{Overview, OverviewPage};
 pub use settings::ChatSettings;
 pub(crate) use store::concerning;

@@ -50,6 +50,19 @@ pub enum How {
     New,
 }
 
+/// When a flow begins to answer a new room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowBegins {
+    /// As soon as the room is there.
+    AtOnce,
+    /// When the visitor listens or writes: perhaps nobody is there, but the preview of a link.
+    AtSight,
+    /// When the visitor has written: the words that open a room are no answer to what nobody has asked.
+    AtWord,
+    /// Not at all: the message of somebody who has gone is for people.
+    Never,
+}
+
 /// A room that somebody wants.
 #[derive(Clone, Debug)]
 pub struct OpenRoom {
@@ -71,8 +84,8 @@ pub struct OpenRoom {
     pub product: String,
     /// `isLogin` of document 002.
     pub is_login: bool,
-    /// Perhaps nobody is there: a flow waits for the visitor's first sign.
-    pub is_glance: bool,
+    /// When a flow answers, if the product has one.
+    pub flow: FlowBegins,
     /// From where; none = not counted (an application's server opens rooms for many).
     pub address: Option<IpAddr>,
 }
@@ -152,13 +165,13 @@ impl Chats {
             "visitor": &*room.visitor,
         });
         writes.extend(self.event_writes(&room.org, &room.id, "room.opened", data).await?);
-        let of_flow = self.flow_writes(&room, wish.is_glance).await?;
+        let of_flow = self.flow_writes(&room, wish.flow).await?;
         let has_flow = !of_flow.is_empty();
         writes.extend(of_flow);
         self.kernel().db.writer().commit(writes).await?;
         self.hub().tell(News::of(&room, What::Room(room.clone().into())));
         if has_flow {
-            self.flow_is_due(&room, wish.is_glance);
+            self.flow_is_due(&room, wish.flow);
         }
         Ok(Opened { room, visitor: visitor.id, token, created: true })
     }

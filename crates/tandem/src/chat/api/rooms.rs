@@ -13,7 +13,7 @@ use super::asker::{Caller, app_of};
 use crate::chat::desk::Change;
 use crate::chat::model::{Mark, Side, State};
 use crate::chat::view::RoomView;
-use crate::chat::{Asker, Chats, How, OpenRoom, Opener, RoomFilter, RoomOrder, Wide};
+use crate::chat::{Asker, Chats, FlowBegins, How, OpenRoom, Opener, RoomFilter, RoomOrder, Wide};
 
 /// Longest label of a room, in bytes.
 const MAX_LABEL: usize = 512;
@@ -208,8 +208,8 @@ pub(super) async fn open(
     };
     let how = if request.new { How::New } else { How::GetOrCreate };
     let RoomRequest { product, user_id, label, portfolio, .. } = request;
-    let (is_login, is_glance) = (false, false);
-    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, is_glance, address };
+    let (is_login, flow) = (false, FlowBegins::AtOnce);
+    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, flow, address };
     let opened = chats.open_room(wish).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
     let token = opened.token.map(|token| token.expose().to_owned());

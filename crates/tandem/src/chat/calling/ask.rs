@@ -140,7 +140,7 @@ impl ChatCalls {
         }
     }
 
-    /// Strangers have limits: by visitor, and by the number that is to be called.
+    /// Visitors have a limit of their own; a number has one whoever asks.
     fn count(
         &self,
         asker: &Asker,
@@ -148,11 +148,10 @@ impl ChatCalls {
         settings: &ChatSettings,
         visitor: &PairAddress,
     ) -> Result<(), CallRefused> {
-        if asker.side() != Side::Visitor {
-            return Ok(());
-        }
         let now_ms = self.now_ms();
-        self.chats().meter().call(&room.visitor, &settings.limits, now_ms).map_err(ChatError::from)?;
+        if asker.side() == Side::Visitor {
+            self.chats().meter().call(&room.visitor, &settings.limits, now_ms).map_err(ChatError::from)?;
+        }
         if let PairAddress::Number(number) = visitor {
             let key = (room.org.clone(), number.clone());
             self.0.to_number.take(key, now_ms).map_err(ChatError::from)?;

@@ -16,7 +16,7 @@ use super::refusal::ChatRefusal;
 use super::shapes::{DocumentedRoom, InitAnswer, RoomAnswer, RoomListAnswer, room_room_id};
 use crate::chat::model::Room;
 use crate::chat::recent::looker;
-use crate::chat::{ChatError, Chats, How, OpenRoom, Opened, Opener, RoomFilter, RoomOrder, Wide};
+use crate::chat::{ChatError, Chats, FlowBegins, How, OpenRoom, Opened, Opener, RoomFilter, RoomOrder, Wide};
 
 /// Row 3's product when none is said.
 const LOGIN: &str = "LOGIN";
@@ -264,7 +264,8 @@ pub(super) async fn init(
         let room = RoomAnswer::of(&room, code, true, Some(token.expose()));
         return Ok(not_kept(Json(InitAnswer { room })));
     }
-    let opened = open(&chats, &caller, wish, looker.is_some()).await?;
+    let flow = if looker.is_some() { FlowBegins::AtSight } else { FlowBegins::AtOnce };
+    let opened = open(&chats, &caller, wish, flow).await?;
     if let Some(looker) = looker {
         chats.recent().put(looker, &opened.room.id, chats.now_ms());
     }
@@ -518,18 +519,17 @@ fn user(caller: &Caller, fields: &Fields, mistakes: &mut Mistakes) -> String {
 async fn answer(chats: &Chats, caller: &Caller, wish: Wish, mut mistakes: Mistakes) -> Result<Response, Problem> {
     let code = code_of(chats, caller.home()?, &wish.product, &mut mistakes).await?;
     mistakes.none()?;
-    let opened = open(chats, caller, wish, false).await?;
+    let opened = open(chats, caller, wish, FlowBegins::AtOnce).await?;
     let token = opened.token.as_ref().map(Secret::expose);
     Ok(Json(RoomAnswer::of(&opened.room, code, opened.created, token)).into_response())
 }
 
-/// `is_glance`: a preview of a link may ask, and nobody be there.
-async fn open(chats: &Chats, caller: &Caller, wish: Wish, is_glance: bool) -> Result<Opened, Problem> {
+async fn open(chats: &Chats, caller: &Caller, wish: Wish, flow: FlowBegins) -> Result<Opened, Problem> {
     let Home { org, app, .. } = caller.home()?.clone();
     let opener: Opener = caller.opener(chats).await?;
     let Wish { how, user_id, label, portfolio, product, is_login } = wish;
     let address = caller.is_counted().then_some(caller.client.ip);
-    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, is_glance, address };
+    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, flow, address };
     let mut opened = chats.open_room(wish).await?;
     if let (None, Some(visitor)) = (&opened.token, caller.needs_token()) {
         opened.token = Some(chats.new_token(visitor).await?);

@@ -36,13 +36,21 @@ const LOOKED_AT: i64 = 100;
 /// Whoever lets flows answer, and the rooms that wait for it.
 pub(super) struct Flows {
     answering: OnceLock<Arc<dyn Answering>>,
+    /// Rooms whose visitor has given no sign yet.
     waiting: Waiting,
+    /// Rooms whose visitor has written nothing yet.
+    unwritten: Waiting,
     places: Arc<Semaphore>,
 }
 
 impl Default for Flows {
     fn default() -> Self {
-        Self { answering: OnceLock::new(), waiting: Waiting::default(), places: Arc::new(Semaphore::new(MAX_TALKS)) }
+        Self {
+            answering: OnceLock::new(),
+            waiting: Waiting::default(),
+            unwritten: Waiting::default(),
+            places: Arc::new(Semaphore::new(MAX_TALKS)),
+        }
     }
 }
 
@@ -114,30 +122,40 @@ impl Chats {
         }
     }
 
-    /// The row of a new room that a flow is to answer, if its product has one. `is_glance`: perhaps nobody is there.
-    pub(super) async fn flow_writes(&self, room: &Room, is_glance: bool) -> Result<Vec<Write>, DbError> {
-        if self.flows().answering.get().is_none() {
+    /// The row of a new room that a flow is to answer, if its product has one.
+    pub(super) async fn flow_writes(&self, room: &Room, begins: FlowBegins) -> Result<Vec<Write>, DbError> {
+        if begins == FlowBegins::Never || self.flows().answering.get().is_none() {
             return Ok(Vec::new());
         }
         let Some(flow) = store::flow_of_product(&self.kernel().db, &room.org, &room.product).await? else {
             return Ok(Vec::new());
         };
-        let stage = if is_glance { Stage::Waiting } else { Stage::Due };
+        let stage = if begins == FlowBegins::AtOnce { Stage::Due } else { Stage::Waiting };
         let now_ms = self.now_ms();
         let held = inbox::hold_write(&room.org, &room.id, now_ms);
         Ok(vec![store::flow_write(&room.org, &room.id, &flow, stage, now_ms), held])
     }
 
     /// A new room that a flow is to answer is durable.
-    pub(super) fn flow_is_due(&self, room: &Room, is_glance: bool) {
-        if is_glance {
-            self.flows().waiting.add(&room.id);
-        } else {
-            self.begin_flow(&room.org, &room.id);
+    pub(super) fn flow_is_due(&self, room: &Room, begins: FlowBegins) {
+        match begins {
+            FlowBegins::AtOnce => self.begin_flow(&room.org, &room.id),
+            FlowBegins::AtSight => self.flows().waiting.add(&room.id),
+            FlowBegins::AtWord => self.flows().unwritten.add(&room.id),
+            FlowBegins::Never => {}
         }
     }
 
-    /// The visitor of a room has written or listens: a flow that waited for that begins.
+    /// The visitor of a room has written: a flow that waited for that begins.
+    pub(crate) fn visitor_has_spoken(&self, org: &Id, room: &Id) {
+        if self.flows().unwritten.take(room) {
+            self.begin_flow(org, room);
+        } else {
+            self.visitor_is_here(org, room);
+        }
+    }
+
+    /// The visitor of a room listens: a flow that waited for that begins.
     pub(crate) fn visitor_is_here(&self, org: &Id, room: &Id) {
         if self.flows().waiting.take(room) {
             self.begin_flow(org, room);

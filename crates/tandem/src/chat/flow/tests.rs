@@ -15,7 +15,7 @@ use voice::cause::Cause;
 
 use crate::chat::model::{Draft, Id, Room, State};
 use crate::chat::tests::stage::Stage as Desk;
-use crate::chat::{Asker, Change, Chats, How, OpenRoom, Opened, Opener, store};
+use crate::chat::{Asker, Change, Chats, FlowBegins, How, OpenRoom, Opened, Opener, store};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -103,7 +103,7 @@ async fn bind(desk: &Desk, script: &Script) {
 }
 
 async fn glance(desk: &Desk) -> (Opened, Asker) {
-    let wish = OpenRoom { is_glance: true, ..desk.wish(Opener::Stranger, How::New) };
+    let wish = OpenRoom { flow: FlowBegins::AtSight, ..desk.wish(Opener::Stranger, How::New) };
     let opened = desk.chats.open_room(wish).await.unwrap();
     let token = opened.token.clone().unwrap();
     let visitor = desk.chats.authenticate_visitor(token.expose()).await.unwrap().unwrap();
@@ -213,6 +213,30 @@ async fn a_link_that_was_only_looked_at_runs_nothing_until_somebody_writes_or_li
         desk.chats.visitor_is_here(&desk.org, &listened.room.id);
         script.until(|heard| heard.len() >= 2).await;
         assert_eq!(script.heard(), [Heard::Said(1), Heard::Said(1)], "what woke it is no answer");
+    }
+}
+
+#[tokio::test]
+async fn the_words_that_open_a_room_are_no_answer_and_who_has_gone_is_not_asked() {
+    for desk in Desk::each(&[]).await {
+        let script = Script::new(Last::Listen);
+        bind(&desk, &script).await;
+        let open = async |flow| {
+            let opened =
+                desk.chats.open_room(OpenRoom { flow, ..desk.wish(Opener::Stranger, How::New) }).await.unwrap();
+            let visitor =
+                desk.chats.authenticate_visitor(opened.token.clone().unwrap().expose()).await.unwrap().unwrap();
+            (opened.room.id, Asker::from(&visitor))
+        };
+        let (left, gone) = open(FlowBegins::Never).await;
+        says(&desk.chats, &gone, &left, "Call me back").await;
+        let (room, visitor) = open(FlowBegins::AtWord).await;
+        // The page listens before it sends.
+        desk.chats.visitor_is_here(&desk.org, &room);
+        assert_eq!(script.begun.load(Ordering::Relaxed), 0);
+        says(&desk.chats, &visitor, &room, "Hello?").await;
+        script.asked().await;
+        assert_eq!((script.begun.load(Ordering::Relaxed), script.heard()), (1, vec![Heard::Said(1)]));
     }
 }
 

@@ -89,10 +89,7 @@ impl Chats {
         let (before, _) = self.reach(asker, room, Act::Assign).await?;
         before.takes_messages()?;
         let change = self.destination(asker.org(), to).await?;
-        let is_there = match &change {
-            Change::Assign(person) => before.assignee == *person,
-            _ => false,
-        };
+        let is_there = before.clone().changed(&change, self.now_ms()).0 == before;
         let Some(note) = note.filter(|note| !note.trim().is_empty()) else {
             return self.change(asker, room, &change, |_| Vec::new()).await;
         };

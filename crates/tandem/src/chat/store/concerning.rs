@@ -63,7 +63,8 @@ kernel::statements! {
         revision = revision + 1 where org = $1 and id = $2 and last_at < $4";
     ERASE_TOKENS = "delete from chat_visitor_token where org = $1 and visitor = $2";
     ERASE_VISITOR = "delete from chat_visitor where org = $1 and id = $2 and not exists \
-        (select 1 from chat_room r where r.org = $1 and r.visitor = $2)";
+        (select 1 from chat_room r where r.org = $1 and r.visitor = $2) and not exists \
+        (select 1 from event e where e.org = $1 and e.key = $2)";
     FORGET_TOKENS = "delete from chat_visitor_token where org = $1 and hash in (select t.hash from chat_visitor_token t \
         where t.org = $1 and t.expires_at < $2 order by t.hash limit 200)";
     FORGET_VISITORS_EVENTS = "delete from event where org = $1 and key in (select v.id from chat_visitor v \

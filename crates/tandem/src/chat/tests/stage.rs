@@ -8,7 +8,7 @@ use kernel::org::NewOrg;
 use kernel::{Clock, ClockHand, Config, Ids, Kernel, Role};
 
 use crate::chat::model::{Draft, Id, Message, Visitor};
-use crate::chat::{Asker, Chats, How, OpenRoom, Opened, Opener};
+use crate::chat::{Asker, Chats, FlowBegins, How, OpenRoom, Opened, Opener};
 
 /// Where the fake clock stands at first: 2026-11-21T12:00:00Z.
 pub(in crate::chat) const NOON: i64 = 1_795_262_400_000;
@@ -75,7 +75,7 @@ impl Stage {
             portfolio: "umair".into(),
             product: "WIFIQRCODE".into(),
             is_login: true,
-            is_glance: false,
+            flow: FlowBegins::AtOnce,
             address: None,
         }
     }

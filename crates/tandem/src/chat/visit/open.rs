@@ -12,7 +12,7 @@ use super::super::identity::{Expected, Proof, verify};
 use super::super::model::{Id, Refused, Visitor};
 use super::super::settings::Identity;
 use super::super::visitors::Card;
-use super::super::{ChatError, ChatSettings, Chats, How, OpenRoom, Opened, Opener};
+use super::super::{ChatError, ChatSettings, Chats, FlowBegins, How, OpenRoom, Opened, Opener};
 use super::settings::{self, WidgetSettings};
 
 /// Letters of the name of a visitor who gave none.
@@ -169,7 +169,7 @@ impl Chats {
             portfolio,
             product,
             is_login: false,
-            is_glance: false,
+            flow: if wish.is_offline { FlowBegins::Never } else { FlowBegins::AtWord },
             address: wish.address,
         })
     }
