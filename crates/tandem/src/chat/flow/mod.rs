@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use super::hub::{News, What};
 use super::model::{Id, Room, Sender};
 use super::store::{self, Stage};
-use super::{Change, Chats, inbox};
+use super::{Change, Chats, FlowBegins, inbox};
 use talk::Talk;
 use waiting::Waiting;
 
