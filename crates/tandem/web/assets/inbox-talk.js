@@ -25,6 +25,8 @@ const LOOK_BACK = 50;
 const PAGE = 200;
 /** Threads that are kept; the one that was looked at longest ago goes. */
 const KEPT = 20;
+/** So long the lists wait for the line, ms. */
+const LINE_WAIT = 3_000;
 /** Pages of older messages that a search leads through. */
 const MOST_PAGES = 30;
 /** Bytes of chance in the name of a message. */
@@ -57,6 +59,8 @@ export class Talk extends EventTarget {
   /** Rooms that are being fetched. @type {Set<string>} */
   #fetching = new Set();
   #wasReady = false;
+  /** The rooms that the line tells of while lists are fetched, a set for each fetch. @type {Set<Set<string>>} */
+  #touched = new Set();
 
   /** @param {InboxApi} api @param {Me} me */
   constructor(api, me) {
@@ -82,10 +86,10 @@ export class Talk extends EventTarget {
     return (this.here !== null && this.#open.get(this.here)) || null;
   }
 
-  /** Opens the line, and fetches what there is. */
-  async start() {
+  /** Opens the line; what there is is fetched once it hears, or when it has not come in time. */
+  start() {
     this.#line.open();
-    await this.#try(() => this.#fetchLists(["mine", "waiting", "all"]));
+    setTimeout(() => this.#wasReady || void this.#try(() => this.#fetchLists(["mine", "waiting", "all"])), LINE_WAIT);
   }
 
   // --- rooms
@@ -108,13 +112,18 @@ export class Talk extends EventTarget {
 
   /** @param {Folder[]} folders */
   async #fetchLists(folders) {
-    const pages = await Promise.all(folders.map((folder) => this.#api.rooms(FILTERS[folder](this.#me.id))));
+    /** What the line told meanwhile is newer than the lists. @type {Set<string>} */
+    const touched = new Set();
+    this.#touched.add(touched);
+    const pages = await Promise.all(folders.map((folder) => this.#api.rooms(FILTERS[folder](this.#me.id)))).finally(() => this.#touched.delete(touched));
+    const newer = [...touched].flatMap((id) => this.rooms.get(id) ?? []);
     this.rooms.clear();
     this.#cursors.clear();
     pages.forEach(({ rooms, cursor }, at) => {
       this.rooms.take(rooms);
       this.#cursors.set(/** @type {Folder} */ (folders[at]), cursor);
     });
+    this.rooms.take(newer);
     const here = this.here;
     if (here !== null && !this.rooms.get(here)) await this.#fetchRoom(here);
     this.#tell("rooms");
@@ -289,7 +298,7 @@ export class Talk extends EventTarget {
   async #began(ready) {
     this.#tell("line", "");
     for (const frame of ready.missed) this.#take(frame);
-    if (!this.#wasReady) return void (this.#wasReady = true);
+    this.#wasReady = true;
     this.#tell("floor");
     const lists = this.#fetchLists(["mine", "waiting", "all"]);
     const threads = [...this.#open.values()].filter(({ isLoading }) => !isLoading);
@@ -300,6 +309,7 @@ export class Talk extends EventTarget {
   /** @param {import("./chat-line.js").Frame} frame */
   #take(frame) {
     const now = Date.now();
+    for (const touched of this.#touched) touched.add(frame.room);
     const change = this.rooms.apply(frame, now);
     // Who gets a room gets it as it is now: a name, or a mark, was perhaps given before.
     const isGiven = frame.type === "room" && frame.assignee === this.#me.id;
