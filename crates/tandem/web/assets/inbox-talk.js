@@ -86,10 +86,12 @@ export class Talk extends EventTarget {
     return (this.here !== null && this.#open.get(this.here)) || null;
   }
 
-  /** Opens the line; what there is is fetched once it hears, or when it has not come in time. */
-  start() {
+  /** Opens the line, and fetches what there is once it hears, or when it has not come in time. */
+  async start() {
+    const isThere = new Promise((done) => this.addEventListener("rooms", done, { once: true }));
     this.#line.open();
     setTimeout(() => this.#wasReady || void this.#try(() => this.#fetchLists(["mine", "waiting", "all"])), LINE_WAIT);
+    await Promise.race([isThere, new Promise((done) => setTimeout(done, 2 * LINE_WAIT))]);
   }
 
   // --- rooms
