@@ -140,7 +140,8 @@ impl ChatCalls {
         }
     }
 
-    /// Visitors have a limit of their own; a number has one whoever asks.
+    /// Visitors have a limit of their own; a number has one whichever visitor or program asks. Whoever answers knows
+    /// whom it calls.
     fn count(
         &self,
         asker: &Asker,
@@ -148,6 +149,9 @@ impl ChatCalls {
         settings: &ChatSettings,
         visitor: &PairAddress,
     ) -> Result<(), CallRefused> {
+        if matches!(asker, Asker::Person { .. }) {
+            return Ok(());
+        }
         let now_ms = self.now_ms();
         if asker.side() == Side::Visitor {
             self.chats().meter().call(&room.visitor, &settings.limits, now_ms).map_err(ChatError::from)?;
