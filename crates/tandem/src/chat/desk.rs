@@ -1,4 +1,5 @@
-//! What is done in a room: messages are sent, changed and taken back, read, and the room is closed and opened again.
+//! What is done in a room beside sending and changing it: it is read, messages are changed and taken back, notes are made,
+//! and those who listen are told who types.
 //!
 //! Invariant: nobody does anything that [`super::access::may`] does not allow; nothing is acknowledged or told to
 //! anybody before it is durable.
@@ -11,12 +12,11 @@ use serde_json::{Value, json};
 
 use super::access::{self, Act, Asker, Wide, limit_key, may};
 use super::hub::{News, What, Who};
-use super::live::{Glance, Outcome, Seat};
-use super::model::{Ack, Body, Draft, Id, Mark, Marks, Message, Note, Refused, Room, Sender, Side, State};
+use super::model::{Body, Id, Mark, Marks, Message, Note, Refused, Room, Sender, Side};
 use super::settings::Identity;
 use super::store::{RoomFilter, RoomPage};
 use super::view::MessageView;
-use super::visit::{Attachment, Carried, forget_file_write, named_file};
+use super::visit::{forget_file_write, named_file};
 use super::{ChatError, ChatSettings, Chats, inbox, store};
 
 /// How often something is tried again when somebody else was faster.
@@ -27,32 +27,6 @@ pub const MAX_PAGE: i64 = 500;
 const MAX_NOTE: usize = 8_000;
 /// Longest beginning of a message that is shown while it is typed, characters.
 const MAX_PREVIEW: usize = 500;
-
-/// A message on its way.
-struct Attempt {
-    draft: Draft,
-    /// What it brings along and was not kept yet.
-    carried: Option<Carried>,
-    /// Whether the visitor's limit knows of it.
-    is_counted: bool,
-    /// What was kept for it and is named by no message yet.
-    kept: Option<Attachment>,
-}
-
-/// How a room is changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It is over.
-    Close,
-    /// It is over, as its visitor says.
-    End,
-    /// It goes on.
-    Reopen,
-    /// This person answers; none = nobody yet.
-    Assign(Option<Id>),
-    /// It waits for this team, and nobody answers yet; none = for anybody.
-    Team(Option<Id>),
-}
 
 impl Chats {
     /// A room, if the asker may do `act` with it, and the settings of its application.
@@ -107,246 +81,6 @@ impl Chats {
             None => Identity::default(),
         };
         Ok(access::may_everywhere(asker, identity, wide)?)
-    }
-
-    /// Sends a message. A retry, known by its `cid`, gets the acknowledgement of the first try.
-    ///
-    /// # Errors
-    /// [`ChatError`]; nothing was sent then, unless the store failed.
-    pub async fn send(&self, asker: &Asker, room: &str, draft: Draft) -> Result<Ack, ChatError> {
-        self.send_with(asker, room, draft, None).await
-    }
-
-    /// The same with a picture that the message brings along: it is kept once everything else was found good, and goes
-    /// again when the message could not be sent.
-    ///
-    /// # Errors
-    /// [`ChatError`]; nothing was sent then, unless the store failed.
-    pub async fn send_with(
-        &self,
-        asker: &Asker,
-        room: &str,
-        draft: Draft,
-        carried: Option<Carried>,
-    ) -> Result<Ack, ChatError> {
-        let mut attempt = Attempt { draft, carried, is_counted: false, kept: None };
-        let mut sent = Err(ChatError::Busy);
-        for _ in 0..MAX_TRIES {
-            match self.try_send(asker, room, &mut attempt).await {
-                Ok(None) => {}
-                Ok(Some(ack)) => {
-                    sent = Ok(ack);
-                    break;
-                }
-                Err(error) => {
-                    sent = Err(error);
-                    break;
-                }
-            }
-        }
-        if let Some(kept) = attempt.kept {
-            self.forget_unsent(&kept).await;
-        }
-        sent
-    }
-
-    /// None = somebody else was faster: look again.
-    async fn try_send(&self, asker: &Asker, id: &str, attempt: &mut Attempt) -> Result<Option<Ack>, ChatError> {
-        let claims_support = attempt.draft.claims_support().unwrap_or_default();
-        let (seat, room, settings) = self.seat_for(asker, id, Act::Send { claims_support }).await?;
-        let sender = asker.sender(&room);
-        let told = match seat.glance(&sender, attempt.draft.cid.as_ref()) {
-            Glance::Done(ack) => return Ok(Some(ack)),
-            Glance::UnderWay(told) => told.await.map_err(|_| DbError::Closed)?,
-            Glance::New => {
-                attempt.draft.check(&settings.limits)?;
-                if let Err(closed) = room.takes_messages() {
-                    if self.live().is_stale(&seat, &room).await? {
-                        return Ok(None);
-                    }
-                    return self.sent_before(&room, &sender, &attempt.draft, closed.into()).await.map(Some);
-                }
-                if !std::mem::replace(&mut attempt.is_counted, true)
-                    && let Err(limit) = self.count_words(asker, &room, &settings)
-                {
-                    return self.sent_before(&room, &sender, &attempt.draft, limit).await.map(Some);
-                }
-                self.keep_carried(asker, &room, &settings, attempt).await?;
-                let targets = self.kernel().outbox.targets(&room.org).await?;
-                let (draft, file) = match self.with_file(&room, &sender, &attempt.draft).await {
-                    Ok(found) => found,
-                    // The message that names the file already may be this one.
-                    Err(refused) => {
-                        return self.sent_before(&room, &sender, &attempt.draft, refused).await.map(Some);
-                    }
-                };
-                let message = self.new_message(&room, sender.clone(), &draft);
-                let following = |message: &Message| {
-                    let mut writes = self.message_event(&room, message, "message.created", &targets);
-                    writes.extend(file.as_ref().map(|file| file.named_by_write(&message.id)));
-                    writes
-                };
-                let outcome = self.live().send(&seat, &room, message, following).await?;
-                if matches!(outcome, Outcome::Done(_)) {
-                    attempt.kept = None;
-                }
-                outcome
-            }
-        };
-        match told {
-            Outcome::Done(ack) => {
-                if asker.side() == Side::Visitor {
-                    self.visitor_has_spoken(&room.org, &room.id);
-                    self.visitor_wrote(&room, ack.seq);
-                }
-                Ok(Some(ack))
-            }
-            Outcome::Failed(reason) => Err(ChatError::Failed(reason)),
-            // Another node, or a time before this start, may know it.
-            Outcome::Again => match &attempt.draft.cid {
-                Some(cid) => Ok(store::ack_of(&self.kernel().db, &room.org, id, &sender, cid).await?),
-                None => Ok(None),
-            },
-        }
-    }
-
-    /// What the sender was told of a message when it was first sent, longer ago than memory reaches: a retry is not
-    /// refused for what has happened since.
-    async fn sent_before(
-        &self,
-        room: &Room,
-        sender: &Sender,
-        draft: &Draft,
-        refused: ChatError,
-    ) -> Result<Ack, ChatError> {
-        let Some(cid) = &draft.cid else { return Err(refused) };
-        store::ack_of(&self.kernel().db, &room.org, &room.id, sender, cid).await?.ok_or(refused)
-    }
-
-    /// The place of a room in memory, if the asker may do `act` there.
-    async fn seat_for(
-        &self,
-        asker: &Asker,
-        id: &str,
-        act: Act<'_>,
-    ) -> Result<(Arc<Seat>, Arc<Room>, Arc<ChatSettings>), ChatError> {
-        loop {
-            let (seat, room) = self.live().seat(asker.org(), id).await?.ok_or(ChatError::NotFound)?;
-            let settings = self.settings(&room.org, &room.app).await?;
-            match may(asker, settings.identity, &room, act) {
-                Ok(()) => return Ok((seat, room, settings)),
-                Err(denied) if !self.live().is_stale(&seat, &room).await? => return Err(denied.into()),
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Keeps what a message brings along, once; the message then names it.
-    async fn keep_carried(
-        &self,
-        asker: &Asker,
-        room: &Room,
-        settings: &ChatSettings,
-        attempt: &mut Attempt,
-    ) -> Result<(), ChatError> {
-        let Some(carried) = attempt.carried.take() else { return Ok(()) };
-        if asker.side() == Side::Visitor {
-            self.meter().upload(&limit_key(asker, room), &settings.limits, self.now_ms())?;
-        }
-        let file = self.keep_file(room, asker.sender(room), carried).await?;
-        let body = Body::try_from(&file.body());
-        attempt.kept = Some(file);
-        attempt.draft.body = body.map_err(|_| Refused::NoFile)?;
-        Ok(())
-    }
-
-    /// Counts what a visitor says, changes or takes back: each is written and told to all.
-    fn count_words(&self, asker: &Asker, room: &Room, settings: &ChatSettings) -> Result<(), ChatError> {
-        if asker.side() == Side::Visitor {
-            self.meter().message(&limit_key(asker, room), &settings.limits, self.now_ms())?;
-        }
-        Ok(())
-    }
-
-    fn new_message(&self, room: &Room, sender: Sender, draft: &Draft) -> Message {
-        let now_ms = self.now_ms();
-        let side = draft.side.clone().unwrap_or_else(|| Body::from(sender.side() == Side::Support));
-        Message {
-            room: room.id.clone(),
-            seq: 0,
-            id: self.kernel().ids.document_id(now_ms).into(),
-            cid: draft.cid.clone(),
-            sender,
-            kind: draft.kind,
-            body: Some(draft.body.clone()),
-            side,
-            author: draft.author.clone(),
-            created_ms: now_ms,
-            edited_ms: None,
-            deleted_ms: None,
-        }
-    }
-
-    /// Lets the server itself say something in a room, whoever may write there: that it was closed, who joined.
-    ///
-    /// # Errors
-    /// As [`Chats::send`].
-    pub async fn announce(&self, org: &Id, id: &str, draft: &Draft) -> Result<Ack, ChatError> {
-        for _ in 0..MAX_TRIES {
-            if let Some(ack) = self.announce_once(org, id, draft, |_| Vec::new()).await? {
-                return Ok(ack);
-            }
-        }
-        Err(ChatError::Busy)
-    }
-
-    /// One try of the same; `with` are writes of whoever asks that belong into the same commit, by the message's number.
-    /// None = somebody else was faster, or one of the writes was refused: look again.
-    pub(super) async fn announce_once(
-        &self,
-        org: &Id,
-        id: &str,
-        draft: &Draft,
-        with: impl FnOnce(i64) -> Vec<Write>,
-    ) -> Result<Option<Ack>, ChatError> {
-        let (seat, room) = self.live().seat(org, id).await?.ok_or(ChatError::NotFound)?;
-        if let Err(closed) = room.takes_messages() {
-            return if self.live().is_stale(&seat, &room).await? { Ok(None) } else { Err(closed.into()) };
-        }
-        let targets = self.kernel().outbox.targets(&room.org).await?;
-        let message = self.new_message(&room, Sender::System, draft);
-        let following = |message: &Message| {
-            let mut writes = with(message.seq);
-            writes.extend(self.message_event(&room, message, "message.created", &targets));
-            writes
-        };
-        match self.live().send(&seat, &room, message, following).await? {
-            Outcome::Done(ack) => Ok(Some(ack)),
-            Outcome::Failed(reason) => Err(ChatError::Failed(reason)),
-            Outcome::Again => Ok(None),
-        }
-    }
-
-    /// Lets a message of the server itself say something else, in one commit with `writes`; those alone when the message
-    /// was deleted meanwhile. It is for whoever asks to tell of it.
-    pub(super) async fn rewrite(
-        &self,
-        room: &Room,
-        seq: i64,
-        body: Body,
-        mut writes: Vec<Write>,
-    ) -> Result<Option<Message>, ChatError> {
-        let found = store::message(&self.kernel().db, &room.org, &room.id, seq).await?;
-        let mut message = found.filter(|message| message.deleted_ms.is_none());
-        if let Some(message) = &mut message {
-            message.body = Some(body);
-            message.edited_ms = Some(self.now_ms());
-            let targets = self.kernel().outbox.targets(&room.org).await?;
-            writes.push(store::rewrite_write(&room.org, message));
-            writes.extend(self.message_event(room, message, "message.edited", &targets));
-        }
-        self.kernel().db.writer().commit(writes).await?;
-        Ok(message)
     }
 
     /// The messages of a room after a number, in order; at most [`MAX_PAGE`].
@@ -522,81 +256,6 @@ impl Chats {
         Ok(())
     }
 
-    /// Closes a room, opens it again, or gives it to somebody. Nothing to do = nothing is written. `with` are writes of
-    /// whoever asks that belong into the same commit.
-    ///
-    /// # Errors
-    /// [`ChatError`]; nothing has changed then.
-    pub async fn change(
-        &self,
-        asker: &Asker,
-        room: &str,
-        change: &Change,
-        with: impl Fn(&Room) -> Vec<Write>,
-    ) -> Result<Room, ChatError> {
-        let act = match change {
-            Change::Close | Change::Reopen => Act::Close,
-            Change::End => Act::End,
-            Change::Assign(_) | Change::Team(_) => Act::Assign,
-        };
-        for _ in 0..MAX_TRIES {
-            let (before, _) = self.reach(asker, room, act).await?;
-            let by = asker.sender(&before);
-            match self.try_change(before, change, &by, &with).await {
-                Err(ChatError::Db(DbError::Conflict)) => {}
-                done => return done,
-            }
-        }
-        Err(ChatError::Busy)
-    }
-
-    /// The same in the name of somebody who may, if the room still is as it was read.
-    pub(super) async fn try_change(
-        &self,
-        before: Room,
-        change: &Change,
-        by: &Sender,
-        with: &impl Fn(&Room) -> Vec<Write>,
-    ) -> Result<Room, ChatError> {
-        let (room, mut writes) = self.changes(&before, change, by).await?;
-        if writes.is_empty() {
-            return Ok(room);
-        }
-        writes.extend(with(&room));
-        let done = self.kernel().db.writer().commit(writes).await;
-        self.live().forget(&room.id);
-        done?;
-        self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
-        self.wake_queue(&room.org);
-        if !room.is_open() {
-            self.end_call(&room).await;
-        }
-        Ok(room)
-    }
-
-    /// The room as a change leaves it, and the writes of that: its row, guarded, and the event. None = nothing changes.
-    pub(super) async fn changes(
-        &self,
-        before: &Room,
-        change: &Change,
-        by: &Sender,
-    ) -> Result<(Room, Vec<Write>), DbError> {
-        let (mut room, kind) = before.clone().changed(change, self.now_ms());
-        if room == *before {
-            return Ok((room, Vec::new()));
-        }
-        let data = json!({
-            "by": by.role(), "person": shown_id(by).as_deref(), "state": room.state.as_str(),
-            "reopened": *change == Change::Reopen,
-            "assignee": room.assignee.as_deref(), "team": room.team.as_deref(), "from": before.assignee.as_deref(),
-        });
-        let mut writes = vec![store::change_room_write(&room)];
-        writes.extend(self.event_writes(&room.org, &room.id, kind, data).await?);
-        writes.extend(inbox::change_writes(before, &room, by, self.now_ms()));
-        room.revision += 1;
-        Ok((room, writes))
-    }
-
     /// Notes something beside a room, for those who answer.
     ///
     /// # Errors
@@ -693,7 +352,13 @@ impl Chats {
         Ok(Outbox::event_writes(&self.event(org, key, kind, data), targets.iter()))
     }
 
-    fn message_event(&self, room: &Room, message: &Message, kind: &'static str, targets: &[Target]) -> Vec<Write> {
+    pub(super) fn message_event(
+        &self,
+        room: &Room,
+        message: &Message,
+        kind: &'static str,
+        targets: &[Target],
+    ) -> Vec<Write> {
         self.unread().add(&room.org);
         // Written once: a tree of it would cost more than all the rest.
         let data = serde_json::to_string(&MessageView::from(message)).unwrap_or_default();
@@ -719,39 +384,9 @@ impl Chats {
 }
 
 /// A person's or an application's id; a visitor's is shown to nobody.
-fn shown_id(sender: &Sender) -> Option<Id> {
+pub(super) fn shown_id(sender: &Sender) -> Option<Id> {
     match sender {
         Sender::Person(id) | Sender::App(id) => Some(id.clone()),
         Sender::Visitor(_) | Sender::System => None,
-    }
-}
-
-impl Room {
-    /// The room after a change, and the event that tells of it.
-    pub(super) fn changed(mut self, change: &Change, now_ms: i64) -> (Self, &'static str) {
-        let kind = match change {
-            Change::Close | Change::End if self.is_open() => {
-                self.state = State::Closed;
-                self.closed_ms = Some(now_ms);
-                "room.closed"
-            }
-            Change::Close | Change::End => "room.closed",
-            Change::Reopen => {
-                self.state = State::Open;
-                self.closed_ms = None;
-                "room.opened"
-            }
-            Change::Assign(person) => {
-                let kind = if self.assignee.is_some() { "room.transferred" } else { "room.assigned" };
-                self.assignee.clone_from(person);
-                kind
-            }
-            Change::Team(team) => {
-                self.team.clone_from(team);
-                self.assignee = None;
-                "room.transferred"
-            }
-        };
-        (self, kind)
     }
 }

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod api;
 pub mod calling;
+mod changing;
 mod defaults;
 mod desk;
 pub mod documented;
@@ -24,6 +25,7 @@ mod overview;
 pub mod products;
 mod reading;
 pub mod recent;
+mod sending;
 pub mod settings;
 pub mod socket;
 mod store;
@@ -41,7 +43,8 @@ use kernel::{Kernel, RecordError, Scope};
 use calling::WeakCalls;
 
 pub use access::{Act, Asker, Wide};
-pub use desk::{Change, MAX_PAGE};
+pub use changing::Change;
+pub use desk::MAX_PAGE;
 pub use error::ChatError;
 pub use hub::{Heard, Hub, News, Subscription, What, Who};
 pub use opening::{FlowBegins, How, OpenRoom, Opened, Opener};

@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::asker::{Caller, app_of};
-use crate::chat::desk::Change;
 use crate::chat::model::{Mark, Side, State};
 use crate::chat::view::RoomView;
-use crate::chat::{Asker, Chats, FlowBegins, How, OpenRoom, Opener, RoomFilter, RoomOrder, Wide};
+use crate::chat::{Asker, Change, Chats, FlowBegins, How, OpenRoom, Opener, RoomFilter, RoomOrder, Wide};
 
 /// Longest label of a room, in bytes.
 const MAX_LABEL: usize = 512;
