@@ -58,6 +58,8 @@ export class Talk extends EventTarget {
   #cursors = new Map();
   /** Rooms that are being fetched. @type {Set<string>} */
   #fetching = new Set();
+  /** Rooms that are fetched once more when the answer is there. @type {Set<string>} */
+  #again = new Set();
   #wasReady = false;
   /** The rooms that the line tells of while lists are fetched, a set for each fetch. @type {Set<Set<string>>} */
   #touched = new Set();
@@ -133,7 +135,8 @@ export class Talk extends EventTarget {
 
   /** @param {string} id */
   async #fetchRoom(id) {
-    if (this.#fetching.has(id)) return;
+    // What happens while an answer is on its way is perhaps not in it.
+    if (this.#fetching.has(id)) return void this.#again.add(id);
     this.#fetching.add(id);
     try {
       const inside = await this.#api.inside(id);
@@ -144,6 +147,7 @@ export class Talk extends EventTarget {
     } finally {
       this.#fetching.delete(id);
     }
+    if (this.#again.delete(id)) await this.#fetchRoom(id);
   }
 
   /** @param {import("./inbox-api.js").Inside} inside */
