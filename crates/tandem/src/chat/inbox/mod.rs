@@ -44,7 +44,7 @@ pub(super) fn change_writes(before: &Room, after: &Room, by: &Sender, now_ms: i6
     store::change_writes(before, after, by, now_ms)
 }
 
-/// A room that somebody else answers, a flow: it is given to nobody until it changes, or [`Chats::queue_room`].
+/// A room that somebody else answers, a flow: it is given to nobody until it changes, or [`release_write`].
 #[must_use]
 pub fn hold_write(org: &str, room: &str, now_ms: i64) -> Write {
     store::wait_write(org, room, now_ms, None, true)

@@ -76,17 +76,6 @@ impl Chats {
         told.get(org)?.get(room).map(|told| told.position)
     }
 
-    /// A room waits from now on, whoever has answered it so far: a flow that has come to its end.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn queue_room(&self, org: &Id, room: &str) -> Result<(), DbError> {
-        let write = store::wait_write(org, room, self.now_ms(), None, false);
-        self.kernel().db.writer().commit(vec![write]).await?;
-        self.wake_queue(org);
-        Ok(())
-    }
-
     /// Gives away what waits in an organisation, and tells the places of what goes on waiting.
     ///
     /// # Errors

@@ -184,7 +184,8 @@ async fn a_room_that_a_flow_answers_waits_when_it_is_handed_over() {
         stage.kernel.db.writer().commit(vec![hold]).await.unwrap();
         stage.chats.assign(&stage.org).await.unwrap();
         assert_eq!(assignee(&stage, &opened).await, None);
-        stage.chats.queue_room(&stage.org, &opened.room.id).await.unwrap();
+        let released = super::release_write(&stage.org, &opened.room.id, stage.chats.now_ms());
+        stage.kernel.db.writer().commit(vec![released]).await.unwrap();
         stage.chats.assign(&stage.org).await.unwrap();
         assert_eq!(assignee(&stage, &opened).await, Some(id(&ann)));
     }
