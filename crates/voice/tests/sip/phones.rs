@@ -137,14 +137,22 @@ fn loudest(file: &Path, candidates: &[f64]) -> (f64, f64) {
     let samples: Vec<f64> =
         reader.samples::<i16>().filter_map(Result::ok).step_by(usize::from(spec.channels)).map(f64::from).collect();
     assert!(samples.len() > 4_000, "{} samples in {}", samples.len(), file.display());
+    // Piece by piece: a phone that slips by a few samples changes the phase, not what a listener hears.
     let heard = &samples[samples.len() / 8..];
+    let piece = (spec.sample_rate / 10) as usize;
     let power = |frequency: f64| {
         let step = std::f64::consts::TAU * frequency / f64::from(spec.sample_rate);
-        let (sine, cosine) = heard.iter().enumerate().fold((0.0, 0.0), |(sine, cosine), (n, sample)| {
-            let phase = step * n as f64;
-            (sine + sample * phase.sin(), cosine + sample * phase.cos())
-        });
-        sine.hypot(cosine) / heard.len() as f64
+        let pieces: Vec<f64> = heard
+            .chunks_exact(piece)
+            .map(|samples| {
+                let (sine, cosine) = samples.iter().enumerate().fold((0.0, 0.0), |(sine, cosine), (n, sample)| {
+                    let phase = step * n as f64;
+                    (sine + sample * phase.sin(), cosine + sample * phase.cos())
+                });
+                sine.hypot(cosine) / piece as f64
+            })
+            .collect();
+        pieces.iter().sum::<f64>() / pieces.len() as f64
     };
     candidates.iter().map(|frequency| (*frequency, power(*frequency))).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
 }
