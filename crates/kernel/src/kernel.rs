@@ -2,6 +2,7 @@
 //!
 //! Invariant: cheap to clone; every clone shares the same parts.
 
+use std::ops::Deref;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,9 +39,21 @@ crate::statements! {
     PUT_CANARY = "insert into setting (org, name, value) values ('', $1, $2) on conflict (org, name) do nothing";
 }
 
-/// What every desk stands on.
+/// What every desk stands on. Cheap to clone: each request does so several times.
 #[derive(Clone, Debug)]
-pub struct Kernel {
+pub struct Kernel(Arc<Parts>);
+
+impl Deref for Kernel {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of a [`Kernel`].
+#[derive(Debug)]
+pub struct Parts {
     /// The store.
     pub db: Db,
     /// What time it is.
@@ -208,7 +221,7 @@ impl Kernel {
         let node: Arc<str> = config.node.as_str().into();
         let outbox =
             Outbox::new(db.clone(), bus.clone(), clock.clone(), ids.clone(), secrets.clone(), Arc::new(egress.clone()));
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             events: Events::new(db.clone(), bus.clone()),
             outbox,
             jobs: Jobs::new(db.clone(), bus.clone(), clock.clone(), ids.clone(), &node),
@@ -226,7 +239,7 @@ impl Kernel {
             bus,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-        })
+        })))
     }
 
     /// Sets the outbox, the jobs and the couriers of notices to work: once, when the handlers are registered.

@@ -62,9 +62,24 @@ const CERTIFICATE_FLAGS: &str = "--tls-cert names the certificate chain in PEM, 
 /// Folder in the data directory for files that live a moment.
 const SCRATCH: &str = "scratch";
 
-/// What the routes of every desk are given; each takes the parts that it knows.
-#[derive(Clone, FromRef)]
-pub struct State {
+/// What the routes of every desk are given; each takes the parts that it knows. Cheap to clone: each request does so
+/// several times.
+#[derive(Clone)]
+pub struct State(Arc<Parts>);
+
+/// The routes take these out of a [`State`] by their types.
+macro_rules! parts {
+    ($($name:ident: $part:ty,)*) => {
+        struct Parts { $($name: $part,)* }
+        $(impl FromRef<State> for $part {
+            fn from_ref(state: &State) -> Self {
+                state.0.$name.clone()
+            }
+        })*
+    };
+}
+
+parts! {
     kernel: Kernel,
     health: Health,
     vitals: Vitals,
@@ -214,7 +229,7 @@ impl App {
 
         let health = Health::default();
         let vitals = Vitals::of(&kernel, &calls, &voice);
-        let state = State {
+        let state = State(Arc::new(Parts {
             kernel: kernel.clone(),
             health: health.clone(),
             vitals,
@@ -226,7 +241,7 @@ impl App {
             chats: chats.clone(),
             chat_calls,
             site: site.clone(),
-        };
+        }));
         let pages = console::router(&state)
             .merge(party::router(&state))
             .merge(widget::router(&state))

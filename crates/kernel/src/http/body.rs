@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -21,6 +21,7 @@ use crate::problem::Problem;
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
 /// Largest JSON body, in bytes.
 pub const MAX_JSON_BODY: usize = 256 * 1024;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// How U+0000 is written in JSON.
 const NUL_ESCAPE: &[u8] = b"\\u0000";
 
@@ -46,7 +47,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        axum::Json(self.0).into_response()
+        // Into a `Vec`: a buffer for the network would look for room at each of the many small pieces.
+        match serde_json::to_vec(&self.0) {
+            Ok(json) => ([(CONTENT_TYPE, JSON)], json).into_response(),
+            Err(error) => Problem::internal(error).into_response(),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) use visitors::*;
 const RECENT: i64 = 32;
 /// Notes of one room that are shown.
 const MAX_NOTES: i64 = 500;
+/// Messages that are read on the calling thread, see [`Db::few`].
+const FEW: i64 = 100;
 
 kernel::statements! {
     ROOM = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, r.visitor, \
@@ -173,23 +175,23 @@ pub(super) async fn room_of_keys(
 }
 
 fn read_room(org: &Id, row: &Row) -> Result<Room, DbError> {
-    let state = row.text("state")?;
+    let state = row.str("state")?;
     Ok(Room {
-        id: row.text("id")?.into(),
+        id: row.str("id")?.into(),
         org: org.clone(),
-        app: row.text("app")?.into(),
+        app: row.str("app")?.into(),
         product: row.text("product")?,
         user_id: row.text("user_id")?,
         label: row.text("label")?,
         portfolio: row.text("portfolio")?,
         event_id: row.text("event_id")?,
         is_login: row.bool("is_login")?,
-        state: State::parse(&state).ok_or_else(|| bad("state", &state))?,
-        visitor: row.text("visitor")?.into(),
-        assignee: row.opt_text("assignee")?.map(Into::into),
-        team: row.opt_text("team")?.map(Into::into),
+        state: State::parse(state).ok_or_else(|| bad("state", state))?,
+        visitor: row.str("visitor")?.into(),
+        assignee: row.opt_str("assignee")?.map(Into::into),
+        team: row.opt_str("team")?.map(Into::into),
         seq_head: row.int("seq_head")?,
-        last_body: row.opt_text("last_body")?.map(Body::stored),
+        last_body: row.opt_str("last_body")?.map(Body::stored),
         created_ms: row.int("created_at")?,
         last_ms: row.int("last_at")?,
         closed_ms: row.opt_int("closed_at")?,
@@ -270,7 +272,9 @@ pub(super) async fn messages(
     after_seq: i64,
     limit: i64,
 ) -> Result<Vec<Message>, DbError> {
-    db.all(MESSAGES, args![org, room, after_seq, limit]).await?.iter().map(read_message).collect()
+    let args = args![org, room, after_seq, limit];
+    let rows = if limit <= FEW { db.few(MESSAGES, args).await? } else { db.all(MESSAGES, args).await? };
+    rows.iter().map(read_message).collect()
 }
 
 /// The newest messages before a number, in order.
@@ -291,16 +295,16 @@ pub(super) async fn message(db: &Db, org: &str, room: &str, seq: i64) -> Result<
 }
 
 fn read_message(row: &Row) -> Result<Message, DbError> {
-    let (sender, kind) = (row.text("sender")?, row.text("kind")?);
+    let (sender, kind) = (row.str("sender")?, row.str("kind")?);
     Ok(Message {
-        room: row.text("room")?.into(),
+        room: row.str("room")?.into(),
         seq: row.int("seq")?,
-        id: row.text("id")?.into(),
-        cid: row.opt_text("cid")?.map(Into::into),
-        sender: Sender::read(&sender).ok_or_else(|| bad("sender", &sender))?,
-        kind: Kind::parse(&kind).ok_or_else(|| bad("kind", &kind))?,
-        body: row.opt_text("body")?.map(Body::stored),
-        side: Body::stored(row.text("side")?),
+        id: row.str("id")?.into(),
+        cid: row.opt_str("cid")?.map(Into::into),
+        sender: Sender::read(sender).ok_or_else(|| bad("sender", sender))?,
+        kind: Kind::parse(kind).ok_or_else(|| bad("kind", kind))?,
+        body: row.opt_str("body")?.map(Body::stored),
+        side: Body::stored(row.str("side")?),
         author: row.text("author")?,
         created_ms: row.int("created_at")?,
         edited_ms: row.opt_int("edited_at")?,
@@ -362,9 +366,9 @@ pub(super) async fn mark_of(db: &Db, org: &str, room: &str, who: &str) -> Result
 /// How far both sides of a room have come.
 pub(super) async fn marks(db: &Db, org: &str, room: &str) -> Result<Marks, DbError> {
     let mut marks = Marks::default();
-    for row in db.all(MARKS, args![org, room]).await? {
+    for row in db.few(MARKS, args![org, room]).await? {
         let mark = Mark { delivered_seq: row.int("delivered_seq")?, read_seq: row.int("read_seq")? };
-        match Side::parse(&row.text("side")?) {
+        match Side::parse(row.str("side")?) {
             Some(Side::Visitor) => marks.visitor = mark,
             _ => marks.support = mark,
         }

@@ -264,7 +264,7 @@ impl RoomCall {
     #[must_use]
     pub fn body(&self) -> Body {
         // Words, numbers and times of ours: always JSON.
-        Body::stored(serde_json::to_string(&self.view()).unwrap_or_else(|_| "{}".to_owned()))
+        Body::stored(&serde_json::to_string(&self.view()).unwrap_or_else(|_| "{}".to_owned()))
     }
 }
 

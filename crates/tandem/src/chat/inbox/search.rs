@@ -172,7 +172,7 @@ fn word_writes(org: &Id, said: &store::Said) -> Option<[Write; 2]> {
     let told: Told<'_> = serde_json::from_str(&said.body).ok()?;
     let ToldMessage { seq, kind, body } = told.data;
     let body = body?.get();
-    let words = words::folded(&said_in(Kind::parse(kind)?, &Body::stored(body.to_owned()))?);
+    let words = words::folded(&said_in(Kind::parse(kind)?, &Body::stored(body))?);
     (!words.is_empty()).then(|| store::words_writes(org, &said.room, seq, said.position, &words, body))
 }
 

@@ -58,7 +58,7 @@ impl Body {
 
     /// What the store kept: checked when it was written.
     #[must_use]
-    pub fn stored(json: String) -> Self {
+    pub fn stored(json: &str) -> Self {
         Self(json.into())
     }
 
