@@ -88,7 +88,7 @@ impl Handshake {
                 .write_buffer_size(WRITE_BUFFER)
                 .max_message_size(Some(MAX_FRAME_BYTES))
                 .max_frame_size(Some(MAX_FRAME_BYTES));
-            Some(Link { stream: WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await })
+            Some(Link { stream: Box::new(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await) })
         };
         (answer, link)
     }
@@ -107,9 +107,9 @@ pub(super) enum Heard {
     Broken(CloseCode),
 }
 
-/// An open socket.
+/// An open socket. Boxed: a task holds each of its values as often as it moves them.
 pub(super) struct Link {
-    stream: WebSocketStream<TokioIo<Upgraded>>,
+    stream: Box<WebSocketStream<TokioIo<Upgraded>>>,
 }
 
 impl Link {

@@ -139,10 +139,11 @@ pub(super) async fn serve(door: Door, mut link: Link, visit: Visit) {
     let greeted = stop.run_until_cancelled(Box::pin(greet(&door, &mut link, visit))).await;
     let (link, parting) = match greeted {
         Some(Ok(greeted)) => {
-            let mut session = Session::start(door, link, greeted.client);
+            let mut session = Box::new(Session::start(door, link, *greeted.client));
             let parting = session.live(greeted.ready).await;
             session.door.tell(&session.following, false);
-            (session.link, parting)
+            let Session { link, .. } = *session;
+            (link, parting)
         }
         Some(Err(parting)) => (link, parting),
         None => (link, Parting::Sent(close::AWAY)),
@@ -173,7 +174,7 @@ struct Client {
 
 /// The same, and what it is told first.
 struct Greeted {
-    client: Client,
+    client: Box<Client>,
     ready: Vec<Frame>,
 }
 
@@ -188,7 +189,7 @@ async fn greet(door: &Door, link: &mut Link, visit: Visit) -> Result<Greeted, Pa
     let seat = door.seat(&asker).await?;
     let mut following = Following::start(&door.chats, asker);
     let ready = following.hello(&cursors).await?;
-    Ok(Greeted { client: Client { following, proof, seat }, ready })
+    Ok(Greeted { client: Box::new(Client { following, proof, seat }), ready })
 }
 
 type Hello = (Option<kernel::Secret>, std::collections::BTreeMap<String, i64>);
@@ -237,9 +238,9 @@ impl Session {
 
     /// Tells what was missed, then what happens, and does what the client says.
     async fn live(&mut self, hello: Vec<Frame>) -> Parting {
-        match self.begin(hello).await {
-            Ok(()) => {}
-            Err(parting) => return parting,
+        // Boxed here and below: what seldom runs takes no room while a client merely listens.
+        if let Err(parting) = Box::pin(self.begin(hello)).await {
+            return parting;
         }
         loop {
             if let Err(parting) = self.step().await {
@@ -263,13 +264,13 @@ impl Session {
     async fn step(&mut self) -> Result<(), Parting> {
         tokio::select! {
             heard = self.link.hear() => match heard {
-                Heard::Text(text) => self.take(text).await,
+                Heard::Text(text) => Box::pin(self.take(text)).await,
                 Heard::Sign => self.count_sign(),
                 Heard::Gone => Err(Parting::Gone),
                 Heard::Broken(code) => Err(Parting::Broken(code)),
             },
             next = self.following.next() => self.tell(next).await,
-            () = self.beats.next() => self.beat().await,
+            () = self.beats.next() => Box::pin(self.beat()).await,
             () = outed(self.seat.as_ref()) => Err(Parting::outed()),
             () = self.door.kernel.stop.cancelled() => Err(Parting::Sent(close::AWAY)),
         }
