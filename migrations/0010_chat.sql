@@ -72,7 +72,12 @@ create table chat_message (
     edited_at  bigint,
     deleted_at bigint,
     primary key (org, room, seq)
+-- A room's messages stand together: a page of them is read from a few pages of the file, not from one each.
+-- only sqlite
+) without rowid;
+-- only postgres
 );
+-- both
 create unique index chat_message_by_cid on chat_message (org, room, sender, cid) where cid is not null;
 
 create table chat_receipt (

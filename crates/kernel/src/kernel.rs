@@ -315,10 +315,19 @@ pub(crate) mod testing {
         _db: TestDb,
     }
 
-    impl std::ops::Deref for TestKernel {
+    impl Deref for TestKernel {
         type Target = Kernel;
         fn deref(&self) -> &Kernel {
             &self.kernel
+        }
+    }
+
+    impl TestKernel {
+        /// Another node on the same store, with the key in `data`.
+        pub(crate) fn beside(&self, data: &Path) -> Kernel {
+            let config = Config { data: data.to_owned(), ..Config::default() };
+            let (db, bus) = (self.db.clone(), self.bus.clone());
+            Kernel::assemble(config, db, bus, self.clock.clone(), Ids::os()).unwrap()
         }
     }
 
@@ -358,8 +367,8 @@ mod tests {
         for test in testing::each().await {
             test.check_key().await.unwrap();
             test.check_key().await.unwrap();
-            let mut other = test.kernel.clone();
-            other.secrets = Secrets::from_key(&[9; 32]);
+            let elsewhere = tempfile::tempdir().unwrap();
+            let other = test.beside(elsewhere.path());
             assert!(matches!(other.check_key().await, Err(OpenError::ForeignKey { .. })));
         }
     }
