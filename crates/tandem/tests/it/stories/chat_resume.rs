@@ -4,6 +4,7 @@
 
 use futures_util::{SinkExt, StreamExt, stream};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::chance::{Chance, is_full};
 use crate::harness::chat::{Line, Opened, opened, seqs};
@@ -46,10 +47,24 @@ impl Visitor {
     /// Hears what comes until the server is gone.
     async fn hear_until_the_end(&mut self, mut line: Line) {
         loop {
-            let frame = line.next().await;
+            let frame = line.hear().await;
             if !frame["closed"].is_null() {
                 return;
             }
+            if frame["type"] == "msg" {
+                self.heard.push(frame);
+            }
+        }
+    }
+
+    /// Hears what support has still to say, and goes on listening until it has said all.
+    async fn hear_the_rest(&mut self, line: &mut Line, all_said: &CancellationToken) {
+        while self.cursor() < ANSWERS || !all_said.is_cancelled() {
+            let frame = tokio::select! {
+                frame = line.hear() => frame,
+                () = all_said.cancelled(), if self.cursor() >= ANSWERS => return,
+            };
+            assert!(frame["closed"].is_null(), "it was closed: {frame}");
             if frame["type"] == "msg" {
                 self.heard.push(frame);
             }
@@ -141,12 +156,18 @@ async fn all_come_back_after_a_kill_and_none_loses_or_doubles_a_message() {
     running = tandem.start_at("serve", http, sip, &[]).await;
     let mut lines = come_back(&mut visitors, &running).await;
     let (mut support, _) = Line::hello(running.http, key, json!({})).await;
-    assert_eq!(say(&mut support, &waiting, waiting.len()).await, []);
+    // They listen while support writes: who answers no ping is gone for the server.
+    let all_said = CancellationToken::new();
+    let hearing = visitors.iter_mut().zip(&mut lines).map(|(visitor, line)| visitor.hear_the_rest(line, &all_said));
+    let writing = async {
+        let unsaid = say(&mut support, &waiting, waiting.len()).await;
+        all_said.cancel();
+        unsaid
+    };
+    let (unsaid, _) = tokio::join!(writing, futures_util::future::join_all(hearing));
+    assert_eq!(unsaid, []);
     let all = (1..=ANSWERS as i64).collect::<Vec<_>>();
-    for (visitor, line) in visitors.iter_mut().zip(&mut lines) {
-        while visitor.cursor() < ANSWERS {
-            visitor.heard.push(line.expect("msg").await);
-        }
+    for visitor in &visitors {
         assert_eq!(seqs(&visitor.heard, &visitor.ours.room), all, "none lost, none doubled, in order");
         let bodies: Vec<&str> = visitor.heard.iter().map(|frame| frame["body"].as_str().unwrap()).collect();
         assert_eq!(bodies, ["a0", "a1"]);
