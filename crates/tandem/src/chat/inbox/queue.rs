@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::agents::{Seen, Teams};
 use super::assignment::{self, Agent, Choice, Waiting};
+use super::floor::Floors;
 use super::store::{self, AgentRow, WaitingRow};
 use crate::chat::hub::{News, What};
 use crate::chat::model::{Id, Room, Sender};
@@ -36,6 +37,7 @@ const FIRST_MESSAGES: i64 = 8;
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Inbox {
     pub(super) seen: Seen,
+    pub(super) floors: Floors,
     told: Mutex<HashMap<Id, HashMap<Id, Told>>>,
 }
 
@@ -60,6 +62,7 @@ impl Chats {
 
     /// Says that an organisation's rooms or people have changed.
     pub(crate) fn wake_queue(&self, org: &Id) {
+        self.inbox().floors.forget(org);
         self.kernel().bus.publish(SUBJECT, org.to_string());
     }
 
@@ -81,6 +84,7 @@ impl Chats {
     /// # Errors
     /// What the store says.
     pub(super) async fn assign(&self, org: &Id) -> Result<(), ChatError> {
+        self.release_left(org).await?;
         for _ in 0..MAX_TRIES {
             let people = store::agents(&self.kernel().db, org).await?;
             if people.is_empty() {
@@ -95,6 +99,28 @@ impl Chats {
                 return self.tell_positions(org, &rows, &waiting).await;
             }
             self.give(org, &choices, &waiting, &people).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the open rooms of people who were disabled, or may not answer any more: they wait again, for whoever comes.
+    async fn release_left(&self, org: &Id) -> Result<(), ChatError> {
+        for person in store::who_left(&self.kernel().db, org).await? {
+            for room in store::rooms_of(&self.kernel().db, org, &person).await? {
+                let now = match self.room_of_desk(org, &room).await {
+                    Ok(now) => now,
+                    Err(ChatError::NotFound) => continue,
+                    Err(error) => return Err(error),
+                };
+                if !now.is_open() || now.assignee.as_ref() != Some(&person) {
+                    continue;
+                }
+                match self.change_of_desk(now, &Change::Assign(None), |_| Vec::new()).await {
+                    // Somebody took it, or closed it, in the same moment; what is left is looked at with the next beat.
+                    Ok(_) | Err(ChatError::Db(DbError::Conflict)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
         Ok(())
     }
@@ -167,14 +193,17 @@ impl Chats {
         Ok(())
     }
 
+    /// Takes the places of rooms that wait for as told: they were, before the server was started again.
+    async fn recall_positions(&self, org: &Id) -> Result<(), ChatError> {
+        let rows = store::waiting(&self.kernel().db, org).await?;
+        let waiting = self.waiting(org, &rows).await?;
+        self.inbox().told().entry(org.clone()).or_insert_with(|| places(&rows, &waiting));
+        Ok(())
+    }
+
     /// Tells each room's new place, as far as it is another one.
     async fn tell_positions(&self, org: &Id, rows: &[WaitingRow], waiting: &[Waiting]) -> Result<(), ChatError> {
-        let places = assignment::positions(waiting);
-        let place = |row: &WaitingRow| {
-            let position = places.get(&row.room).copied()?;
-            Some((row.room.clone(), Told { app: row.app.clone(), position }))
-        };
-        let now: HashMap<Id, Told> = rows.iter().filter_map(place).collect();
+        let now = places(rows, waiting);
         let before = {
             let mut told = self.inbox().told();
             told.insert(org.clone(), now.clone()).unwrap_or_default()
@@ -218,10 +247,31 @@ impl Chats {
     }
 }
 
+/// The place of each room that waits.
+fn places(rows: &[WaitingRow], waiting: &[Waiting]) -> HashMap<Id, Told> {
+    let places = assignment::positions(waiting);
+    let place = |row: &WaitingRow| {
+        let position = places.get(&row.room).copied()?;
+        Some((row.room.clone(), Told { app: row.app.clone(), position }))
+    };
+    rows.iter().filter_map(place).collect()
+}
+
+/// Remembers what was told before the server was started.
+pub(super) async fn recall(chats: &Chats) -> Result<(), ChatError> {
+    for org in store::taking(&chats.kernel().db).await? {
+        chats.recall_positions(&org).await?;
+    }
+    Ok(())
+}
+
 /// Looks after every organisation whose rooms or people have changed.
 async fn run(chats: Chats) {
     let kernel = chats.kernel().clone();
     let mut wakes = kernel.bus.subscribe(SUBJECT);
+    if let Err(error) = recall(&chats).await {
+        tracing::error!(%error, "places in queues are told once more");
+    }
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
