@@ -137,6 +137,8 @@ pub enum Down<'a> {
         assignee: Option<&'a str>,
         /// The team that it waits for.
         team: Option<&'a str>,
+        /// The number of its newest message; 0 = none.
+        head: i64,
         /// Counts changes of the room itself.
         revision: i64,
     },
@@ -237,6 +239,7 @@ impl<'a> Down<'a> {
             state: room.state.as_str(),
             assignee: room.assignee.as_deref(),
             team: room.team.as_deref(),
+            head: room.seq_head,
             revision: room.revision,
         }
     }
