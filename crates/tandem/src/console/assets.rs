@@ -65,6 +65,7 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "chat-page.js" SCRIPT,
         "chat-retry.js" SCRIPT,
         "chat-stay.js" SCRIPT,
+        "chat-stream.js" SCRIPT,
         "chat-talk.js" SCRIPT,
         "chat-text.js" SCRIPT,
         "chat-thread.js" SCRIPT,
