@@ -20,7 +20,7 @@ import { recordingUrl } from "./chat-calling.js";
 import { Composer } from "./chat-composer.js";
 import { Forms } from "./chat-forms.js";
 import { Log } from "./chat-log.js";
-import { forget } from "./chat-memory.js";
+import { forget, isForgetful } from "./chat-memory.js";
 import { Retry } from "./chat-retry.js";
 import { Left, Stay } from "./chat-stay.js";
 import { Talk } from "./chat-talk.js";
@@ -76,8 +76,8 @@ export class TandemChat extends HTMLElement {
   #look = {};
   /** A change of a message that has left and is not there yet. @type {{ seq: number, text: string } | null} */
   #changing = null;
-  /** What is said of the line, and what of the queue. */
-  #notes = { line: "", queue: "" };
+  /** What is said of the line, of the queue, and of what the browser keeps. */
+  #notes = { line: "", queue: "", memory: "" };
   /** Ends what the life before began. */
   #life = 0;
   #retry = new Retry();
@@ -202,7 +202,7 @@ export class TandemChat extends HTMLElement {
     try {
       const settings = await new ChatApi(SERVER, this.#app).settings();
       const wanted = [this.getAttribute("locale") ?? "", settings.locale, ...navigator.languages].filter((tag) => tag !== "" && tag !== "auto");
-      const words = await Words.load(choose(wanted));
+      const words = await Words.load(choose(wanted), wanted);
       if (life !== this.#life) return;
       this.#retry.done();
       this.#words = words;
@@ -278,8 +278,7 @@ export class TandemChat extends HTMLElement {
     this.#composer.reset();
     this.#log?.clear();
     this.#forms.fold();
-    this.#note("line", "");
-    this.#note("queue", "");
+    for (const name of /** @type {const} */ (["line", "queue", "memory"])) this.#note(name, "");
     this.#showState();
     this.#update();
   }
@@ -315,6 +314,7 @@ export class TandemChat extends HTMLElement {
     talk.addEventListener("call", (event) => this.#calling?.told(callOf(detail(event))));
     talk.addEventListener("presence", () => void this.#calling?.look());
     this.#takeCalls(stay, talk.room.id);
+    this.#note("memory", isForgetful() ? this.#say("forgets") : "");
     this.#note("line", this.#say("connecting"));
     talk.open();
     this.#writing.early.pending = [];
@@ -398,6 +398,10 @@ export class TandemChat extends HTMLElement {
       void this.#sendForm().catch((error) => this.#complain(error));
     });
     root.addEventListener("keydown", (event) => this.#key(event));
+    root.addEventListener("pointerdown", (event) => {
+      const { menu } = this.#shell;
+      if (menu.open && !event.composedPath().includes(menu)) menu.open = false;
+    });
     scroll.addEventListener("scroll", () => this.#wake());
     const composer = this.#composer;
     composer.addEventListener("say", (event) => void this.#writing.write("text", detail(event)));
@@ -589,10 +593,10 @@ export class TandemChat extends HTMLElement {
     if (isTyped) this.#typingTimer = setTimeout(() => this.#showTyping(), TYPING_FOR);
   }
 
-  /** @param {"line" | "queue"} name @param {string} text */
+  /** @param {"line" | "queue" | "memory"} name @param {string} text */
   #note(name, text) {
     this.#notes[name] = text;
-    this.#shell.announce(this.#notes.line || this.#notes.queue);
+    this.#shell.announce(this.#notes.line || this.#notes.queue || this.#notes.memory);
     this.#update();
   }
 

@@ -76,8 +76,25 @@ async fn only_listed_sites_hold_the_frame_and_read_answers() {
         let reply = shop.stranger.get(path).await;
         reply.headers["content-security-policy"].to_str().unwrap().to_owned()
     };
-    let frame = policy(&format!("/w/{}/frame", shop.id)).await;
-    assert!(frame.ends_with("frame-ancestors 'self' https://shop.example https://m.shop.example"), "{frame}");
+    let frame = policy(&format!("/w/{}/frame?host=https://m.shop.example", shop.id)).await;
+    assert!(
+        frame.ends_with("frame-ancestors 'self' https://m.shop.example"),
+        "the other one is nobody's to know: {frame}"
+    );
+    assert!(frame.contains(&format!("connect-src 'self' ws://{};", server.app.http())), "{frame}");
+    let by_referer = shop.stranger.request(reqwest::Method::GET, &format!("/w/{}/frame", shop.id));
+    let by_referer = shop.stranger.send(by_referer.header("referer", "https://shop.example/cart")).await;
+    let frame = by_referer.headers["content-security-policy"].to_str().unwrap();
+    assert!(frame.ends_with("frame-ancestors 'self' https://shop.example"), "{frame}");
+    assert!(
+        by_referer.text.contains("shop.example") && !by_referer.text.contains("m.shop.example"),
+        "{}",
+        by_referer.text
+    );
+    for stranger in ["", "?host=https://evil.example", "?host=*", "?host=https://shop.example%20*"] {
+        let frame = policy(&format!("/w/{}/frame{stranger}", shop.id)).await;
+        assert!(frame.ends_with("frame-ancestors 'self'"), "{frame}");
+    }
     let page = policy(&format!("/c/{}", shop.id)).await;
     assert!(page.ends_with("frame-ancestors 'none'"), "{page}");
     let from = async |origin: &str| {
