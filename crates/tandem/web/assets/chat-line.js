@@ -29,8 +29,9 @@ const FINAL = ["unauthorized", "forbidden", "foreign_origin"];
 const FINAL_CLOSE = [4401, 4403];
 /** The words of a close frame: the visitor has opened so many newer lines that this one had to give way. */
 const OUTED = "too many sockets";
-/** A WebSocket that failed so often before the server answered does not pass here. */
+/** A WebSocket that failed so often before the server answered does not pass here; where it did, the network is down first of all. */
 const MISSES = 3;
+const MISSES_AFTER = 12;
 /** After so long by another way the WebSocket is tried again, ms. */
 const SOCKET_AGAIN = 5 * 60_000;
 /** Such a line comes back when its page is looked at; and if it is looked at all the time, after this, ms. */
@@ -49,8 +50,9 @@ const REST = 30_000;
 export class ChatLine extends EventTarget {
   /** @type {WebSocket | ChatStream | null} */
   #socket = null;
-  /** How often in a row the WebSocket was not answered. */
+  /** How often in a row the WebSocket was not answered, and how often it takes to try the other way. */
   #misses = 0;
+  #patienceWithSocket = MISSES;
   /** @type {number | undefined} */
   #againTimer;
   #pause = FIRST_PAUSE;
@@ -219,7 +221,7 @@ export class ChatLine extends EventTarget {
 
   /** A socket, or what takes its place; null where the page may open none. */
   #way() {
-    if (this.#misses >= MISSES) return new ChatStream(this.#url);
+    if (this.#misses >= this.#patienceWithSocket) return new ChatStream(this.#url);
     try {
       return new WebSocket(this.#url);
     } catch {
@@ -227,9 +229,15 @@ export class ChatLine extends EventTarget {
     }
   }
 
+  /** A WebSocket passes here. */
+  #passed() {
+    this.#misses = 0;
+    this.#patienceWithSocket = MISSES_AFTER;
+  }
+
   /** The way that was tried did not lead to the server: the other one is next, at last. */
   #missed() {
-    this.#misses = this.#socket instanceof ChatStream ? MISSES - 1 : this.#misses + 1;
+    this.#misses = this.#socket instanceof ChatStream ? this.#patienceWithSocket - 1 : this.#misses + 1;
   }
 
   /** @param {Frame} frame */
@@ -260,7 +268,7 @@ export class ChatLine extends EventTarget {
   #began(frame) {
     this.#ready = true;
     if (this.#socket instanceof ChatStream) this.#againTimer = setTimeout(() => this.#trySocket(), SOCKET_AGAIN);
-    else this.#misses = 0;
+    else this.#passed();
     this.#underWay = false;
     this.#pause = FIRST_PAUSE;
     clearInterval(this.#pinger);
@@ -278,7 +286,7 @@ export class ChatLine extends EventTarget {
   /** The network may be another by now. */
   #trySocket() {
     this.#drop();
-    this.#misses = MISSES - 1;
+    this.#misses = this.#patienceWithSocket - 1;
     this.#connect();
   }
 

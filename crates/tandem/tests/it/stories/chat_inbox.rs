@@ -126,7 +126,7 @@ async fn another_organisation_finds_and_changes_nothing() {
     assert_eq!(boss.delete("/v1/chat/tags/vip").await.status, 404, "no room has it");
     assert_eq!(boss.get(&format!("{path}/tags")).await.expect(200), json!({"tags": []}));
     let audit = server.browser().bearing(&mine.token).get("/console/audit").await.text;
-    assert!(audit.contains("chat.tag_remove"), "{audit}");
+    assert!(audit.contains("chat tag remove"), "{audit}");
     assert_eq!(stranger.get("/v1/chat/reports").await.expect(200)["opened"], 0);
     assert_eq!(boss.get("/v1/chat/reports").await.expect(200)["opened"], 1);
     let table = boss.get("/v1/chat/reports.csv").await;

@@ -162,7 +162,7 @@ async fn products_codes_and_links_are_made_and_lead_to_their_own_chat() {
     assert!(owner.get("/console/chat/products").await.text.contains("SHOES"));
     // Who answers new chats: a flow, then people again; a code alone leaves it as it is.
     let client = acme.client();
-    let hang_up = json!({"first_step": "end", "flow": [{"type": "hangup", "step": "end"}]});
+    let hang_up = json!([{"id": 1, "type": "hangup"}]);
     let flow = client.post("/v1/flows", &json!({"name": "Robot", "flow": hang_up})).await.expect(201);
     let flow = flow["id"].as_str().unwrap().to_owned();
     let shoes = async || {

@@ -31,7 +31,7 @@ async fn the_widget_looks_as_its_application_says_and_knows_when_somebody_is_the
     let shop = Shop::of(&acme, &server, &settings).await;
     let look = shop.stranger.get(&shop.path("")).await.expect(200);
     assert_eq!(look["title"], "Acme <desk>");
-    assert_eq!((&look["accent"], &look["accent_text"]), (&json!("#ffcc00"), &json!("#101418")), "dark words on yellow");
+    assert_eq!((&look["accent"], &look["accent_text"]), (&json!("#ffcc00"), &json!("#000000")), "dark words on yellow");
     assert_eq!((&look["is_open"], &look["opens_at"]), (&json!(false), &json!("2026-11-23T08:00:00.000Z")));
     assert!(!look.to_string().contains("desk@"), "where messages go is told to nobody: {look}");
     server.clock().advance(21 * 3_600_000);
