@@ -102,6 +102,13 @@ pub fn due(date: Date, time: Time, zone: &Zone) -> Option<Due> {
     Some(Due { at_ms: instant.as_millisecond(), offset_s: zone.zone.to_offset(instant).seconds(), dst })
 }
 
+/// An instant as the clocks of a zone show it, `2026-11-22 09:10`; `None` for one that no calendar has.
+#[must_use]
+pub fn minute_text(at_ms: i64, zone: &Zone) -> Option<String> {
+    let at = Timestamp::from_millisecond(at_ms).ok()?.to_zoned(zone.zone.clone());
+    Some(at.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
 /// Minutes since midnight of an instant's wall clock in a zone, for quiet hours.
 #[must_use]
 pub fn minute_of_day(at_ms: i64, zone: &Zone) -> Option<u32> {

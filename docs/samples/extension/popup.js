@@ -11,6 +11,7 @@ function tell(type, more = {}) {
 
 addEventListener("message", ({ source, origin: from, data }) => {
   if (from !== origin || source !== frame.contentWindow) return;
+  if (typeof data?.tandem !== "string") return;
   if (data.tandem === "close") window.close();
   if (data.tandem === "view") chrome.action.setBadgeText({ text: data.view.unread > 0 ? String(data.view.unread) : "" });
 });
@@ -20,4 +21,6 @@ frame.addEventListener("load", () => {
 });
 const url = new URL(`/w/${APP}/frame`, origin);
 url.searchParams.set("product", PRODUCT);
+// The frame is held by this page alone, and told of no other.
+url.searchParams.set("host", location.origin);
 frame.src = url.href;

@@ -99,15 +99,6 @@ impl Chats {
         store::qr_id(&self.kernel().db, org, id).await
     }
 
-    /// Gives a product a code; one that is new becomes the organisation's. Check [`super::products::is_name`] and
-    /// [`super::products::MAX_CODE`] first.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn set_product(&self, org: &Id, name: &str, code: i64) -> Result<(), DbError> {
-        self.kernel().db.writer().commit(vec![store::set_product_write(org, name, code)]).await.map(drop)
-    }
-
     /// Makes ids, at most [`MAX_IDS`].
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::access::{Act, Asker};
 use super::model::{Mark, Marks, Message, Note, Room, Side, Visitor};
 use super::store::{RoomFilter, RoomPage};
-use super::{ChatError, Chats, Wide, store};
+use super::{ChatError, Chats, Wide, inbox, store};
 
 /// Rooms that are looked up at once.
 const AT_ONCE: usize = 8;
@@ -23,6 +23,8 @@ pub struct Overview {
     pub marks: Marks,
     /// The newest message.
     pub last: Option<Message>,
+    /// A flow answers, and people only when they wish to.
+    pub is_held: bool,
 }
 
 /// Some rooms, and where the page ended.
@@ -74,6 +76,8 @@ impl Chats {
         let last = self.messages_of(&room, room.seq_head - 1, 1).await?.pop();
         let marks = self.marks(&room).await?;
         let is_visitor_here = self.hub().has_visitor(&room.org, &room.id);
-        Ok(Overview { room, visitor, is_visitor_here, marks, last })
+        let may_be_held = room.is_open() && room.assignee.is_none();
+        let is_held = may_be_held && inbox::is_held(&self.kernel().db, &room.org, &room.id).await?;
+        Ok(Overview { room, visitor, is_visitor_here, marks, last, is_held })
     }
 }

@@ -80,6 +80,15 @@ impl Chats {
         Ok(Some(Product { name: name.to_owned(), code, flow }))
     }
 
+    /// Makes a product, or changes it; its flow must be one of the organisation's ([`Chats::fitness`]).
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn put_product(&self, org: &Id, product: &Product) -> Result<(), DbError> {
+        let write = store::product_write(org, &product.name, product.code, product.flow.as_deref());
+        self.kernel().db.writer().commit(vec![write]).await.map(drop)
+    }
+
     /// The products of an organisation, by code.
     ///
     /// # Errors

@@ -87,11 +87,21 @@ const IDENTITIES: &[(&str, &str)] = &[
 ];
 const SHAPES: &[(&str, &str)] =
     &[("documented", "As document 002 prints them"), ("observed", "As its service answered")];
+const ASSIGNS: &[(&str, &str)] =
+    &[("auto", "Given to whoever is free, longest idle first"), ("manual", "Taken by people")];
+const CALLS: &[(&str, &str)] = &[
+    ("off", "None"),
+    ("browser", "In the visitor's page"),
+    ("phone", "To the visitor's telephone"),
+    ("both", "In the page or to a telephone"),
+];
+const RECORDS: &[(&str, &str)] = &[("false", "No"), ("true", "Yes, once both have heard that it is")];
+const SHARES: &[(&str, &str)] = &[("false", "Those who answer only"), ("true", "The visitor too")];
 const THEMES: &[(&str, &str)] = &[("auto", "As the visitor's system"), ("light", "Light"), ("dark", "Dark")];
 const POSITIONS: &[(&str, &str)] = &[("right", "Right"), ("left", "Left")];
 
 /// The fields in their order. A setting that is not named here gets a line under its own name.
-const SETTINGS: [Setting; 21] = [
+const SETTINGS: [Setting; 26] = [
     setting("widget_title", "Title", Look::Line, "Stands at its head. Empty: the application's name."),
     setting("widget_greeting", "Greeting", Look::Line, "The first words. Empty: those of the visitor's language."),
     setting("widget_accent", "Colour", Look::Colour, "Words on it are made white or dark, so that they can be read."),
@@ -120,6 +130,31 @@ const SETTINGS: [Setting; 21] = [
     ),
     setting("identity", "Who visitors are", Look::One(IDENTITIES), ""),
     setting("compat_shape", "Answers of /api/v2", Look::One(SHAPES), ""),
+    setting(
+        "chat_assign",
+        "Who gets a chat",
+        Look::One(ASSIGNS),
+        "A chat that was taken or handed over stays where it is.",
+    ),
+    setting(
+        "chat_calls",
+        "Calls in a chat",
+        Look::One(CALLS),
+        "Between the visitor and whoever has the chat. Calls to telephones cost what your trunk costs.",
+    ),
+    setting(
+        "chat_record",
+        "Record these calls",
+        Look::One(RECORDS),
+        "In many countries both must be told before: say so in your terms as well. The recording lands in the chat.",
+    ),
+    setting("chat_record_shared", "Who hears the recordings", Look::One(SHARES), ""),
+    setting(
+        "limit_calls_per_hour",
+        "Calls an hour",
+        Look::Number,
+        "Asked for by one visitor. Empty: 3. 0: no limit; to one number never more than 3.",
+    ),
     setting(
         "limit_sessions_per_minute",
         "New visitors a minute",
@@ -172,6 +207,10 @@ fn form(app: &App, products: &[String]) -> Form {
                 let now = match name {
                     "identity" => rules.identity.as_str(),
                     "compat_shape" => rules.compat_shape.as_str(),
+                    "chat_assign" => rules.assign.as_str(),
+                    "chat_calls" => rules.calls.as_str(),
+                    "chat_record" => yes_or_no(rules.records_calls),
+                    "chat_record_shared" => yes_or_no(rules.shares_recordings),
                     "widget_theme" => &look.theme,
                     _ => &look.position,
                 };
@@ -190,6 +229,10 @@ fn form(app: &App, products: &[String]) -> Form {
         form = form.with(field.optional().hint(setting.hint));
     }
     form
+}
+
+fn yes_or_no(is_so: bool) -> &'static str {
+    if is_so { "true" } else { "false" }
 }
 
 /// What was typed, as changes of the settings: an empty value puts one back.
@@ -334,11 +377,13 @@ async fn make_secret(
     client: Client,
     headers: HeaderMap,
     Path(id): Path<AppPath>,
+    posted: Posted,
 ) -> Result<Response, Problem> {
     let kernel = chats.kernel().clone();
     let app = app_of(&kernel, &visitor, &id.id).await?;
     let [first, next] = IDENTITY_SECRETS;
-    if app.settings.contains_key(first) && app.settings.contains_key(next) {
+    let is_stale = posted.get(SEEN) != app.version.to_string();
+    if is_stale || app.settings.contains_key(first) && app.settings.contains_key(next) {
         return overtaken(&chats, &visitor, &From { client, headers }, app).await;
     }
     let name = if app.settings.contains_key(first) { next } else { first };
@@ -416,6 +461,8 @@ mod tests {
             ("allowed_origins", "https://a.example, https://b.example"),
             ("widget_hours", "mon 09:00-10:00"),
             ("limit_sockets", "9"),
+            ("chat_calls", "both"),
+            ("chat_record", "true"),
         ]);
         let form = form(&stored, &["LOGIN".to_owned()]);
         let value = |name: &str| form.fields.iter().find(|field| field.name == name).unwrap().text_value().to_owned();
@@ -423,6 +470,9 @@ mod tests {
         assert_eq!(value("allowed_origins"), "https://a.example\nhttps://b.example");
         assert_eq!((value("widget_accent"), value("widget_locale")), ("#0b6b6b".to_owned(), "auto".to_owned()));
         assert_eq!((value("widget_hours"), value("limit_sockets")), ("mon 09:00-10:00".to_owned(), "9".to_owned()));
+        assert_eq!((value("chat_assign"), value("chat_calls")), ("auto".to_owned(), "both".to_owned()));
+        assert_eq!((value("chat_record"), value("chat_record_shared")), ("true".to_owned(), "false".to_owned()));
+        assert!(form.fields.iter().all(|field| field.label != field.name), "each has a label of its own");
         assert_eq!((value("limit_messages_burst"), value(SEEN)), (String::new(), "7".to_owned()));
         assert!(!form.fields.iter().any(|field| field.values.iter().any(|value| value == "sealed")));
     }

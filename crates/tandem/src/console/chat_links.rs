@@ -23,7 +23,8 @@ use super::visitor::Visitor;
 use crate::chat::Chats;
 use crate::chat::links::{MAX_IDS, NewMasterLink, QrId};
 use crate::chat::model::Id;
-use crate::chat::products::{MAX_CODE, is_name};
+use crate::chat::products::{MAX_CODE, Product, is_name};
+use crate::flows::store::{self as flows, SavedFlow};
 
 const PRODUCTS: &str = "/console/chat/products";
 const CODES: &str = "/console/chat/codes";
@@ -34,6 +35,10 @@ const MAX_APPS: i64 = 500;
 const MAX_SHOWN: usize = 500;
 /// Codes of one sheet.
 const MAX_PRINTED: usize = 200;
+/// Flows that a product can be given to, at most.
+const MAX_FLOWS: i64 = 500;
+/// The choice of no flow.
+const PEOPLE: &str = "people";
 /// Longest label of a link, characters.
 const MAX_LABEL: usize = 100;
 
@@ -71,19 +76,48 @@ async fn product_field(chats: &Chats, visitor: &Visitor) -> Result<Field, Proble
 
 // ---- products
 
-fn product_form() -> Form {
+fn product_form(flows: &[SavedFlow]) -> Form {
+    let mut choices: Vec<Choice> =
+        vec![(String::new(), "As it is now".to_owned()), (PEOPLE.to_owned(), "People".to_owned())];
+    choices.extend(flows.iter().map(|flow| (flow.id.clone(), format!("The flow {}", flow.name))));
     Form::new(PRODUCTS, "Save the product")
         .with(
             Field::line("name", "Name")
-                .hint("Letters, digits, _ - and ., without blanks. One that is there gets the code."),
+                .hint("Letters, digits, _ - and ., without blanks. One that is there is changed."),
         )
-        .with(Field::typed("code", "Code", "number").hint("Stands in room_room_id of document 002."))
+        .with(
+            Field::typed("code", "Code", "number")
+                .optional()
+                .hint("Stands in room_room_id of document 002. Empty: as it is; a new product needs one."),
+        )
+        .with(
+            Field::one("flow", "Who answers new chats", choices)
+                .optional()
+                .hint("A flow says and asks what it says in calls, then leaves the chat to people."),
+        )
+}
+
+async fn saved_flows(chats: &Chats, visitor: &Visitor) -> Result<Vec<SavedFlow>, Problem> {
+    flows::list(&chats.kernel().db, visitor.org_id(), "", MAX_FLOWS).await.map_err(Problem::internal)
 }
 
 async fn products_page(chats: &Chats, visitor: &Visitor, form: Form) -> Result<ListPage, Problem> {
-    let products = chats.products(visitor.org_id()).await.map_err(Problem::internal)?;
-    let rows = products.into_iter().map(|product| vec![Cell::text(product.name), Cell::Code(product.code.to_string())]);
-    let table = Table::new("Products", &["Name", "Code"]).with(rows);
+    let saved = saved_flows(chats, visitor).await?;
+    let mut rows = Vec::new();
+    for Product { name, code, flow } in chats.products(visitor.org_id()).await.map_err(Problem::internal)? {
+        let (who, beware) = match flow {
+            Some(id) => {
+                let known = saved.iter().find(|flow| flow.id == id).map_or(id.clone(), |flow| flow.name.clone());
+                let fitness = chats.fitness(visitor.org_id(), &id).await.map_err(Problem::internal)?;
+                let warnings = fitness.map(|fitness| fitness.warnings).unwrap_or_default();
+                (Cell::link(known, format!("/console/flows/{id}")), warnings.join(" "))
+            }
+            None => (Cell::text("People"), String::new()),
+        };
+        rows.push(vec![Cell::text(name), Cell::Code(code.to_string()), who, Cell::text(beware)]);
+    }
+    let table =
+        Table::new("Products", &["Name", "Code", "New chats answered by", "What a chat does not know"]).with(rows);
     let about = "What a chat is about: pages, codes and programs name one.";
     let mut page = ListPage::new(visitor.page("Products", PRODUCTS), about, table, "There is none.");
     page.filter = visitor.may(Action::ManageChats).then_some(form);
@@ -91,19 +125,35 @@ async fn products_page(chats: &Chats, visitor: &Visitor, form: Form) -> Result<L
 }
 
 async fn products(Given(chats): Given<Chats>, visitor: Visitor) -> Result<Response, Problem> {
-    show(&products_page(&chats, &visitor, product_form()).await?)
+    let form = product_form(&saved_flows(&chats, &visitor).await?);
+    show(&products_page(&chats, &visitor, form).await?)
 }
 
 async fn set_product(Given(chats): Given<Chats>, visitor: Visitor, posted: Posted) -> Result<Response, Problem> {
-    let (name, code) = (posted.get("name"), posted.get("code").parse().ok());
-    let code = code.filter(|code| (1..=MAX_CODE).contains(code));
-    let form = match (is_name(name), code) {
-        (true, Some(code)) => {
-            chats.set_product(visitor.org_id(), name, code).await.map_err(Problem::internal)?;
+    let (org, name) = (visitor.org_id(), posted.get("name"));
+    let before = if is_name(name) { chats.product(org, name).await.map_err(Problem::internal)? } else { None };
+    let code = match (posted.get("code"), &before) {
+        ("", Some(known)) => Some(known.code),
+        (typed, _) => typed.parse().ok().filter(|code| (1..=MAX_CODE).contains(code)),
+    };
+    let flow = match posted.get("flow") {
+        "" => before.and_then(|known| known.flow),
+        PEOPLE => None,
+        id => Some(id.to_owned()),
+    };
+    let is_flow = match &flow {
+        Some(id) => chats.fitness(org, id).await.map_err(Problem::internal)?.is_some(),
+        None => true,
+    };
+    let form = product_form(&saved_flows(&chats, &visitor).await?).filled(&posted);
+    let form = match (is_name(name), code, is_flow) {
+        (true, Some(code), true) => {
+            chats.put_product(org, &Product { name: name.to_owned(), code, flow }).await.map_err(Problem::internal)?;
             return Ok(done(PRODUCTS, "saved"));
         }
-        (false, _) => product_form().filled(&posted).wrong("name", "1 to 64 letters, digits, _ - and ."),
-        (true, None) => product_form().filled(&posted).wrong("code", format!("a number, 1 to {MAX_CODE}")),
+        (false, ..) => form.wrong("name", "1 to 64 letters, digits, _ - and ."),
+        (true, None, _) => form.wrong("code", format!("a number, 1 to {MAX_CODE}")),
+        (true, Some(_), false) => form.wrong("flow", "one of the saved flows"),
     };
     show_refused(&products_page(&chats, &visitor, form).await?)
 }

@@ -6,7 +6,7 @@ import { tell } from "./browser.mjs";
 const assets = new URL("../../web/assets/", import.meta.url);
 const { Thread, EDIT_WINDOW, TYPING_FOR } = await import(new URL("chat-thread.js", assets).href);
 const { parse, plain, safeHref } = await import(new URL("chat-text.js", assets).href);
-const { choose, LOCALES, Words } = await import(new URL("chat-words.js", assets).href);
+const { choose, LOCALES, regionOf, Words } = await import(new URL("chat-words.js", assets).href);
 
 const ROOM = "65f0aa0000000000000000aa";
 const NOW = Date.parse("2031-05-01T17:00:00.000Z");
@@ -136,8 +136,29 @@ for (const first of ["msg", "ack"]) {
   assert.equal(parse("x".repeat(30_000)).length, 1);
 }
 
+// A label that names another host hides nothing, and an address with a name before its host is no link.
+{
+  const links = (/** @type {string} */ text) => JSON.stringify(parse(text)).match(/"href":"[^"]*","inside":\["[^"]*"\]/g) ?? [];
+  assert.deepEqual(links("[https://mybank.example](https://evil.example/a)"), ['"href":"https://evil.example/a","inside":["https://evil.example/a"]']);
+  assert.equal(plain("[https://mybank.example](https://evil.example/a)"), "[https://mybank.example](https://evil.example/a)");
+  assert.equal(links("[mybank.example or so](https://evil.example)")[0], '"href":"https://evil.example/","inside":["https://evil.example"]');
+  assert.equal(links("[Our page at www.shop.example](https://shop.example/)")[0], '"href":"https://shop.example/","inside":["Our page at www.shop.example"]');
+  assert.equal(links("[version 2.0 is out](https://shop.example/)").length, 1);
+  assert.deepEqual(links("https://mybank.example@evil.example/"), []);
+}
+
+// A clock that goes wrong here is not the server's.
+{
+  const thread = new Thread(ROOM, visitor);
+  const late = NOW + 20 * 60_000;
+  thread.pending.push({ cid: "c1", kind: "text", body: "Hi", at: "" });
+  thread.apply({ type: "ack", room: ROOM, cid: "c1", seq: 1, id: "m1", at: "2031-05-01T17:00:00.000Z" }, late);
+  assert.ok(thread.mayChange(thread.get(1), late + EDIT_WINDOW - 1) && !thread.mayChange(thread.get(1), late + EDIT_WINDOW));
+}
+
 // Languages.
 {
+  assert.deepEqual([regionOf("en", ["de-AT", "en-GB", "en-US"]), regionOf("en", ["en_GB"]), regionOf("fr", ["en-GB"]), regionOf("en", ["en-\""])], ["en-GB", "en-GB", "fr", "en"]);
   assert.equal(choose(["xx", "de-CH", "fr"]), "de");
   assert.equal(choose([]), "en");
   const words = new Words("ar", { a: "{n} of {m}", b: "{who}" });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { tell } from "./browser.mjs";
 
 const assets = new URL("../../web/assets/", import.meta.url);
-const { Rooms, TYPING_FOR, nameOf, wordsOf } = await import(new URL("inbox-rooms.js", assets).href);
+const { Rooms, TYPING_FOR, UNKNOWN, nameOf, wordsOf } = await import(new URL("inbox-rooms.js", assets).href);
 const { fitting } = await import(new URL("inbox-canned.js", assets).href);
 
 const NOW = Date.parse("2031-05-01T17:00:00.000Z");
@@ -13,7 +13,7 @@ const last = (/** @type {number} */ seq, role = "visitor") => ({ seq, kind: "tex
 /** @param {string} id @param {object} [more] */
 const room = (id, more = {}) => ({
   id, app: "app_1", product: "", user_id: "", label: "", state: "open", visitor: "vis_1", assignee: null, team: null, seq_head: 1,
-  created_at: minute(0), last_at: minute(1), visitor_name: "", verified: false, visitor_online: false, support_read: 0, last: last(1), ...more,
+  created_at: minute(0), last_at: minute(1), visitor_name: "", verified: false, visitor_online: false, support_read: 0, held: false, last: last(1), ...more,
 });
 /** @param {any} rooms @param {string} folder */
 const ids = (rooms, folder) => rooms.list(folder).map((/** @type {any} */ { id }) => id);
@@ -37,11 +37,49 @@ const ids = (rooms, folder) => rooms.list(folder).map((/** @type {any} */ { id }
   assert.deepEqual([rooms.unread("mine"), rooms.unread("waiting"), rooms.unread("closed")], [1, 2, 0]);
 }
 
-// Frames change what is known; of a room that is not known they ask for it.
+// Of a room that is not known a frame makes a row: nobody has a room of one message, anybody another. The rest is fetched once.
 {
   const rooms = new Rooms();
   rooms.me = "per_1";
-  assert.equal(rooms.apply({ type: "msg", room: "a", seq: 1, role: "visitor", at: minute(1) }, NOW), "unknown");
+  assert.equal(rooms.apply({ type: "msg", room: "new", ...last(1) }, NOW), "changed");
+  assert.equal(rooms.apply({ type: "msg", room: "old", ...last(9) }, NOW), "changed");
+  assert.equal(rooms.apply({ type: "room", room: "given", state: "open", assignee: null, head: 4 }, NOW), "changed");
+  assert.equal(rooms.apply({ type: "room", room: "empty", state: "open", assignee: null, head: 0 }, NOW), "changed");
+  assert.deepEqual([ids(rooms, "waiting").sort(), ids(rooms, "all").sort()], [["given", "new"], ["given", "new", "old"]]);
+  assert.deepEqual([rooms.get("new").isPart, rooms.get("old").assignee, wordsOf(rooms.get("new").last)], [true, UNKNOWN, "text 1"]);
+  const whole = room("old", { assignee: "per_2", visitor_name: "Ann", seq_head: 8, last: last(8) });
+  rooms.take([whole]);
+  assert.deepEqual([rooms.get("old").isPart, rooms.get("old").assignee, rooms.get("old").seq_head], [undefined, "per_2", 9]);
+  // A row of frames takes nothing from what was fetched meanwhile.
+  const frames = new Rooms();
+  frames.apply({ type: "msg", room: "old", ...last(9) }, NOW);
+  const part = frames.get("old");
+  frames.clear();
+  frames.take([whole]);
+  frames.take([part]);
+  assert.deepEqual([frames.get("old").visitor_name, frames.get("old").assignee, frames.get("old").seq_head], ["Ann", "per_2", 9]);
+}
+
+// Whom a flow answers waits for nobody, until people have the room or somebody writes.
+{
+  const rooms = new Rooms();
+  rooms.me = "per_1";
+  rooms.take([room("a"), room("b", { held: true })]);
+  assert.deepEqual([ids(rooms, "waiting"), ids(rooms, "all").length, rooms.unread("all")], [["a"], 2, 1]);
+  rooms.apply({ type: "msg", room: "a", ...last(2, "system") }, NOW);
+  rooms.apply({ type: "msg", room: "a", ...last(3) }, NOW);
+  assert.deepEqual([ids(rooms, "waiting"), rooms.get("a").held, rooms.isUnread(rooms.get("a"))], [[], true, false]);
+  rooms.apply({ type: "room", room: "a", state: "open", assignee: null, team: "team_1", head: 3 }, NOW);
+  rooms.apply({ type: "msg", room: "b", ...last(2, "agent") }, NOW);
+  assert.deepEqual([ids(rooms, "waiting").sort(), rooms.unread("waiting")], [["a", "b"], 1]);
+  rooms.apply({ type: "msg", room: "a", ...last(4, "system"), kind: "call" }, NOW);
+  assert.ok(!rooms.get("a").held, "a call is no flow");
+}
+
+// Frames change what is known.
+{
+  const rooms = new Rooms();
+  rooms.me = "per_1";
   assert.equal(rooms.apply({ type: "typing", room: "a", from: { role: "visitor" }, on: true }, NOW), null);
   rooms.take([room("a")]);
   assert.equal(rooms.apply({ type: "msg", room: "a", ...last(3) }, NOW), "changed");

@@ -2,12 +2,18 @@
 /**
  * A visitor of a page of another site that holds the widget. The task: `url` of the page; `locale` and `width`, `height` of
  * the browser, its `microphone` (see browser.mjs). With `full` the page is the chat's own; with `extension`, a folder, the page is one of that extension, and
- * the frame its own. Requests for `fail` (a pattern) fail once. Commands act in the chat, wherever it is.
+ * the frame its own. Requests for `fail` (a pattern) fail once; with `shut` no page keeps anything, with `deaf` no WebSocket
+ * gets through. Commands act in the chat, wherever it is.
  */
 import { look, picture, walkByKeys } from "./looks.mjs";
 import { open, openWith, serve, task, tell, watch } from "./browser.mjs";
 import { EAR } from "./ear.mjs";
 
+/** What browsers do with the storage of a frame that they do not trust. */
+const SHUT = `for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(globalThis, name, { get() { throw new DOMException("shut", "SecurityError"); } });`;
+/** What a proxy does that knows no upgrades. */
+const DEAF = `globalThis.sockets = 0; globalThis.WebSocket = class extends EventTarget { static CONNECTING = 0; static OPEN = 1; static CLOSED = 3;
+  readyState = 0; constructor() { super(); globalThis.sockets += 1; setTimeout(() => this.onclose?.({ code: 1006, reason: "" })); } send() {} close() {} };`;
 const viewport = { width: task.width ?? 1024, height: task.height ?? 800 };
 const plain = () => open({ microphone: task.microphone, context: { locale: task.locale ?? "en-GB", viewport } });
 const { browser, page: first } = await (task.extension ? openWith(task.extension) : plain());
@@ -18,6 +24,8 @@ const tabs = [first];
 const told = [];
 async function begin() {
   await page.addInitScript(EAR);
+  if (task.shut) await page.addInitScript(SHUT);
+  if (task.deaf) await page.addInitScript(DEAF);
   await page.exposeFunction("tandemTold", (/** @type {any} */ message) => void told.push(message));
   await page.addInitScript(() => {
     if (parent !== globalThis.window) return;

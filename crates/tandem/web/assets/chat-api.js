@@ -103,7 +103,7 @@ export class ChatApi {
     return this.#ask("POST", `/v1/chat/rooms/${room}/rating`, rating);
   }
 
-  /** @param {string} room @param {{ email: string, locale: string }} wish */
+  /** @param {string} room @param {{ email: string, locale: string, zone?: string }} wish */
   transcript(room, wish) {
     return this.#ask("POST", `/v1/chat/rooms/${room}/transcript`, wish);
   }

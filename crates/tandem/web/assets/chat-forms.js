@@ -58,7 +58,7 @@ export class Forms {
     }
     if (room === null) return null;
     if (name === "transcript") {
-      await api.transcript(room, { email, locale: words.locale });
+      await api.transcript(room, { email, locale: words.locale, zone: Intl.DateTimeFormat().resolvedOptions().timeZone });
       return words.say("transcript_done", { email });
     }
     await api.rate(room, { score: Number(sheet.value("score")), comment: sheet.value("comment") });

@@ -1,11 +1,14 @@
 // @ts-check
 /**
- * The line of a chat: a WebSocket that carries frames of JSON, opened again whenever it is lost.
+ * The line of a chat: a WebSocket that carries frames of JSON, opened again whenever it is lost; server-sent events and
+ * requests where no WebSocket passes (chat-stream.js).
  *
  * The frames stand in crates/tandem/src/chat/socket/wire.rs. What is said waits here until the server has acknowledged it,
  * one message after the other, and is said again under the same name when the line was lost: so it arrives once and in
  * order. What was missed the server tells from the cursors that the hello names.
  */
+
+import { ChatStream } from "./chat-stream.js";
 
 /** Between two attempts to open the socket, ms: the first, and the most. */
 const FIRST_PAUSE = 400;
@@ -26,6 +29,11 @@ const FINAL = ["unauthorized", "forbidden", "foreign_origin"];
 const FINAL_CLOSE = [4401, 4403];
 /** The words of a close frame: the visitor has opened so many newer lines that this one had to give way. */
 const OUTED = "too many sockets";
+/** A WebSocket that failed so often before the server answered does not pass here; where it did, the network is down first of all. */
+const MISSES = 3;
+const MISSES_AFTER = 12;
+/** After so long by another way the WebSocket is tried again, ms. */
+const SOCKET_AGAIN = 5 * 60_000;
 /** Such a line comes back when its page is looked at; and if it is looked at all the time, after this, ms. */
 const REST = 30_000;
 
@@ -40,8 +48,13 @@ const REST = 30_000;
  * when no attempt will help.
  */
 export class ChatLine extends EventTarget {
-  /** @type {WebSocket | null} */
+  /** @type {WebSocket | ChatStream | null} */
   #socket = null;
+  /** How often in a row the WebSocket was not answered, and how often it takes to try the other way. */
+  #misses = 0;
+  #patienceWithSocket = MISSES;
+  /** @type {number | undefined} */
+  #againTimer;
   #pause = FIRST_PAUSE;
   /** @type {number | undefined} */
   #timer;
@@ -191,18 +204,40 @@ export class ChatLine extends EventTarget {
   #connect() {
     clearTimeout(this.#timer);
     this.#isResting = false;
-    const socket = new WebSocket(this.#url);
+    const socket = this.#way();
+    if (socket === null) return this.#lost();
     this.#socket = socket;
     socket.onopen = () => {
       const hello = { type: "hello", token: this.#token ?? undefined, rooms: this.#cursors() };
       socket.send(JSON.stringify(hello));
     };
-    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
-    socket.onclose = ({ code, reason }) => {
+    socket.onmessage = (/** @type {{ data: string }} */ { data }) => this.#take(JSON.parse(data));
+    socket.onclose = (/** @type {{ code: number, reason: string }} */ { code, reason }) => {
       if (FINAL_CLOSE.includes(code)) return this.#refused("unauthorized");
       return reason === OUTED ? this.#rest() : this.#lost();
     };
     this.#patience = setTimeout(() => this.#lost(), PONG_WITHIN * 2);
+  }
+
+  /** A socket, or what takes its place; null where the page may open none. */
+  #way() {
+    if (this.#misses >= this.#patienceWithSocket) return new ChatStream(this.#url);
+    try {
+      return new WebSocket(this.#url);
+    } catch {
+      return null;
+    }
+  }
+
+  /** A WebSocket passes here. */
+  #passed() {
+    this.#misses = 0;
+    this.#patienceWithSocket = MISSES_AFTER;
+  }
+
+  /** The way that was tried did not lead to the server: the other one is next, at last. */
+  #missed() {
+    this.#misses = this.#socket instanceof ChatStream ? this.#patienceWithSocket - 1 : this.#misses + 1;
   }
 
   /** @param {Frame} frame */
@@ -232,6 +267,8 @@ export class ChatLine extends EventTarget {
   /** @param {Frame} frame */
   #began(frame) {
     this.#ready = true;
+    if (this.#socket instanceof ChatStream) this.#againTimer = setTimeout(() => this.#trySocket(), SOCKET_AGAIN);
+    else this.#passed();
     this.#underWay = false;
     this.#pause = FIRST_PAUSE;
     clearInterval(this.#pinger);
@@ -246,8 +283,16 @@ export class ChatLine extends EventTarget {
     this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
   }
 
+  /** The network may be another by now. */
+  #trySocket() {
+    this.#drop();
+    this.#misses = this.#patienceWithSocket - 1;
+    this.#connect();
+  }
+
   #drop() {
     clearInterval(this.#pinger);
+    clearTimeout(this.#againTimer);
     clearTimeout(this.#patience);
     clearTimeout(this.#ackTimer);
     this.#patience = undefined;
@@ -268,6 +313,7 @@ export class ChatLine extends EventTarget {
   }
 
   #lost() {
+    if (!this.#ready) this.#missed();
     this.#drop();
     if (this.#closed) return;
     this.dispatchEvent(new Event("offline"));

@@ -2,7 +2,8 @@
 /** The list of messages: each is drawn once and changed in its place, under the day on which it was sent. */
 
 import { make } from "./make.js";
-import { MessageItem, PendingItem, PICTURES } from "./chat-view.js";
+import { PendingList } from "./chat-pending.js";
+import { MessageItem, PICTURES } from "./chat-view.js";
 
 /** @typedef {import("./chat-thread.js").Thread} Thread */
 /** @typedef {import("./chat-thread.js").Message} Message */
@@ -18,8 +19,7 @@ export class Log {
   api;
   /** @type {Map<number, MessageItem>} */
   #items = new Map();
-  /** @type {Map<string, PendingItem>} */
-  #pending = new Map();
+  #pending;
   /** @type {Map<string, HTMLElement>} */
   #days = new Map();
   /** Addresses of fetched files, to be given back. @type {Map<string, Promise<string>>} */
@@ -33,6 +33,7 @@ export class Log {
   constructor(shell, words, api) {
     this.#shell = shell;
     this.#words = words;
+    this.#pending = new PendingList(shell.waiting, words);
     this.api = api;
   }
 
@@ -51,7 +52,7 @@ export class Log {
       nodes.push(this.#message(thread, message, now, message.seq === last).element);
     }
     this.#arrange(nodes);
-    this.#showPending(thread);
+    this.#pending.show(thread.pending);
     const news = messages.length > 0 && !wasAtEnd && !thread.isMine(/** @type {Message} */ (messages.at(-1)));
     if (wasAtEnd) this.#shell.toEnd();
     else if (news && thread.unread > 0) this.#shell.jump.hidden = false;
@@ -60,9 +61,9 @@ export class Log {
   /** Nothing is left of the room before. */
   clear() {
     for (const url of this.#urls.values()) void url.then((found) => URL.revokeObjectURL(found), () => undefined);
-    for (const kept of [this.#items, this.#pending, this.#days, this.#urls]) kept.clear();
+    for (const kept of [this.#items, this.#days, this.#urls]) kept.clear();
     this.#arrange([]);
-    this.#shell.waiting.replaceChildren();
+    this.#pending.clear();
   }
 
   /** The attachment of a message. @param {number} seq */
@@ -147,25 +148,6 @@ export class Log {
       const next = at.nextElementSibling;
       at.remove();
       at = next;
-    }
-  }
-
-  /** @param {Thread} thread */
-  #showPending(thread) {
-    const alive = new Set(thread.pending.map(({ cid }) => cid));
-    for (const [cid, item] of this.#pending) {
-      if (alive.has(cid)) continue;
-      item.element.remove();
-      this.#pending.delete(cid);
-    }
-    for (const pending of thread.pending) {
-      const known = this.#pending.get(pending.cid);
-      if (known) known.show(pending);
-      else {
-        const item = new PendingItem(this.#words, pending);
-        this.#pending.set(pending.cid, item);
-        this.#shell.waiting.append(item.element);
-      }
     }
   }
 }

@@ -12,13 +12,13 @@ function luminance(colour) {
   return 0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5);
 }
 
-/** White or dark, whichever is read better on a colour: as the server chooses. @param {string} colour */
+/** White or black, whichever is read better on a colour: as the server chooses. @param {string} colour */
 function wordsOn(colour) {
   const contrast = (/** @type {string} */ other) => {
     const [low, high] = [luminance(colour), luminance(other)].sort((one, two) => one - two);
     return ((high ?? 0) + 0.05) / ((low ?? 0) + 0.05);
   };
-  return contrast("#ffffff") >= contrast("#101418") ? "#ffffff" : "#101418";
+  return contrast("#ffffff") >= contrast("#000000") ? "#ffffff" : "#000000";
 }
 
 const frame = /** @type {HTMLIFrameElement | null} */ (document.querySelector("iframe[data-preview]"));

@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * What a browser keeps of a chat: which room is the visitor's, the token that opens it, what was not sent yet, and what
- * stands in the field.
+ * stands in the field. What was not sent survives its tab: each message stands by itself, under the name by which the server
+ * takes it once, so that several tabs may send it.
  *
  * Where a browser keeps nothing (a frame whose storage is shut, or full), the page's own memory stands in: the chat lives as
  * long as the page.
@@ -49,15 +50,28 @@ class Store {
     }
   }
 
+  /** Whether it is the page's own memory alone. */
+  get isShut() {
+    return this.#storage === null;
+  }
+
+  /** @param {string} beginning of the keys */
+  keys(beginning) {
+    const kept = this.#storage ? Object.keys(this.#storage) : [];
+    return [...kept, ...this.#own.keys()].filter((key) => key.startsWith(beginning));
+  }
+
   /** @param {string} beginning of the keys */
   forget(beginning) {
-    const kept = this.#storage ? Object.keys(this.#storage) : [];
-    for (const key of [...kept, ...this.#own.keys()]) if (key.startsWith(beginning)) this.set(key, null);
+    for (const key of this.keys(beginning)) this.set(key, null);
   }
 }
 
 const lasting = new Store("localStorage");
 const passing = new Store("sessionStorage");
+
+/** Whether the browser forgets a chat when its page is left. */
+export const isForgetful = () => lasting.isShut;
 
 /** Nothing stays of anybody's chat with an application. @param {string} app */
 export function forget(app) {
@@ -67,6 +81,8 @@ export function forget(app) {
 export class Memory {
   /** Under which the visitor stands. */
   key;
+  /** Messages of which this page knows that they are not sent. @type {Set<string>} */
+  #known = new Set();
 
   /** @param {string} app @param {string} product @param {string} user whom the page vouches for; "" = nobody */
   constructor(app, product, user) {
@@ -95,12 +111,33 @@ export class Memory {
 
   /** What is still to be sent to a room; null = to the one that will be opened. @param {string | null} room @returns {Pending[]} */
   pending(room) {
-    return read(passing.get(`${this.key}:to:${room ?? NO_ROOM}`), []);
+    if (room === null) return read(passing.get(`${this.key}:to:${NO_ROOM}`), []);
+    const keys = lasting.keys(this.#to(room));
+    for (const key of keys) this.#known.add(key);
+    const all = keys.map((key) => /** @type {Pending | null} */ (read(lasting.get(key), null)));
+    return all.filter((one) => one !== null).sort((one, other) => one.at.localeCompare(other.at));
   }
 
   /** @param {string | null} room @param {Pending[]} pending */
   keepPending(room, pending) {
-    passing.set(`${this.key}:to:${room ?? NO_ROOM}`, pending.length > 0 ? JSON.stringify(pending) : null);
+    if (room === null) return passing.set(`${this.key}:to:${NO_ROOM}`, pending.length > 0 ? JSON.stringify(pending) : null);
+    const beginning = this.#to(room);
+    const now = new Map(pending.map((one) => [beginning + one.cid, JSON.stringify(one)]));
+    for (const [key, text] of now) {
+      if (lasting.get(key) !== text) lasting.set(key, text);
+      this.#known.add(key);
+    }
+    // What another tab keeps is another tab's to forget.
+    for (const key of this.#known) {
+      if (!key.startsWith(beginning) || now.has(key)) continue;
+      lasting.set(key, null);
+      this.#known.delete(key);
+    }
+  }
+
+  /** @param {string} room */
+  #to(room) {
+    return `${this.key}:to:${room}:`;
   }
 
   /**

@@ -64,4 +64,15 @@ if (parent !== window) {
   chat.addEventListener("chatchange", () => tell("view", { view: seen() }));
   chat.addEventListener("chatclose", () => tell("close"));
 }
+if (parent === window && globalThis.visualViewport) {
+  const { visualViewport: seenPart } = globalThis;
+  // Where the keyboard lies over the page (iOS), the page ends above it; a page that is enlarged stays as it is.
+  const fit = () => {
+    if (seenPart.scale > 1.01) return;
+    document.documentElement.style.setProperty("--seen-height", `${seenPart.height}px`);
+    if (seenPart.offsetTop > 0) scrollTo(0, 0);
+  };
+  seenPart.addEventListener("resize", fit);
+  fit();
+}
 document.body.classList.add("is-live");

@@ -46,7 +46,20 @@ export function safeHref(text) {
   } catch {
     return null;
   }
+  // Of `https://bank.example@evil.example` only the end says where it leads.
+  if (url.username !== "" || url.password !== "") return null;
   return ["http:", "https:", "mailto:", "tel:"].includes(url.protocol) ? url.href : null;
+}
+
+/** What in a label looks like the name of a host. */
+const HOST = /(?:^|[\s/@(])((?:[\p{L}\p{N}-]+\.)+\p{L}{2,})(?![\p{L}\p{N}-])/giu;
+
+/** Whether the words of a link seem to name another host than the one that it leads to. @param {string} label @param {string} href */
+function misleads(label, href) {
+  const { hostname, pathname, protocol } = new URL(href);
+  const host = protocol === "mailto:" ? (pathname.split("@").at(-1) ?? "") : hostname;
+  const plain = (/** @type {string} */ name) => name.toLowerCase().replace(/^www\./, "");
+  return [...label.matchAll(HOST)].some(([, named]) => plain(named ?? "") !== plain(host));
 }
 
 /** Reads a text. @param {string} text @returns {Block[]} */
@@ -146,6 +159,8 @@ function readMark(match, depth) {
   if (em !== undefined) return [{ tag: "em", inside: inside(em) }, whole.length];
   if (label !== undefined && to !== undefined) {
     const href = safeHref(to);
+    // A label that names another host is words, and the address stands beside it for all to see.
+    if (href && misleads(label, href)) return [`[${label}](`, label.length + 3];
     return [href ? { tag: "a", href, inside: [label] } : whole, whole.length];
   }
   // What ends a sentence does not belong to the address in it.

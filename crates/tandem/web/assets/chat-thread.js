@@ -48,6 +48,8 @@ export class Thread {
   pending = [];
   /** Everything up to this number is here. */
   cursor = 0;
+  /** How far the server's clock is ahead of this one, ms, once a message of one's own has told it. */
+  #ahead = 0;
 
   /**
    * @param {string} room
@@ -85,7 +87,7 @@ export class Thread {
    * @param {number} now ms
    */
   mayChange(message, now) {
-    return this.isMine(message) && !message.deleted_at && now - Date.parse(message.at) < EDIT_WINDOW;
+    return this.isMine(message) && !message.deleted_at && now + this.#ahead - Date.parse(message.at) < EDIT_WINDOW;
   }
 
   /** How far anybody of the other side has read. */
@@ -126,7 +128,7 @@ export class Thread {
       case "msg":
         return this.#take(/** @type {any} */ (frame));
       case "ack":
-        return this.#acknowledged(frame);
+        return this.#acknowledged(frame, now);
       case "edit":
         return this.#change(frame, { body: frame.body, edited_at: frame.at });
       case "delete":
@@ -201,8 +203,10 @@ export class Thread {
     while (this.#messages.has(this.cursor + 1)) this.cursor += 1;
   }
 
-  /** @param {any} ack @returns {Change} */
-  #acknowledged({ cid, seq, id, at }) {
+  /** @param {any} ack @param {number} now @returns {Change} */
+  #acknowledged({ cid, seq, id, at }, now) {
+    // By the server's clock it was written a moment ago; if it was longer, what can still be changed may be shown too long.
+    this.#ahead = Date.parse(at) - now;
     const sent = this.pending.find((pending) => pending.cid === cid);
     if (!sent) return null;
     this.#arrived(cid);

@@ -33,7 +33,8 @@ export class Shell {
   #transcript = make("button", { type: "button", "data-act": "transcript" });
   call = new CallBar();
   problem = make("p", { class: "problem", role: "alert", hidden: "" });
-  banner = make("p", { class: "banner", role: "status", hidden: "" });
+  /** It stays in the tree: what is filled while it is not there is not read out. */
+  banner = make("p", { class: "banner", role: "status" });
   /** A region that moves must be reached by keys. */
   scroll = make("div", { class: "scroll", tabindex: "0", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-labelledby": "title" });
   greeting = make("div", { class: "message theirs greeting" });
@@ -101,8 +102,9 @@ export class Shell {
     status.dataset.open = String(settings.is_open);
     if (settings.theme !== "auto") root.dataset.theme = settings.theme;
     if (!settings.accent) return;
-    root.style.setProperty("--tandem-chat-accent", settings.accent);
-    root.style.setProperty("--tandem-chat-accent-text", settings.accent_text);
+    // Under names of their own: a page that sets the colours of chat.css has the last word.
+    root.style.setProperty("--set-accent", settings.accent);
+    root.style.setProperty("--set-accent-text", settings.accent_text);
   }
 
   /**
@@ -129,7 +131,6 @@ export class Shell {
   /** A line that stands above all, or none with "". @param {string} text */
   announce(text) {
     if (this.banner.textContent !== text) this.banner.textContent = text;
-    this.banner.hidden = text === "";
   }
 
   /** Whether the end of the messages is seen. */

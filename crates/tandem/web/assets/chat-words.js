@@ -11,12 +11,30 @@ const FROM_RIGHT = ["ar"];
 
 /** @typedef {Record<string, string>} Table */
 
+/** The language of a tag, without a region. @param {string} tag */
+const bareOf = (tag) => tag.toLowerCase().split(/[-_]/)[0] ?? "";
+
+/** In whose way times and numbers are written: the first wish with a region. @param {string} locale @param {readonly string[]} wanted */
+export function regionOf(locale, wanted) {
+  const known = wanted.map((tag) => tag.replaceAll("_", "-")).filter((tag) => bareOf(tag) === locale && isTag(tag));
+  return known.find((tag) => tag.includes("-")) ?? locale;
+}
+
+/** @param {string} tag */
+function isTag(tag) {
+  try {
+    return Intl.getCanonicalLocales(tag).length > 0;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * The language that fits best.
  * @param {readonly string[]} wanted language tags, the dearest first
  */
 export function choose(wanted) {
-  const bare = wanted.map((tag) => tag.toLowerCase().split("-")[0] ?? "");
+  const bare = wanted.map(bareOf);
   return bare.find((tag) => LOCALES.includes(tag)) ?? "en";
 }
 
@@ -40,12 +58,12 @@ export class Words {
   /**
    * Fetches the words of a language.
    * @param {string} locale one of {@link LOCALES}
+   * @param {readonly string[]} [wanted] language tags, the dearest first
    */
-  static async load(locale) {
+  static async load(locale, wanted = navigator.languages) {
     const answer = await fetch(new URL(`chat-words-${locale}.json`, import.meta.url));
     if (!answer.ok) throw new Error(`no words: ${answer.status}`);
-    const tag = navigator.languages.find((one) => one.toLowerCase().split("-")[0] === locale);
-    return new Words(locale, await answer.json(), tag);
+    return new Words(locale, await answer.json(), regionOf(locale, wanted));
   }
 
   /** From left or from right. */

@@ -14,18 +14,18 @@
  * A page of another site that holds this element must be among the application's `allowed_origins`.
  */
 
+import { Acts, callOf } from "./chat-acts.js";
 import { ChatApi, Refused } from "./chat-api.js";
-import { callFields, Calling } from "./chat-call.js";
-import { recordingUrl } from "./chat-calling.js";
+import { Calling } from "./chat-call.js";
 import { Composer } from "./chat-composer.js";
 import { Forms } from "./chat-forms.js";
 import { Log } from "./chat-log.js";
-import { forget } from "./chat-memory.js";
+import { forget, isForgetful } from "./chat-memory.js";
 import { Retry } from "./chat-retry.js";
 import { Left, Stay } from "./chat-stay.js";
 import { Talk } from "./chat-talk.js";
 import { TYPING_FOR } from "./chat-thread.js";
-import { offlineSheet, ratingSheet, Sheet, Shell, transcriptSheet } from "./chat-view.js";
+import { offlineSheet, ratingSheet, Shell } from "./chat-view.js";
 import { choose, Words } from "./chat-words.js";
 import { Writing } from "./chat-writing.js";
 import { make } from "./make.js";
@@ -68,16 +68,26 @@ export class TandemChat extends HTMLElement {
     complain: (error) => this.#complain(error),
     sentence: (error) => this.#sentence(error),
   });
+  #acts = new Acts(this.#shell, this.#composer, this.#forms, this.#writing, {
+    stay: () => this.#stay,
+    talk: () => this.#talk,
+    calling: () => this.#calling,
+    log: () => this.#log,
+    words: () => this.#words,
+    product: () => this.#product,
+    page: () => this.#page,
+    focus: () => this.focus(),
+    close: () => this.dispatchEvent(new Event("chatclose")),
+    renew: () => this.#startNew(),
+  });
   /** @type {Identity | null} */
   #identity = null;
   /** The page says that nobody sees it. */
   #isHidden = false;
   /** Another look than the one that is set. @type {Partial<import("./chat-api.js").Settings>} */
   #look = {};
-  /** A change of a message that has left and is not there yet. @type {{ seq: number, text: string } | null} */
-  #changing = null;
-  /** What is said of the line, and what of the queue. */
-  #notes = { line: "", queue: "" };
+  /** What is said of the line, of the queue, and of what the browser keeps. */
+  #notes = { line: "", queue: "", memory: "" };
   /** Ends what the life before began. */
   #life = 0;
   #retry = new Retry();
@@ -202,7 +212,7 @@ export class TandemChat extends HTMLElement {
     try {
       const settings = await new ChatApi(SERVER, this.#app).settings();
       const wanted = [this.getAttribute("locale") ?? "", settings.locale, ...navigator.languages].filter((tag) => tag !== "" && tag !== "auto");
-      const words = await Words.load(choose(wanted));
+      const words = await Words.load(choose(wanted), wanted);
       if (life !== this.#life) return;
       this.#retry.done();
       this.#words = words;
@@ -269,7 +279,7 @@ export class TandemChat extends HTMLElement {
     this.#calling?.leave();
     this.#calling = null;
     this.#writing.early.pending = [];
-    this.#changing = null;
+    this.#acts.forget();
     this.#retry.stop();
     clearTimeout(this.#drawTimer);
     this.#drawTimer = undefined;
@@ -278,8 +288,7 @@ export class TandemChat extends HTMLElement {
     this.#composer.reset();
     this.#log?.clear();
     this.#forms.fold();
-    this.#note("line", "");
-    this.#note("queue", "");
+    for (const name of /** @type {const} */ (["line", "queue", "memory"])) this.#note(name, "");
     this.#showState();
     this.#update();
   }
@@ -309,12 +318,13 @@ export class TandemChat extends HTMLElement {
       this.#note("line", word && this.#say(word, { seconds }));
     });
     talk.addEventListener("queue", (event) => this.#note("queue", detail(event) > 0 ? this.#say("queue", { position: detail(event) }) : ""));
-    talk.addEventListener("edited", (event) => detail(event) === this.#changing?.seq && (this.#changing = null));
+    talk.addEventListener("edited", (event) => this.#acts.changed(detail(event)));
     talk.addEventListener("trouble", (event) => this.#trouble(detail(event)));
     talk.addEventListener("gone", () => this.#gone(stay));
     talk.addEventListener("call", (event) => this.#calling?.told(callOf(detail(event))));
     talk.addEventListener("presence", () => void this.#calling?.look());
     this.#takeCalls(stay, talk.room.id);
+    this.#note("memory", isForgetful() ? this.#say("forgets") : "");
     this.#note("line", this.#say("connecting"));
     talk.open();
     this.#writing.early.pending = [];
@@ -389,19 +399,23 @@ export class TandemChat extends HTMLElement {
     const { root, scroll } = this.#shell;
     root.addEventListener("click", (event) => {
       const button = event.composedPath().find((part) => part instanceof HTMLElement && part.dataset.act !== undefined);
-      if (button instanceof HTMLElement) void this.#act(button).catch((error) => this.#complain(error));
+      if (button instanceof HTMLElement) void this.#acts.press(button).catch((error) => this.#complain(error));
     });
     root.addEventListener("submit", (event) => {
       const form = event.target;
       if (!(form instanceof HTMLFormElement) || !form.dataset.form) return;
       event.preventDefault();
-      void this.#sendForm().catch((error) => this.#complain(error));
+      void this.#acts.send().catch((error) => this.#complain(error));
     });
     root.addEventListener("keydown", (event) => this.#key(event));
+    root.addEventListener("pointerdown", (event) => {
+      const { menu } = this.#shell;
+      if (menu.open && !event.composedPath().includes(menu)) menu.open = false;
+    });
     scroll.addEventListener("scroll", () => this.#wake());
     const composer = this.#composer;
     composer.addEventListener("say", (event) => void this.#writing.write("text", detail(event)));
-    composer.addEventListener("change", (event) => this.#change(detail(event)));
+    composer.addEventListener("change", (event) => this.#acts.change(detail(event)));
     composer.addEventListener("files", (event) => void this.#attach(detail(event)));
     composer.addEventListener("written", (event) => this.#stay && (this.#stay.memory.draft = detail(event)));
     composer.addEventListener("typing", (event) => this.#talk?.signal({ type: "typing", on: detail(event) }));
@@ -411,113 +425,9 @@ export class TandemChat extends HTMLElement {
     });
   }
 
-  /** @param {HTMLElement} button */
-  async #act(button) {
-    const { act } = button.dataset;
-    const message = button.closest(".message");
-    const { seq, cid } = message instanceof HTMLElement ? message.dataset : { seq: undefined, cid: undefined };
-    const talk = this.#talk;
-    switch (act) {
-      case "close":
-        return void this.dispatchEvent(new Event("chatclose"));
-      case "attach":
-        return this.#shell.files.click();
-      case "jump":
-        return this.#shell.toEnd();
-      case "cancel-edit":
-        return this.#composer.cancelEdit();
-      case "end":
-        this.#shell.menu.open = false;
-        if (!talk) return;
-        await this.#stay?.api.end(talk.room.id);
-        return talk.readRoom();
-      case "transcript":
-        this.#shell.menu.open = false;
-        if (this.#words) this.#forms.open(transcriptSheet(this.#words));
-        return this.focus();
-      case "fold":
-        this.#forms.fold();
-        return this.focus();
-      case "new":
-        return this.#startNew();
-      case "download":
-        return seq === undefined ? undefined : this.#log?.download(Number(seq));
-      case "edit":
-        return this.#composer.edit(Number(seq), String(talk?.thread.get(Number(seq))?.body ?? ""));
-      case "delete":
-        return this.#log?.doubt(Number(seq));
-      case "delete-really":
-        return void this.#signalOrSay({ type: "delete", seq: Number(seq) });
-      case "call":
-        return this.#askForCall();
-      case "call-accept":
-        return this.#calling?.accept();
-      case "call-decline":
-        return this.#calling?.decline();
-      case "call-mute":
-        return this.#calling?.mute();
-      case "call-end":
-        return this.#calling?.end();
-      case "hear":
-        return this.#hear(Number(seq));
-      case "again":
-        return cid === undefined ? undefined : this.#writing.again(cid);
-    }
-  }
-
-  /** Where there is a choice, or a number is needed, it is asked for. */
-  async #askForCall() {
-    const modes = this.#calling?.modes ?? [];
-    if (!this.#words || modes.length === 0) return;
-    if (!modes.includes("phone")) return this.#calling?.begin({ mode: "browser" });
-    this.#forms.open(new Sheet("call", this.#say("call"), callFields(this.#words, modes), this.#say("call_start"), this.#say("cancel")));
-    this.focus();
-  }
-
-  /** Plays the recording of a call in the place of its button. @param {number} seq */
-  async #hear(seq) {
-    const { talk, stay } = { talk: this.#talk, stay: this.#stay };
-    const call = callOf(talk?.thread.get(seq));
-    if (!talk || !call) return;
-    const { url } = await recordingUrl(talk.room.id, call.call, { token: stay?.api.token });
-    this.#log?.play(seq, url);
-  }
-
-  /** @param {{ seq: number, text: string }} change */
-  #change(change) {
-    if (!this.#signalOrSay({ type: "edit", seq: change.seq, body: change.text })) return;
-    this.#changing = change;
-    this.#composer.cancelEdit();
-  }
-
-  /** Tells what must not be lost in silence. @param {{ type: string, [member: string]: any }} frame */
-  #signalOrSay(frame) {
-    const hasLeft = this.#talk?.signal(frame) ?? false;
-    this.#shell.complain(hasLeft ? "" : this.#say("lost"));
-    return hasLeft;
-  }
-
   /** @param {File[]} files */
   async #attach(files) {
     if (this.#words && this.#settings) await this.#writing.attach(files, this.#words, this.#settings.max_upload_bytes);
-  }
-
-  async #sendForm() {
-    const { api } = this.#stay ?? {};
-    const words = this.#words;
-    if (!api || !words) return;
-    this.#shell.complain("");
-    const name = this.#forms.name;
-    const talk = this.#talk;
-    const { sheet } = this.#forms;
-    if (sheet && name === "call") {
-      const phone = sheet.value("phone");
-      const isPhone = (sheet.value("mode") || "phone") === "phone";
-      this.#forms.fold();
-      return this.#calling?.begin(isPhone ? { mode: "phone", phone } : { mode: "browser" });
-    }
-    await this.#forms.send({ api, words, room: talk?.room.id ?? null, product: this.#product, page: this.#page });
-    if (name === "rating" && talk) talk.isRated = true;
   }
 
   /** The same visitor, another room; what the last one did not take goes back into the field. */
@@ -589,19 +499,17 @@ export class TandemChat extends HTMLElement {
     if (isTyped) this.#typingTimer = setTimeout(() => this.#showTyping(), TYPING_FOR);
   }
 
-  /** @param {"line" | "queue"} name @param {string} text */
+  /** @param {"line" | "queue" | "memory"} name @param {string} text */
   #note(name, text) {
     this.#notes[name] = text;
-    this.#shell.announce(this.#notes.line || this.#notes.queue);
+    this.#shell.announce(this.#notes.line || this.#notes.queue || this.#notes.memory);
     this.#update();
   }
 
   /** A frame, or a message, was refused. @param {{ code: string }} error */
   #trouble(error) {
     if (error.code === "rate_limited") return;
-    // A change that was not taken is not lost.
-    if (this.#changing && this.#thread.get(this.#changing.seq)) this.#composer.edit(this.#changing.seq, this.#changing.text);
-    this.#changing = null;
+    this.#acts.takeBack();
     this.#shell.complain(this.#say(TROUBLES[error.code] ?? "failed"));
   }
 
@@ -632,11 +540,6 @@ export class TandemChat extends HTMLElement {
   #update() {
     this.dispatchEvent(new CustomEvent("chatchange", { detail: this.view, bubbles: true }));
   }
-}
-
-/** The call that a message tells of. @param {import("./chat-thread.js").Message | undefined} message @returns {import("./chat-calling.js").Call | null} */
-function callOf(message) {
-  return message?.kind === "call" && message.body ? message.body : null;
 }
 
 /** @param {Event} event */

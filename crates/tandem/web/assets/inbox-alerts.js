@@ -40,7 +40,8 @@ export class Alerts {
    */
   tell(room, who, words, open) {
     if (document.visibilityState === "visible" || !this.areOn) return;
-    const notice = new Notification(who, { body: words, tag: room, silent: true });
+    const notice = noticeOf(who, { body: words, tag: room, silent: true });
+    if (notice === null) return;
     notice.onclick = () => {
       focus();
       open();
@@ -66,5 +67,14 @@ export class Alerts {
     this.#button.setAttribute("aria-pressed", String(this.areOn));
     const isRefused = "Notification" in globalThis && Notification.permission === "denied";
     this.#button.title = isRefused ? "This browser does not allow it for this site." : "";
+  }
+}
+
+/** A notice of the system; null where a page cannot make one by itself, as on Android. @param {string} title @param {NotificationOptions} options */
+function noticeOf(title, options) {
+  try {
+    return new Notification(title, options);
+  } catch {
+    return null;
   }
 }

@@ -107,9 +107,14 @@ export class InboxApi {
     return this.#ask("GET", "/v1/chat/tags");
   }
 
-  /** @param {string} room @returns {Promise<{ canned: Canned[] }>} */
-  canned(room) {
-    return this.#ask("GET", `/v1/chat/canned?room=${room}`);
+  /** @returns {Promise<{ canned: Canned[] }>} */
+  canned() {
+    return this.#ask("GET", "/v1/chat/canned");
+  }
+
+  /** A reply as it reads in a room. @param {string} id @param {string} room @returns {Promise<Canned>} */
+  filled(id, room) {
+    return this.#ask("GET", `/v1/chat/canned/${id}?room=${room}`);
   }
 
   /** @returns {Promise<{ macros: Macro[] }>} */

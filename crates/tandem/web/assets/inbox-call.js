@@ -11,13 +11,19 @@ export function isCalling(thread) {
   return isLive(thread.messages.findLast(({ kind }) => kind === "call")?.body);
 }
 
-/** Begins a call: whoever has the room is rung first, then the visitor. @param {string} room */
-export async function call(room) {
+/** The ways in which a call can be begun in a room. @param {string} room @returns {Promise<import("./chat-calling.js").Mode[]>} */
+export async function waysToCall(room) {
   const { modes } = await callOptions(room);
-  const [mode] = modes;
-  if (mode === undefined) throw new Error("No call can be begun now: your phone must be online, and calls allowed for this application.");
-  await startCall(room, { mode });
+  if (modes.length === 0) throw new Error("No call can be begun now: your phone must be online, and calls allowed for this application.");
+  return modes;
 }
+
+/**
+ * Begins a call: whoever has the room is rung first, then the visitor.
+ * @param {string} room
+ * @param {{ mode: import("./chat-calling.js").Mode, phone?: string }} wish
+ */
+export const call = (room, wish) => startCall(room, wish);
 
 /** @param {string} room */
 export const hangUp = (room) => endCall(room);

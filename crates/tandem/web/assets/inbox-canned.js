@@ -19,13 +19,18 @@ export function fitting(all, wanted) {
   return [...begins, ...holds].slice(0, MOST);
 }
 
-/** Dispatches `pick` with the text of a reply. */
+/** The list is asked for again when it is older, ms. */
+const LIST_HOLDS = 60_000;
+
+/** Dispatches `pick` with a reply. */
 export class CannedList extends EventTarget {
   #field;
   #list;
   #load;
   /** @type {Canned[]} */
   #all = [];
+  /** When it was fetched, ms. */
+  #fetchedAt = -Infinity;
   /** @type {Canned[]} */
   #shown = [];
   #at = 0;
@@ -35,7 +40,7 @@ export class CannedList extends EventTarget {
   /**
    * @param {HTMLTextAreaElement} field
    * @param {HTMLElement} list
-   * @param {() => Promise<Canned[]>} load the replies, filled for the room
+   * @param {() => Promise<Canned[]>} load the replies
    */
   constructor(field, list, load) {
     super();
@@ -61,12 +66,6 @@ export class CannedList extends EventTarget {
     return !this.#list.hidden;
   }
 
-  /** Another room fills them otherwise. */
-  forget() {
-    this.#all = [];
-    this.close();
-  }
-
   close() {
     this.#list.hidden = true;
     this.#list.replaceChildren();
@@ -76,7 +75,10 @@ export class CannedList extends EventTarget {
   async #look() {
     const text = this.#field.value;
     if (!/^\/[^\s]*$/.test(text)) return this.close();
-    if (this.#all.length === 0) this.#all = await this.#load();
+    if (Date.now() - this.#fetchedAt > LIST_HOLDS) {
+      this.#all = await this.#load();
+      this.#fetchedAt = Date.now();
+    }
     // It may have been typed on meanwhile.
     if (this.#field.value !== text || this.#isDismissed) return;
     this.#shown = fitting(this.#all, text.slice(1));
@@ -91,7 +93,7 @@ export class CannedList extends EventTarget {
         "li",
         { role: "option", id: `canned-${index}`, "aria-selected": String(index === this.#at) },
         make("span", {}, make("code", {}, `/${canned.shortcut}`), ` ${canned.title}`),
-        make("span", { class: "quiet" }, (canned.filled ?? canned.text).slice(0, 120)),
+        make("span", { class: "quiet" }, canned.text.slice(0, 120)),
       );
     this.#list.replaceChildren(...this.#shown.map(option));
     this.#list.hidden = false;
@@ -120,6 +122,6 @@ export class CannedList extends EventTarget {
   #pick(index) {
     const canned = this.#shown[index];
     this.close();
-    if (canned) this.dispatchEvent(new CustomEvent("pick", { detail: canned.filled ?? canned.text }));
+    if (canned) this.dispatchEvent(new CustomEvent("pick", { detail: canned }));
   }
 }

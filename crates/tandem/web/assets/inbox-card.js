@@ -125,7 +125,8 @@ export class Card extends EventTarget {
   async #save() {
     if (this.#room === null) return;
     const [name, email] = [this.#name.value.trim(), this.#email.value.trim()];
-    const card = await this.#api.describe(this.#room, { name, ...(email === "" ? {} : { email }) });
+    // What is not known stays so: an empty line is no name, and no address.
+    const card = await this.#api.describe(this.#room, { ...(name === "" ? {} : { name }), ...(email === "" ? {} : { email }) });
     this.#form.hidden = true;
     this.#draw(card);
     this.#edit.focus();

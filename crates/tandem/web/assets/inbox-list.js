@@ -24,7 +24,10 @@ function shortTime(at, now) {
   return then.toLocaleString(undefined, isToday ? { timeStyle: "short" } : { day: "numeric", month: "short" });
 }
 
-/** Dispatches `open` with a room and perhaps a message, and `folder`. */
+/** Lines that come into sight within so many ms are one question. */
+const LOOK_AFTER = 200;
+
+/** Dispatches `open` with a room and perhaps a message, `folder`, and `part` with rooms that are seen and not known whole. */
 export class RoomList extends EventTarget {
   #list;
   #nothing;
@@ -32,6 +35,15 @@ export class RoomList extends EventTarget {
   #tabs;
   /** Lines by the rooms' ids. @type {Map<string, HTMLLIElement>} */
   #lines = new Map();
+  /** What a search has found, while it is shown; null = a folder is. @type {Hit[] | null} */
+  #hits = null;
+  /** The hit that was opened last. */
+  #hitAt = -1;
+  /** Rooms of which more is to be known, since they are seen. @type {Set<string>} */
+  #parts = new Set();
+  /** @type {number | undefined} */
+  #partTimer;
+  #sight = new IntersectionObserver((entries) => this.#seen(entries));
   /** @type {Folder} */
   folder = "mine";
 
@@ -52,6 +64,7 @@ export class RoomList extends EventTarget {
       if (!(link instanceof HTMLElement) || event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       const { room, seq } = link.dataset;
+      if (this.#hits !== null) this.#hitAt = [...list.children].indexOf(/** @type {Element} */ (link.parentElement));
       this.dispatchEvent(new CustomEvent("open", { detail: { room, seq: seq === undefined ? null : Number(seq) } }));
     });
   }
@@ -64,11 +77,14 @@ export class RoomList extends EventTarget {
    */
   show(rooms, here, hasMore) {
     const now = new Date();
+    this.#hits = null;
     for (const folder of FOLDERS) this.#showTab(folder, rooms, hasMore(folder));
     const shown = rooms.list(this.folder);
     const lines = shown.map((room) => this.#line(rooms, room, here, now));
     if ([...this.#list.children].some((child, at) => child !== lines[at]) || this.#list.childElementCount !== lines.length) this.#list.replaceChildren(...lines);
-    for (const id of [...this.#lines.keys()]) if (!shown.some((room) => room.id === id)) this.#lines.delete(id);
+    const ids = new Set(shown.map(({ id }) => id));
+    for (const id of [...this.#lines.keys()]) if (!ids.has(id)) this.#lines.delete(id);
+    this.#watch(shown);
     this.#nothing.textContent = shown.length === 0 ? EMPTY[this.folder] : "";
     this.#nothing.hidden = shown.length > 0;
     this.#more.hidden = !hasMore(this.folder);
@@ -77,6 +93,8 @@ export class RoomList extends EventTarget {
   /** Shows what a search has found. @param {Hit[]} hits @param {Rooms} rooms */
   showHits(hits, rooms) {
     const now = new Date();
+    this.#hits = hits;
+    this.#hitAt = -1;
     this.#lines.clear();
     this.#list.replaceChildren(...hits.map((hit) => this.#hit(hit, rooms.get(hit.room), now)));
     this.#nothing.textContent = hits.length === 0 ? "No message has these words." : "";
@@ -84,17 +102,62 @@ export class RoomList extends EventTarget {
     this.#more.hidden = true;
   }
 
-  /** The room before or after one in the folder. @param {Rooms} rooms @param {string | null} here @param {1 | -1} step @returns {string | null} */
-  neighbour(rooms, here, step) {
+  /**
+   * What stands before or after what is open: the room of the folder, or the message that a search has found.
+   * @param {Rooms} rooms
+   * @param {string | null} here
+   * @param {1 | -1} step
+   * @returns {{ room: string, seq: number | null } | null}
+   */
+  step(rooms, here, step) {
+    if (this.#hits !== null) return this.#stepHit(this.#hits, step);
+    const room = this.#neighbour(rooms, here, step);
+    return room === null ? null : { room, seq: null };
+  }
+
+  /** @param {Hit[]} hits @param {1 | -1} step */
+  #stepHit(hits, step) {
+    const hit = hits[this.#hitAt < 0 && step === -1 ? hits.length - 1 : this.#hitAt + step];
+    if (hit === undefined) return null;
+    this.#hitAt = hits.indexOf(hit);
+    return { room: hit.room, seq: hit.seq };
+  }
+
+  /** @param {Rooms} rooms @param {string | null} here @param {1 | -1} step @returns {string | null} */
+  #neighbour(rooms, here, step) {
     const ids = rooms.list(this.folder).map(({ id }) => id);
     const at = here === null ? -1 : ids.indexOf(here);
     const next = at < 0 ? (step === 1 ? 0 : ids.length - 1) : at + step;
     return ids[next] ?? null;
   }
 
-  /** Puts the focus on the line of a room. @param {string} room */
+  /** Puts the focus on the line of a room, or of the message that was found. @param {string} room */
   focus(room) {
-    this.#lines.get(room)?.querySelector("a")?.focus();
+    const line = this.#hits === null ? this.#lines.get(room) : this.#list.children[this.#hitAt];
+    line?.querySelector("a")?.focus();
+  }
+
+  /** Of a line that comes into sight, all is to be known. @param {Room[]} shown */
+  #watch(shown) {
+    this.#sight.disconnect();
+    for (const { id, isPart } of shown) {
+      const line = this.#lines.get(id);
+      if (isPart && line) this.#sight.observe(line);
+    }
+  }
+
+  /** @param {IntersectionObserverEntry[]} entries */
+  #seen(entries) {
+    for (const { isIntersecting, target } of entries) {
+      const room = target.querySelector("a")?.dataset.room;
+      if (isIntersecting && room) this.#parts.add(room);
+    }
+    if (this.#parts.size === 0 || this.#partTimer !== undefined) return;
+    this.#partTimer = setTimeout(() => {
+      this.#partTimer = undefined;
+      this.dispatchEvent(new CustomEvent("part", { detail: [...this.#parts] }));
+      this.#parts.clear();
+    }, LOOK_AFTER);
   }
 
   /** @param {Folder} folder @param {Rooms} rooms @param {boolean} hasMore */
@@ -123,7 +186,7 @@ export class RoomList extends EventTarget {
     const draft = rooms.typing(room.id, now.getTime());
     const said = draft !== null ? "writes …" : wordsOf(room.last);
     const own = room.last !== null && room.last.role !== "visitor" ? "↩ " : "";
-    const signature = JSON.stringify([nameOf(room), isUnread, said, own, room.last_at, room.visitor_online, room.product, room.assignee, room.id === here]);
+    const signature = JSON.stringify([nameOf(room), isUnread, said, own, room.last_at, room.visitor_online, room.product, room.assignee, room.held, room.id === here]);
     if (line.dataset.signature === signature) return line;
     line.dataset.signature = signature;
     const hadFocus = line.contains(document.activeElement);
@@ -132,7 +195,7 @@ export class RoomList extends EventTarget {
     if (isUnread) name.append(make("span", { class: "dot" }, make("span", { class: "unseen" }, ", unread")));
     const at = make("time", { datetime: room.last_at }, shortTime(room.last_at, now));
     const words = make("span", { class: draft !== null ? "words typing" : "words" }, own + said);
-    const product = make("span", { class: "quiet product" }, room.product || "chat");
+    const product = make("span", { class: "quiet product" }, room.product || "chat", room.held ? " · answered by a flow" : "");
     const attributes = { href: `/console/inbox/${room.id}`, "data-room": room.id, ...(room.id === here ? { "aria-current": "true" } : {}), ...(isUnread ? { class: "is-unread" } : {}) };
     line.replaceChildren(make("a", /** @type {Record<string, string>} */ (attributes), name, at, words, product));
     if (hadFocus) line.querySelector("a")?.focus();

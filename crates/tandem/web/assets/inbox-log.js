@@ -7,7 +7,8 @@
 import { callWords } from "./chat-calling.js";
 import { make } from "./make.js";
 import { draw, safeHref } from "./chat-text.js";
-import { MessageItem, PendingItem, PICTURES } from "./chat-view.js";
+import { PendingList } from "./chat-pending.js";
+import { MessageItem, PICTURES } from "./chat-view.js";
 
 /** @typedef {import("./chat-thread.js").Thread} Thread */
 /** @typedef {import("./chat-thread.js").Message} Message */
@@ -25,15 +26,13 @@ const addressOf = (id) => `/v1/chat/files/${encodeURIComponent(id)}`;
 export class InboxLog {
   #scroll;
   #place;
-  #waiting;
   #jump;
   #words;
   /** Name of a person. @type {(id: string | null | undefined) => string} */
   #nameOf;
   /** @type {Map<number, MessageItem>} */
   #items = new Map();
-  /** @type {Map<string, PendingItem>} */
-  #pending = new Map();
+  #pending;
   /** Days and notes, by their names. @type {Map<string, HTMLElement>} */
   #others = new Map();
   /** The message that was looked for. */
@@ -47,7 +46,7 @@ export class InboxLog {
   constructor(parts, words, nameOf) {
     this.#scroll = parts.scroll;
     this.#place = parts.place;
-    this.#waiting = parts.waiting;
+    this.#pending = new PendingList(parts.waiting, words);
     this.#jump = parts.jump;
     this.#words = words;
     this.#nameOf = nameOf;
@@ -69,10 +68,10 @@ export class InboxLog {
 
   /** Nothing is left of the room before. */
   clear() {
-    for (const kept of [this.#items, this.#pending, this.#others]) kept.clear();
+    for (const kept of [this.#items, this.#others]) kept.clear();
     this.#found = 0;
     this.#place.replaceChildren();
-    this.#waiting.replaceChildren();
+    this.#pending.clear();
     this.#jump.hidden = true;
   }
 
@@ -127,7 +126,7 @@ export class InboxLog {
     }
     noteUntil(Infinity);
     this.#arrange(nodes);
-    this.#showPending(thread);
+    this.#pending.show(thread.pending);
     if (wasAtEnd) this.toEnd();
     else if (messages.at(-1)?.role === "visitor" && thread.unread > 0) this.#jump.hidden = false;
   }
@@ -201,25 +200,6 @@ export class InboxLog {
       const next = at.nextElementSibling;
       at.remove();
       at = next;
-    }
-  }
-
-  /** @param {Thread} thread */
-  #showPending(thread) {
-    const alive = new Set(thread.pending.map(({ cid }) => cid));
-    for (const [cid, item] of this.#pending) {
-      if (alive.has(cid)) continue;
-      item.element.remove();
-      this.#pending.delete(cid);
-    }
-    for (const pending of thread.pending) {
-      const known = this.#pending.get(pending.cid);
-      if (known) known.show(pending);
-      else {
-        const item = new PendingItem(this.#words, pending);
-        this.#pending.set(pending.cid, item);
-        this.#waiting.append(item.element);
-      }
     }
   }
 }

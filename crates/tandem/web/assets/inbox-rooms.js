@@ -3,7 +3,8 @@
  * The rooms of an inbox as a client knows them: which there are, whose they are, what was said last and who has read it.
  *
  * No document and no socket: answers of `GET /v1/chat/inbox` and frames go in (crates/tandem/src/chat/socket/wire.rs), lists
- * come out. A frame of a room that is not known asks for that room to be fetched.
+ * come out. Of a room that is not known a frame makes a row that says what the frame says; the rest is fetched when somebody
+ * looks at it.
  */
 
 /** Somebody types until this long after the last sign of it, ms. */
@@ -16,10 +17,13 @@ const SHOWN_WORDS = 120;
  * @typedef {{ id: string, app: string, product: string, user_id: string, label: string, state: "open" | "closed",
  *             visitor: string, assignee: string | null, team: string | null, seq_head: number, created_at: string,
  *             last_at: string, visitor_name: string, verified: boolean, visitor_online: boolean, support_read: number,
- *             last: Last | null }} Room
+ *             held: boolean, last: Last | null, isPart?: boolean }} Room `held`: a flow answers; `isPart`: made from frames alone
  * @typedef {"mine" | "waiting" | "all" | "closed"} Folder
  * @typedef {{ id: string, room: string, after: number, text: string, author: string | null, at: string }} Note
  */
+
+/** Whoever has a room of which only a message is known: somebody, or nobody. */
+export const UNKNOWN = "?";
 
 /** @type {readonly Folder[]} */
 export const FOLDERS = ["mine", "waiting", "all", "closed"];
@@ -27,8 +31,8 @@ export const FOLDERS = ["mine", "waiting", "all", "closed"];
 /** What each folder holds. @type {Record<Folder, (room: Room, me: string) => boolean>} */
 const BELONGS = {
   mine: (room, me) => room.state === "open" && room.assignee === me,
-  // Nobody has said anything in an empty room, which a preview of a link makes too.
-  waiting: (room) => room.state === "open" && room.assignee === null && room.seq_head > 0,
+  // Nobody has said anything in an empty room, which a preview of a link makes too; whom a flow answers waits for nobody.
+  waiting: (room) => room.state === "open" && room.assignee === null && room.seq_head > 0 && !room.held,
   all: (room) => room.state === "open" && room.seq_head > 0,
   closed: (room) => room.state === "closed",
 };
@@ -62,8 +66,9 @@ export class Rooms {
 
   /** Takes rooms as they were fetched. @param {Room[]} rooms */
   take(rooms) {
-    for (const room of rooms) {
-      const known = this.#rooms.get(room.id);
+    for (const told of rooms) {
+      const known = this.#rooms.get(told.id);
+      const room = wholeOf(told, known);
       // A frame may have told more than an answer that was on its way.
       const isOlder = known !== undefined && known.seq_head > room.seq_head;
       const said = isOlder ? { seq_head: known.seq_head, last: known.last, last_at: known.last_at } : {};
@@ -85,9 +90,9 @@ export class Rooms {
     return folder === "waiting" ? found.sort((one, other) => one.created_at.localeCompare(other.created_at) || one.id.localeCompare(other.id)) : found.sort((one, other) => byTime(other, one));
   }
 
-  /** Whether a visitor's words wait to be read. @param {Room} room */
+  /** Whether a visitor's words wait to be read; a flow has read them. @param {Room} room */
   isUnread(room) {
-    return room.state === "open" && room.last !== null && room.last.role === "visitor" && room.seq_head > room.support_read;
+    return room.state === "open" && !room.held && room.last !== null && room.last.role === "visitor" && room.seq_head > room.support_read;
   }
 
   /** Rooms that are unread, of a folder. @param {Folder} folder */
@@ -105,12 +110,13 @@ export class Rooms {
    * Takes what the server says.
    * @param {{ type: string, [member: string]: any }} frame
    * @param {number} now ms
-   * @returns {"unknown" | "changed" | null} `unknown`: the room is to be fetched
+   * @returns {"changed" | null}
    */
   apply(frame, now) {
     if (typeof frame.room !== "string") return null;
-    const room = this.#rooms.get(frame.room);
-    if (room === undefined) return ["msg", "room"].includes(frame.type) ? "unknown" : null;
+    const isTold = frame.type === "msg" || frame.type === "room";
+    const room = this.#rooms.get(frame.room) ?? (isTold ? rowOf(frame, now) : undefined);
+    if (room === undefined) return null;
     const change = this.#changeOf(room, frame, now);
     if (change === null) return null;
     this.#rooms.set(room.id, { ...room, ...change });
@@ -122,7 +128,7 @@ export class Rooms {
     switch (frame.type) {
       case "msg":
         if (frame.role === "visitor") this.#drafts.delete(room.id);
-        return frame.seq > room.seq_head ? { seq_head: frame.seq, last: frame, last_at: frame.at } : null;
+        return frame.seq > room.seq_head ? { seq_head: frame.seq, last: frame, last_at: frame.at, ...heldBy(frame, room) } : null;
       case "edit":
       case "delete": {
         if (room.last?.seq !== frame.seq || room.last === null) return null;
@@ -130,7 +136,8 @@ export class Rooms {
         return { last: { ...room.last, ...now } };
       }
       case "room":
-        return { state: frame.state, assignee: frame.assignee ?? null, team: frame.team ?? null };
+        // Every change of a room ends its flow.
+        return { state: frame.state, assignee: frame.assignee ?? null, team: frame.team ?? null, seq_head: Math.max(room.seq_head, frame.head ?? 0), held: false };
       case "read":
         return frame.from.role !== "visitor" && frame.seq > room.support_read ? { support_read: frame.seq } : null;
       case "presence":
@@ -152,4 +159,33 @@ export class Rooms {
     else this.#drafts.set(room.id, { at: now, text });
     return {};
   }
+}
+
+/**
+ * What a frame says of a room that is not known. Whose it is, a message does not say, but the first one of a room.
+ * @param {{ type: string, [member: string]: any }} frame
+ * @param {number} now ms
+ * @returns {Room}
+ */
+function rowOf(frame, now) {
+  const at = frame.at ?? new Date(now).toISOString();
+  return {
+    id: frame.room, app: "", product: "", user_id: "", label: "", state: "open", visitor: "", assignee: frame.seq === 1 ? null : UNKNOWN, team: null,
+    seq_head: 0, created_at: at, last_at: at, visitor_name: "", verified: false, visitor_online: frame.role === "visitor", support_read: 0, held: false,
+    last: null, isPart: true,
+  };
+}
+
+/** What frames told of a room, put into what was fetched of it. @param {Room} told @param {Room | undefined} known @returns {Room} */
+function wholeOf(told, known) {
+  if (!told.isPart || known === undefined || known.isPart) return told;
+  const { state, assignee, team, seq_head, last, last_at, held } = told;
+  const said = last === null ? {} : { seq_head, last, last_at, held };
+  return { ...known, ...said, ...(assignee === UNKNOWN ? {} : { state, assignee, team }) };
+}
+
+/** What the server itself says, but of a call, a flow says. @param {any} frame @param {Room} room @returns {Partial<Room>} */
+function heldBy(frame, room) {
+  if (frame.role === "visitor" || room.assignee !== null) return {};
+  return { held: frame.role === "system" && frame.kind === "text" };
 }

@@ -63,3 +63,31 @@ export function macroSheet(macros, run) {
   const form = make("form", { class: "fields", "aria-label": "Macros" }, make("p", { class: "field" }, make("label", { for: "macro" }, "Macro"), which), buttons("Run it"));
   return taking(form, (data) => run(String(data.get("macro"))));
 }
+
+/** What the ways of a call are called. @type {Record<import("./chat-calling.js").Mode, string>} */
+const MODES = { browser: "In the visitor's page", phone: "On the visitor's telephone" };
+
+/**
+ * Which way the visitor is called, and at which number.
+ * @param {import("./chat-calling.js").Mode[]} modes
+ * @param {(wish: { mode: import("./chat-calling.js").Mode, phone?: string }) => void} call
+ */
+export function callSheet(modes, call) {
+  const way = make("select", { name: "mode", id: "call-mode" }, ...modes.map((mode) => make("option", { value: mode }, MODES[mode])));
+  const phone = make("input", { name: "phone", id: "call-phone", type: "tel", autocomplete: "off", maxlength: "40", placeholder: "+14155550123", dir: "ltr", "aria-describedby": "call-phone-hint" });
+  const hint = make("span", { class: "hint", id: "call-phone-hint" }, "With its country code. It is kept nowhere, and the visitor does not see yours.");
+  const number = make("p", { class: "field" }, make("label", { for: "call-phone" }, "Number"), phone, hint);
+  const ways = make("p", { class: "field" }, make("label", { for: "call-mode" }, "Call the visitor"), way);
+  const fit = () => {
+    number.hidden = way.value !== "phone";
+    phone.required = way.value === "phone";
+  };
+  way.addEventListener("change", fit);
+  ways.hidden = modes.length < 2;
+  fit();
+  const form = make("form", { class: "fields", "aria-label": "Call" }, ways, number, buttons("Call"));
+  return taking(form, (data) => {
+    const isPhone = String(data.get("mode")) === "phone";
+    call(isPhone ? { mode: "phone", phone: String(data.get("phone")).trim() } : { mode: "browser" });
+  });
+}

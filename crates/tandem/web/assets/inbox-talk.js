@@ -60,6 +60,8 @@ export class Talk extends EventTarget {
   #fetching = new Set();
   /** Rooms that are fetched once more when the answer is there. @type {Set<string>} */
   #again = new Set();
+  /** Rooms into which a file is being brought: their threads stay. @type {Map<string, number>} */
+  #kept = new Map();
   #wasReady = false;
   /** The rooms that the line tells of while lists are fetched, a set for each fetch. @type {Set<Set<string>>} */
   #touched = new Set();
@@ -177,7 +179,7 @@ export class Talk extends EventTarget {
     this.#open.delete(id);
     this.#open.set(id, open);
     for (const old of this.#open.keys()) {
-      const isBusy = old === id || this.#open.get(old)?.thread.pending.length !== 0;
+      const isBusy = old === id || this.#kept.has(old) || this.#open.get(old)?.thread.pending.length !== 0;
       if (this.#open.size > KEPT && !isBusy) this.#open.delete(old);
     }
     this.#tell("rooms");
@@ -248,6 +250,30 @@ export class Talk extends EventTarget {
     if (!open) return;
     this.#post(open.thread, { cid: randomName(), kind, body, at: new Date().toISOString() });
     this.#tell("thread");
+  }
+
+  /**
+   * Does something for a room whose thread must be there at its end, however many others are looked at meanwhile.
+   * @template Result
+   * @param {string} room
+   * @param {() => Promise<Result>} act
+   * @returns {Promise<Result>}
+   */
+  async keeping(room, act) {
+    this.#kept.set(room, (this.#kept.get(room) ?? 0) + 1);
+    try {
+      return await act();
+    } finally {
+      const left = (this.#kept.get(room) ?? 1) - 1;
+      if (left > 0) this.#kept.set(room, left);
+      else this.#kept.delete(room);
+    }
+  }
+
+  /** Fetches the rest of rooms of which only frames have told. @param {string[]} ids */
+  async complete(ids) {
+    const isPart = (/** @type {string} */ id) => this.rooms.get(id)?.isPart === true;
+    await Promise.all(ids.filter(isPart).map((id) => this.#try(() => this.#fetchRoom(id))));
   }
 
   /** Sends once more what the server did not take. @param {string} cid */
@@ -323,7 +349,7 @@ export class Talk extends EventTarget {
     const change = this.rooms.apply(frame, now);
     // Who gets a room gets it as it is now: a name, or a mark, was perhaps given before.
     const isGiven = frame.type === "room" && frame.assignee === this.#me.id;
-    if (change === "unknown" || isGiven) void this.#try(() => this.#fetchRoom(frame.room));
+    if (isGiven) void this.#try(() => this.#fetchRoom(frame.room));
     if (change === "changed") this.#tell("rooms");
     const open = this.#open.get(frame.room);
     if (open) this.#takeInThread(open, frame, now);

@@ -7,13 +7,13 @@ import { Words } from "./chat-words.js";
 import { Alerts } from "./inbox-alerts.js";
 import { InboxApi } from "./inbox-api.js";
 import { CannedList } from "./inbox-canned.js";
-import { call, hangUp, isCalling, listen } from "./inbox-call.js";
+import { call, hangUp, isCalling, listen, waysToCall } from "./inbox-call.js";
 import { Card } from "./inbox-card.js";
 import { Floor } from "./inbox-floor.js";
 import { Keys } from "./inbox-keys.js";
 import { RoomList } from "./inbox-list.js";
 import { InboxLog } from "./inbox-log.js";
-import { macroSheet, transferSheet } from "./inbox-sheets.js";
+import { callSheet, macroSheet, transferSheet } from "./inbox-sheets.js";
 import { nameOf, TYPING_FOR, wordsOf } from "./inbox-rooms.js";
 import { Talk } from "./inbox-talk.js";
 
@@ -105,8 +105,10 @@ class Inbox {
     this.#card.addEventListener("named", (event) => talk.named(detail(event).room, detail(event).name));
     this.#list.addEventListener("open", (event) => void this.#open(detail(event).room, detail(event).seq));
     this.#list.addEventListener("folder", (event) => this.#choose(detail(event)));
+    this.#list.addEventListener("part", (event) => void talk.complete(detail(event)));
     this.#keys.addEventListener("act", (event) => void this.#act(detail(event)));
-    this.#canned.addEventListener("pick", (event) => this.#put(detail(event)));
+    this.#keys.addEventListener("doubt", (event) => this.#isOpenRoom && this.#note("problem", detail(event)));
+    this.#canned.addEventListener("pick", (event) => void this.#put(detail(event)));
     const composer = this.#composer;
     composer.addEventListener("say", (event) => void this.#say(detail(event)));
     composer.addEventListener("change", (event) => {
@@ -170,7 +172,7 @@ class Inbox {
       reopen: () => talk.change((room) => this.#api.change(room, "reopen")),
       transfer: () => this.#unfold(transferSheet(this.#floor, (to) => this.#do(() => talk.change((room) => this.#api.transfer(room, to))))),
       macros: async () => this.#unfold(macroSheet((await this.#api.macros()).macros, (macro) => this.#do(() => talk.change((room) => this.#run(room, macro))))),
-      call: () => talk.here !== null && call(talk.here),
+      call: () => talk.here !== null && this.#call(talk.here),
       "hang-up": () => talk.here !== null && hangUp(talk.here),
       listen: () => talk.current && button && listen(talk.current.thread, number, button),
       search: () => this.#query.focus(),
@@ -206,12 +208,16 @@ class Inbox {
 
   /** @param {string} room @param {number | null} seq @param {boolean} [isNews] whether the address is to follow */
   async #open(room, seq, isNews = true) {
-    if (this.#drawn !== null) this.#drafts.set(this.#drawn, { text: this.#message.value, isNote: this.#isNote });
+    if (this.#drawn !== null && this.#drawn !== room) {
+      // Of a message that is being changed, what stood there before is the draft.
+      this.#drafts.set(this.#drawn, { text: this.#composer.text, isNote: this.#isNote });
+      this.#composer.reset();
+    }
     if (isNews && location.pathname !== `${PATH}/${room}`) history.pushState(null, "", `${PATH}/${room}`);
     this.#fold();
     this.#go("thread");
     void this.#card.show(room);
-    this.#canned.forget();
+    this.#canned.close();
     await this.#talk.look(room, seq);
   }
 
@@ -225,10 +231,10 @@ class Inbox {
 
   /** @param {1 | -1} step */
   async #step(step) {
-    const room = this.#list.neighbour(this.#talk.rooms, this.#talk.here, step);
-    if (room === null) return;
-    await this.#open(room, null);
-    if (this.#root.dataset.pane !== "thread" || innerWidth > 900) this.#list.focus(room);
+    const next = this.#list.step(this.#talk.rooms, this.#talk.here, step);
+    if (next === null) return;
+    await this.#open(next.room, next.seq);
+    if (this.#root.dataset.pane !== "thread" || innerWidth > 900) this.#list.focus(next.room);
   }
 
   async #search() {
@@ -243,7 +249,7 @@ class Inbox {
   /** @param {any} frame */
   #tellNews(frame) {
     const room = this.#talk.rooms.get(frame.room);
-    if (!room || (room.assignee !== null && room.assignee !== this.#me.id)) return;
+    if (!room || room.held || (room.assignee !== null && room.assignee !== this.#me.id)) return;
     this.#alerts.tell(room.id, nameOf(room), wordsOf(frame), () => void this.#open(room.id, frame.seq));
   }
 
@@ -281,17 +287,31 @@ class Inbox {
     part("send", HTMLButtonElement).textContent = isNote ? "Add the note" : "Send";
   }
 
-  /** Puts a canned reply into the field. @param {string} text */
-  #put(text) {
-    this.#message.value = text;
-    this.#fit();
-    this.#message.focus();
+  /** Puts a canned reply into the field, with the names of those in the room. @param {import("./inbox-api.js").Canned} canned */
+  async #put({ id, text }) {
+    const room = this.#talk.here;
+    const typed = this.#message.value;
+    if (room === null) return;
+    await this.#do(async () => {
+      const { filled } = await this.#api.filled(id, room);
+      // Another room, or other words, may stand there by now.
+      if (room !== this.#talk.here || this.#message.value !== typed) return;
+      this.#message.value = filled ?? text;
+      this.#fit();
+      this.#message.focus();
+    });
   }
 
   async #fetchCanned() {
-    const room = this.#talk.here;
-    if (room === null || this.#isNote) return [];
-    return this.#api.canned(room).then(({ canned }) => canned, () => []);
+    if (this.#talk.here === null || this.#isNote) return [];
+    return this.#api.canned().then(({ canned }) => canned, () => []);
+  }
+
+  /** Calls the visitor; where there is a choice, or a number is needed, it is asked for. @param {string} room */
+  async #call(room) {
+    const modes = await waysToCall(room);
+    if (!modes.includes("phone")) await call(room, { mode: "browser" });
+    else if (room === this.#talk.here) this.#unfold(callSheet(modes, (wish) => this.#do(() => call(room, wish))));
   }
 
   /** @param {string} room @param {string} macro */
@@ -306,16 +326,21 @@ class Inbox {
     if (room === null) return;
     // A message with a file is the visitor's to see, whatever stands in the field.
     if (this.#isNote) return this.#note("problem", "A note takes no files. Choose Reply to send them to the visitor.");
-    for (const file of files) {
-      const item = new UploadItem(this.#words, file.name);
-      part("pending", HTMLDivElement).append(item.element);
-      this.#log.toEnd();
-      await this.#do(async () => {
-        const attachment = await this.#api.upload(room, file, (done) => item.progress(done));
-        this.#talk.say(PICTURES.includes(attachment.type) ? "image" : "file", attachment, room);
-      });
-      item.element.remove();
-    }
+    await this.#talk.keeping(room, async () => {
+      for (const file of files) await this.#bring(room, file);
+    });
+  }
+
+  /** @param {string} room @param {File} file */
+  async #bring(room, file) {
+    const item = new UploadItem(this.#words, file.name);
+    part("pending", HTMLDivElement).append(item.element);
+    this.#log.toEnd();
+    await this.#do(async () => {
+      const attachment = await this.#api.upload(room, file, (done) => item.progress(done));
+      this.#talk.say(PICTURES.includes(attachment.type) ? "image" : "file", attachment, room);
+    });
+    item.element.remove();
   }
 
   /** @param {{ type: string, [member: string]: any }} frame */
@@ -365,7 +390,6 @@ class Inbox {
     this.#isFirst = true;
     this.#scroll.setAttribute("aria-live", "off");
     this.#log.clear();
-    if (this.#composer.isEditing) this.#composer.cancelEdit();
     const draft = room === null ? undefined : this.#drafts.get(room);
     this.#message.value = draft?.text ?? "";
     // What was begun as a note stays one.
@@ -385,7 +409,7 @@ class Inbox {
     const thread = this.#talk.current?.thread;
     const isOnCall = thread !== undefined && isCalling(thread);
     part("room-name", HTMLHeadingElement).textContent = nameOf(room);
-    const holder = room.state === "closed" ? "Closed" : isMine ? "Yours" : room.assignee === null ? this.#floor.waitingWords(room.team) : `With ${this.#floor.nameOf(room.assignee)}`;
+    const holder = this.#holderOf(room);
     const words = [holder, room.product, room.visitor_online ? "visitor here now" : "visitor away"].filter(Boolean).join(" · ");
     const state = part("room-state", HTMLParagraphElement);
     if (state.textContent !== words) state.textContent = words;
@@ -393,9 +417,21 @@ class Inbox {
     const shown = { take: mayWrite && room.state === "open" && !isMine, release: isMine && room.state === "open", transfer: mayWrite && room.state === "open", macros: mayWrite, close: mayWrite && room.state === "open", reopen: mayWrite && room.state === "closed", call: isMine && room.state === "open" && !isOnCall, "hang-up": isMine && isOnCall };
     for (const [act, isShown] of Object.entries(shown)) {
       const button = document.querySelector(`.thread-head [data-act="${act}"]`);
-      if (button instanceof HTMLElement) button.hidden = !isShown;
+      if (!(button instanceof HTMLElement) || button.hidden === !isShown) continue;
+      const hadFocus = button === document.activeElement;
+      button.hidden = !isShown;
+      // Whoever works with keys goes on where the room begins.
+      if (hadFocus) part("room-name", HTMLHeadingElement).focus();
     }
     this.#form.hidden = !mayWrite || room.state === "closed";
+  }
+
+  /** Who has a room, in words. @param {import("./inbox-rooms.js").Room} room */
+  #holderOf(room) {
+    if (room.state === "closed") return "Closed";
+    if (room.assignee === this.#me.id) return "Yours";
+    if (room.held) return "Answered by a flow, until somebody writes";
+    return room.assignee === null ? this.#floor.waitingWords(room.team) : `With ${this.#floor.nameOf(room.assignee)}`;
   }
 
   #showTyping() {
@@ -426,13 +462,15 @@ class Inbox {
     this.#sheet.replaceChildren(form);
     this.#sheet.hidden = false;
     form.addEventListener("submit", () => this.#fold());
-    const first = form.querySelector("select, button");
+    const first = form.querySelector(":is(select, input, button):not([hidden] *)");
     if (first instanceof HTMLElement) first.focus();
   }
 
   #fold() {
+    const hadFocus = this.#sheet.contains(document.activeElement);
     this.#sheet.hidden = true;
     this.#sheet.replaceChildren();
+    if (hadFocus) part("room-name", HTMLHeadingElement).focus();
   }
 
   #fit() {

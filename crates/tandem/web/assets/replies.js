@@ -212,7 +212,9 @@ const tags = new Part(
   async () => {
     const { tags: all } = /** @type {{ tags: { tag: string, rooms: number }[] }} */ (await ask("GET", "tags"));
     if (all.length === 0) return [empty("No room has a tag yet. Tags are given in the inbox, on the visitor's card.")];
-    return [table("Tags", ["Tag", "Rooms"], all.map(({ tag, rooms }) => [tag, String(rooms)]))];
+    const remove = (/** @type {string} */ tag) => tags.remove(`tags/${encodeURIComponent(tag)}`, `the tag ${tag} from every room`);
+    const row = (/** @type {{ tag: string, rooms: number }} */ { tag, rooms }) => [tag, String(rooms), manages ? button("Remove", () => remove(tag), `Remove the tag ${tag}`) : ""];
+    return [table("Tags", ["Tag", "Rooms", ""], all.map(row))];
   },
   null,
 );

@@ -48,9 +48,8 @@
 
   const root = document.createElement(TAG);
   const shadow = root.attachShadow({ mode: "open" });
-  const look = new CSSStyleSheet();
-  look.replaceSync(`
-    :host { all: initial; position: fixed; inset-block-end: 20px; ${position}: 20px; z-index: 2147483000; font: 15px system-ui, sans-serif; }
+  const look = `
+    :host { all: initial; position: fixed; inset-block-end: max(20px, env(safe-area-inset-bottom)); ${position}: max(20px, env(safe-area-inset-${position})); z-index: 2147483000; font: 15px system-ui, sans-serif; }
     button { position: relative; z-index: 1; display: grid; place-items: center; width: 56px; height: 56px; border: 0; border-radius: 50%; cursor: pointer;
       background: ${accent}; color: ${accentText}; box-shadow: 0 4px 16px rgb(0 0 0 / 28%); }
     button:focus-visible { outline: 3px solid ${accent}; outline-offset: 3px; }
@@ -61,13 +60,14 @@
       border-radius: 14px; overflow: hidden; box-shadow: 0 8px 40px rgb(0 0 0 / 30%); background: #fff; }
     iframe { display: block; width: 100%; height: 100%; border: 0; color-scheme: normal; }
     [hidden] { display: none; }
+    .told { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
     @media (max-width: 480px), (max-height: 480px) {
-      .panel { position: fixed; inset: 0; width: 100vw; height: 100dvh; border-radius: 0; }
+      .panel { position: fixed; inset: 0; top: var(--seen-top, 0); width: 100vw; height: 100vh; height: var(--seen-height, 100dvh); border-radius: 0; }
       .is-open.is-ready button { visibility: hidden; }
     }
     @media (prefers-reduced-motion: no-preference) { .panel { animation: rise .18s ease-out; } @keyframes rise { from { opacity: 0; transform: translateY(12px); } } }
-    @media print { :host { display: none; } }`);
-  shadow.adoptedStyleSheets = [look];
+    @media print { :host { display: none; } }`;
+  wear();
 
   const button = document.createElement("button");
   button.type = "button";
@@ -81,8 +81,34 @@
   panel.hidden = true;
   const holder = document.createElement("div");
   if (option("button") !== "none") holder.append(button);
-  holder.append(panel);
+  /** For whoever does not see the badge. */
+  const said = document.createElement("div");
+  said.className = "told";
+  said.setAttribute("role", "status");
+  holder.append(panel, said);
   shadow.append(holder);
+  // Where the keyboard lies over the page (iOS), the chat ends above it.
+  if (globalThis.visualViewport) for (const event of ["resize", "scroll"]) visualViewport?.addEventListener(event, fit);
+
+  /** Puts the styles on; browsers before 2023 take no sheet that a script made. */
+  function wear() {
+    try {
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(look);
+      shadow.adoptedStyleSheets = [sheet];
+    } catch {
+      const style = document.createElement("style");
+      style.textContent = look;
+      shadow.append(style);
+    }
+  }
+
+  function fit() {
+    const seen = globalThis.visualViewport;
+    if (!seen || seen.scale > 1.01) return;
+    panel.style.setProperty("--seen-top", `${seen.offsetTop}px`);
+    panel.style.setProperty("--seen-height", `${seen.height}px`);
+  }
 
   /** The language of the button, as the chat itself chooses. @param {string} wanted */
   function choose(wanted) {
@@ -137,6 +163,8 @@
     const url = new URL(`/w/${app}/frame`, origin);
     if (option("locale")) url.searchParams.set("locale", option("locale"));
     if (option("product")) url.searchParams.set("product", option("product"));
+    // The frame is told of this page alone, not of all that may hold it.
+    url.searchParams.set("host", location.origin);
     frame.src = url.href;
     frame.title = words[locale].title;
     frame.allow = "clipboard-write; microphone; autoplay";
@@ -155,6 +183,8 @@
     button.setAttribute("aria-expanded", String(isOpen));
     badge.textContent = unread > 99 ? "99+" : String(unread);
     badge.hidden = unread === 0 || isOpen;
+    const news = badge.hidden ? "" : `${launch} (${unread})`;
+    if (said.textContent !== news) said.textContent = news;
   }
 
   /** On a narrow screen the button lies over a chat that does not work: nothing else would close it. */
@@ -174,6 +204,7 @@
     isOpen = open;
     if (open) {
       before = document.activeElement;
+      fit();
       load();
     }
     panel.hidden = !open;

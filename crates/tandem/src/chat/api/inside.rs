@@ -26,6 +26,8 @@ pub(super) struct OverviewView {
     visitor_online: bool,
     /// Up to this message those who answer have read.
     support_read: i64,
+    /// A flow answers, until somebody writes.
+    held: bool,
     /// The newest message.
     #[schema(nullable)]
     last: Option<MessageView>,
@@ -40,6 +42,7 @@ impl From<&Overview> for OverviewView {
             verified: visitor.is_some_and(|visitor| visitor.verified),
             visitor_online: overview.is_visitor_here,
             support_read: overview.support().read_seq,
+            held: overview.is_held,
             last: overview.last.as_ref().map(MessageView::from),
         }
     }

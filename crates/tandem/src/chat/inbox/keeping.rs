@@ -82,6 +82,15 @@ impl Chats {
         store::canned(&self.kernel().db, asker.org(), id).await?.ok_or_else(|| missing("canned reply", id))
     }
 
+    /// What one says in a room.
+    ///
+    /// # Errors
+    /// [`ChatError`].
+    pub(super) async fn filled(&self, asker: &Asker, canned: &Canned, room: &str) -> Result<String, ChatError> {
+        let names = self.names(asker, &self.room(asker, room).await?).await?;
+        Ok(fill(&canned.text, &names))
+    }
+
     /// Adds one.
     ///
     /// # Errors

@@ -51,6 +51,11 @@ pub fn hold_write(org: &str, room: &str, now_ms: i64) -> Write {
     store::wait_write(org, room, now_ms, None, true)
 }
 
+/// Whether somebody else answers a room, a flow.
+pub(super) async fn is_held(db: &Db, org: &str, room: &str) -> Result<bool, DbError> {
+    store::is_held(db, org, room).await
+}
+
 /// A room that was held waits from now on.
 pub(super) fn release_write(org: &str, room: &str, now_ms: i64) -> Write {
     store::wait_write(org, room, now_ms, None, false)

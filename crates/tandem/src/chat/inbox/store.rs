@@ -59,6 +59,7 @@ kernel::statements! {
     PUT_WAIT = "insert into chat_wait (org, room, since_at, not_for, held) values ($1, $2, $3, $4, $5) \
         on conflict (org, room) do update set since_at = excluded.since_at, not_for = excluded.not_for, \
         held = excluded.held";
+    IS_HELD = "select held from chat_wait where org = $1 and room = $2";
     TAGS = "select tag from chat_tag where org = $1 and room = $2 order by tag limit 1000";
     ALL_TAGS = "select tag, count(*) as rooms from chat_tag where org = $1 group by tag order by tag limit $2";
     TAGS_OF_APP = "select t.tag, count(*) as rooms from chat_tag t join chat_room r on r.org = t.org and r.id = t.room \
@@ -66,6 +67,7 @@ kernel::statements! {
     // Nothing of a room that is being erased stays behind it.
     PUT_TAG = "insert into chat_tag (org, room, tag) select cast($1 as text), cast($2 as text), cast($3 as text) \
         where exists (select 1 from chat_room r where r.org = $1 and r.id = $2) on conflict do nothing";
+    TAKE_TAG = "delete from chat_tag where org = $1 and tag = $2";
     TAKE_TAGS = "delete from chat_tag where org = $1 and room = $2";
     VISIT = "select page, user_agent, locale from chat_visit where org = $1 and room = $2";
     PUT_VISIT = "insert into chat_visit (org, room, page, user_agent, locale) select cast($1 as text), cast($2 as text), \
@@ -199,6 +201,10 @@ pub(super) fn wait_write(org: &str, room: &str, since_ms: i64, not_for: Option<&
     Write::new(PUT_WAIT, args![org, room, since_ms, not_for, is_held])
 }
 
+pub(super) async fn is_held(db: &Db, org: &str, room: &str) -> Result<bool, DbError> {
+    db.one(IS_HELD, args![org, room]).await?.map_or(Ok(false), |row| row.bool("held"))
+}
+
 /// What follows for the queue when a room has changed.
 pub(super) fn change_writes(before: &Room, after: &Room, by: &Sender, now_ms: i64) -> Vec<Write> {
     let mut writes = Vec::new();
@@ -235,6 +241,11 @@ pub(super) async fn all_tags(db: &Db, org: &str, app: Option<&Id>) -> Result<Vec
 
 pub(super) fn put_tag_write(org: &str, room: &str, tag: &str) -> Write {
     Write::new(PUT_TAG, args![org, room, tag])
+}
+
+/// No room has the tag any more.
+pub(super) fn take_tag_write(org: &str, tag: &str) -> Write {
+    Write::guarded(TAKE_TAG, args![org, tag])
 }
 
 /// The tags of a room, all of them.

@@ -1,6 +1,6 @@
 //! Tags of rooms: words by which those who answer find them again.
 
-use kernel::RecordError;
+use kernel::{DbError, RecordError};
 
 use super::{canned::invalid, store};
 use crate::chat::hub::{News, What};
@@ -68,6 +68,22 @@ impl Chats {
     pub(crate) async fn all_tags(&self, asker: &Asker) -> Result<Vec<(String, i64)>, ChatError> {
         self.may_everywhere(asker, Wide::SeeRooms).await?;
         Ok(store::all_tags(&self.kernel().db, asker.org(), asker.app()).await?)
+    }
+
+    /// Takes a tag from every room that has it. Who looks at one of them sees so when it is opened again.
+    ///
+    /// # Errors
+    /// [`ChatError`]; nothing has changed then.
+    pub(crate) async fn remove_tag(&self, asker: &Asker, tag: &str) -> Result<(), ChatError> {
+        self.may_everywhere(asker, Wide::Direct).await?;
+        let mut writes = vec![store::take_tag_write(asker.org(), tag)];
+        if let Asker::Person { org, id, .. } = asker {
+            writes.push(self.kernel().audit_write(org, id, "chat.tag_remove", tag));
+        }
+        match self.kernel().db.writer().commit(writes).await {
+            Err(DbError::Conflict) => Err(RecordError::NotFound { what: "tag", name: tag.to_owned() }.into()),
+            done => Ok(done.map(drop)?),
+        }
     }
 }
 

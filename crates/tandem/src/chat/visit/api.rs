@@ -495,6 +495,9 @@ struct TranscriptBody {
     /// The language of the words around it.
     #[serde(default)]
     locale: String,
+    /// The IANA name of the zone in which times are written; the application's own when it is none.
+    #[serde(default)]
+    zone: String,
 }
 
 /// Send a chat by mail
@@ -514,7 +517,7 @@ async fn transcript(
     Path(path): Path<RoomPath>,
     Json(body): Json<TranscriptBody>,
 ) -> Result<StatusCode, Problem> {
-    chats.send_transcript(&asker, &path.room, &body.email, &body.locale, client.ip).await?;
+    chats.send_transcript(&asker, &path.room, &body.email, (&body.locale, &body.zone), client.ip).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

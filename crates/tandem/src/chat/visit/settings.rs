@@ -26,7 +26,7 @@ pub const SETTING_NAMES: [&str; 10] = [
 /// What a chat from a page is about when nothing else is said (contract, row 3).
 const DEFAULT_PRODUCT: &str = "LOGIN";
 const DEFAULT_ACCENT: Colour = Colour(0x0b, 0x6b, 0x6b);
-const DARK: Colour = Colour(0x10, 0x14, 0x18);
+const BLACK: Colour = Colour(0, 0, 0);
 const WHITE: Colour = Colour(0xff, 0xff, 0xff);
 /// Longest title, greeting and name of a product, characters.
 const MAX_TITLE: usize = 80;
@@ -52,10 +52,10 @@ impl Colour {
         format!("#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
     }
 
-    /// The colour of words on it: white or dark, whichever is read better.
+    /// The colour of words on it: white or black, whichever is read better; one of them always has 4.5 (WCAG AA).
     #[must_use]
     pub fn words(self) -> Self {
-        if self.contrast(WHITE) >= self.contrast(DARK) { WHITE } else { DARK }
+        if self.contrast(WHITE) >= self.contrast(BLACK) { WHITE } else { BLACK }
     }
 
     /// Of 1 to 21 (WCAG 2.2, "contrast ratio").
@@ -207,7 +207,7 @@ mod tests {
             for green in (0..=255).step_by(15) {
                 for blue in (0..=255).step_by(15) {
                     let colour = Colour(red, green, blue);
-                    assert!(colour.contrast(colour.words()) >= 4.3, "{}", colour.css());
+                    assert!(colour.contrast(colour.words()) >= 4.5, "{}", colour.css());
                 }
             }
         }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use kernel::notice::NewNotice;
-use kernel::time::rfc3339;
+use kernel::zones::{Zone, minute_text, parse_zone};
 
 use super::super::access::{Act, Asker};
 use super::super::model::{Kind, Message, Refused, Room, Side};
@@ -23,7 +23,8 @@ const PAGE: i64 = 100;
 const MAX_MESSAGES: usize = 5_000;
 
 impl Chats {
-    /// Sends a room's messages to an address, in the words of a language; `from` is where the wish came from.
+    /// Sends a room's messages to an address, in the words of a language and the times of a zone (else the application's
+    /// own); `from` is where the wish came from.
     ///
     /// # Errors
     /// [`ChatError`]: a room that is not the asker's, no address, a limit.
@@ -32,7 +33,7 @@ impl Chats {
         asker: &Asker,
         room: &str,
         email: &str,
-        locale: &str,
+        (locale, zone): (&str, &str),
         from: IpAddr,
     ) -> Result<(), ChatError> {
         let (room, _) = self.reach(asker, room, Act::See).await?;
@@ -40,12 +41,14 @@ impl Chats {
         let now_ms = self.now_ms();
         self.meter().mail(&room.id, from, now_ms)?;
         let app = self.kernel().app(&room.org, &room.app).await?;
-        let title = WidgetSettings::read(&app.settings).title;
+        let WidgetSettings { title, zone: own, .. } = WidgetSettings::read(&app.settings);
+        let (zone, name) = zone_of(zone, own, app.settings.get("widget_zone"));
         let title = if title.is_empty() { app.name } else { title };
         self.note_reading(asker, &room).await?;
         let messages = self.newest(&room).await?;
         let subject = words::say(locale, "mail_subject").replace("{title}", &title);
-        let notice = NewNotice::mail(&email, &subject, &text(&messages, locale)).about(mail_about(&room.id));
+        let notice =
+            NewNotice::mail(&email, &subject, &text(&messages, locale, &zone, name)).about(mail_about(&room.id));
         self.kernel().db.writer().commit(vec![self.kernel().notice_write(&room.org, notice)?]).await?;
         Ok(())
     }
@@ -65,28 +68,37 @@ impl Chats {
     }
 }
 
+/// The visitor's zone, if it is one, or the application's; and its name.
+fn zone_of<'a>(wish: &'a str, own: Option<Zone>, own_name: Option<&'a String>) -> (Option<Zone>, &'a str) {
+    match parse_zone(wish) {
+        Some(zone) => (Some(zone), wish),
+        None => (own, own_name.map_or("UTC", String::as_str)),
+    }
+}
+
 /// Bytes that a message takes at least, but for what stands around its words; of a file its name alone is told.
 fn words_in(message: &Message) -> usize {
     message.body.as_ref().filter(|_| message.kind == Kind::Text).map_or(0, |body| body.words().len())
 }
 
-/// One message a paragraph, as the visitor saw them.
-fn text(messages: &[Message], locale: &str) -> String {
+/// One message a paragraph, as the visitor saw them, under the zone of their times.
+fn text(messages: &[Message], locale: &str, zone: &Option<Zone>, zone_name: &str) -> String {
     let mut paragraphs: Vec<String> = Vec::new();
     let mut bytes = 0;
     for message in messages.iter().rev() {
-        let paragraph = paragraph(message, locale);
+        let paragraph = paragraph(message, locale, zone.as_ref());
         bytes += paragraph.len() + 2;
         if bytes > MAX_BYTES {
             break;
         }
         paragraphs.push(paragraph);
     }
+    paragraphs.push(zone_name.to_owned());
     paragraphs.reverse();
     paragraphs.join("\n\n")
 }
 
-fn paragraph(message: &Message, locale: &str) -> String {
+fn paragraph(message: &Message, locale: &str, zone: Option<&Zone>) -> String {
     let own = |key| words::say(locale, key).to_owned();
     let author = match message.sender.side() {
         Side::Visitor => own("you"),
@@ -101,7 +113,8 @@ fn paragraph(message: &Message, locale: &str) -> String {
         }
         (Some(body), _) => body.words().into_owned(),
     };
-    format!("{} – {author}\n{words}", rfc3339(message.created_ms))
+    let at = zone.and_then(|zone| minute_text(message.created_ms, zone)).unwrap_or_default();
+    format!("{at} – {author}\n{words}")
 }
 
 #[cfg(test)]
@@ -134,10 +147,17 @@ mod tests {
             message(2, Sender::Person("p".into()), "Fay", None),
             Message { kind: Kind::File, ..message(3, Sender::App("a".into()), "", Some(file)) },
         ];
-        let at = "1970-01-01T00:00:00.000Z";
-        let expected =
-            format!("{at} – Sie\nHello\n\n{at} – Fay\nDiese Nachricht wurde gelöscht\n\n{at} – Support\n[a.pdf]");
-        assert_eq!(text(&messages, "de"), expected);
+        let own = "Asia/Tokyo".to_owned();
+        let at = "1970-01-01 01:00";
+        let expected = format!(
+            "Europe/Berlin\n\n{at} – Sie\nHello\n\n{at} – Fay\nDiese Nachricht wurde gelöscht\n\n{at} – Support\n[a.pdf]"
+        );
+        assert_eq!(text(&messages, "de", &parse_zone("Europe/Berlin"), "Europe/Berlin"), expected);
+        let (zone, name) = zone_of("Moon/Base", parse_zone("Asia/Tokyo"), Some(&own));
+        assert_eq!(
+            (zone.and_then(|zone| minute_text(0, &zone)), name),
+            (Some("1970-01-01 09:00".to_owned()), "Asia/Tokyo")
+        );
     }
 
     #[test]
@@ -145,7 +165,7 @@ mod tests {
         let long = "x".repeat(1_000);
         let messages: Vec<Message> =
             (1..=100).map(|seq| message(seq, Sender::System, "", Some(Body::text(&format!("{seq} {long}"))))).collect();
-        let text = text(&messages, "en");
+        let text = text(&messages, "en", &parse_zone("UTC"), "UTC");
         assert!(text.len() <= MAX_BYTES && text.contains("\n100 x") && !text.contains("\n1 x"));
     }
 

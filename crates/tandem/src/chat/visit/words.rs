@@ -38,7 +38,8 @@ mod tests {
 
     use super::*;
 
-    const VIEWS: [&str; 6] = [
+    const VIEWS: [&str; 7] = [
+        include_str!("../../../web/assets/chat-acts.js"),
         include_str!("../../../web/assets/chat-call.js"),
         include_str!("../../../web/assets/chat.js"),
         include_str!("../../../web/assets/chat-forms.js"),

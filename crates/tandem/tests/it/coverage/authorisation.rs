@@ -172,6 +172,7 @@ const TABLE: &[(&str, May)] = &[
     ("PATCH /v1/chat/rooms/{room}/visitor", Own),
     ("POST /v1/chat/rooms/{room}/macro", Own),
     ("GET /v1/chat/tags", ReadOrRun),
+    ("DELETE /v1/chat/tags/{tag}", Change(Supervisor)),
     ("GET /v1/chat/canned", ReadOrRun),
     ("POST /v1/chat/canned", Change(Supervisor)),
     ("GET /v1/chat/canned/{id}", ReadOrRun),
@@ -438,9 +439,12 @@ async fn what_another_organisation_has_is_not_found_and_not_shown() {
     let canned = json!({"shortcut": "hi", "title": "Greeting", "text": "Hello"});
     let canned = client.post("/v1/chat/canned", &canned).await.expect(201);
     let spam = client.post("/v1/chat/macros", &json!({"name": "Spam", "steps": [{"do": "close"}]})).await.expect(201);
+    let tags = format!("/v1/chat/rooms/{}/tags", text(&room["room"]["id"]));
+    client.put(&tags, &json!({"tags": ["mine"]})).await.expect(200);
     mine.person(Agent).await;
     let things = Things(vec![
         ("/chat/agents/", mine.people().await),
+        ("/chat/tags/", "mine".to_owned()),
         ("/chat/canned/", text(&canned["id"])),
         ("/chat/macros/", text(&spam["id"])),
         ("/chat/rooms/", text(&room["room"]["id"])),

@@ -95,7 +95,7 @@ async fn what_is_typed_in_the_console_is_seen_in_the_frame_beside_it() {
         colour.dispatchEvent(new Event('input', {bubbles: true})); })()";
     owner.run(typed).await;
     until(&mut owner, &format!("{inside}.textContent.includes('After')")).await;
-    until(&mut owner, &format!("{inside}.innerHTML.includes('#101418')")).await;
+    until(&mut owner, &format!("{inside}.innerHTML.includes('#000000')")).await;
     owner.finish(&[]).await;
     server.stop().await;
 }

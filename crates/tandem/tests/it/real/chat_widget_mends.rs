@@ -239,3 +239,85 @@ async fn a_chat_that_does_not_load_can_be_closed_on_a_telephone() {
     eve.finish(&["frame-ancestors", "Framing", "Refused to frame", "chrome-error", "recipient window's origin"]).await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_socket_passes_everything_goes_by_requests() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let shop = Shop::of(&acme, &server, &[]).await;
+    let url = format!("http://{}/c/{}", server.app.http(), shop.id);
+    let mut ann = Customer::at(&url, json!({"full": true, "deaf": true})).await;
+    ann.say("one").await;
+    ann.see(".mine:has-text('one') .note:text-is('Sent')").await;
+    assert_eq!(ann.ask("ask", json!({"script": "globalThis.sockets"})).await, 3, "it was tried, and given up");
+    let room = ann.view().await["room"].clone();
+    let agent = Agent::of(&acme, &server, &room).await;
+    let seq = agent.say("two").await;
+    ann.see(".theirs:has-text('two')").await;
+    for words in ["three", "four"] {
+        ann.say(words).await;
+    }
+    ann.see(".mine:has-text('four') .note:text-is('Sent')").await;
+    assert_eq!(agent.said().await, ["one", "two", "three", "four"]);
+    let standing = format!("/v1/chat/rooms/{}/standing", agent.room);
+    acme.client()
+        .until(&standing, "it was read", |standing| standing["marks"]["visitor"]["read"].as_i64() >= Some(seq))
+        .await;
+    ann.ask("point", json!({"what": ".mine:has-text('four')"})).await;
+    ann.ask("click", json!({"what": ".mine:has-text('four') [data-act=edit]"})).await;
+    ann.say("five").await;
+    ann.see(".mine:has-text('five') .note:text-is('changed')").await;
+    assert_eq!(agent.said().await, ["one", "two", "three", "five"]);
+    assert_eq!(ann.view().await["seqs"], json!([1, 2, 3, 4]));
+    ann.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_keeps_nothing_says_so() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let shop = Shop::of(&acme, &server, &[]).await;
+    let url = format!("http://{}/c/{}", server.app.http(), shop.id);
+    let mut eve = Customer::at(&url, json!({"full": true, "shut": true})).await;
+    eve.see("text=How may I help you?").await;
+    assert_eq!(eve.ask("count", json!({"what": ".banner:has-text('forgets')"})).await, 0, "there is nothing yet");
+    eve.say("Hello").await;
+    eve.see(".mine .note:text-is('Sent')").await;
+    eve.see(".banner:has-text('This browser forgets the chat')").await;
+    // The menu closes where one presses elsewhere.
+    eve.ask("click", json!({"what": "summary"})).await;
+    eve.see("[data-act=transcript]").await;
+    eve.ask("click", json!({"what": ".scroll"})).await;
+    eve.ask("gone", json!({"what": "[data-act=transcript]"})).await;
+    eve.finish(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_sent_survives_its_tab() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let wire = Wire::to(server.app.http()).await;
+    let shop = Shop::of(&acme, &server, &[]).await;
+    let url = format!("http://{}/c/{}", wire.address, shop.id);
+    let mut ann = Customer::at(&url, json!({"full": true})).await;
+    ann.say("one").await;
+    ann.see(".mine .note:text-is('Sent')").await;
+    let agent = Agent::of(&acme, &server, &ann.view().await["room"]).await;
+    wire.cut(true);
+    ann.see(".banner:has-text('lost')").await;
+    ann.say("two").await;
+    ann.say("three").await;
+    ann.see(".pending:has-text('three')").await;
+    // The tab is gone, and with it all that belonged to it alone.
+    ann.ask("ask", json!({"script": "(chat.remove(), sessionStorage.clear(), true)"})).await;
+    wire.cut(false);
+    ann.ask("reload", json!({})).await;
+    ann.see(".mine:has-text('three') .note:text-is('Sent')").await;
+    assert_eq!(agent.said().await, ["one", "two", "three"]);
+    let kept = "Object.keys(localStorage).filter((key) => key.includes(':to:')).length";
+    until(&mut ann, "what was sent is kept no more", &format!("{kept} === 0")).await;
+    ann.finish(&["ERR_", "WebSocket", "Failed to load"]).await;
+    server.stop().await;
+}

@@ -202,6 +202,11 @@ async fn a_room_goes_from_one_agent_to_another_with_all_that_belongs_to_it() {
     fay.open("waiting", "zebra").await;
     fay.choose(".thread-head [data-act=take]").await;
     fay.see("#room-state:has-text('Yours')").await;
+    assert_eq!(
+        fay.run("document.activeElement.id").await,
+        "room-name",
+        "the pressed button has gone, the focus has not"
+    );
     gus.see("[data-folder=waiting] .count:text-is('0')").await;
 
     // A canned reply by its first letters and keys alone.
@@ -211,12 +216,17 @@ async fn a_room_goes_from_one_agent_to_another_with_all_that_belongs_to_it() {
     fay.type_in("h").await;
     fay.gone("#canned li:has-text('wait')").await;
     fay.keys(&["Enter"]).await;
-    assert_eq!(fay.run("document.querySelector('#message').value").await, "Hello there, I am Fay.");
+    until(&mut fay, "document.querySelector('#message').value === 'Hello there, I am Fay.'").await;
     fay.keys(&["Enter"]).await;
     ann.see(".theirs:has-text('Hello there, I am Fay.')").await;
 
     // The card: who it is, and tags.
     fay.see("#card dd:has-text('not verified')").await;
+    fay.choose("#card button:text-is('Edit')").await;
+    // An address alone, before anybody knows a name.
+    fay.fill("#card [name=email]", "ann@example.org").await;
+    fay.choose("#card button:text-is('Save')").await;
+    fay.see("#card dd:has-text('ann@example.org')").await;
     fay.choose("#card button:text-is('Edit')").await;
     fay.fill("#card [name=name]", "Ann Berg").await;
     fay.choose("#card button:text-is('Save')").await;
@@ -319,7 +329,11 @@ async fn an_agent_works_with_keys_alone_and_is_told_of_news() {
     fay.keys(&["Escape"]).await;
     fay.see("#room-state:has-text('Yours')").await;
     fay.run("document.activeElement.blur()").await;
+    // One stray key closes nothing.
     fay.keys(&["e"]).await;
+    fay.see("#problem:has-text('once more')").await;
+    fay.see("#room-state:has-text('Yours')").await;
+    fay.keys(&["e", "e"]).await;
     fay.see("#room-state:has-text('Closed')").await;
 
     // Nothing is shown over other windows before it was asked for; afterwards only while the page is not seen.
@@ -344,6 +358,97 @@ async fn an_agent_works_with_keys_alone_and_is_told_of_news() {
     assert_eq!(fay.run("document.title").await, "(1) Inbox · Tandem");
     fay.finish(&[]).await;
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_are_told_by_frames_and_fetched_when_they_are_seen() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let (shop, _page) = shop(&server, &acme, server.app.http()).await;
+    let mut fay = Desk::of(&server, &acme, "Fay", Role::Agent, server.app.http()).await;
+    let count = "globalThis.asked = []; const { fetch } = globalThis; globalThis.fetch = (url, init) => { \
+        if (/inbox\\/[0-9a-f]+$/.test(String(url))) globalThis.asked.push(String(url)); return fetch(url, init); }; true";
+    fay.run(count).await;
+    let guest = shop.guest().await;
+    for words in ["I saw a heron", "And a coot"] {
+        guest.client.post(&guest.path("/messages"), &json!({"body": words})).await.expect(201);
+    }
+    fay.see("[data-folder=waiting] .count:text-is('1')").await;
+    assert_eq!(fay.run("document.title").await, "(1) Inbox · Tandem");
+    assert_eq!(fay.run("globalThis.asked").await, json!([]), "nobody has looked at it");
+    fay.choose("[data-folder=waiting]").await;
+    fay.see("#rooms a:has-text('And a coot')").await;
+    until(&mut fay, "globalThis.asked.length === 1").await;
+    guest.client.post(&guest.path("/messages"), &json!({"body": "And a rail"})).await.expect(201);
+    fay.see("#rooms a:has-text('And a rail')").await;
+    assert_eq!(fay.run("globalThis.asked.length").await, 1, "what is known whole is not asked for again");
+
+    // What a flow answers is marked, and waits for nobody.
+    let greet = json!([
+        {"id": 1, "type": "digits", "prompt": "Which bird?", "flow": {"*": 2}},
+        {"id": 2, "type": "hangup"},
+    ]);
+    let flow = acme.client().post("/v1/flows", &json!({"name": "Robot", "flow": greet})).await.expect(201);
+    acme.client().put("/v1/chat/products/LOGIN", &json!({"flow_id": flow["id"]})).await.expect(200);
+    let other = shop.guest().await;
+    other.client.post(&other.path("/messages"), &json!({"body": "Hi robot"})).await.expect(201);
+    fay.choose("[data-folder=all]").await;
+    fay.see("#rooms a:has-text('answered by a flow')").await;
+    fay.see("[data-folder=waiting] .count:text-is('1')").await;
+
+    // j and k go through what a search has found, message by message.
+    fay.fill("#query", "and a").await;
+    fay.see("#rooms a:has-text('And a coot')").await;
+    fay.run("document.activeElement.blur()").await;
+    fay.keys(&["j"]).await;
+    fay.see(".message.found:has-text('And a rail')").await;
+    fay.run("document.activeElement.blur()").await;
+    fay.keys(&["j"]).await;
+    fay.see(".message.found:has-text('And a coot')").await;
+
+    // A message that is being changed is no draft for the next one.
+    fay.fill("#query", "").await;
+    fay.run("document.querySelector('#query').dispatchEvent(new Event('input'))").await;
+    fay.choose(&format!("#rooms a[data-room='{}']", guest.room)).await;
+    fay.say("It was a grebe").await;
+    let mine = "#messages .message.own:has-text('grebe')";
+    fay.see(&format!("{mine} .note")).await;
+    fay.fill("#message", "my own draft").await;
+    fay.run("document.querySelector('#messages .own [data-act=edit]').focus()").await;
+    fay.choose(&format!("{mine} [data-act=edit]")).await;
+    fay.choose(&format!("#rooms a[data-room='{}']", other.room)).await;
+    fay.see("#messages .message:has-text('Hi robot')").await;
+    assert_eq!(fay.run("document.querySelector('#message').value").await, "");
+    fay.choose(&format!("#rooms a[data-room='{}']", guest.room)).await;
+    fay.see(mine).await;
+    until(&mut fay, "document.querySelector('#message').value === 'my own draft'").await;
+    assert_eq!(fay.run("document.querySelector('#composer').classList.contains('editing')").await, false);
+
+    // Where calls go to telephones only, the number is asked for.
+    let phone = "globalThis.wishes = []; const before = globalThis.fetch; globalThis.fetch = async (url, init) => { \
+        if (!String(url).endsWith('/call')) return before(url, init); \
+        if (init?.method === 'POST') globalThis.wishes.push(JSON.parse(init.body)); \
+        return Response.json(init?.method === 'POST' ? { call: {} } : { modes: ['phone'], call: null, hears_recordings: true }); }; true";
+    fay.run(phone).await;
+    fay.choose(".thread-head [data-act=take]").await;
+    fay.choose(".thread-head [data-act=call]").await;
+    fay.fill("#call-phone", "+442071838750").await;
+    fay.choose("#sheet .primary").await;
+    until(&mut fay, "globalThis.wishes.length === 1").await;
+    assert_eq!(fay.run("globalThis.wishes[0]").await, json!({"mode": "phone", "phone": "+442071838750"}));
+    fay.finish(&[]).await;
+    server.stop().await;
+}
+
+/// Waits until a script in the page says yes.
+async fn until(desk: &mut Desk, script: &str) {
+    for _ in 0..400 {
+        if desk.run(script).await == true {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("never: {script}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

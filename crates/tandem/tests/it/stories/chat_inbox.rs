@@ -119,6 +119,14 @@ async fn another_organisation_finds_and_changes_nothing() {
     let stranger = other.client();
     assert_eq!(stranger.get("/v1/chat/search?q=kasekuchen").await.expect(200)["hits"], json!([]));
     assert_eq!(stranger.get("/v1/chat/tags").await.expect(200)["tags"], json!([]));
+    assert_eq!(stranger.delete("/v1/chat/tags/vip").await.status, 404);
+    let agent = server.client().bearing(&mine.person(Role::Agent).await);
+    assert_eq!(agent.delete("/v1/chat/tags/vip").await.status, 403);
+    assert_eq!(boss.delete("/v1/chat/tags/vip").await.status, 204);
+    assert_eq!(boss.delete("/v1/chat/tags/vip").await.status, 404, "no room has it");
+    assert_eq!(boss.get(&format!("{path}/tags")).await.expect(200), json!({"tags": []}));
+    let audit = server.browser().bearing(&mine.token).get("/console/audit").await.text;
+    assert!(audit.contains("chat tag remove"), "{audit}");
     assert_eq!(stranger.get("/v1/chat/reports").await.expect(200)["opened"], 0);
     assert_eq!(boss.get("/v1/chat/reports").await.expect(200)["opened"], 1);
     let table = boss.get("/v1/chat/reports.csv").await;

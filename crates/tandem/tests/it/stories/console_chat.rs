@@ -103,8 +103,13 @@ async fn an_identity_secret_is_shown_once_and_changed_without_a_gap() {
     let shop = Shop::of(&acme, &server, &[("identity", "verified")]).await;
     let owner = server.browser().bearing(&acme.token);
     let path = format!("/console/applications/{}/chat", shop.id);
+    // What the page that is looked at knows of the application.
+    let seen = async || {
+        let page = owner.get(&path).await.text;
+        hidden_fields(&page, &path).into_iter().find(|(name, _)| name == "version").unwrap().1
+    };
     let make = async || {
-        let page = owner.send(owner.post_page(&format!("{path}/secret"), &[])).await;
+        let page = owner.send(owner.post_page(&format!("{path}/secret"), &[("version", &seen().await)])).await;
         assert_eq!(page.status, 200, "{}", page.text);
         let secret = page.text.split("<code data-copy>").nth(1).unwrap().split("</code>").next().unwrap().to_owned();
         assert_eq!(secret.len(), 43, "{}", page.text);
@@ -112,7 +117,10 @@ async fn an_identity_secret_is_shown_once_and_changed_without_a_gap() {
         server.clock().advance(1_000);
         secret
     };
-    let end = async || owner.submit(&path, &format!("{path}/secret/end"), &[]).await.status;
+    let end_as_of = async |version: &str| {
+        owner.send(owner.post_page(&format!("{path}/secret/end"), &[("version", version)])).await.status
+    };
+    let end = async || end_as_of(&seen().await).await;
     let enters = async |secret: &str| {
         let ann = json!({"identity": {"user_id": "ann", "user_hash": hash(secret, "ann")}});
         shop.open(None, ann).await.status
@@ -126,12 +134,11 @@ async fn an_identity_secret_is_shown_once_and_changed_without_a_gap() {
     assert!(!page.contains(&first) && !page.contains(&second) && page.contains("Two are set"), "{page}");
     let application = owner.get(&format!("/console/applications/{}", shop.id)).await.text;
     assert!(!application.contains("identity_secret"), "not even sealed: {application}");
-    let third = owner.send(owner.post_page(&format!("{path}/secret"), &[])).await;
+    let third = owner.send(owner.post_page(&format!("{path}/secret"), &[("version", &seen().await)])).await;
     assert_eq!((third.status, enters(&second).await), (409, 200), "none takes the place of the second");
-    let stale = [("version", "1")];
-    assert_eq!(owner.send(owner.post_page(&format!("{path}/secret/end"), &stale)).await.status, 409);
-    assert_eq!(enters(&first).await, 200, "a page that is older than the secrets ends none");
-    assert_eq!(end().await, 303);
+    let before = seen().await;
+    assert_eq!(end_as_of(&before).await, 303);
+    assert_eq!(end_as_of(&before).await, 409, "a second click does not end the newer one");
     server.clock().advance(1_000);
     assert_eq!((enters(&first).await, enters(&second).await), (401, 200));
     assert_eq!(end().await, 303);
@@ -155,6 +162,29 @@ async fn products_codes_and_links_are_made_and_lead_to_their_own_chat() {
     assert_eq!(save(&owner, "/console/chat/products", &[("name", "SHOES"), ("code", "0")]).await.0, 422);
     assert_eq!(save(&owner, "/console/chat/products", &[("name", "SHOES"), ("code", "40")]).await.0, 303);
     assert!(owner.get("/console/chat/products").await.text.contains("SHOES"));
+    // Who answers new chats: a flow, then people again; a code alone leaves it as it is.
+    let client = acme.client();
+    let hang_up = json!([{"id": 1, "type": "hangup"}]);
+    let flow = client.post("/v1/flows", &json!({"name": "Robot", "flow": hang_up})).await.expect(201);
+    let flow = flow["id"].as_str().unwrap().to_owned();
+    let shoes = async || {
+        let products = client.get("/v1/chat/products").await.expect(200);
+        let found = products["products"].as_array().unwrap().iter().find(|one| one["name"] == "SHOES").unwrap().clone();
+        (found["code"].clone(), found["flow_id"].clone())
+    };
+    let path = "/console/chat/products";
+    assert_eq!(save(&owner, path, &[("name", "SHOES"), ("code", ""), ("flow", "flow_none")]).await.0, 422);
+    assert_eq!(save(&owner, path, &[("name", "SHOES"), ("code", ""), ("flow", &flow)]).await.0, 303);
+    assert!(owner.get(path).await.text.contains(&format!("href=\"/console/flows/{flow}\">Robot</a>")));
+    assert_eq!(save(&owner, path, &[("name", "SHOES"), ("code", "41"), ("flow", "")]).await.0, 303);
+    assert_eq!(shoes().await, (json!(41), json!(flow)));
+    assert_eq!(save(&owner, path, &[("name", "SHOES"), ("code", ""), ("flow", "people")]).await.0, 303);
+    assert_eq!(shoes().await, (json!(41), json!(null)));
+    assert_eq!(
+        save(&owner, path, &[("name", "NEWER"), ("code", ""), ("flow", "")]).await.0,
+        422,
+        "a new one has a code"
+    );
 
     assert_eq!(save(&owner, "/console/chat/codes", &[("count", "0"), ("product", "SHOES")]).await.0, 422);
     assert_eq!(save(&owner, "/console/chat/codes", &[("count", "3"), ("product", "NONE")]).await.0, 422);

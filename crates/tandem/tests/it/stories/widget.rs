@@ -31,7 +31,7 @@ async fn the_widget_looks_as_its_application_says_and_knows_when_somebody_is_the
     let shop = Shop::of(&acme, &server, &settings).await;
     let look = shop.stranger.get(&shop.path("")).await.expect(200);
     assert_eq!(look["title"], "Acme <desk>");
-    assert_eq!((&look["accent"], &look["accent_text"]), (&json!("#ffcc00"), &json!("#101418")), "dark words on yellow");
+    assert_eq!((&look["accent"], &look["accent_text"]), (&json!("#ffcc00"), &json!("#000000")), "dark words on yellow");
     assert_eq!((&look["is_open"], &look["opens_at"]), (&json!(false), &json!("2026-11-23T08:00:00.000Z")));
     assert!(!look.to_string().contains("desk@"), "where messages go is told to nobody: {look}");
     server.clock().advance(21 * 3_600_000);
@@ -76,8 +76,25 @@ async fn only_listed_sites_hold_the_frame_and_read_answers() {
         let reply = shop.stranger.get(path).await;
         reply.headers["content-security-policy"].to_str().unwrap().to_owned()
     };
-    let frame = policy(&format!("/w/{}/frame", shop.id)).await;
-    assert!(frame.ends_with("frame-ancestors 'self' https://shop.example https://m.shop.example"), "{frame}");
+    let frame = policy(&format!("/w/{}/frame?host=https://m.shop.example", shop.id)).await;
+    assert!(
+        frame.ends_with("frame-ancestors 'self' https://m.shop.example"),
+        "the other one is nobody's to know: {frame}"
+    );
+    assert!(frame.contains(&format!("connect-src 'self' ws://{};", server.app.http())), "{frame}");
+    let by_referer = shop.stranger.request(reqwest::Method::GET, &format!("/w/{}/frame", shop.id));
+    let by_referer = shop.stranger.send(by_referer.header("referer", "https://shop.example/cart")).await;
+    let frame = by_referer.headers["content-security-policy"].to_str().unwrap();
+    assert!(frame.ends_with("frame-ancestors 'self' https://shop.example"), "{frame}");
+    assert!(
+        by_referer.text.contains("shop.example") && !by_referer.text.contains("m.shop.example"),
+        "{}",
+        by_referer.text
+    );
+    for stranger in ["", "?host=https://evil.example", "?host=*", "?host=https://shop.example%20*"] {
+        let frame = policy(&format!("/w/{}/frame{stranger}", shop.id)).await;
+        assert!(frame.ends_with("frame-ancestors 'self'"), "{frame}");
+    }
     let page = policy(&format!("/c/{}", shop.id)).await;
     assert!(page.ends_with("frame-ancestors 'none'"), "{page}");
     let from = async |origin: &str| {
@@ -333,6 +350,10 @@ async fn a_page_that_only_looks_makes_no_room_and_is_not_told_who_answers() {
     let taken = acme.client().post(&format!("{path}/take"), &json!({})).await.expect(200);
     assert!(taken["assignee"].is_string() && taken["taken"] == true, "{taken}");
     let seen = ann.client.get(&path).await.expect(200);
-    assert_eq!((&seen["taken"], &seen["assignee"], &seen["team"]), (&json!(true), &json!(null), &json!(null)), "{seen}");
+    assert_eq!(
+        (&seen["taken"], &seen["assignee"], &seen["team"]),
+        (&json!(true), &json!(null), &json!(null)),
+        "{seen}"
+    );
     server.stop().await;
 }

@@ -30,6 +30,7 @@ where
         .routes(routes!(rooms::transfer))
         .routes(routes!(rooms::tags, rooms::set_tags))
         .routes(routes!(rooms::all_tags))
+        .routes(routes!(rooms::remove_tag))
         .routes(routes!(rooms::card, rooms::describe))
         .routes(routes!(replies::list, replies::create))
         .routes(routes!(replies::read, replies::change, replies::remove))

@@ -117,16 +117,24 @@ pub(super) async fn create(
 
 /// Read a canned reply
 #[utoipa::path(
-    get, path = "/v1/chat/canned/{id}", tag = "chat", params(CannedPath),
-    responses((status = 200, description = "The reply", body = Canned), (status = 404, description = "There is none")),
+    get, path = "/v1/chat/canned/{id}", tag = "chat", params(CannedPath, CannedQuery),
+    responses((status = 200, description = "The reply", body = CannedView), (status = 404, description = "There is none")),
     security(("bearer" = []))
 )]
 pub(super) async fn read(
     Given(chats): Given<Chats>,
     caller: Caller,
     Path(path): Path<CannedPath>,
-) -> Result<Json<Canned>, Problem> {
-    Ok(Json(chats.canned_reply(&caller.asker()?, &path.id).await?))
+    Query(query): Query<CannedQuery>,
+) -> Result<Json<CannedView>, Problem> {
+    let room = query.room.filter(|room| !room.is_empty());
+    let asker = caller.asker()?;
+    let canned = chats.canned_reply(&asker, &path.id).await?;
+    let filled = match room {
+        Some(room) => Some(chats.filled(&asker, &canned, &room).await?),
+        None => None,
+    };
+    Ok(Json(CannedView { canned, filled }))
 }
 
 /// Change a canned reply

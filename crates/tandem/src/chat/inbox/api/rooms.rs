@@ -1,10 +1,12 @@
 //! What is done with a room in the inbox: it is taken, given back, handed over, tagged; its visitor's card.
+#![expect(unused_qualifications, reason = "utoipa's path macro repeats the types of the extractors")]
 
 use axum::extract::State as Given;
+use axum::http::StatusCode;
 use kernel::Problem;
 use kernel::http::{Json, Path};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::canned;
 use super::super::card::VisitorCard;
@@ -152,6 +154,29 @@ pub(super) struct TagList {
 pub(super) async fn all_tags(Given(chats): Given<Chats>, caller: Caller) -> Result<Json<TagList>, Problem> {
     let tags = chats.all_tags(&caller.asker()?).await?;
     Ok(Json(TagList { tags: tags.into_iter().map(|(tag, rooms)| TagView { tag, rooms }).collect() }))
+}
+
+/// A tag.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct TagPath {
+    /// As it stands in the list.
+    tag: String,
+}
+
+/// Take a tag from every room that has it
+#[utoipa::path(
+    delete, path = "/v1/chat/tags/{tag}", tag = "chat", params(TagPath),
+    responses((status = 204, description = "No room has it any more"), (status = 404, description = "No room has it")),
+    security(("bearer" = []))
+)]
+pub(super) async fn remove_tag(
+    Given(chats): Given<Chats>,
+    caller: Caller,
+    Path(path): Path<TagPath>,
+) -> Result<StatusCode, Problem> {
+    chats.remove_tag(&caller.asker()?, &path.tag).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A visitor, as those who answer see it.

@@ -139,6 +139,8 @@ pub enum Down<'a> {
         assignee: Option<&'a str>,
         /// The team that it waits for; visitors are not told.
         team: Option<&'a str>,
+        /// The number of its newest message; 0 = none.
+        head: i64,
         /// Counts changes of the room itself.
         revision: i64,
     },
@@ -243,6 +245,7 @@ impl<'a> Down<'a> {
             taken: room.assignee.is_some(),
             assignee: inside(&room.assignee),
             team: inside(&room.team),
+            head: room.seq_head,
             revision: room.revision,
         }
     }
