@@ -69,7 +69,7 @@ pub use driver::{
 };
 pub use lines::{
     CreatedUser, ExtensionEntry, NewUser, SipAccount, add_extension, create_user, disable_user, extensions,
-    renew_password, set_voicemail,
+    extensions_of, renew_password, set_voicemail,
 };
 pub use masking::{CallBack, Mask, MaskOrder};
 pub use model::{CallEnd, CallModel, CallState, CallView, Direction, EndedBy, LegRecord, LegRole, LegState};

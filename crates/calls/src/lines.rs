@@ -4,7 +4,7 @@
 //! (organisation, number) lead to one extension. Source: docs/contracts/platform.md, "device
 //! credential"; RFC 8760 for SHA-256.
 
-use kernel::db::{DbError, Write};
+use kernel::db::{DbError, Row, Write};
 use kernel::person::NewPerson;
 use kernel::{Kernel, Org, RecordError, Role, Secret, args};
 use md5::{Digest, Md5};
@@ -47,6 +47,8 @@ kernel::statements! {
     RENEW_LINE = "update sip_credential set ha1_md5 = $3, ha1_sha256 = $4 where org = $1 and id = $2";
     /// The extensions of an organisation.
     EXTENSIONS = "select number, person, name, domain, voicemail from extension where org = $1 order by number limit 5000";
+    EXTENSIONS_OF = "select number, person, name, domain, voicemail from extension where org = $1 and person = $2 \
+        order by number limit 5000";
 }
 
 /// A person to be made, with or without a phone.
@@ -188,18 +190,25 @@ pub async fn renew_password(kernel: &Kernel, org: &str, extension: &str) -> Resu
 /// # Errors
 /// What the store says.
 pub async fn extensions(kernel: &Kernel, org: &str) -> Result<Vec<ExtensionEntry>, DbError> {
-    let rows = kernel.db.all(EXTENSIONS, args![org]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ExtensionEntry {
-                number: row.text("number")?,
-                person: row.text("person")?,
-                name: row.text("name")?,
-                domain: row.text("domain")?,
-                voicemail: row.bool("voicemail")?,
-            })
-        })
-        .collect()
+    kernel.db.all(EXTENSIONS, args![org]).await?.iter().map(entry).collect()
+}
+
+/// The extensions of one person, by number.
+///
+/// # Errors
+/// What the store says.
+pub async fn extensions_of(kernel: &Kernel, org: &str, person: &str) -> Result<Vec<ExtensionEntry>, DbError> {
+    kernel.db.all(EXTENSIONS_OF, args![org, person]).await?.iter().map(entry).collect()
+}
+
+fn entry(row: &Row) -> Result<ExtensionEntry, DbError> {
+    Ok(ExtensionEntry {
+        number: row.text("number")?,
+        person: row.text("person")?,
+        name: row.text("name")?,
+        domain: row.text("domain")?,
+        voicemail: row.bool("voicemail")?,
+    })
 }
 
 /// Whether whoever calls an extension in vain may leave a message in its box; false when there is

@@ -27,9 +27,8 @@ impl Sight {
         }
         let org = principal.authorize(own)?;
         let Some(person) = principal.person() else { return Ok((org.clone(), Self::Own(Vec::new()))) };
-        let extensions = calls::extensions(kernel, org).await.map_err(Problem::internal)?;
-        let own = extensions.into_iter().filter(|entry| entry.person == **person).map(|entry| entry.number);
-        Ok((org.clone(), Self::Own(own.collect())))
+        let own = calls::extensions_of(kernel, org, person).await.map_err(Problem::internal)?;
+        Ok((org.clone(), Self::Own(own.into_iter().map(|entry| entry.number).collect())))
     }
 
     /// Whether an extension's things are seen.

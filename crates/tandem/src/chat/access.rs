@@ -163,10 +163,22 @@ pub enum Wide {
     MakeLinks,
     /// Open rooms in the name of visitors, get the room of any keys.
     OpenForOthers,
+    /// Use what belongs to those who answer: canned replies, macros, who of them takes chats.
+    UseDesk,
     /// Say who takes chats, keep canned replies and macros.
     Direct,
     /// See how chats went.
     SeeReports,
+}
+
+impl Wide {
+    /// Whether it is of the organisation's people alone, and of no program.
+    fn is_for_people(self) -> bool {
+        match self {
+            Self::UseDesk | Self::Direct | Self::SeeReports => true,
+            Self::SeeRooms | Self::MakeLinks | Self::OpenForOthers => false,
+        }
+    }
 }
 
 /// Why something may not be done.
@@ -203,10 +215,11 @@ pub fn may(asker: &Asker, identity: Identity, room: &Room, act: Act<'_>) -> Resu
 /// [`Denied::Forbidden`].
 pub fn may_everywhere(asker: &Asker, identity: Identity, wide: Wide) -> Result<(), Denied> {
     let good = match asker {
-        Asker::App { .. } => true,
-        Asker::Open { .. } => identity == Identity::Open && !matches!(wide, Wide::Direct | Wide::SeeReports),
+        // What is the whole organisation's, and what tells of its people, is no single application's.
+        Asker::App { .. } => !wide.is_for_people(),
+        Asker::Open { .. } => identity == Identity::Open && !wide.is_for_people(),
         Asker::Person { role, .. } => match wide {
-            Wide::SeeRooms => reads(*role),
+            Wide::SeeRooms | Wide::UseDesk => reads(*role),
             Wide::MakeLinks | Wide::OpenForOthers => works(*role),
             Wide::Direct => role::allowed(*role, Action::ManageChats),
             Wide::SeeReports => role::allowed(*role, Action::ReadReports),
@@ -334,6 +347,9 @@ mod tests {
         askers
     }
 
+    const WIDE: [Wide; 6] =
+        [Wide::SeeRooms, Wide::MakeLinks, Wide::OpenForOthers, Wide::UseDesk, Wide::Direct, Wide::SeeReports];
+
     /// The whole table, drawn, so that a change of permissions is seen by whoever reviews it: x = may, . = may not,
     /// and a dash = there is no such room. Visitor, another one; by the room's id, by another's; open; the application,
     /// another one, one of another organisation; owner, admin, supervisor, agent, member, auditor; another
@@ -377,7 +393,7 @@ mod tests {
             }
         }
         for identity in [Identity::Token, Identity::Open, Identity::Verified] {
-            for wide in [Wide::SeeRooms, Wide::MakeLinks, Wide::OpenForOthers] {
+            for wide in WIDE {
                 let drawn = |asker: &Asker| if may_everywhere(asker, identity, wide).is_ok() { 'x' } else { '.' };
                 let row: String = askers().iter().map(drawn).collect();
                 drawing += &format!("{row} {} {wide:?}\n", identity.as_str());
@@ -447,12 +463,21 @@ mod tests {
         .....xxxxxxx.xx token SeeRooms
         .....xxxxxxx..x token MakeLinks
         .....xxxxxxx..x token OpenForOthers
+        ........xxxx.xx token UseDesk
+        ........xxx...x token Direct
+        ........xxx..xx token SeeReports
         ....xxxxxxxx.xx open SeeRooms
         ....xxxxxxxx..x open MakeLinks
         ....xxxxxxxx..x open OpenForOthers
+        ........xxxx.xx open UseDesk
+        ........xxx...x open Direct
+        ........xxx..xx open SeeReports
         .....xxxxxxx.xx verified SeeRooms
         .....xxxxxxx..x verified MakeLinks
         .....xxxxxxx..x verified OpenForOthers
+        ........xxxx.xx verified UseDesk
+        ........xxx...x verified Direct
+        ........xxx..xx verified SeeReports
         ");
     }
 

@@ -110,9 +110,8 @@ impl ChatCalls {
     /// Whoever has the room, if a phone of it can ring.
     async fn agent(&self, room: &Room) -> Result<Agent, CallRefused> {
         let person = room.assignee.as_deref().ok_or(CallRefused::NoAgent)?;
-        let own = calls::extensions(self.kernel(), &room.org).await?;
-        let rings = |extension: &str| self.calls().directory().has_phone(&room.org, extension);
-        let found = own.into_iter().find(|entry| entry.person == person && rings(&entry.number));
+        let own = calls::extensions_of(self.kernel(), &room.org, person).await?;
+        let found = own.into_iter().find(|entry| self.calls().directory().has_phone(&room.org, &entry.number));
         found.map(|entry| Agent { extension: entry.number }).ok_or(CallRefused::Away)
     }
 

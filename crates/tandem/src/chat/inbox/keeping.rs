@@ -44,7 +44,7 @@ impl Chats {
         asker: &Asker,
         room: Option<&str>,
     ) -> Result<Vec<(Canned, Option<String>)>, ChatError> {
-        self.may_everywhere(asker, Wide::SeeRooms).await?;
+        self.may_everywhere(asker, Wide::UseDesk).await?;
         let names = match room {
             Some(room) => Some(self.names(asker, &self.room(asker, room).await?).await?),
             None => None,
@@ -59,7 +59,7 @@ impl Chats {
     /// # Errors
     /// [`ChatError`].
     pub(super) async fn canned_reply(&self, asker: &Asker, id: &str) -> Result<Canned, ChatError> {
-        self.may_everywhere(asker, Wide::SeeRooms).await?;
+        self.may_everywhere(asker, Wide::UseDesk).await?;
         store::canned(&self.kernel().db, asker.org(), id).await?.ok_or_else(|| missing("canned reply", id))
     }
 
@@ -119,7 +119,7 @@ impl Chats {
     /// # Errors
     /// [`ChatError`].
     pub(super) async fn macros(&self, asker: &Asker) -> Result<Vec<Macro>, ChatError> {
-        self.may_everywhere(asker, Wide::SeeRooms).await?;
+        self.may_everywhere(asker, Wide::UseDesk).await?;
         Ok(store::all_macros(&self.kernel().db, asker.org()).await?)
     }
 
@@ -128,7 +128,7 @@ impl Chats {
     /// # Errors
     /// [`ChatError`].
     pub(super) async fn one_macro(&self, asker: &Asker, id: &str) -> Result<Macro, ChatError> {
-        self.may_everywhere(asker, Wide::SeeRooms).await?;
+        self.may_everywhere(asker, Wide::UseDesk).await?;
         store::one_macro(&self.kernel().db, asker.org(), id).await?.ok_or_else(|| missing("macro", id))
     }
 

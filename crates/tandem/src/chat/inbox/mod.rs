@@ -8,6 +8,7 @@ pub(super) mod api;
 mod assignment;
 mod canned;
 mod card;
+mod floor;
 mod keeping;
 mod macros;
 mod moves;

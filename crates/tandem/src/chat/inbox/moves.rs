@@ -1,13 +1,10 @@
 //! A room goes from hand to hand: somebody takes it, gives it back, hands it over.
 
-use std::collections::BTreeMap;
-
 use calls::TeamRecord;
 use kernel::RecordError;
 
 use super::agents::Teams;
 use super::canned::invalid;
-use super::store;
 use crate::chat::model::{Id, Room};
 use crate::chat::{Act, Asker, Change, ChatError, Chats, Wide};
 
@@ -25,28 +22,12 @@ pub(crate) enum To {
 pub(super) struct Line {
     /// None = for anybody.
     pub(super) team: Option<Id>,
-    pub(super) rooms: usize,
+    pub(super) rooms: i64,
     /// Since when the oldest one waits, UTC milliseconds.
     pub(super) oldest_ms: i64,
 }
 
 impl Chats {
-    /// The rooms that wait, team by team.
-    ///
-    /// # Errors
-    /// [`ChatError`].
-    pub(super) async fn lines(&self, asker: &Asker) -> Result<Vec<Line>, ChatError> {
-        self.may_everywhere(asker, Wide::SeeRooms).await?;
-        let mut lines: BTreeMap<Option<Id>, Line> = BTreeMap::new();
-        for room in store::waiting(&self.kernel().db, asker.org()).await? {
-            let new = Line { team: room.team.clone(), rooms: 0, oldest_ms: room.since_ms };
-            let line = lines.entry(room.team).or_insert(new);
-            line.rooms += 1;
-            line.oldest_ms = line.oldest_ms.min(room.since_ms);
-        }
-        Ok(lines.into_values().collect())
-    }
-
     /// The teams that rooms can wait for.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::agents::{Seen, Teams};
 use super::assignment::{self, Agent, Choice, Waiting};
+use super::floor::Floors;
 use super::store::{self, AgentRow, WaitingRow};
 use crate::chat::hub::{News, What};
 use crate::chat::model::{Id, Room, Sender};
@@ -36,6 +37,7 @@ const FIRST_MESSAGES: i64 = 8;
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Inbox {
     pub(super) seen: Seen,
+    pub(super) floors: Floors,
     told: Mutex<HashMap<Id, HashMap<Id, Told>>>,
 }
 
@@ -60,6 +62,7 @@ impl Chats {
 
     /// Says that an organisation's rooms or people have changed.
     pub(crate) fn wake_queue(&self, org: &Id) {
+        self.inbox().floors.forget(org);
         self.kernel().bus.publish(SUBJECT, org.to_string());
     }
 
@@ -81,6 +84,7 @@ impl Chats {
     /// # Errors
     /// What the store says.
     pub(super) async fn assign(&self, org: &Id) -> Result<(), ChatError> {
+        self.release_left(org).await?;
         for _ in 0..MAX_TRIES {
             let people = store::agents(&self.kernel().db, org).await?;
             if people.is_empty() {
@@ -95,6 +99,28 @@ impl Chats {
                 return self.tell_positions(org, &rows, &waiting).await;
             }
             self.give(org, &choices, &waiting, &people).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the open rooms of people who were disabled, or may not answer any more: they wait again, for whoever comes.
+    async fn release_left(&self, org: &Id) -> Result<(), ChatError> {
+        for person in store::who_left(&self.kernel().db, org).await? {
+            for room in store::rooms_of(&self.kernel().db, org, &person).await? {
+                let now = match self.room_of_desk(org, &room).await {
+                    Ok(now) => now,
+                    Err(ChatError::NotFound) => continue,
+                    Err(error) => return Err(error),
+                };
+                if !now.is_open() || now.assignee.as_ref() != Some(&person) {
+                    continue;
+                }
+                match self.change_of_desk(now, &Change::Assign(None), |_| Vec::new()).await {
+                    // Somebody took it, or closed it, in the same moment; what is left is looked at with the next beat.
+                    Ok(_) | Err(ChatError::Db(DbError::Conflict)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 use kernel::{Db, DbError, Write, args};
 
+use super::moves::Line;
+use crate::chat::access;
 use crate::chat::model::{Id, Room, Sender};
 
 /// Rooms that wait and are looked at in one go; the others wait behind them.
@@ -19,8 +21,15 @@ const MAX_AGENTS: i64 = 1_000;
 const MAX_TAGS: i64 = 1_000;
 
 kernel::statements! {
-    /// A chore: whose rooms are to be given away.
-    STAFFED = "select distinct org from chat_agent limit 100000";
+    /// A chore: whose rooms are to be given away, or to be taken from somebody who has left.
+    STAFFED = "select org from chat_agent union select org from chat_room where state = 'open' and assignee is not null \
+        limit 100000";
+    // Somebody of the installation's administrators has no role: it may do everything.
+    ANSWERING = "select r.assignee, p.role, p.disabled_at, a.id as administrator from (select distinct assignee \
+        from chat_room where org = $1 and state = 'open' and assignee is not null) r \
+        left join person p on p.org = $1 and p.id = r.assignee left join administrator a on a.id = r.assignee";
+    ROOMS_OF = "select id from chat_room where org = $1 and assignee = $2 and state = 'open' and assignee is not null \
+        order by id limit $3";
     AGENTS = "select person, state, capacity, idle_at, revision from chat_agent where org = $1 order by person limit $2";
     AGENT = "select person, state, capacity, idle_at, revision from chat_agent where org = $1 and person = $2";
     PUT_AGENT = "insert into chat_agent (org, person, state, capacity, idle_at, revision) values ($1, $2, $3, $4, $5, 0) \
@@ -38,11 +47,20 @@ kernel::statements! {
         where r.org = $1 and r.state = 'open' and r.assignee is null and r.seq_head > 0 and (w.room is null or not w.held) \
         and exists (select 1 from chat_message m where m.org = r.org and m.room = r.id \
         and m.sender = 'visitor:' || r.visitor) order by r.created_at, r.id limit $2";
+    // Who came back to a room that was left waiting waits from its first word on: the later of both.
+    LINES = "select x.team, count(*) as rooms, min(case when x.since_at > x.asked_at then x.since_at else x.asked_at end) \
+        as since_at from (select r.team, w.since_at, (select m.created_at from chat_message m where m.org = r.org \
+        and m.room = r.id and m.sender = 'visitor:' || r.visitor order by m.seq limit 1) as asked_at \
+        from chat_room r left join chat_wait w on w.org = r.org and w.room = r.id \
+        where r.org = $1 and r.state = 'open' and r.assignee is null and r.seq_head > 0 and (w.room is null or not w.held) \
+        and (r.app = $2 or $2 is null)) x where x.asked_at is not null group by x.team";
     PUT_WAIT = "insert into chat_wait (org, room, since_at, not_for, held) values ($1, $2, $3, $4, $5) \
         on conflict (org, room) do update set since_at = excluded.since_at, not_for = excluded.not_for, \
         held = excluded.held";
     TAGS = "select tag from chat_tag where org = $1 and room = $2 order by tag limit 1000";
     ALL_TAGS = "select tag, count(*) as rooms from chat_tag where org = $1 group by tag order by tag limit $2";
+    TAGS_OF_APP = "select t.tag, count(*) as rooms from chat_tag t join chat_room r on r.org = t.org and r.id = t.room \
+        where t.org = $1 and r.app = $2 group by t.tag order by t.tag limit $3";
     PUT_TAG = "insert into chat_tag (org, room, tag) values ($1, $2, $3) on conflict do nothing";
     TAKE_TAGS = "delete from chat_tag where org = $1 and room = $2";
     VISIT = "select page, user_agent, locale from chat_visit where org = $1 and room = $2";
@@ -107,6 +125,25 @@ pub(super) fn occupy_write(org: &str, person: &str, revision: i64, now_ms: i64) 
     Write::guarded(OCCUPY, args![org, person, revision, now_ms])
 }
 
+/// Those who have open rooms and may not answer visitors any more.
+pub(super) async fn who_left(db: &Db, org: &str) -> Result<Vec<Id>, DbError> {
+    let mut left = Vec::new();
+    for row in db.all(ANSWERING, args![org]).await? {
+        let role = row.opt_text("role")?.and_then(|role| role.parse().ok());
+        let is_there = role.is_some_and(access::answers) && row.opt_int("disabled_at")?.is_none();
+        if !is_there && row.opt_text("administrator")?.is_none() {
+            left.push(row.text("assignee")?.into());
+        }
+    }
+    Ok(left)
+}
+
+/// Some of the open rooms that somebody has.
+pub(super) async fn rooms_of(db: &Db, org: &str, person: &str) -> Result<Vec<Id>, DbError> {
+    let rows = db.all(ROOMS_OF, args![org, person, MAX_WAITING]).await?;
+    rows.iter().map(|row| Ok(row.text("id")?.into())).collect()
+}
+
 /// How many open rooms each person has.
 pub(super) async fn loads(db: &Db, org: &str) -> Result<HashMap<Id, u32>, DbError> {
     let rows = db.all(LOADS, args![org]).await?;
@@ -125,11 +162,27 @@ pub(super) async fn waiting(db: &Db, org: &str) -> Result<Vec<WaitingRow>, DbErr
             room: row.text("id")?.into(),
             app: row.text("app")?.into(),
             team: row.opt_text("team")?.map(Into::into),
-            since_ms: row.opt_int("since_at")?.unwrap_or(asked_ms),
+            // Who writes long after a flow has left the room waits from then on.
+            since_ms: row.opt_int("since_at")?.map_or(asked_ms, |since_ms| since_ms.max(asked_ms)),
             not_for: row.opt_text("not_for")?.map(Into::into),
         });
     }
     Ok(waiting)
+}
+
+/// The rooms that wait, team by team, of one application or of all.
+pub(super) async fn lines(db: &Db, org: &str, app: Option<&Id>) -> Result<Vec<Line>, DbError> {
+    let rows = db.all(LINES, args![org, app.map(|app| &**app)]).await?;
+    let mut lines = Vec::with_capacity(rows.len());
+    for row in &rows {
+        lines.push(Line {
+            team: row.opt_text("team")?.map(Into::into),
+            rooms: row.int("rooms")?,
+            oldest_ms: row.int("since_at")?,
+        });
+    }
+    lines.sort_by(|a, b| a.team.cmp(&b.team));
+    Ok(lines)
 }
 
 pub(super) fn wait_write(org: &str, room: &str, since_ms: i64, not_for: Option<&str>, is_held: bool) -> Write {
@@ -161,9 +214,12 @@ pub(super) async fn tags(db: &Db, org: &str, room: &str) -> Result<Vec<String>, 
     db.all(TAGS, args![org, room]).await?.iter().map(|row| row.text("tag")).collect()
 }
 
-/// The tags of an organisation, and how many rooms have each.
-pub(super) async fn all_tags(db: &Db, org: &str) -> Result<Vec<(String, i64)>, DbError> {
-    let rows = db.all(ALL_TAGS, args![org, MAX_TAGS]).await?;
+/// The tags of an organisation, or of one application's rooms, and how many rooms have each.
+pub(super) async fn all_tags(db: &Db, org: &str, app: Option<&Id>) -> Result<Vec<(String, i64)>, DbError> {
+    let rows = match app {
+        Some(app) => db.all(TAGS_OF_APP, args![org, app, MAX_TAGS]).await?,
+        None => db.all(ALL_TAGS, args![org, MAX_TAGS]).await?,
+    };
     rows.iter().map(|row| Ok((row.text("tag")?, row.int("rooms")?))).collect()
 }
 

@@ -55,13 +55,13 @@ impl Chats {
         self.set_tags(asker, room, &tags).await.map(drop)
     }
 
-    /// Every tag of the organisation, and how many rooms have it.
+    /// Every tag of the rooms that the asker may see, and how many have it.
     ///
     /// # Errors
     /// [`ChatError`].
     pub(crate) async fn all_tags(&self, asker: &Asker) -> Result<Vec<(String, i64)>, ChatError> {
         self.may_everywhere(asker, Wide::SeeRooms).await?;
-        Ok(store::all_tags(&self.kernel().db, asker.org()).await?)
+        Ok(store::all_tags(&self.kernel().db, asker.org(), asker.app()).await?)
     }
 }
 

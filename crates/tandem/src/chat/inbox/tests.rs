@@ -1,6 +1,7 @@
 //! The inbox on a store: who gets which room, what is found, how it went.
 
 use kernel::Role;
+use kernel::app::NewApp;
 use kernel::person::NewPerson;
 
 use super::agents::Word;
@@ -118,6 +119,78 @@ async fn who_is_away_or_not_there_or_may_not_any_more_gets_nothing() {
         stage.chats.assign(&stage.org).await.unwrap();
         assert_eq!(assignee(&stage, &opened).await, Some(id(&gone)));
         drop((ear, page));
+    }
+}
+
+#[tokio::test]
+async fn the_rooms_of_who_has_left_go_to_others() {
+    for stage in Stage::each(&[]).await {
+        let (left, demoted) = (agent(&stage, "Left", 1).await, agent(&stage, "Demoted", 1).await);
+        let (first, _) = asked(&stage, "hello").await;
+        let (second, _) = asked(&stage, "hello").await;
+        let (third, _) = asked(&stage, "hello").await;
+        stage.chats.assign(&stage.org).await.unwrap();
+        let administrator = stage.kernel.find_administrator(None).await.unwrap();
+        let root = stage.person(&administrator.id, Role::Owner);
+        stage.chats.take(&root, &third.room.id).await.unwrap();
+        stage.kernel.disable_person(&stage.org, &id(&left)).await.unwrap();
+        let person = stage.kernel.person(&stage.org, &id(&demoted)).await.unwrap();
+        stage.kernel.set_role(&person, Role::Member).await.unwrap();
+        stage.chats.assign(&stage.org).await.unwrap();
+        assert_eq!((assignee(&stage, &first).await, assignee(&stage, &second).await), (None, None));
+        assert_eq!(assignee(&stage, &third).await, Some(id(&root)), "no person of the organisation, and not gone");
+        let ann = agent(&stage, "Ann", 4).await;
+        stage.chats.assign(&stage.org).await.unwrap();
+        let given = [assignee(&stage, &first).await, assignee(&stage, &second).await];
+        assert_eq!(given, [Some(id(&ann)), Some(id(&ann))]);
+    }
+}
+
+#[tokio::test]
+async fn a_program_sees_the_queues_and_tags_of_its_own_application_and_none_of_the_people() {
+    for stage in Stage::each(&[]).await {
+        let (ann, (opened, _)) = (hire(&stage, "Ann", Role::Agent).await, asked(&stage, "hello").await);
+        stage.chats.set_tags(&ann, &opened.room.id, &["vip".to_owned()]).await.unwrap();
+        let other = NewApp { name: "Other".into(), ..NewApp::default() };
+        let (other, _) = stage.kernel.create_app(&stage.org, other).await.unwrap();
+        let other = Asker::App { org: stage.org.clone(), app: other.id.into() };
+        let mine = stage.application();
+        let floor = |asker: Asker| {
+            let chats = stage.chats.clone();
+            async move {
+                let floor = chats.floor(&asker).await.unwrap();
+                (floor.agents.len(), floor.lines.iter().map(|line| line.rooms).sum::<i64>())
+            }
+        };
+        assert_eq!(floor(ann.clone()).await, (1, 1));
+        assert_eq!((floor(mine.clone()).await, floor(other.clone()).await), ((0, 1), (0, 0)));
+        assert_eq!(stage.chats.all_tags(&mine).await.unwrap(), [("vip".to_owned(), 1)]);
+        assert_eq!(stage.chats.all_tags(&other).await.unwrap(), []);
+        assert!(matches!(stage.chats.canned_replies(&mine, None).await, Err(ChatError::Forbidden)));
+        assert!(matches!(stage.chats.macros(&mine).await, Err(ChatError::Forbidden)));
+        let away = Word { is_available: false, capacity: None };
+        assert!(matches!(stage.chats.say(&mine, &id(&ann), away).await, Err(ChatError::Forbidden)));
+        let span = Span::read(None, None, None, stage.chats.now_ms()).unwrap();
+        assert!(matches!(stage.chats.report(&mine, &span).await, Err(ChatError::Forbidden)));
+        // What changes is seen at once, though the answer is remembered.
+        stage.chats.take(&ann, &opened.room.id).await.unwrap();
+        assert_eq!(floor(ann).await, (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn who_writes_long_after_a_flow_has_left_waits_from_then_on() {
+    for stage in Stage::each(&[]).await {
+        let (late, visitor) = stage.room().await;
+        let released = super::release_write(&stage.org, &late.room.id, stage.chats.now_ms());
+        stage.kernel.db.writer().commit(vec![released]).await.unwrap();
+        let (early, _) = asked(&stage, "hello").await;
+        stage.hand.advance(1_000);
+        stage.chats.send(&visitor, &late.room.id, Draft::text("I am back")).await.unwrap();
+        agent(&stage, "Ann", 0).await;
+        stage.chats.assign(&stage.org).await.unwrap();
+        let place = |opened: &Opened| stage.chats.queue_position(&stage.org, &opened.room.id);
+        assert_eq!((place(&early), place(&late)), (Some(1), Some(2)));
     }
 }
 

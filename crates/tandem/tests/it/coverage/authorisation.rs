@@ -241,9 +241,11 @@ fn is_of_chat(name: &str) -> bool {
     ["/v1/chat/", "/room-list/", "/get_QR_Id/", "/create_master_link/"].iter().any(|part| name.contains(part))
 }
 
-/// Whether somebody does it in person: an application takes no rooms, and is neither here nor away.
+/// Whether it is for people: an application takes no rooms, is neither here nor away, and leaves what belongs to those
+/// who answer to them.
 fn is_for_people(name: &str) -> bool {
-    ["/take", "/agents/me"].iter().any(|end| name.ends_with(end)) && is_of_chat(name)
+    let parts = ["/take", "/agents/", "/canned", "/macros", "/reports"];
+    parts.iter().any(|part| name.contains(part)) && is_of_chat(name)
 }
 
 async fn ask(client: &Client, operation: &Operation) -> u16 {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::agents::{AVAILABLE, AWAY, AgentView, MAX_CAPACITY, Word};
+use super::super::floor::Floor;
 use super::super::moves::Line;
 use crate::chat::api::Caller;
 use crate::chat::{Asker, Chats};
@@ -25,9 +26,9 @@ pub(super) struct PersonPath {
 /// Who takes chats, and who waits.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AgentList {
-    /// Everybody who may answer visitors, by name.
+    /// Everybody who may answer visitors, by name; none for an application's key.
     agents: Vec<AgentView>,
-    /// The queues in which rooms wait.
+    /// The queues in which rooms wait; for an application's key those of its own rooms.
     waiting: Vec<QueueView>,
 }
 
@@ -37,7 +38,7 @@ pub(super) struct QueueView {
     /// The team; null = for anybody.
     team: Option<String>,
     /// How many rooms.
-    rooms: usize,
+    rooms: i64,
     /// Since when the oldest one waits; RFC 3339.
     oldest: String,
 }
@@ -81,10 +82,8 @@ impl StateRequest {
     security(("bearer" = []))
 )]
 pub(super) async fn list(Given(chats): Given<Chats>, caller: Caller) -> Result<Json<AgentList>, Problem> {
-    let asker = caller.asker()?;
-    let agents = chats.agents(&asker).await?;
-    let waiting = chats.lines(&asker).await?.into_iter().map(QueueView::from).collect();
-    Ok(Json(AgentList { agents, waiting }))
+    let Floor { agents, lines } = chats.floor(&caller.asker()?).await?;
+    Ok(Json(AgentList { agents, waiting: lines.into_iter().map(QueueView::from).collect() }))
 }
 
 /// Say whether you take chats
