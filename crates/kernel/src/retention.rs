@@ -25,6 +25,9 @@ const DELIVERY_DAYS: i64 = 7;
 const NOTICE_DAYS: i64 = 30;
 /// Events are kept this long at least: deliveries need them.
 const LEAST_EVENT_DAYS: i64 = 2;
+/// The kind of sweep that every organisation has each day, whatever it keeps for how long: of things that are over of
+/// themselves. Its `before_ms` is the present.
+pub const OVER: &str = "over";
 /// The kind of `retention_days` that this module serves itself.
 const EVENTS: &str = "events";
 
@@ -125,6 +128,9 @@ impl Retention {
             .await
             .map_err(|error| DbError::Column { column: "org".to_owned(), reason: error.to_string() })?;
         for org in orgs {
+            if let Err(error) = self.forget(&org.id, OVER, now_ms, now_ms).await {
+                tracing::error!(org = org.id, %error, "what is over could not be forgotten; again tomorrow");
+            }
             for (kind, days) in &org.settings.retention_days {
                 // What one organisation's chore stumbles over is no reason to keep the others' things.
                 match self.forget(&org.id, kind, now_ms - i64::from(*days) * DAY_MS, now_ms).await {
@@ -266,6 +272,17 @@ mod tests {
         }
     }
 
+    struct Over(Swept);
+    impl Sweep for Over {
+        fn kind(&self) -> &'static str {
+            OVER
+        }
+        fn sweep<'a>(&'a self, org: &'a str, before_ms: i64) -> BoxFuture<'a, Result<u64, DbError>> {
+            self.0.lock().unwrap().push((org.to_owned(), before_ms));
+            Box::pin(async { Ok(0) })
+        }
+    }
+
     /// Runs of which some are open.
     struct Open(Mutex<Vec<&'static str>>);
     impl Runs for Open {
@@ -322,12 +339,16 @@ mod tests {
             kernel.db.run(done, args![&keeps.id]).await.unwrap();
 
             let swept = Swept::default();
-            let sweeps: Vec<Arc<dyn Sweep>> = vec![Arc::new(Recordings(Arc::clone(&swept)))];
+            let over = Swept::default();
+            let sweeps: Vec<Arc<dyn Sweep>> =
+                vec![Arc::new(Recordings(Arc::clone(&swept))), Arc::new(Over(Arc::clone(&over)))];
             let runs = open(&["run_1"]);
             let chore = Retention { kernel: kernel.clone(), sweeps, runs: runs.clone() };
             let now_ms = START_MS + 20 * DAY_MS;
             chore.run_once(now_ms).await.unwrap();
             assert_eq!(*swept.lock().unwrap(), [(keeps.id.clone(), now_ms - 30 * DAY_MS)]);
+            let each = [(keeps.id.clone(), now_ms), (forgets.id.clone(), now_ms)];
+            assert_eq!(*over.lock().unwrap(), each, "of every organisation");
             assert_eq!(
                 count(kernel, "select count(*) as n from event").await,
                 2_400,

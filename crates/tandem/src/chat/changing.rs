@@ -101,6 +101,9 @@ impl Chats {
         let mut writes = vec![store::change_room_write(&room)];
         writes.extend(self.event_writes(&room.org, &room.id, kind, data).await?);
         writes.extend(inbox::change_writes(before, &room, by, self.now_ms()));
+        if before.is_open() && !room.is_open() {
+            writes.push(store::close_flow_write(&room.org, &room.id, self.now_ms()));
+        }
         room.revision += 1;
         Ok((room, writes))
     }

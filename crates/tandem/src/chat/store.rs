@@ -47,6 +47,7 @@ kernel::statements! {
     CHANGE_ROOM = "update chat_room set state = $4, assignee = $5, team = $6, closed_at = $7, visitor = $8, \
         user_id = $9, open_key = case when $4 = 'closed' then null else open_key end, revision = revision + 1 \
         where org = $1 and id = $2 and revision = $3";
+    STILL_AT = "update chat_room set seq_head = seq_head where org = $1 and id = $2 and seq_head = $3";
     COUNT_MESSAGE = "update chat_room set seq_head = $3, last_at = $4 \
         where org = $1 and id = $2 and seq_head = $5 and revision = $6";
     INSERT_MESSAGE = "insert into chat_message (org, room, seq, id, cid, sender, kind, body, side, author, created_at) \
@@ -242,6 +243,11 @@ pub(super) fn change_room_write(room: &Room) -> Write {
         &room.user_id
     ];
     Write::guarded(CHANGE_ROOM, args)
+}
+
+/// Nothing, if nobody has written in a room since.
+pub(super) fn still_at_write(org: &str, room: &str, seq_head: i64) -> Write {
+    Write::guarded(STILL_AT, args![org, room, seq_head])
 }
 
 /// A new message, and the head that counts it, if the room is as it was.

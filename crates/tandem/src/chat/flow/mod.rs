@@ -9,10 +9,12 @@ mod talk;
 mod tests;
 mod waiting;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use calls::{Answering, Correspondence, Fitness};
+use futures_util::FutureExt as _;
 use kernel::{DbError, Write};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -27,9 +29,9 @@ use waiting::Waiting;
 
 /// Flows that talk at once on this node; beyond it people answer.
 const MAX_TALKS: usize = 5_000;
-/// How often the store is asked again when it failed, and how long after.
+/// How often the store is asked again when it failed, and how long after. The end of a flow is tried until it is kept.
 const TRIES: usize = 5;
-const TRY_AFTER: Duration = Duration::from_secs(1);
+const TRY_AFTER: Duration = if cfg!(test) { Duration::from_millis(10) } else { Duration::from_secs(1) };
 /// Messages of a room that are looked at before its flow begins.
 const LOOKED_AT: i64 = 100;
 
@@ -73,12 +75,14 @@ struct End {
     /// The run, if one had begun, and its own rows.
     run: Option<String>,
     rows: Vec<Write>,
+    /// The newest message that the flow knows of: what came after it, it does not close.
+    heard_seq: i64,
 }
 
 impl End {
     /// Of one that has not begun to talk.
     fn before(leaving: Leaving, cause: &str) -> Self {
-        Self { leaving, cause: cause.to_owned(), run: None, rows: Vec::new() }
+        Self { leaving, cause: cause.to_owned(), run: None, rows: Vec::new(), heard_seq: 0 }
     }
 }
 
@@ -94,19 +98,23 @@ impl Chats {
     /// # Errors
     /// What the store says.
     pub async fn recover(&self) -> Result<(), DbError> {
-        let (rooms, is_all) = store::open_flows(&self.kernel().db).await?;
-        for (org, room, stage) in rooms {
-            match stage {
-                Stage::Waiting => self.flows().waiting.add(&room),
-                Stage::Due => self.begin_flow(&org, &room),
-                Stage::Running => {
-                    self.end_flow(&org, &room, End::before(Leaving::HandOver(None), "server_restart")).await;
+        let (mut org, mut room) = (Id::default(), Id::default());
+        loop {
+            let page = store::begun_flows(&self.kernel().db, &org, &room).await?;
+            let Some(last) = page.last() else { break };
+            (org, room) = (last.0.clone(), last.1.clone());
+            for (org, room, stage) in page {
+                if stage == Stage::Running {
+                    let end = End::before(Leaving::HandOver(None), "server_restart");
+                    self.try_end_flow(&org, &room, &end).await?;
+                } else {
+                    self.begin_flow(&org, &room);
                 }
-                Stage::Over => {}
             }
         }
-        if !is_all {
-            self.flows().waiting.is_incomplete();
+        // Those who wait for their visitors may be many, and stand in nobody's way: behind the newest they are looked up.
+        for room in store::waiting_flows(&self.kernel().db, waiting::MAX_ROOMS + 1).await? {
+            self.flows().waiting.add(&room);
         }
         Ok(())
     }
@@ -165,10 +173,18 @@ impl Chats {
     fn begin_flow(&self, org: &Id, room: &Id) {
         let (chats, org, room) = (self.clone(), org.clone(), room.clone());
         self.kernel().tasks.spawn(async move {
-            if let Err(error) = chats.let_flow_answer(&org, &room).await {
-                tracing::error!(%org, %room, %error, "the flow of a chat could not begin");
-                chats.end_flow(&org, &room, End::before(Leaving::HandOver(None), "store")).await;
-            }
+            let cause = match AssertUnwindSafe(chats.let_flow_answer(&org, &room)).catch_unwind().await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(%org, %room, %error, "the flow of a chat could not begin");
+                    "store"
+                }
+                Err(_) => {
+                    tracing::error!(%org, %room, "the flow of a chat broke off");
+                    "flow_error"
+                }
+            };
+            chats.end_flow(&org, &room, End::before(Leaving::HandOver(None), cause)).await;
         });
     }
 
@@ -214,14 +230,15 @@ impl Chats {
         Ok(messages.iter().any(|message| matches!(message.sender, Sender::Person(_) | Sender::App(_))))
     }
 
-    /// Ends a room's flow, once: people have the room from here on.
+    /// Ends a room's flow, once: people have the room from here on. Nobody else would give it to them before the next
+    /// start: it is tried until it is kept, or the server stops.
     async fn end_flow(&self, org: &Id, room: &Id, end: End) {
-        for _ in 0..TRIES {
-            match self.try_end_flow(org, room, &end).await {
-                Ok(()) => return,
-                Err(error) => tracing::error!(%org, %room, %error, "the end of a chat's flow could not be kept"),
+        let stop = &self.kernel().stop;
+        while let Err(error) = self.try_end_flow(org, room, &end).await {
+            tracing::error!(%org, %room, %error, "the end of a chat's flow could not be kept; again in a moment");
+            if stop.run_until_cancelled(sleep(TRY_AFTER)).await.is_none() {
+                return;
             }
-            sleep(TRY_AFTER).await;
         }
     }
 
@@ -240,7 +257,7 @@ impl Chats {
     }
 
     async fn leave_room(&self, org: &Id, id: &Id, end: &End) -> Result<(), DbError> {
-        let End { leaving, cause, run, rows } = end;
+        let End { leaving, cause, run, rows, heard_seq } = end;
         let now_ms = self.now_ms();
         let mut writes = vec![store::end_write(org, id, run.as_deref(), cause, now_ms)];
         writes.extend(rows.iter().cloned());
@@ -250,6 +267,14 @@ impl Chats {
         let targets = self.kernel().outbox.targets(org).await?;
         let over = self.flow_event(&before, "flow.completed", run.as_deref(), None, json!({ "cause": cause }));
         writes.extend(kernel::Outbox::event_writes(&over, targets.iter()));
+        let leaving = match leaving {
+            // Somebody has written since the flow listened last: whatever that is, it is for people.
+            Leaving::Close if before.seq_head > *heard_seq => &Leaving::Quietly,
+            leaving => leaving,
+        };
+        if *leaving == Leaving::Close {
+            writes.push(store::still_at_write(org, id, before.seq_head));
+        }
         let room = match self.change_of(&before, leaving).await? {
             Some(change) => {
                 let (room, changed) = self.changes(&before, &change, &Sender::System).await?;

@@ -162,12 +162,13 @@ impl Talk {
             Order::Say(play, words) => {
                 say(chats, room, play, Draft { author: self.author.clone(), ..Draft::text(&words) }).boxed()
             }
-            Order::Keep(rows) => keep(chats, room, rows).boxed(),
+            Order::Keep(rows) => keep(chats, room, self.run.clone(), rows).boxed(),
             Order::End(leaving, cause) => {
                 self.orders.clear();
                 let now_ms = chats.now_ms();
                 let rows = self.last_rows.take().map_or_else(Vec::new, |rows| rows(&cause, now_ms));
-                let end = End { leaving, cause, run: self.run.clone(), rows };
+                let heard_seq = self.heard_seq.max(self.said_seq);
+                let end = End { leaving, cause, run: self.run.clone(), rows, heard_seq };
                 async move {
                     chats.end_flow(&room.org, &room.id, end).await;
                     Done::Over
@@ -271,10 +272,12 @@ async fn say(chats: Chats, room: Room, play: PlayId, draft: Draft) -> Done {
     Done::Failed("store")
 }
 
-async fn keep(chats: Chats, room: Room, rows: Vec<Row>) -> Done {
+async fn keep(chats: Chats, room: Room, run: Option<String>, rows: Vec<Row>) -> Done {
     for _ in 0..TRIES {
-        match try_keep(&chats, &room, &rows).await {
+        match try_keep(&chats, &room, run.as_deref(), &rows).await {
             Ok(()) => return Done::Kept,
+            // The room was erased: nothing more is told of it.
+            Err(DbError::Conflict) => return Done::Failed(CLOSED),
             Err(error) => tracing::error!(room = %room.id, %error, "the story of a chat's flow could not be kept"),
         }
         sleep(TRY_AFTER).await;
@@ -282,13 +285,14 @@ async fn keep(chats: Chats, room: Room, rows: Vec<Row>) -> Done {
     Done::Failed("store")
 }
 
-async fn try_keep(chats: &Chats, room: &Room, rows: &[Row]) -> Result<(), DbError> {
+async fn try_keep(chats: &Chats, room: &Room, run: Option<&str>, rows: &[Row]) -> Result<(), DbError> {
     let targets = chats.kernel().outbox.targets(&room.org).await?;
-    let writes = rows.iter().flat_map(|row| match row {
+    let mut writes = vec![store::still_talks_write(&room.org, &room.id, run)];
+    writes.extend(rows.iter().flat_map(|row| match row {
         Row::Write(write) => vec![write.clone()],
         Row::Event(event) => Outbox::event_writes(event, targets.iter()),
-    });
-    chats.kernel().db.writer().commit(writes.collect()).await.map(drop)
+    }));
+    chats.kernel().db.writer().commit(writes).await.map(drop)
 }
 
 impl Conversation for Talk {

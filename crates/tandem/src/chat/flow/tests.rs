@@ -35,6 +35,7 @@ enum Last {
     Listen,
     HandOver,
     End(Cause),
+    Break,
 }
 
 impl Script {
@@ -87,6 +88,7 @@ impl Answering for Script {
                         talk.hand_over(Queueing { team: "5263".into(), timeout_ms: 1, max_waiting: 1, joined_ms: None })
                     }
                     (Heard::Words(_), Last::End(cause)) => talk.end(cause),
+                    (Heard::Words(_), Last::Break) => panic!("a fault in the flow"),
                     _ => {}
                 }
             }
@@ -337,4 +339,80 @@ async fn an_erased_room_ends_its_flow_and_keeps_nothing_of_it() {
     assert!(desk.chats.room_of_desk(&desk.org, &opened.room.id).await.is_err());
     let row = store::flow_of_room(&desk.kernel.db, &desk.org, &opened.room.id).await.unwrap();
     assert!(row.is_none());
+}
+
+/// Waits until the room's flow is over, and gives the words for how it ended.
+async fn ended(desk: &Desk, id: &Id) -> Vec<String> {
+    let looking = async {
+        while causes(desk, id).await.is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, looking).await.unwrap();
+    causes(desk, id).await
+}
+
+#[tokio::test]
+async fn the_end_is_tried_until_the_store_keeps_it() {
+    let desk = Desk::sqlite(&[]).await;
+    let script = Script::new(Last::End(Cause::FlowLimit));
+    bind(&desk, &script).await;
+    let (opened, visitor) = desk.room().await;
+    script.asked().await;
+    desk.kernel.db.run("alter table chat_flow rename to chat_flow_away", kernel::args![]).await.unwrap();
+    says(&desk.chats, &visitor, &opened.room.id, "a").await;
+    sleep(super::TRY_AFTER * 4 * u32::try_from(super::TRIES).unwrap()).await;
+    assert_eq!(causes(&desk, &opened.room.id).await, Vec::<String>::new());
+    desk.kernel.db.run("alter table chat_flow_away rename to chat_flow", kernel::args![]).await.unwrap();
+    assert_eq!(ended(&desk, &opened.room.id).await, ["flow_limit"]);
+}
+
+#[tokio::test]
+async fn a_flow_that_breaks_off_leaves_its_room_to_people() {
+    let desk = Desk::sqlite(&[]).await;
+    let script = Script::new(Last::Break);
+    bind(&desk, &script).await;
+    let (opened, visitor) = desk.room().await;
+    script.asked().await;
+    says(&desk.chats, &visitor, &opened.room.id, "a").await;
+    assert_eq!(ended(&desk, &opened.room.id).await, ["flow_error"]);
+    assert!(room(&desk, &opened.room.id).await.is_open());
+}
+
+#[tokio::test]
+async fn what_nobody_has_heard_is_not_closed() {
+    let desk = Desk::sqlite(&[]).await;
+    bind(&desk, &Script { may_ask: Arc::new(Semaphore::new(0)), ..Script::new(Last::Listen) }).await;
+    let (opened, _) = desk.room().await;
+    says(&desk.chats, &desk.application(), &opened.room.id, "A person here").await;
+    let end = |heard_seq| super::End { heard_seq, ..super::End::before(super::Leaving::Close, "normal") };
+    desk.chats.try_end_flow(&desk.org, &opened.room.id, &end(0)).await.unwrap();
+    assert_eq!(causes(&desk, &opened.room.id).await, ["normal"]);
+    assert!(room(&desk, &opened.room.id).await.is_open(), "somebody has written there meanwhile");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_their_visitors_hide_nobody_and_end() {
+    for desk in Desk::each(&[]).await {
+        let script = Script::new(Last::Listen);
+        bind(&desk, &script).await;
+        let (closed, _) = glance(&desk).await;
+        let (left, _) = glance(&desk).await;
+        let row = async |id: &Id| store::flow_of_room(&desk.kernel.db, &desk.org, id).await.unwrap().unwrap().1;
+        desk.chats.change(&desk.application(), &closed.room.id, &Change::Close, |_| Vec::new()).await.unwrap();
+        assert_eq!((row(&closed.room.id).await, row(&left.room.id).await), (store::Stage::Over, store::Stage::Waiting));
+        let due = desk.room().await.0;
+        let write = store::flow_write(&desk.org, "other", "flow_1", store::Stage::Waiting, 0);
+        desk.kernel.db.writer().commit(vec![write]).await.unwrap();
+        let begun = store::begun_flows(&desk.kernel.db, "", "").await.unwrap();
+        assert_eq!(begun.iter().map(|(_, room, _)| room.clone()).collect::<Vec<_>>(), [due.room.id.clone()]);
+        assert_eq!(store::waiting_flows(&desk.kernel.db, 1).await.unwrap(), [left.room.id.clone()], "the newest");
+        desk.hand.advance(31 * 86_400_000);
+        for sweep in store::concerning::sweeps(&desk.kernel) {
+            if sweep.kind() == kernel::retention::OVER {
+                sweep.sweep(&desk.org, desk.chats.now_ms()).await.unwrap();
+            }
+        }
+        assert_eq!(row(&left.room.id).await, store::Stage::Over, "its visitor has no token any more");
+    }
 }

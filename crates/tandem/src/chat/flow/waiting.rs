@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::chat::model::Id;
 
 /// Rooms kept in memory.
-const MAX_ROOMS: usize = 10_000;
+pub(super) const MAX_ROOMS: usize = 10_000;
 
 /// See the module.
 #[derive(Default)]
@@ -34,11 +34,6 @@ impl Waiting {
         } else {
             rooms.is_incomplete = true;
         }
-    }
-
-    /// More rooms wait than were added.
-    pub(super) fn is_incomplete(&self) {
-        self.rooms().is_incomplete = true;
     }
 
     /// Whether a room may wait; it does no longer.

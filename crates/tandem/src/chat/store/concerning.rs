@@ -9,11 +9,12 @@ use calls::erasure;
 use futures_util::future::BoxFuture;
 use kernel::files::Shelf;
 use kernel::notice::erase_notices_about_write;
-use kernel::retention::{RowSweep, Sweep};
+use kernel::retention::{OVER, RowSweep, Sweep};
 use kernel::time::rfc3339;
 use kernel::{DbError, Kernel, Write, args};
 use serde_json::{Value, json};
 
+use super::flow::{END_LEFT, RELEASE_LEFT};
 use super::{marks, messages, notes, read_room};
 use crate::chat::calling;
 use crate::chat::inbox;
@@ -80,12 +81,13 @@ kernel::statements! {
         order by v.id limit 200)";
 }
 
-/// What of chats grows old: rooms that nobody wrote in, tokens that ended, visitors that have neither, with what happened
-/// to them.
+/// What of chats grows old: rooms that nobody wrote in, visitors that have none, with what happened to them; and what is
+/// over of itself: tokens, and flows that wait for nobody any more.
 pub(crate) fn sweeps(kernel: &Kernel) -> Vec<Arc<dyn Sweep>> {
-    let rows = |forget| Arc::new(RowSweep::new(kernel.clone(), OldRooms::KIND, forget)) as _;
-    let visitors = [FORGET_VISITORS_EVENTS, FORGET_VISITORS].map(rows);
-    [Arc::new(OldRooms(kernel.clone())) as _, rows(FORGET_TOKENS)].into_iter().chain(visitors).collect()
+    let rows = |kind, forget| Arc::new(RowSweep::new(kernel.clone(), kind, forget)) as _;
+    let over = [FORGET_TOKENS, RELEASE_LEFT, END_LEFT].map(|forget| rows(OVER, forget));
+    let visitors = [FORGET_VISITORS_EVENTS, FORGET_VISITORS].map(|forget| rows(OldRooms::KIND, forget));
+    over.into_iter().chain([Arc::new(OldRooms(kernel.clone())) as _]).chain(visitors).collect()
 }
 
 /// Rooms that nobody wrote in for so long.
@@ -365,11 +367,17 @@ mod tests {
             assert!(!erase_old_room(&stage.kernel, &stage.org, &young.room.id, NOON).await.unwrap());
             stage.chats.send(&writer, &young.room.id, Draft::text("still here")).await.unwrap();
             let mut gone = 0;
+            let mut over = 0;
             for sweep in sweeps(&stage.kernel) {
-                assert_eq!(sweep.kind(), "chats");
-                gone += sweep.sweep(&stage.org, NOON + 35 * 86_400_000).await.unwrap();
+                if sweep.kind() == OVER {
+                    over += sweep.sweep(&stage.org, NOON + 35 * 86_400_000).await.unwrap();
+                } else {
+                    assert_eq!(sweep.kind(), "chats");
+                    gone += sweep.sweep(&stage.org, NOON + 35 * 86_400_000).await.unwrap();
+                }
             }
-            assert_eq!(gone, 3, "the room, its visitor's token, the visitor");
+            assert_eq!(over, 1, "the old visitor's token, also where nothing grows old");
+            assert_eq!(gone, 2, "the room, the visitor");
             let app = stage.application();
             assert!(stage.chats.room(&app, &old.room.id).await.is_err());
             assert!(stage.chats.visitor(&stage.org, &old.visitor).await.is_err());

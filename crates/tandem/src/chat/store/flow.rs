@@ -7,8 +7,8 @@ use kernel::{Db, DbError, Write, args};
 
 use crate::chat::model::Id;
 
-/// Rooms that a start of the server takes up, at most; the rest has people.
-const MAX_OPEN: i64 = 10_000;
+/// Rooms that a start of the server takes up in one go.
+const PORTION: i64 = 500;
 
 kernel::statements! {
     FLOW_OF_PRODUCT = "select flow from chat_product where org = $1 and name = $2";
@@ -20,7 +20,18 @@ kernel::statements! {
     END = "update chat_flow set state = 'over', run = $3, cause = $4, ended_at = $5 \
         where org = $1 and room = $2 and state <> 'over'";
     // Of every organisation: what a stop or a crash of the server left.
-    OPEN = "select org, room, state from chat_flow where state <> 'over' order by created_at limit $1";
+    BEGUN = "select org, room, state from chat_flow where state <> 'over' and state in ('due', 'running') \
+        and (org > $1 or (org = $1 and room > $2)) order by org, room limit $3";
+    WAITING = "select room from chat_flow where state <> 'over' and state = 'waiting' order by created_at desc limit $1";
+    CLOSE = "update chat_flow set state = 'over', cause = 'closed', ended_at = $3 \
+        where org = $1 and room = $2 and state = 'waiting'";
+    // After 30 days the token of a visitor who gave no sign is over: nobody comes who could wake the flow.
+    RELEASE_LEFT = "update chat_wait set held = false where org = $1 and held and room in (select f.room from chat_flow f \
+        where f.org = $1 and f.state <> 'over' and f.state = 'waiting' and f.created_at < $2 - 2592000000)";
+    END_LEFT = "update chat_flow set state = 'over', cause = 'no_visitor', ended_at = $2 where org = $1 \
+        and state = 'waiting' and room in (select f.room from chat_flow f where f.org = $1 and f.state <> 'over' \
+        and f.state = 'waiting' and f.created_at < $2 - 2592000000 order by f.room limit 200)";
+    STILL_TALKS = "update chat_flow set run = coalesce(run, $3) where org = $1 and room = $2 and state = 'running'";
 }
 
 /// How far a room's flow is.
@@ -82,11 +93,26 @@ pub(in crate::chat) fn end_write(org: &str, room: &str, run: Option<&str>, cause
     Write::guarded(END, args![org, room, run, cause, now_ms])
 }
 
-/// The rooms whose flows are not over, of all organisations, oldest first; and whether these are all.
-pub(in crate::chat) async fn open_flows(db: &Db) -> Result<(Vec<(Id, Id, Stage)>, bool), DbError> {
-    let rows = db.all(OPEN, args![MAX_OPEN]).await?;
-    let is_all = i64::try_from(rows.len()).is_ok_and(|found| found < MAX_OPEN);
+/// The flow that waits for the visitor of a room waits no more: the room is closed.
+pub(in crate::chat) fn close_flow_write(org: &str, room: &str, now_ms: i64) -> Write {
+    Write::new(CLOSE, args![org, room, now_ms])
+}
+
+/// Nothing, if the flow still talks; fails when it is over, or erased with its room.
+pub(in crate::chat) fn still_talks_write(org: &str, room: &str, run: Option<&str>) -> Write {
+    Write::guarded(STILL_TALKS, args![org, room, run])
+}
+
+/// Rooms whose flows were to begin or had begun, of all organisations, after a room: a page in their order.
+pub(in crate::chat) async fn begun_flows(db: &Db, org: &str, room: &str) -> Result<Vec<(Id, Id, Stage)>, DbError> {
+    let rows = db.all(BEGUN, args![org, room, PORTION]).await?;
     let read =
         |row: &kernel::Row| Ok((row.text("org")?.into(), row.text("room")?.into(), Stage::read(&row.text("state")?)));
-    Ok((rows.iter().map(read).collect::<Result<_, DbError>>()?, is_all))
+    rows.iter().map(read).collect()
+}
+
+/// The rooms whose flows wait for the visitor, of all organisations, the newest first.
+pub(in crate::chat) async fn waiting_flows(db: &Db, limit: usize) -> Result<Vec<Id>, DbError> {
+    let rows = db.all(WAITING, args![i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+    rows.iter().map(|row| Ok(row.text("room")?.into())).collect()
 }
