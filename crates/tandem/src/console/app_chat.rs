@@ -321,14 +321,26 @@ async fn note(kernel: &Kernel, visitor: &Visitor, action: &str, app: &App) -> Re
     kernel.db.writer().commit(vec![write]).await.map(drop).map_err(Problem::internal)
 }
 
-/// Makes the first secret, or one that is good beside it.
+/// The page as it is now, to whoever pressed a button of an older one.
+async fn overtaken(chats: &Chats, visitor: &Visitor, from: &From, app: App) -> Result<Response, Problem> {
+    holding_own_frames(show_conflict(&chat_page(chats, visitor, from, app, Ok).await?)?)
+}
+
+/// Makes the first secret, or one that is good beside it. A third would take the place of one that somebody may just have
+/// copied.
 async fn make_secret(
-    Given(kernel): Given<Kernel>,
+    Given(chats): Given<Chats>,
     visitor: Visitor,
+    client: Client,
+    headers: HeaderMap,
     Path(id): Path<AppPath>,
 ) -> Result<Response, Problem> {
+    let kernel = chats.kernel().clone();
     let app = app_of(&kernel, &visitor, &id.id).await?;
     let [first, next] = IDENTITY_SECRETS;
+    if app.settings.contains_key(first) && app.settings.contains_key(next) {
+        return overtaken(&chats, &visitor, &From { client, headers }, app).await;
+    }
     let name = if app.settings.contains_key(first) { next } else { first };
     let secret = kernel.ids.token();
     note(&kernel, &visitor, "application.identity_secret_make", &app).await?;
@@ -348,13 +360,20 @@ async fn make_secret(
     })
 }
 
-/// Ends the older of two secrets, or the only one.
+/// Ends the older of two secrets, or the only one: the one that stood on the page, not the next one at a second click.
 async fn end_secret(
-    Given(kernel): Given<Kernel>,
+    Given(chats): Given<Chats>,
     visitor: Visitor,
+    client: Client,
+    headers: HeaderMap,
     Path(id): Path<AppPath>,
+    posted: Posted,
 ) -> Result<Response, Problem> {
+    let kernel = chats.kernel().clone();
     let app = app_of(&kernel, &visitor, &id.id).await?;
+    if posted.get(SEEN) != app.version.to_string() {
+        return overtaken(&chats, &visitor, &From { client, headers }, app).await;
+    }
     let [first, next] = IDENTITY_SECRETS;
     // Both are sealed for the same purpose: the newer one moves as it is.
     let newer = app.settings.get(next).cloned().unwrap_or_default();

@@ -112,7 +112,7 @@ async fn an_identity_secret_is_shown_once_and_changed_without_a_gap() {
         server.clock().advance(1_000);
         secret
     };
-    let end = async || owner.send(owner.post_page(&format!("{path}/secret/end"), &[])).await.status;
+    let end = async || owner.submit(&path, &format!("{path}/secret/end"), &[]).await.status;
     let enters = async |secret: &str| {
         let ann = json!({"identity": {"user_id": "ann", "user_hash": hash(secret, "ann")}});
         shop.open(None, ann).await.status
@@ -126,6 +126,11 @@ async fn an_identity_secret_is_shown_once_and_changed_without_a_gap() {
     assert!(!page.contains(&first) && !page.contains(&second) && page.contains("Two are set"), "{page}");
     let application = owner.get(&format!("/console/applications/{}", shop.id)).await.text;
     assert!(!application.contains("identity_secret"), "not even sealed: {application}");
+    let third = owner.send(owner.post_page(&format!("{path}/secret"), &[])).await;
+    assert_eq!((third.status, enters(&second).await), (409, 200), "none takes the place of the second");
+    let stale = [("version", "1")];
+    assert_eq!(owner.send(owner.post_page(&format!("{path}/secret/end"), &stale)).await.status, 409);
+    assert_eq!(enters(&first).await, 200, "a page that is older than the secrets ends none");
     assert_eq!(end().await, 303);
     server.clock().advance(1_000);
     assert_eq!((enters(&first).await, enters(&second).await), (401, 200));
