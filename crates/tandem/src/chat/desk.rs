@@ -68,6 +68,16 @@ impl Chats {
         } else {
             self.may_everywhere(asker, Wide::SeeRooms).await?;
         }
+        if let Some(room) = &filter.room {
+            return match self.room(asker, room).await {
+                Ok(room) => Ok(RoomPage { rooms: vec![room], next: None }),
+                Err(ChatError::NotFound) => Ok(RoomPage::default()),
+                Err(error) => Err(error),
+            };
+        }
+        if filter.tag.is_some() && asker.side() == Side::Visitor {
+            return Err(ChatError::Forbidden);
+        }
         Ok(store::rooms(&self.kernel().db, asker.org(), asker.app(), &filter, limit).await?)
     }
 
@@ -263,7 +273,11 @@ impl Chats {
     pub async fn note(&self, asker: &Asker, room: &str, text: &str) -> Result<Note, ChatError> {
         let (room, _) = self.reach(asker, room, Act::Annotate).await?;
         let (note, writes) = self.draft_note(asker, &room, text)?;
-        self.kernel().db.writer().commit(writes).await?;
+        match self.kernel().db.writer().commit(writes).await {
+            // It was erased in the same moment.
+            Err(DbError::Conflict) => return Err(ChatError::NotFound),
+            done => done?,
+        };
         self.tell_note(&room, note.clone());
         Ok(note)
     }
@@ -274,10 +288,10 @@ impl Chats {
     /// What is wrong with the text.
     pub(super) fn draft_note(&self, asker: &Asker, room: &Room, text: &str) -> Result<(Note, Vec<Write>), ChatError> {
         if text.trim().is_empty() || text.contains('\0') {
-            return Err(Refused::Empty.into());
+            return Err(ChatError::Field("/text", Refused::Empty));
         }
         if text.chars().count() > MAX_NOTE {
-            return Err(Refused::TooLong { max: MAX_NOTE }.into());
+            return Err(ChatError::Field("/text", Refused::TooLong { max: MAX_NOTE }));
         }
         let now_ms = self.now_ms();
         let note = Note {
@@ -321,15 +335,14 @@ impl Chats {
         listener: Option<u64>,
     ) -> Result<(), ChatError> {
         let (_, room, _) = self.seat_for(asker, room, Act::Send { claims_support: false }).await?;
-        if is_typing {
-            let (key, now_ms) = (limit_key(asker, &room), self.now_ms());
-            let taken = match draft {
-                Some(_) => self.meter().draft(&key, now_ms),
-                None => self.meter().typing(&key, now_ms),
-            };
-            if taken.is_err() {
-                return Ok(());
-            }
+        let (key, now_ms) = (limit_key(asker, &room), self.now_ms());
+        let taken = match draft {
+            Some(_) => self.meter().draft(&key, now_ms),
+            None if is_typing => self.meter().typing(&key, now_ms),
+            None => self.meter().rest(&key, now_ms),
+        };
+        if taken.is_err() {
+            return Ok(());
         }
         let (side, sender) = (asker.side(), asker.sender(&room));
         let who = Who { side, id: shown_id(&sender), name: String::new() };

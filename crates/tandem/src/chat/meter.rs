@@ -32,6 +32,7 @@ pub struct Meter {
     uploads: Buckets<Id>,
     acts: Buckets<Id>,
     typing: Buckets<Id>,
+    rests: Buckets<Id>,
     drafts: Buckets<Id>,
     calls: Buckets<Id>,
     mail_of_room: Buckets<Id>,
@@ -50,6 +51,7 @@ impl Default for Meter {
             uploads: Buckets::new(any),
             acts: Buckets::new(ACTS),
             typing: Buckets::new(TYPING),
+            rests: Buckets::new(TYPING),
             drafts: Buckets::new(TYPING),
             calls: Buckets::new(any),
             mail_of_room: Buckets::new(MAIL_OF_ROOM),
@@ -114,6 +116,15 @@ impl Meter {
     /// How long to wait.
     pub fn typing(&self, who: &Id, now_ms: i64) -> Result<(), RetryAfter> {
         self.typing.take(who.clone(), now_ms)
+    }
+
+    /// Whether it is told that somebody has stopped typing; a count of its own, so that the end of it is not lost among
+    /// the signs before.
+    ///
+    /// # Errors
+    /// When the limit is reached.
+    pub fn rest(&self, who: &Id, now_ms: i64) -> Result<(), RetryAfter> {
+        self.rests.take(who.clone(), now_ms)
     }
 
     /// Whether it is shown again what somebody has written so far; the sign of typing that goes with it counts for itself.

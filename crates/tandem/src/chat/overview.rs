@@ -60,6 +60,7 @@ impl Chats {
     /// [`ChatError`].
     pub async fn inside(&self, asker: &Asker, room: &str) -> Result<(Overview, Vec<Note>), ChatError> {
         let (room, _) = self.reach(asker, room, Act::SeeInside).await?;
+        self.note_reading(asker, &room).await?;
         let notes = store::notes(&self.kernel().db, &room.org, &room.id).await?;
         Ok((self.overview_of(room).await?, notes))
     }

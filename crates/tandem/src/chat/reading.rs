@@ -5,7 +5,7 @@
 //! program reads is its organisation's affair.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kernel::Write;
 
@@ -25,28 +25,31 @@ const READ: &str = "chat.read";
 pub(super) struct Readings(Mutex<HashMap<(Id, Id), i64>>);
 
 impl Readings {
-    /// Whether this look is to be noted; if so it is remembered as noted.
-    fn is_due(&self, person: &Id, room: &Id, now_ms: i64) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back notes once more.
-        let is_fresh = |noted_ms: i64| (0..HOUR_MS).contains(&(now_ms - noted_ms));
-        let pair = (person.clone(), room.clone());
-        if known.get(&pair).is_some_and(|noted_ms| is_fresh(*noted_ms)) {
-            return false;
-        }
-        if known.len() >= MAX_KNOWN {
-            known.retain(|_, noted_ms| is_fresh(*noted_ms));
-        }
-        if known.len() < MAX_KNOWN {
-            known.insert(pair, now_ms);
-        }
-        true
+    fn known(&self) -> MutexGuard<'_, HashMap<(Id, Id), i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The row could not be written.
-    fn forget(&self, person: &Id, room: &Id) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(person.clone(), room.clone()));
+    /// Whether this look is to be noted.
+    fn is_due(&self, person: &Id, room: &Id, now_ms: i64) -> bool {
+        let noted_ms = self.known().get(&(person.clone(), room.clone())).copied();
+        noted_ms.is_none_or(|noted_ms| !is_fresh(noted_ms, now_ms))
     }
+
+    /// Its row is durable.
+    fn remember(&self, person: &Id, room: &Id, now_ms: i64) {
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.retain(|_, noted_ms| is_fresh(*noted_ms, now_ms));
+        }
+        if known.len() < MAX_KNOWN {
+            known.insert((person.clone(), room.clone()), now_ms);
+        }
+    }
+}
+
+/// A clock that was set back notes once more.
+fn is_fresh(noted_ms: i64, now_ms: i64) -> bool {
+    (0..HOUR_MS).contains(&(now_ms - noted_ms))
 }
 
 impl Chats {
@@ -55,15 +58,26 @@ impl Chats {
     /// # Errors
     /// What the store says; then give nothing away.
     pub async fn note_reading(&self, asker: &Asker, room: &Room) -> Result<(), ChatError> {
+        self.note_readings(asker, std::slice::from_ref(&room.id)).await
+    }
+
+    /// The same of several rooms, by their ids.
+    ///
+    /// # Errors
+    /// What the store says; then give nothing away.
+    pub(super) async fn note_readings(&self, asker: &Asker, rooms: &[Id]) -> Result<(), ChatError> {
         let Asker::Person { org, id, .. } = asker else { return Ok(()) };
-        if !self.readings().is_due(id, &room.id, self.now_ms()) {
+        let (readings, now_ms) = (self.readings(), self.now_ms());
+        let mut due: Vec<&Id> = rooms.iter().filter(|room| readings.is_due(id, room, now_ms)).collect();
+        due.sort_unstable();
+        due.dedup();
+        if due.is_empty() {
             return Ok(());
         }
-        let noted = self.kernel().db.writer().commit(vec![self.kernel().audit_write(org, id, READ, &room.id)]).await;
-        if noted.is_err() {
-            self.readings().forget(id, &room.id);
-        }
-        noted?;
+        let rows = due.iter().map(|room| self.kernel().audit_write(org, id, READ, room)).collect();
+        self.kernel().db.writer().commit(rows).await?;
+        // Only now: of two looks in one moment neither is answered before a row is durable.
+        due.into_iter().for_each(|room| readings.remember(id, room, now_ms));
         Ok(())
     }
 
@@ -85,6 +99,7 @@ mod tests {
     use kernel::Role;
 
     use super::*;
+    use crate::chat::RoomFilter;
     use crate::chat::model::{Draft, Mark};
     use crate::chat::tests::stage::Stage;
 
@@ -125,6 +140,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_room_that_is_shown_with_its_notes_is_read() {
+        for stage in Stage::each(&[]).await {
+            let (opened, visitor) = stage.room().await;
+            let (other, other_visitor) = stage.room().await;
+            stage.chats.send(&visitor, &opened.room.id, Draft::text("a refund")).await.unwrap();
+            stage.chats.send(&other_visitor, &other.room.id, Draft::text("hello")).await.unwrap();
+            let fay = stage.person("per_fay", Role::Agent);
+            let one = RoomFilter { room: Some(opened.room.id.clone()), ..RoomFilter::default() };
+            let row = stage.chats.overview(&fay, &one, 10).await.unwrap();
+            assert_eq!(row.rooms.iter().map(|row| &row.room.id).collect::<Vec<_>>(), [&opened.room.id]);
+            assert_eq!(audit(&stage).await, [], "a line of the list is not the chat");
+            for _ in 0..2 {
+                stage.chats.inside(&fay, &other.room.id).await.unwrap();
+            }
+            let read = ("per_fay".to_owned(), "chat.read".to_owned(), other.room.id.to_string());
+            assert_eq!(audit(&stage).await, [read]);
+            let abroad = Asker::Person { org: "org_other".into(), id: "per_x".into(), role: Role::Owner };
+            assert!(stage.chats.overview(&abroad, &one, 10).await.unwrap().rooms.is_empty());
+        }
+    }
+
+    #[tokio::test]
     async fn a_message_that_was_taken_back_by_the_organisation_is_noted() {
         for stage in Stage::each(&[]).await {
             let (opened, visitor) = stage.room().await;
@@ -145,7 +182,14 @@ mod tests {
     #[test]
     fn a_crowd_does_not_grow_memory() {
         let readings = Readings::default();
-        let due = |n: usize, now_ms| readings.is_due(&"per".into(), &format!("{n}").into(), now_ms);
+        let due = |n: usize, now_ms| {
+            let (person, room): (Id, Id) = ("per".into(), format!("{n}").into());
+            let is_due = readings.is_due(&person, &room, now_ms);
+            if is_due {
+                readings.remember(&person, &room, now_ms);
+            }
+            is_due
+        };
         assert!((0..2 * MAX_KNOWN).all(|n| due(n, 0)));
         assert_eq!(readings.0.lock().unwrap().len(), MAX_KNOWN);
         assert!(due(0, HOUR_MS) && !due(0, HOUR_MS + 1), "the old ones made room");

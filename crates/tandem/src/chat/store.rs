@@ -34,6 +34,10 @@ kernel::statements! {
         r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
         from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
         where r.org = $1 and r.id = $2";
+    ROOM_OF_OPEN_KEY = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, \
+        r.visitor, r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
+        from chat_room r left join chat_message m on m.org = r.org and m.room = r.id and m.seq = r.seq_head \
+        where r.org = $1 and r.app = $2 and r.open_key = $3 and r.open_key is not null";
     // `+ 0`: by its order alone SQLite would take the index of labels, in which all rooms of a widget are the same.
     ROOM_OF_KEYS = "select r.id, r.app, r.product, r.user_id, r.label, r.portfolio, r.event_id, r.is_login, r.state, \
         r.visitor, r.assignee, r.team, r.seq_head, r.created_at, r.last_at, r.closed_at, r.revision, m.body as last_body \
@@ -79,9 +83,10 @@ kernel::statements! {
     MARKS = "select side, max(delivered_seq) as delivered_seq, max(read_seq) as read_seq from chat_receipt \
         where org = $1 and room = $2 group by side";
     INSERT_NOTE = "insert into chat_note (org, id, room, after_seq, author, body, created_at) \
-        values ($1, $2, $3, $4, $5, $6, $7)";
+        select cast($1 as text), cast($2 as text), cast($3 as text), cast($4 as bigint), cast($5 as text), \
+        cast($6 as text), cast($7 as bigint) where exists (select 1 from chat_room r where r.org = $1 and r.id = $3)";
     NOTES = "select id, room, after_seq, author, body, created_at from chat_note where org = $1 and room = $2 \
-        order by id limit $3";
+        and id > $3 order by id limit $4";
 }
 
 /// Which rooms a list is to show.
@@ -101,6 +106,10 @@ pub struct RoomFilter {
     pub unassigned: bool,
     /// That wait for this team.
     pub team: Option<Id>,
+    /// That has this tag.
+    pub tag: Option<String>,
+    /// This one alone, whatever else is asked.
+    pub room: Option<Id>,
     /// In which order.
     pub order: RoomOrder,
     /// After this one: its time in the order, UTC milliseconds, and its id.
@@ -129,6 +138,11 @@ pub struct RoomPage {
 /// A room; of another organisation it is none.
 pub(super) async fn room(db: &Db, org: &Id, id: &str) -> Result<Option<Room>, DbError> {
     db.one(ROOM, args![org, id]).await?.as_ref().map(|row| read_room(org, row)).transpose()
+}
+
+/// The open room that was made under a key.
+pub(super) async fn room_of_open_key(db: &Db, org: &Id, app: &str, key: &str) -> Result<Option<Room>, DbError> {
+    db.one(ROOM_OF_OPEN_KEY, args![org, app, key]).await?.as_ref().map(|row| read_room(org, row)).transpose()
 }
 
 /// The number of a message in its room.
@@ -382,15 +396,20 @@ pub(super) async fn marks(db: &Db, org: &str, room: &str) -> Result<Marks, DbErr
     Ok(marks)
 }
 
-/// A new note.
+/// A new note; fails when its room was erased.
 pub(super) fn note_write(org: &str, note: &Note) -> Write {
     let Note { id, room, after_seq, author, text, created_ms } = note;
-    Write::new(INSERT_NOTE, args![org, id, room, *after_seq, author.stored(), text, *created_ms])
+    Write::guarded(INSERT_NOTE, args![org, id, room, *after_seq, author.stored(), text, *created_ms])
 }
 
-/// The notes of a room, oldest first.
+/// The notes of a room, oldest first: as many as are shown.
 pub(super) async fn notes(db: &Db, org: &str, room: &str) -> Result<Vec<Note>, DbError> {
-    let rows = db.all(NOTES, args![org, room, MAX_NOTES]).await?;
+    notes_after(db, org, room, "").await
+}
+
+/// The same after one of them.
+pub(super) async fn notes_after(db: &Db, org: &str, room: &str, after: &str) -> Result<Vec<Note>, DbError> {
+    let rows = db.all(NOTES, args![org, room, after, MAX_NOTES]).await?;
     rows.iter()
         .map(|row| {
             let author = row.text("author")?;

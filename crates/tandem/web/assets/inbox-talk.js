@@ -139,8 +139,12 @@ export class Talk extends EventTarget {
     if (this.#fetching.has(id)) return void this.#again.add(id);
     this.#fetching.add(id);
     try {
-      const inside = await this.#api.inside(id);
-      this.#know(inside);
+      // Notes are given to who looks at them, and that is noted: for the list its line is enough.
+      if (this.#open.has(id)) this.#know(await this.#api.inside(id));
+      else {
+        this.rooms.take((await this.#api.rooms({ room: id })).rooms);
+        this.#tell("rooms");
+      }
     } catch (error) {
       // A room that is gone is not shown.
       if (!(error instanceof Refused && error.isStale)) throw error;

@@ -3,15 +3,15 @@
 use axum::extract::State as Given;
 use axum::http::StatusCode;
 use kernel::Problem;
-use kernel::http::{Json, PageQuery, Path, Query, cursor};
+use kernel::http::{Json, PageQuery, Path, Query};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::asker::Caller;
-use super::rooms::{MarkView, RoomPath, RoomQuery, after};
+use super::rooms::{MarkView, RoomPath, RoomQuery, next_page};
 use crate::chat::model::Side;
 use crate::chat::view::{MessageView, NoteView, RoomView};
-use crate::chat::{Chats, Overview, RoomFilter};
+use crate::chat::{Chats, Overview};
 
 /// A room in the list of those who answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -66,10 +66,12 @@ pub(super) async fn list(
     Query(query): Query<RoomQuery>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<OverviewList>, Problem> {
-    let filter = RoomFilter { after: after(&page)?, ..query.filter()? };
-    let found = chats.overview(&caller.asker()?, &filter, page.limit()?).await?;
-    let next = found.next.map(|(ms, id)| cursor(&format!("{ms},{id}")));
-    Ok(Json(OverviewList { rooms: found.rooms.iter().map(OverviewView::from).collect(), cursor: next }))
+    let (filter, limit) = query.page(&page)?;
+    let found = chats.overview(&caller.asker()?, &filter, limit).await?;
+    Ok(Json(OverviewList {
+        rooms: found.rooms.iter().map(OverviewView::from).collect(),
+        cursor: next_page(found.next),
+    }))
 }
 
 /// A room with what stands beside it.

@@ -41,12 +41,21 @@ pub(super) struct RoomQuery {
     assignee: Option<String>,
     /// That wait for this team.
     team: Option<String>,
+    /// With this tag; for those who answer.
+    tag: Option<String>,
+    /// This room alone, whatever else is asked.
+    room: Option<String>,
     /// `latest` (last written in first, as when it is left out) or `oldest` (as they were opened).
     order: Option<String>,
 }
 
 impl RoomQuery {
-    pub(super) fn filter(self) -> Result<RoomFilter, Problem> {
+    /// Which rooms of a page, and how many at most.
+    pub(super) fn page(self, page: &PageQuery) -> Result<(RoomFilter, i64), Problem> {
+        Ok((RoomFilter { after: after(page)?, ..self.filter()? }, page.limit()?))
+    }
+
+    fn filter(self) -> Result<RoomFilter, Problem> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let refused = |field: &str, what: &str| Problem::new(codes::INVALID_REQUEST).and(field, "invalid", what);
         let state = given(self.state)
@@ -67,6 +76,8 @@ impl RoomQuery {
             assignee: assignee.filter(|_| !unassigned).map(Into::into),
             unassigned,
             team: given(self.team).map(Into::into),
+            tag: given(self.tag).map(|tag| tag.trim().to_lowercase()),
+            room: given(self.room).map(Into::into),
             order,
             after: None,
         })
@@ -74,11 +85,16 @@ impl RoomQuery {
 }
 
 /// Where a page of rooms ended: a time and an id.
-pub(super) fn after(page: &PageQuery) -> Result<Option<(i64, String)>, Problem> {
+fn after(page: &PageQuery) -> Result<Option<(i64, String)>, Problem> {
     let Some(place) = page.after()? else { return Ok(None) };
     let read = place.split_once(',').and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
     let wrong = || Problem::new(codes::INVALID_CURSOR).and("?cursor", "invalid", "not a cursor of this list");
     read.map(Some).ok_or_else(wrong)
+}
+
+/// The same as a next page's request names it.
+pub(super) fn next_page(next: Option<(i64, String)>) -> Option<String> {
+    next.map(|(ms, id)| cursor(&format!("{ms},{id}")))
 }
 
 /// Some rooms.
@@ -102,11 +118,11 @@ pub(super) async fn list(
     Query(query): Query<RoomQuery>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<RoomList>, Problem> {
+    let (filter, limit) = query.page(&page)?;
     let asker = caller.asker()?;
-    let filter = RoomFilter { after: after(&page)?, ..query.filter()? };
-    let found = chats.rooms(&asker, &filter, page.limit()?).await?;
-    let next = found.next.map(|(ms, id)| cursor(&format!("{ms},{id}")));
-    Ok(Json(RoomList { rooms: found.rooms.iter().map(RoomView::from).collect(), cursor: next }))
+    let found = chats.rooms(&asker, &filter, limit).await?;
+    let rooms = found.rooms.iter().map(|room| RoomView::shown_to(asker.side(), room)).collect();
+    Ok(Json(RoomList { rooms, cursor: next_page(found.next) }))
 }
 
 /// A room that is wanted; what is left out is empty.
@@ -206,13 +222,15 @@ pub(super) async fn open(
         }
     };
     let how = if request.new { How::New } else { How::GetOrCreate };
+    let side = if opener == Opener::Anyone { Side::Support } else { Side::Visitor };
     let RoomRequest { product, user_id, label, portfolio, .. } = request;
     let (is_login, flow) = (false, FlowBegins::AtOnce);
-    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, flow, address };
+    let wish =
+        OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, flow, address, once: None };
     let opened = chats.open_room(wish).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
     let token = opened.token.map(|token| token.expose().to_owned());
-    Ok((status, Json(RoomOpened { room: RoomView::from(&opened.room), token })))
+    Ok((status, Json(RoomOpened { room: RoomView::shown_to(side, &opened.room), token })))
 }
 
 /// How far the two sides of a room have come.
@@ -253,9 +271,10 @@ pub(super) async fn read(
     caller: Caller,
     Path(path): Path<RoomPath>,
 ) -> Result<Json<RoomWhole>, Problem> {
-    let room = chats.room(&caller.asker()?, &path.room).await?;
+    let asker = caller.asker()?;
+    let room = chats.room(&asker, &path.room).await?;
     let marks = chats.marks(&room).await.map_err(Problem::internal)?;
-    let view = RoomView::from(&room);
+    let view = RoomView::shown_to(asker.side(), &room);
     let (visitor_mark, support_mark) = (marks.of(Side::Visitor).into(), marks.of(Side::Support).into());
     let queue_position = chats.queue_position(&room.org, &room.id);
     Ok(Json(RoomWhole { room: view, queue_position, visitor_mark, support_mark }))
@@ -263,7 +282,7 @@ pub(super) async fn read(
 
 async fn change(chats: &Chats, asker: &Asker, room: &str, change: &Change) -> Result<Json<RoomView>, Problem> {
     let room = chats.change(asker, room, change, |_| Vec::new()).await?;
-    Ok(Json(RoomView::from(&room)))
+    Ok(Json(RoomView::shown_to(asker.side(), &room)))
 }
 
 /// Close a room

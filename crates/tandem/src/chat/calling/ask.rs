@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use calls::pairing::{PairAddress, PairOrder, PairParty, PairSounds};
 use calls::{Destination, ResolveError, numbers};
+use kernel::{Action, DbError, Role, role};
 use voice::cause::Cause;
 
 use super::super::ChatError;
@@ -260,8 +261,21 @@ impl ChatCalls {
         Ok(store::last_of_room(&self.kernel().db, &room.org, &room.id).await?)
     }
 
+    /// Whether a person hears the recording of a call: of any, or of one that it was on.
+    async fn was_on(&self, org: &str, person: &str, role: Role, call: &str) -> Result<bool, DbError> {
+        if role::allowed(role, Action::ReadRecordings) {
+            return Ok(true);
+        }
+        for extension in calls::extensions_of(self.kernel(), org, person).await? {
+            if self.calls().took_part(org, &extension.number, call).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// A recording of a room's call: its address for the next minutes, and its length in seconds. A visitor gets it only
-    /// where the application shares it.
+    /// where the application shares it, an agent that of a call it was on.
     ///
     /// # Errors
     /// [`ChatError::NotFound`], or what the store says.
@@ -274,14 +288,30 @@ impl ChatCalls {
         let Some(Recording::Landed { id, seconds }) = found.map(|call| call.recording) else {
             return Err(ChatError::NotFound.into());
         };
+        if let Asker::Person { org, id: person, role } = asker {
+            if !self.was_on(org, person, *role, call).await? {
+                return Err(ChatError::NotFound.into());
+            }
+            // The address shows nobody who opens it: whoever had it made is noted here.
+            let noted = self.kernel().audit_write(org, person, "recording.read", &id);
+            self.kernel().db.writer().commit(vec![noted]).await?;
+        }
         let path = calls::records::recording_path(&id);
         Ok((self.kernel().secrets.sign_path(&path, self.now_ms() + RECORDING_URL_MS), seconds))
     }
 }
 
-/// A visitor hears recordings where the application shares them, and shows its own token for it.
+/// A visitor hears recordings where the application shares them, and shows its own token for it; a person at least those
+/// of own calls.
 fn hears(asker: &Asker, settings: &ChatSettings) -> bool {
-    asker.side() != Side::Visitor || (settings.shares_recordings && matches!(asker, Asker::Visitor { .. }))
+    match asker {
+        Asker::Visitor { .. } => settings.shares_recordings,
+        Asker::Person { role, .. } => {
+            [Action::ReadRecordings, Action::ReadOwnRecordings].into_iter().any(|action| role::allowed(*role, action))
+        }
+        Asker::App { .. } => true,
+        Asker::Open { .. } | Asker::Room { .. } => false,
+    }
 }
 
 /// How long an address of a recording opens it, milliseconds.

@@ -201,6 +201,15 @@ pub enum News {
 }
 
 impl RoomCall {
+    /// The id of its recording, once that is complete.
+    #[must_use]
+    pub fn landed(&self) -> Option<&str> {
+        match &self.recording {
+            Recording::Landed { id, .. } => Some(id),
+            Recording::None | Recording::Awaited => None,
+        }
+    }
+
     /// Takes what happened at `now_ms`. False: it changes nothing.
     pub fn apply(&mut self, news: &News, now_ms: i64) -> bool {
         match (news, self.state) {

@@ -8,6 +8,7 @@ kernel::statements! {
     CALL = "select * from chat_call where org = $1 and room = $2 and id = $3";
     LIVE_OF_ROOM = "select * from chat_call where org = $1 and room = $2 and live";
     LAST_OF_ROOM = "select * from chat_call where org = $1 and room = $2 order by asked_at desc, id desc limit 1";
+    ALL_OF_ROOM = "select * from chat_call where org = $1 and room = $2 order by asked_at, id limit 1000";
     UNSETTLED = "select * from chat_call where node = $1 and (live or recording = 'awaited') and asked_at < $2 \
         and (org > $3 or (org = $3 and id > $4)) order by org, id limit $5";
     INSERT = "insert into chat_call (org, id, room, app, seq, mode, asked_by, state, live, unwanted, node, asked_at, \
@@ -37,6 +38,11 @@ pub(super) async fn live_of_room(db: &Db, org: &str, room: &str) -> Result<Optio
 /// The newest call of a room.
 pub(super) async fn last_of_room(db: &Db, org: &str, room: &str) -> Result<Option<RoomCall>, DbError> {
     db.one(LAST_OF_ROOM, args![org, room]).await?.as_ref().map(read).transpose()
+}
+
+/// The calls of a room, oldest first.
+pub(in crate::chat) async fn all_of_room(db: &Db, org: &str, room: &str) -> Result<Vec<RoomCall>, DbError> {
+    db.all(ALL_OF_ROOM, args![org, room]).await?.iter().map(read).collect()
 }
 
 /// What a node has left unsettled of before a time (UTC milliseconds), after an organisation and a call.

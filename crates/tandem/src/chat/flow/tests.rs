@@ -382,8 +382,15 @@ async fn a_flow_that_breaks_off_leaves_its_room_to_people() {
 #[tokio::test]
 async fn what_nobody_has_heard_is_not_closed() {
     let desk = Desk::sqlite(&[]).await;
-    bind(&desk, &Script { may_ask: Arc::new(Semaphore::new(0)), ..Script::new(Last::Listen) }).await;
+    let script = Script { may_ask: Arc::new(Semaphore::new(0)), ..Script::new(Last::Listen) };
+    bind(&desk, &script).await;
     let (opened, _) = desk.room().await;
+    let begun = async {
+        while script.begun.load(Ordering::Relaxed) == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, begun).await.unwrap();
     says(&desk.chats, &desk.application(), &opened.room.id, "A person here").await;
     let end = |heard_seq| super::End { heard_seq, ..super::End::before(super::Leaving::Close, "normal") };
     desk.chats.try_end_flow(&desk.org, &opened.room.id, &end(0)).await.unwrap();

@@ -75,9 +75,11 @@ impl Chats {
         };
         let Visit { page, user_agent, locale } = visit;
         let visit = Visit { page: line(page), user_agent: line(user_agent), locale: line(locale) };
-        if visit != Visit::default() {
+        let db = &self.kernel().db;
+        // Each look at the page tells the same.
+        if visit != Visit::default() && visit != store::visit(db, &room.org, &room.id).await? {
             let write = store::visit_write(&room.org, &room.id, &visit);
-            self.kernel().db.writer().submit(vec![write]).await?;
+            db.writer().submit(vec![write]).await?;
         }
         Ok(())
     }

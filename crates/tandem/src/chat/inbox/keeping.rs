@@ -1,8 +1,8 @@
 //! Canned replies and macros are kept: whoever answers reads them, whoever directs changes them.
 
-use kernel::{DbError, RecordError};
+use kernel::{DbError, RecordError, Write};
 
-use super::canned::{Canned, fill};
+use super::canned::{Canned, fill, invalid};
 use super::macros::{Macro, Step};
 use super::store::replies as store;
 use crate::chat::{Asker, ChatError, Chats, Wide};
@@ -34,7 +34,26 @@ fn outcome(
     }
 }
 
+/// The same of a new one, of which there may be too many.
+fn added(done: Result<Vec<u64>, DbError>, (field, value): (&'static str, &str)) -> Result<(), ChatError> {
+    match done {
+        Err(DbError::Conflict) => {
+            Err(invalid(field, format!("there are {} already: delete one first", store::MAX_REPLIES)).into())
+        }
+        done => outcome(done, ("reply", value), (field, value)),
+    }
+}
+
 impl Chats {
+    /// Writes one of them, and in the same commit who did so: what stands there is said in the name of every agent.
+    async fn keep(&self, asker: &Asker, action: &str, id: &str, write: Write) -> Result<Vec<u64>, DbError> {
+        let mut writes = vec![write];
+        if let Asker::Person { org, id: person, .. } = asker {
+            writes.push(self.kernel().audit_write(org, person, action, id));
+        }
+        self.kernel().db.writer().commit(writes).await
+    }
+
     /// The canned replies, each with what it says in a room, if one is named.
     ///
     /// # Errors
@@ -72,8 +91,9 @@ impl Chats {
         let now_ms = self.now_ms();
         let canned = Canned { id: self.kernel().ids.new("can", now_ms), ..canned.checked()? };
         self.check_team(asker.org(), canned.team.as_deref()).await?;
-        let done = self.kernel().db.writer().commit(vec![store::put_canned_write(asker.org(), &canned, now_ms)]).await;
-        outcome(done, ("canned reply", &canned.id), ("shortcut", &canned.shortcut))?;
+        let write = store::put_canned_write(asker.org(), &canned, now_ms);
+        let done = self.keep(asker, "chat.canned_create", &canned.id, write).await;
+        added(done, ("shortcut", &canned.shortcut))?;
         Ok(canned)
     }
 
@@ -99,7 +119,8 @@ impl Chats {
         };
         let canned = canned.checked()?;
         self.check_team(asker.org(), canned.team.as_deref()).await?;
-        let done = self.kernel().db.writer().commit(vec![store::change_canned_write(asker.org(), &canned)]).await;
+        let write = store::change_canned_write(asker.org(), &canned);
+        let done = self.keep(asker, "chat.canned_change", id, write).await;
         outcome(done, ("canned reply", id), ("shortcut", &canned.shortcut))?;
         Ok(canned)
     }
@@ -110,7 +131,7 @@ impl Chats {
     /// [`ChatError`]; nothing has changed then.
     pub(super) async fn remove_canned(&self, asker: &Asker, id: &str) -> Result<(), ChatError> {
         self.may_everywhere(asker, Wide::Direct).await?;
-        let done = self.kernel().db.writer().commit(vec![store::take_canned_write(asker.org(), id)]).await;
+        let done = self.keep(asker, "chat.canned_delete", id, store::take_canned_write(asker.org(), id)).await;
         outcome(done, ("canned reply", id), ("id", id))
     }
 
@@ -140,8 +161,9 @@ impl Chats {
         self.may_everywhere(asker, Wide::Direct).await?;
         let now_ms = self.now_ms();
         let wanted = Macro { id: self.kernel().ids.new("mac", now_ms), ..wanted.checked()? };
-        let done = self.kernel().db.writer().commit(vec![store::put_macro_write(asker.org(), &wanted, now_ms)]).await;
-        outcome(done, ("macro", &wanted.id), ("name", &wanted.name))?;
+        let write = store::put_macro_write(asker.org(), &wanted, now_ms);
+        let done = self.keep(asker, "chat.macro_create", &wanted.id, write).await;
+        added(done, ("name", &wanted.name))?;
         Ok(wanted)
     }
 
@@ -160,7 +182,7 @@ impl Chats {
         let before = self.one_macro(asker, id).await?;
         let wanted = Macro { id: before.id, name: name.unwrap_or(before.name), steps: steps.unwrap_or(before.steps) };
         let wanted = wanted.checked()?;
-        let done = self.kernel().db.writer().commit(vec![store::change_macro_write(asker.org(), &wanted)]).await;
+        let done = self.keep(asker, "chat.macro_change", id, store::change_macro_write(asker.org(), &wanted)).await;
         outcome(done, ("macro", id), ("name", &wanted.name))?;
         Ok(wanted)
     }
@@ -171,7 +193,7 @@ impl Chats {
     /// [`ChatError`]; nothing has changed then.
     pub(super) async fn remove_macro(&self, asker: &Asker, id: &str) -> Result<(), ChatError> {
         self.may_everywhere(asker, Wide::Direct).await?;
-        let done = self.kernel().db.writer().commit(vec![store::take_macro_write(asker.org(), id)]).await;
+        let done = self.keep(asker, "chat.macro_delete", id, store::take_macro_write(asker.org(), id)).await;
         outcome(done, ("macro", id), ("id", id))
     }
 }

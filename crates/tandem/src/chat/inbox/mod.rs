@@ -22,7 +22,7 @@ mod tags;
 mod tests;
 mod words;
 
-use kernel::Write;
+use kernel::{Db, DbError, Write};
 
 pub use agents::AgentNews;
 pub(super) use queue::Inbox;
@@ -54,6 +54,16 @@ pub fn hold_write(org: &str, room: &str, now_ms: i64) -> Write {
 /// A room that was held waits from now on.
 pub(super) fn release_write(org: &str, room: &str, now_ms: i64) -> Write {
     store::wait_write(org, room, now_ms, None, false)
+}
+
+/// The tags of a room.
+pub(super) async fn tags(db: &Db, org: &str, room: &str) -> Result<Vec<String>, DbError> {
+    store::tags(db, org, room).await
+}
+
+/// From where a visitor opened a room.
+pub(super) async fn visit(db: &Db, org: &str, room: &str) -> Result<Visit, DbError> {
+    store::visit(db, org, room).await
 }
 
 /// The words of a note can be found.

@@ -193,14 +193,17 @@ impl Chats {
         Ok(())
     }
 
+    /// Takes the places of rooms that wait for as told: they were, before the server was started again.
+    async fn recall_positions(&self, org: &Id) -> Result<(), ChatError> {
+        let rows = store::waiting(&self.kernel().db, org).await?;
+        let waiting = self.waiting(org, &rows).await?;
+        self.inbox().told().entry(org.clone()).or_insert_with(|| places(&rows, &waiting));
+        Ok(())
+    }
+
     /// Tells each room's new place, as far as it is another one.
     async fn tell_positions(&self, org: &Id, rows: &[WaitingRow], waiting: &[Waiting]) -> Result<(), ChatError> {
-        let places = assignment::positions(waiting);
-        let place = |row: &WaitingRow| {
-            let position = places.get(&row.room).copied()?;
-            Some((row.room.clone(), Told { app: row.app.clone(), position }))
-        };
-        let now: HashMap<Id, Told> = rows.iter().filter_map(place).collect();
+        let now = places(rows, waiting);
         let before = {
             let mut told = self.inbox().told();
             told.insert(org.clone(), now.clone()).unwrap_or_default()
@@ -244,10 +247,31 @@ impl Chats {
     }
 }
 
+/// The place of each room that waits.
+fn places(rows: &[WaitingRow], waiting: &[Waiting]) -> HashMap<Id, Told> {
+    let places = assignment::positions(waiting);
+    let place = |row: &WaitingRow| {
+        let position = places.get(&row.room).copied()?;
+        Some((row.room.clone(), Told { app: row.app.clone(), position }))
+    };
+    rows.iter().filter_map(place).collect()
+}
+
+/// Remembers what was told before the server was started.
+pub(super) async fn recall(chats: &Chats) -> Result<(), ChatError> {
+    for org in store::taking(&chats.kernel().db).await? {
+        chats.recall_positions(&org).await?;
+    }
+    Ok(())
+}
+
 /// Looks after every organisation whose rooms or people have changed.
 async fn run(chats: Chats) {
     let kernel = chats.kernel().clone();
     let mut wakes = kernel.bus.subscribe(SUBJECT);
+    if let Err(error) = recall(&chats).await {
+        tracing::error!(%error, "places in queues are told once more");
+    }
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -125,6 +125,8 @@ impl Chats {
         let (db, app) = (&self.kernel().db, asker.app().map(|app| &**app));
         let matches = store::matching(db, org, app, &query, before.unwrap_or(i64::MAX), limit).await?;
         let last = matches.last().map(|found| found.position);
+        let rooms: Vec<Id> = matches.iter().map(|found| found.room.as_str().into()).collect();
+        self.note_readings(asker, &rooms).await?;
         let mut found = Found { hits: Vec::new(), matches: matches.len(), last };
         for one in matches {
             let Some((said, text)) = self.read_match(org, &one).await? else { continue };

@@ -24,6 +24,8 @@ kernel::statements! {
     /// A chore: whose rooms are to be given away, or to be taken from somebody who has left.
     STAFFED = "select org from chat_agent union select org from chat_room where state = 'open' and assignee is not null \
         limit 100000";
+    /// A chore: where somebody has ever taken chats.
+    TAKING = "select distinct org from chat_agent limit 100000";
     // Somebody of the installation's administrators has no role: it may do everything.
     ANSWERING = "select r.assignee, p.role, p.disabled_at, a.id as administrator from (select distinct assignee \
         from chat_room where org = $1 and state = 'open' and assignee is not null) r \
@@ -61,11 +63,14 @@ kernel::statements! {
     ALL_TAGS = "select tag, count(*) as rooms from chat_tag where org = $1 group by tag order by tag limit $2";
     TAGS_OF_APP = "select t.tag, count(*) as rooms from chat_tag t join chat_room r on r.org = t.org and r.id = t.room \
         where t.org = $1 and r.app = $2 group by t.tag order by t.tag limit $3";
-    PUT_TAG = "insert into chat_tag (org, room, tag) values ($1, $2, $3) on conflict do nothing";
+    // Nothing of a room that is being erased stays behind it.
+    PUT_TAG = "insert into chat_tag (org, room, tag) select cast($1 as text), cast($2 as text), cast($3 as text) \
+        where exists (select 1 from chat_room r where r.org = $1 and r.id = $2) on conflict do nothing";
     TAKE_TAGS = "delete from chat_tag where org = $1 and room = $2";
     VISIT = "select page, user_agent, locale from chat_visit where org = $1 and room = $2";
-    PUT_VISIT = "insert into chat_visit (org, room, page, user_agent, locale) values ($1, $2, $3, $4, $5) \
-        on conflict (org, room) do update set page = excluded.page, user_agent = excluded.user_agent, \
+    PUT_VISIT = "insert into chat_visit (org, room, page, user_agent, locale) select cast($1 as text), cast($2 as text), \
+        cast($3 as text), cast($4 as text), cast($5 as text) \
+        where exists (select 1 from chat_room r where r.org = $1 and r.id = $2) on conflict (org, room) do update set page = excluded.page, user_agent = excluded.user_agent, \
         locale = excluded.locale";
     FORGET_WAIT = "delete from chat_wait where org = $1 and room = $2";
     FORGET_VISIT = "delete from chat_visit where org = $1 and room = $2";
@@ -92,9 +97,14 @@ pub(super) struct WaitingRow {
     pub(super) not_for: Option<Id>,
 }
 
-/// The organisations in which somebody has taken chats.
+/// The organisations in which somebody has taken chats, or has one.
 pub(super) async fn staffed(db: &Db) -> Result<Vec<Id>, DbError> {
     db.all(STAFFED, args![]).await?.iter().map(|row| Ok(row.text("org")?.into())).collect()
+}
+
+/// The organisations in which rooms have places.
+pub(super) async fn taking(db: &Db) -> Result<Vec<Id>, DbError> {
+    db.all(TAKING, args![]).await?.iter().map(|row| Ok(row.text("org")?.into())).collect()
 }
 
 fn read_agent(row: &kernel::Row) -> Result<AgentRow, DbError> {

@@ -48,11 +48,17 @@ impl Chats {
         Ok(tags)
     }
 
-    /// Gives a room one more tag.
+    /// Gives a room one more tag. Whoever adds another one in the same moment loses none.
     pub(super) async fn add_tag(&self, asker: &Asker, room: &str, tag: &str) -> Result<(), ChatError> {
-        let mut tags = self.tags(asker, room).await?;
-        tags.push(tag.to_owned());
-        self.set_tags(asker, room, &tags).await.map(drop)
+        let (room, _) = self.reach(asker, room, Act::Annotate).await?;
+        let tag = checked(tag)?;
+        let (db, mut tags) = (&self.kernel().db, store::tags(&self.kernel().db, &room.org, &room.id).await?);
+        tags.push(tag.clone());
+        all_checked(&tags)?;
+        db.writer().commit(vec![store::put_tag_write(&room.org, &room.id, &tag)]).await?;
+        let tags = store::tags(db, &room.org, &room.id).await?;
+        self.hub().tell(News::of(&room, What::Tags(tags.into())));
+        Ok(())
     }
 
     /// Every tag of the rooms that the asker may see, and how many have it.

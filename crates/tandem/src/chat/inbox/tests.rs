@@ -12,7 +12,7 @@ use super::reports::Span;
 use crate::chat::model::{Body, Draft, Id, Room};
 use crate::chat::store::concerning;
 use crate::chat::tests::stage::Stage;
-use crate::chat::{Asker, Change, ChatError, Chats, Heard, Opened, What};
+use crate::chat::{Asker, Change, ChatError, Chats, Heard, Opened, RoomFilter, RoomOrder, What};
 
 /// A person of the organisation, who is at a page as long as the ear lives.
 async fn hire(stage: &Stage, name: &str, role: Role) -> Asker {
@@ -179,6 +179,69 @@ async fn a_program_sees_the_queues_and_tags_of_its_own_application_and_none_of_t
 }
 
 #[tokio::test]
+async fn a_start_tells_no_place_twice() {
+    for stage in Stage::each(&[]).await {
+        agent(&stage, "Ann", 0).await;
+        let (first, _) = asked(&stage, "hello").await;
+        let (second, _) = asked(&stage, "hello").await;
+        stage.chats.assign(&stage.org).await.unwrap();
+        let told = async |opened: &Opened| {
+            let events = stage.kernel.events.of_key(&stage.org, &opened.room.id, 0, 50).await.unwrap();
+            events.iter().filter(|event| event.kind == "queue.position").count()
+        };
+        assert_eq!((told(&first).await, told(&second).await), (1, 1));
+        let started = stage.second_node();
+        super::queue::recall(&started).await.unwrap();
+        assert_eq!(started.queue_position(&stage.org, &second.room.id), Some(2));
+        started.assign(&stage.org).await.unwrap();
+        assert_eq!((told(&first).await, told(&second).await), (1, 1), "nothing has changed");
+        close(&stage, &first.room.id).await;
+        started.assign(&stage.org).await.unwrap();
+        assert_eq!(told(&second).await, 2, "its place is another one");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_beside_a_room_that_is_gone_and_no_tag_is_lost() {
+    for stage in Stage::each(&[]).await {
+        let (ann, (opened, _)) = (hire(&stage, "Ann", Role::Agent).await, asked(&stage, "hello").await);
+        let at = &*opened.room.id;
+        let (one, other) = tokio::join!(stage.chats.add_tag(&ann, at, "One"), stage.chats.add_tag(&ann, at, "two"));
+        one.unwrap();
+        other.unwrap();
+        assert_eq!(stage.chats.tags(&ann, at).await.unwrap(), ["one", "two"]);
+        let tagged = RoomFilter { tag: Some("one".into()), ..RoomFilter::default() };
+        let rooms = async |asker: &Asker, filter: &RoomFilter| {
+            let rooms = stage.chats.rooms(asker, filter, 10).await.unwrap().rooms;
+            rooms.into_iter().map(|room| room.id).collect::<Vec<_>>()
+        };
+        asked(&stage, "untagged").await;
+        assert_eq!(rooms(&ann, &tagged).await, [opened.room.id.clone()]);
+        let latest = RoomFilter { order: RoomOrder::LatestFirst, ..tagged.clone() };
+        assert_eq!(rooms(&ann, &latest).await, [opened.room.id.clone()]);
+        let none = RoomFilter { tag: Some("three".into()), ..latest };
+        assert_eq!(rooms(&ann, &none).await, Vec::<Id>::new());
+
+        let before = room(&stage, at).await;
+        let mut after = String::new();
+        while concerning::erase_visitors(&stage.kernel, &stage.org, &opened.visitor, &mut after)
+            .await
+            .unwrap()
+            .is_some()
+        {}
+        // As whoever had looked at the room before it went.
+        let (_, note) = stage.chats.draft_note(&ann, &before, "late").unwrap();
+        assert!(stage.kernel.db.writer().commit(note).await.is_err());
+        let visit = super::Visit { page: Some("https://shop.example/".into()), ..super::Visit::default() };
+        stage.chats.note_visit(&before, visit).await.unwrap();
+        stage.kernel.db.writer().commit(vec![super::store::put_tag_write(&stage.org, at, "late")]).await.unwrap();
+        assert_eq!(super::store::visit(&stage.kernel.db, &stage.org, at).await.unwrap(), super::Visit::default());
+        assert!(super::store::tags(&stage.kernel.db, &stage.org, at).await.unwrap().is_empty());
+        assert!(crate::chat::store::notes(&stage.kernel.db, &stage.org, at).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn who_writes_long_after_a_flow_has_left_waits_from_then_on() {
     for stage in Stage::each(&[]).await {
         let (late, visitor) = stage.room().await;
@@ -297,6 +360,9 @@ async fn what_was_said_is_found_until_it_is_changed_or_taken_back() {
         for odd in ["", "\"", "*", "(", "a:b", "NEAR(", "' ; drop", "\\", "words:x", "-refund", "^"] {
             search(odd).await;
         }
+        let audit = stage.kernel.audit(&stage.org, None, 100).await.unwrap();
+        let read = audit.iter().filter(|row| row.action == "chat.read" && row.actor == *id(&ann) && row.object == *at);
+        assert_eq!(read.count(), 1, "what was found was read");
         let page = stage.chats.search(&ann, "refund", None, 1).await.unwrap();
         let rest = stage.chats.search(&ann, "refund", page.last, 5).await.unwrap();
         assert_eq!((page.hits.len(), rest.hits.len()), (1, 1));
@@ -376,6 +442,25 @@ async fn a_shortcut_names_one_reply_of_an_organisation() {
         assert!(stage.chats.remove_canned(&abroad, &made.id).await.is_err());
         stage.chats.remove_canned(&boss, &made.id).await.unwrap();
         assert!(stage.chats.canned_replies(&boss, None).await.unwrap().is_empty());
+        let audit = stage.kernel.audit(&stage.org, None, 100).await.unwrap();
+        let mut acts: Vec<_> = audit.into_iter().map(|row| (row.action, row.object)).collect();
+        acts.retain(|(action, _)| action.starts_with("chat.canned"));
+        acts.reverse();
+        let act = |action: &str| (action.to_owned(), made.id.clone());
+        assert_eq!(acts, [act("chat.canned_create"), act("chat.canned_delete")]);
+        let many = (0..1_000).map(|n| {
+            super::store::replies::put_canned_write(
+                &stage.org,
+                &Canned { id: format!("can_{n}"), shortcut: format!("s{n}"), ..hi("x") },
+                0,
+            )
+        });
+        stage.kernel.db.writer().commit(many.collect()).await.unwrap();
+        assert!(matches!(
+            stage.chats.add_canned(&boss, hi("more")).await,
+            Err(ChatError::Org(kernel::RecordError::Invalid { .. }))
+        ));
+        assert_eq!(stage.chats.canned_replies(&boss, None).await.unwrap().len(), 1_000);
     }
 }
 

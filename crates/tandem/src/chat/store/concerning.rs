@@ -15,7 +15,7 @@ use kernel::{DbError, Kernel, Write, args};
 use serde_json::{Value, json};
 
 use super::flow::{END_LEFT, RELEASE_LEFT};
-use super::{marks, messages, notes, read_room};
+use super::{marks, messages, notes_after, read_room};
 use crate::chat::calling;
 use crate::chat::inbox;
 use crate::chat::model::{Id, Mark, Room, Visitor};
@@ -149,9 +149,16 @@ pub(crate) async fn told_of_room(kernel: &Kernel, room: &Room) -> Result<Value, 
         after = last.seq;
         said.extend(page.iter().map(|message| serde_json::to_value(MessageView::from(message)).unwrap_or_default()));
     }
-    let notes: Vec<NoteView> = notes(&kernel.db, &room.org, &room.id).await?.iter().map(NoteView::from).collect();
-    let events = kernel.events.of_key(&room.org, &room.id, 0, EVENTS).await?;
-    let events: Vec<Value> = events.iter().filter_map(|event| serde_json::from_str(&event.envelope).ok()).collect();
+    let mut noted: Vec<NoteView> = Vec::new();
+    loop {
+        let after = noted.last().map(|note| note.id.clone()).unwrap_or_default();
+        let page = notes_after(&kernel.db, &room.org, &room.id, &after).await?;
+        if page.is_empty() {
+            break;
+        }
+        noted.extend(page.iter().map(NoteView::from));
+    }
+    let visit = inbox::visit(&kernel.db, &room.org, &room.id).await?;
     let marks = marks(&kernel.db, &room.org, &room.id).await?;
     let reached = |mark: Mark| json!({ "delivered": mark.delivered_seq, "read": mark.read_seq });
     let rating = kernel.db.one(RATING_OF, args![&room.org, &room.id]).await?;
@@ -160,10 +167,35 @@ pub(crate) async fn told_of_room(kernel: &Kernel, room: &Room) -> Result<Value, 
         Ok::<_, DbError>(json!({ "score": row.int("score")?, "comment": row.text("comment")?, "at": at }))
     });
     Ok(json!({
-        "room": RoomView::from(room), "messages": said, "notes": notes, "events": events,
+        "room": RoomView::from(room), "messages": said, "notes": noted, "events": events_of(kernel, room).await?,
+        "tags": inbox::tags(&kernel.db, &room.org, &room.id).await?, "calls": calls_of(kernel, room).await?,
+        "visit": { "page": visit.page, "user_agent": visit.user_agent, "locale": visit.locale },
         "files": files_of(kernel, room).await?, "rating": rating.transpose()?, "mails": mails_of(kernel, room).await?,
         "marks": { "visitor": reached(marks.visitor), "support": reached(marks.support) },
     }))
+}
+
+/// What happened in a room, oldest first.
+async fn events_of(kernel: &Kernel, room: &Room) -> Result<Vec<Value>, DbError> {
+    let (mut told, mut after) = (Vec::new(), 0);
+    loop {
+        let page = kernel.events.of_key(&room.org, &room.id, after, EVENTS).await?;
+        let Some(last) = page.last() else { return Ok(told) };
+        after = last.seq;
+        told.extend(page.iter().filter_map(|event| serde_json::from_str::<Value>(&event.envelope).ok()));
+    }
+}
+
+/// The calls of a room, each with an address that opens its recording for 24 hours.
+async fn calls_of(kernel: &Kernel, room: &Room) -> Result<Vec<Value>, DbError> {
+    let now_ms = kernel.clock.now_ms();
+    let calls = calling::store::all_of_room(&kernel.db, &room.org, &room.id).await?;
+    let told = calls.iter().map(|call| {
+        let path = call.landed().map(calls::records::recording_path);
+        let url = path.map(|path| calls::records::signed_url(kernel, &path, now_ms));
+        json!({ "call": call.view(), "recording_url": url })
+    });
+    Ok(told.collect())
 }
 
 /// The attachments of a room, each with an address that opens it for 24 hours.
@@ -300,6 +332,7 @@ async fn erase_files(kernel: &Kernel, org: &str, room: &str) -> Result<(), DbErr
 mod tests {
     use super::*;
     use crate::chat::Change;
+    use crate::chat::inbox::Visit;
     use crate::chat::model::Draft;
     use crate::chat::tests::stage::{NOON, Stage};
     use crate::chat::visitors::Card;
@@ -331,6 +364,13 @@ mod tests {
             stage.chats.send(&visitor, &opened.room.id, Draft::text("my secret")).await.unwrap();
             stage.chats.send(&stage.application(), &other.room.id, Draft::text("another's")).await.unwrap();
             stage.chats.note(&stage.application(), &opened.room.id, "a note").await.unwrap();
+            for n in 0..501 {
+                stage.chats.send(&stage.application(), &opened.room.id, Draft::text(&format!("{n}"))).await.unwrap();
+            }
+            let tags = ["vip".to_owned()];
+            stage.chats.set_tags(&stage.application(), &opened.room.id, &tags).await.unwrap();
+            let visit = Visit { page: Some("https://shop.example/".into()), ..Visit::default() };
+            stage.chats.note_visit(&opened.room, visit).await.unwrap();
 
             let found = visitors_of(&stage.kernel, &stage.org, " ann@example.org ", "").await.unwrap();
             assert_eq!(found.iter().map(|visitor| &visitor.id).collect::<Vec<_>>(), [&opened.visitor]);
@@ -342,6 +382,9 @@ mod tests {
                 (&told["notes"][0]["text"], &told["events"][1]["type"]),
                 (&json!("a note"), &json!("message.created"))
             );
+            let count = |what: &str| told[what].as_array().unwrap().len();
+            assert_eq!((count("messages"), count("events"), count("calls")), (502, 503, 0), "all pages of it");
+            assert_eq!((&told["tags"][0], &told["visit"]["page"]), (&json!("vip"), &json!("https://shop.example/")));
             let abroad: Id = "org_other".into();
             assert!(visitors_of(&stage.kernel, &abroad, "ann@example.org", "").await.unwrap().is_empty());
 

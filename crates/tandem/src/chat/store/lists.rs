@@ -1,7 +1,7 @@
 //! Lists of rooms: a statement for each question that is asked often, so that none of them reads the whole organisation.
 //!
 //! Invariant: every list walks an index, and reads the last message of those rooms alone that it shows. All statements
-//! take the same twelve values; the column that leads the index is compared outright, the others if they are asked for.
+//! take the same twelve values, those of a tag one more; the column that leads the index is compared outright, the others if they are asked for.
 
 use kernel::{Db, DbError, args};
 
@@ -44,6 +44,14 @@ kernel::statements! {
     LATEST_OF_ASSIGNEE = rooms!("(x.state = $3 or $3 is null) and (x.label = $4 or $4 is null) \
         and (x.product = $5 or $5 is null) and (x.visitor = $6 or $6 is null) and x.assignee = $7 and x.last_at + 0 <= $10 \
         and (x.last_at < $10 or x.id < $11) order by x.last_at desc, x.id desc limit $12", "r.last_at desc, r.id desc");
+    OF_TAG_BY_AGE = rooms!("x.id in (select t.room from chat_tag t where t.org = $1 and t.tag = $13) \
+        and (x.state = $3 or $3 is null) and (x.label = $4 or $4 is null) and (x.product = $5 or $5 is null) \
+        and (x.visitor = $6 or $6 is null) and (x.assignee = $7 or $7 is null) and x.created_at + 0 >= $10 \
+        and (x.created_at > $10 or x.id > $11) order by x.created_at + 0, x.id limit $12", "r.created_at + 0, r.id");
+    LATEST_OF_TAG = rooms!("x.id in (select t.room from chat_tag t where t.org = $1 and t.tag = $13) \
+        and (x.state = $3 or $3 is null) and (x.label = $4 or $4 is null) and (x.product = $5 or $5 is null) \
+        and (x.visitor = $6 or $6 is null) and (x.assignee = $7 or $7 is null) and x.last_at + 0 <= $10 \
+        and (x.last_at < $10 or x.id < $11) order by x.last_at + 0 desc, x.id desc limit $12", "r.last_at desc, r.id desc");
 }
 
 /// A page of rooms; `app` none = of every application.
@@ -56,6 +64,8 @@ pub(in crate::chat) async fn rooms(
 ) -> Result<RoomPage, DbError> {
     let has_label = filter.label.is_some() && filter.product.is_some();
     let rooms = match (filter.order, filter.state) {
+        (RoomOrder::OldestFirst, _) if filter.tag.is_some() => list(db, OF_TAG_BY_AGE, org, app, filter, limit).await?,
+        (RoomOrder::LatestFirst, _) if filter.tag.is_some() => list(db, LATEST_OF_TAG, org, app, filter, limit).await?,
         (RoomOrder::OldestFirst, _) if filter.visitor.is_some() => {
             list(db, OF_VISITOR_BY_AGE, org, app, filter, limit).await?
         }
@@ -111,7 +121,7 @@ async fn list(
     };
     let (after_ms, after_id) = filter.after.clone().unwrap_or(from);
     let text = |id: &Option<Id>| id.as_deref().map(str::to_owned);
-    let args = args![
+    let mut args = args![
         org,
         app.map(|app| &**app),
         filter.state.map(State::as_str),
@@ -125,6 +135,7 @@ async fn list(
         after_id,
         limit
     ];
+    args.extend(filter.tag.clone().map(Into::into));
     db.all(sql, args).await?.iter().map(|row| read_room(org, row)).collect()
 }
 
@@ -153,8 +164,10 @@ mod tests {
             ("latest", LATEST, "chat_room_by_state (org=? AND state=?", true),
             ("visitor", LATEST_OF_VISITOR, "chat_room_by_visitor (org=? AND visitor=?", false),
             ("assignee", LATEST_OF_ASSIGNEE, "chat_room_by_assignee (org=? AND assignee=?", false),
+            ("tag", LATEST_OF_TAG, "sqlite_autoindex_chat_room_1 (org=? AND id=?", false),
+            ("tag by age", OF_TAG_BY_AGE, "sqlite_autoindex_chat_room_1 (org=? AND id=?", false),
         ] {
-            let plan = plan(&test.db, sql, 12).await;
+            let plan = plan(&test.db, sql, 12 + usize::from(sql.contains("$13"))).await;
             let shown =
                 |step: &String| step.contains("SEARCH r USING INDEX sqlite_autoindex_chat_room_1 (org=? AND id=?");
             assert!(plan.iter().any(shown), "{name}: {plan:?}");

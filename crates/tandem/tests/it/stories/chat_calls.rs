@@ -130,6 +130,13 @@ async fn a_visitor_is_called_and_one_message_tells_of_it_without_a_number() {
     assert!(!audio.is_empty() && audio.iter().any(|side| side.rms() > 100.0), "{address}");
     visitor.post(&which, &wish).await.expect(403);
     scene.agent.client.post(&which, &json!({"call": "call_none"})).await.expect(404);
+    let other = server.client().bearing(&acme.person(kernel::Role::Agent).await);
+    other.post(&which, &wish).await.expect(404);
+    let auditor = server.client().bearing(&acme.person(kernel::Role::Auditor).await);
+    auditor.post(&which, &wish).await.expect(200);
+    let audit = server.app.kernel.audit(&acme.org.id, None, 100).await.unwrap();
+    let made: Vec<_> = audit.iter().filter(|row| row.action == "recording.read" && row.actor != "signed_url").collect();
+    assert_eq!(made.len(), 2, "by name, whoever had an address made: {audit:?}");
 
     // The agent's phone and the visitor's were told the organisation's number, and nobody was told another.
     assert!(crowd.sent_to(TALKS)[0].contains(&SHOWN[1..]), "{}", crowd.sent_to(TALKS)[0]);

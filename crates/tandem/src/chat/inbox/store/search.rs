@@ -22,10 +22,12 @@ kernel::statements! {
     PUT_WORDS = "insert into chat_search (position, org, room, seq, note, words, said_at) \
         select cast($1 as bigint), cast($2 as text), cast($3 as text), cast($4 as bigint), cast(null as text), \
         cast($5 as text), m.created_at from chat_message m where m.org = $2 and m.room = $3 and m.seq = $4 \
-        and m.body = cast($6 as text) on conflict do nothing";
+        and m.body = cast($6 as text) and not exists (select 1 from chat_search s where s.org = $2 and s.room = $3 \
+        and s.seq = $4 and s.note is null) on conflict do nothing";
     PUT_NOTE = "insert into chat_search (position, org, room, seq, note, words, said_at) \
         values ($1, $2, $3, $4, $5, $6, $7)";
-    TAKE_WORDS = "delete from chat_search where org = $1 and room = $2 and seq = $3 and note is null";
+    // Whoever reads the same events a little behind takes nothing that is newer.
+    TAKE_WORDS = "delete from chat_search where org = $1 and room = $2 and seq = $3 and note is null and position <= $4";
 }
 
 /// What matches, newest first. `$2` is the query in the engine's own words.
@@ -111,12 +113,15 @@ pub(in crate::chat::inbox) fn words_writes(
     words: &str,
     body: &str,
 ) -> [Write; 2] {
-    [take_words_write(org, room, seq), Write::new(PUT_WORDS, args![position, org, room, seq, words, body])]
+    [
+        Write::new(TAKE_WORDS, args![org, room, seq, position]),
+        Write::new(PUT_WORDS, args![position, org, room, seq, words, body]),
+    ]
 }
 
 /// The words of a message go.
 pub(in crate::chat::inbox) fn take_words_write(org: &str, room: &str, seq: i64) -> Write {
-    Write::new(TAKE_WORDS, args![org, room, seq])
+    Write::new(TAKE_WORDS, args![org, room, seq, i64::MAX])
 }
 
 /// The words of a new note.

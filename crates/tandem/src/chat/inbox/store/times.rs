@@ -26,15 +26,14 @@ kernel::statements! {
             where f.org = r.org and f.room = r.id and f.sender like 'visitor:%' order by f.seq limit 1), 0) \
             order by m.seq limit 1) as answered_by \
         from chat_room r where r.org = $1 and r.created_at >= $2 and r.created_at < $3 and r.seq_head > 0 \
-        and (r.created_at > $4 or (r.created_at = $4 and r.id > $5)) and (r.app = $6 or $6 is null) \
-        order by r.created_at, r.id limit $7";
+        and (r.created_at > $2 or r.id > $4) and (r.app = $5 or $5 is null) order by r.created_at, r.id limit $6";
     CLOSED = "select r.id, r.closed_at as at, r.created_at, r.closed_at, r.assignee, \
         (select m.created_at from chat_message m where m.org = r.org and m.room = r.id \
             and m.sender like 'visitor:%' order by m.seq limit 1) as asked_at, \
         cast(null as bigint) as answered_at, cast(null as text) as answered_by \
         from chat_room r where r.org = $1 and r.closed_at is not null and r.closed_at >= $2 and r.closed_at < $3 \
-        and r.seq_head > 0 and (r.closed_at > $4 or (r.closed_at = $4 and r.id > $5)) and (r.app = $6 or $6 is null) \
-        order by r.closed_at, r.id limit $7";
+        and r.seq_head > 0 and (r.closed_at > $2 or r.id > $4) and (r.app = $5 or $5 is null) \
+        order by r.closed_at, r.id limit $6";
     RATED = "select g.score, g.person from chat_rating g join chat_room r on r.org = g.org and r.id = g.room \
         where g.org = $1 and g.created_at >= $2 and g.created_at < $3 and (r.app = $4 or $4 is null) limit $5";
 }
@@ -61,7 +60,8 @@ async fn rooms(
     let mut all = Vec::new();
     let (mut at_ms, mut id) = (from_ms, String::new());
     while all.len() < MAX_ROOMS {
-        let page = db.all(sql, args![org, from_ms, until_ms, at_ms, &id, app, PORTION]).await?;
+        // Each page begins where the last one ended, and steps over nothing before it.
+        let page = db.all(sql, args![org, at_ms, until_ms, &id, app, PORTION]).await?;
         let Some(last) = page.last() else { break };
         (at_ms, id) = (last.int("at")?, last.text("id")?);
         for row in &page {
