@@ -36,6 +36,9 @@ pub enum ChatError {
     /// A rule of the room or the message.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// A rule about what stands in a field, by its JSON pointer: routes call the same thing by different names.
+    #[error("{1}")]
+    Field(&'static str, Refused),
     /// A limit is reached.
     #[error(transparent)]
     Limit(#[from] RetryAfter),
@@ -76,9 +79,13 @@ impl ChatError {
             Refused::Author => Some(("/author", "invalid")),
             Refused::Cid => Some(("/cid", "invalid")),
             Refused::Side => Some(("/side", "invalid")),
-            Refused::Kind | Refused::NotText => Some(("/kind", "invalid")),
+            Refused::Kind => Some(("/kind", "invalid")),
+            // An edit has a body and no kind.
+            Refused::NotText => Some(("/body", "invalid")),
             Refused::NoFile => Some(("/body/file", "unknown")),
             Refused::Rating => Some(("/score", "invalid")),
+            Refused::Comment => Some(("/comment", "invalid")),
+            Refused::NoName => Some(("/name", "invalid")),
             Refused::Product => Some(("/product", "invalid")),
             Refused::Email => Some(("/email", "invalid")),
             Refused::FileSize { .. }
@@ -108,6 +115,10 @@ impl From<ChatError> for Problem {
                     _ => Self::new(CHAT_CLOSED).detail(said),
                 }
             }
+            ChatError::Field(pointer, refused @ Refused::TooLarge) => {
+                Self::new(kernel_codes::BODY_TOO_LARGE).and(pointer, "too_long", refused.to_string())
+            }
+            ChatError::Field(pointer, refused) => Self::field(pointer, "invalid", refused.to_string()),
             ChatError::Limit(wait) => wait.into(),
             ChatError::Unproved(why) => Self::new(kernel_codes::UNAUTHORIZED).detail(why),
             ChatError::Busy => Self::new(kernel_codes::CONFLICT).detail(error.to_string()),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::access::Asker;
+use super::access::{self, Asker};
 use super::inbox::AgentNews;
 use super::model::{Id, Mark, Message, Note, Room, Side};
 
@@ -185,6 +185,8 @@ struct Ear {
     id: u64,
     side: Side,
     person: Option<Id>,
+    /// Whether this is somebody who answers visitors; who only reads is no support that is there.
+    answers: bool,
     /// Whether somebody is there who reads at once.
     is_present: bool,
     waiting: Mutex<Waiting>,
@@ -201,6 +203,10 @@ struct Waiting {
 impl Ear {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_visitor_there(&self) -> bool {
+        self.is_present && self.side == Side::Visitor
     }
 
     fn tell(&self, news: &Arc<News>) {
@@ -238,9 +244,9 @@ impl Hub {
     /// A listener: those who answer hear every room that they may see, others only what they join.
     #[must_use]
     pub fn subscribe(&self, asker: &Asker) -> Subscription {
-        let person = match asker {
-            Asker::Person { id, .. } => Some(id.clone()),
-            _ => None,
+        let (person, answers) = match asker {
+            Asker::Person { id, role, .. } => (Some(id.clone()), access::answers(*role)),
+            _ => (None, false),
         };
         let mut listeners = self.listeners();
         listeners.last_id += 1;
@@ -248,17 +254,21 @@ impl Hub {
             id: listeners.last_id,
             side: asker.side(),
             person,
+            answers,
             is_present: true,
             waiting: Mutex::default(),
             news: Notify::new(),
         });
         let org = asker.org().clone();
         let is_wide = asker.side() == Side::Support;
+        let mut is_first = false;
         if is_wide {
             let wide = &mut listeners.orgs.entry(org.clone()).or_default().wide;
+            is_first = answers && !wide.iter().any(|(_, ear)| ear.answers);
             wide.push((asker.app().cloned(), Arc::clone(&ear)));
         }
-        Subscription { hub: self.clone(), org, ear, is_wide, rooms: Vec::new() }
+        drop(listeners);
+        Subscription { hub: self.clone(), org, ear, is_wide, is_first, rooms: Vec::new() }
     }
 
     /// A listener to one room, whoever asks; it is nobody's presence. Ask [`super::access::may`] first.
@@ -280,6 +290,7 @@ impl Hub {
             id: listeners.last_id,
             side,
             person: None,
+            answers: false,
             is_present: false,
             waiting: Mutex::default(),
             news: Notify::new(),
@@ -287,7 +298,14 @@ impl Hub {
         let of_org = listeners.orgs.entry(org.clone()).or_default();
         of_org.rooms.entry(room.clone()).or_default().push(Arc::clone(&ear));
         drop(listeners);
-        Subscription { hub: self.clone(), org: org.clone(), ear, is_wide: false, rooms: vec![room.clone()] }
+        Subscription {
+            hub: self.clone(),
+            org: org.clone(),
+            ear,
+            is_wide: false,
+            is_first: false,
+            rooms: vec![room.clone()],
+        }
     }
 
     /// Tells all who listen to the room.
@@ -319,14 +337,7 @@ impl Hub {
     pub fn visitors(&self, org: &str, room: &str) -> usize {
         let listeners = self.listeners();
         let ears = listeners.orgs.get(org).and_then(|org| org.rooms.get(room));
-        ears.map_or(0, |ears| ears.iter().filter(|ear| ear.is_present && ear.side == Side::Visitor).count())
-    }
-
-    /// How many people of an organisation listen.
-    #[must_use]
-    pub fn people(&self, org: &str) -> usize {
-        let listeners = self.listeners();
-        listeners.orgs.get(org).map_or(0, |org| org.wide.iter().filter(|(app, _)| app.is_none()).count())
+        ears.map_or(0, |ears| ears.iter().filter(|ear| ear.is_visitor_there()).count())
     }
 
     /// The people of an organisation who listen.
@@ -376,7 +387,17 @@ pub struct Subscription {
     org: Id,
     ear: Arc<Ear>,
     is_wide: bool,
+    is_first: bool,
     rooms: Vec<Id>,
+}
+
+/// What changed for others when a listener went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Rooms whose visitor is not there any more.
+    pub rooms: Vec<Id>,
+    /// Nobody who answers is there any more.
+    pub is_last: bool,
 }
 
 impl Subscription {
@@ -386,21 +407,52 @@ impl Subscription {
         self.ear.id
     }
 
-    /// Hears a room from now on; whoever hears every room hears this one already. Ask [`super::access::may`] first.
-    pub fn join(&mut self, room: &Id) {
+    /// Whether this was the first of those who answer, when it came.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Hears a room from now on; whoever hears every room hears this one already. Ask [`super::access::may`] first. True
+    /// when the room's visitor was not there before.
+    pub fn join(&mut self, room: &Id) -> bool {
         if self.is_wide || self.rooms.contains(room) {
-            return;
+            return false;
         }
         self.rooms.push(room.clone());
         let mut listeners = self.hub.listeners();
         let org = listeners.orgs.entry(self.org.clone()).or_default();
-        org.rooms.entry(room.clone()).or_default().push(Arc::clone(&self.ear));
+        let ears = org.rooms.entry(room.clone()).or_default();
+        let is_first = self.ear.is_visitor_there() && !ears.iter().any(|ear| ear.is_visitor_there());
+        ears.push(Arc::clone(&self.ear));
+        is_first
     }
 
-    /// The rooms that were joined.
-    #[must_use]
-    pub fn rooms(&self) -> &[Id] {
-        &self.rooms
+    /// Hears nothing more. Of several that go in one moment the last one learns that it is.
+    pub fn leave(&mut self) -> Left {
+        let id = self.ear.id;
+        let mut left = Left::default();
+        let mut listeners = self.hub.listeners();
+        let Some(org) = listeners.orgs.get_mut(&self.org) else { return left };
+        if std::mem::take(&mut self.is_wide) {
+            org.wide.retain(|(_, ear)| ear.id != id);
+            left.is_last = self.ear.answers && !org.wide.iter().any(|(_, ear)| ear.answers);
+        }
+        for room in std::mem::take(&mut self.rooms) {
+            let Some(ears) = org.rooms.get_mut(&room) else { continue };
+            ears.retain(|ear| ear.id != id);
+            let is_visitor_there = ears.iter().any(|ear| ear.is_visitor_there());
+            if ears.is_empty() {
+                org.rooms.remove(&room);
+            }
+            if self.ear.is_visitor_there() && !is_visitor_there {
+                left.rooms.push(room);
+            }
+        }
+        if org.is_empty() {
+            listeners.orgs.remove(&self.org);
+        }
+        left
     }
 
     /// The next news; waits for them. Nothing is lost when the wait is given up.
@@ -438,23 +490,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let id = self.ear.id;
-        let mut listeners = self.hub.listeners();
-        let Some(org) = listeners.orgs.get_mut(&self.org) else { return };
-        if self.is_wide {
-            org.wide.retain(|(_, ear)| ear.id != id);
-        }
-        for room in &self.rooms {
-            if let Some(ears) = org.rooms.get_mut(room) {
-                ears.retain(|ear| ear.id != id);
-                if ears.is_empty() {
-                    org.rooms.remove(room);
-                }
-            }
-        }
-        if org.is_empty() {
-            listeners.orgs.remove(&self.org);
-        }
+        let _nobody_to_tell = self.leave();
     }
 }
 
@@ -537,6 +573,25 @@ mod tests {
         assert_eq!((hub.count(), hub.listeners().orgs["org"].rooms.len()), (1, 1));
         drop(two);
         assert!(hub.listeners().orgs.is_empty(), "nothing is kept of who has gone");
+    }
+
+    #[test]
+    fn of_those_who_come_and_go_together_the_first_and_the_last_know_it() {
+        let hub = Hub::default();
+        let room: Id = "a".into();
+        let (mut one, mut two) = (hub.subscribe(&visitor("1")), hub.subscribe(&visitor("1")));
+        assert_eq!((one.join(&room), two.join(&room), one.join(&room)), (true, false, false));
+        let bystander = hub.listen_to(&visitor("1"), &room);
+        assert_eq!((one.leave().rooms, two.leave().rooms), (vec![], vec![room.clone()]));
+        assert_eq!(two.leave(), Left::default(), "it went once");
+        drop((one, two, bystander));
+        let person = |role| Asker::Person { org: "org".into(), id: "per".into(), role };
+        let mut auditor = hub.subscribe(&person(kernel::Role::Auditor));
+        let (mut first, mut second) =
+            (hub.subscribe(&person(kernel::Role::Agent)), hub.subscribe(&person(kernel::Role::Owner)));
+        assert_eq!((auditor.is_first(), first.is_first(), second.is_first()), (false, true, false));
+        assert_eq!((first.leave().is_last, auditor.leave().is_last, second.leave().is_last), (false, false, true));
+        assert!(hub.listeners().orgs.is_empty());
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct OpenRoom {
     pub is_login: bool,
     /// When a flow answers, if the product has one.
     pub flow: FlowBegins,
+    /// What the client calls this wish: told twice, it is the same room.
+    pub once: Option<String>,
     /// From where; none = not counted (an application's server opens rooms for many).
     pub address: Option<IpAddr>,
 }
@@ -109,21 +111,33 @@ impl Chats {
     /// # Errors
     /// A limit, or what the store says.
     pub async fn open_room(&self, wish: OpenRoom) -> Result<Opened, ChatError> {
+        let mut is_counted = false;
         for _ in 0..super::desk::MAX_TRIES {
-            if let Some(room) = self.room_there(&wish).await? {
-                let visitor = room.visitor.clone();
-                return Ok(Opened { room, visitor, token: None, created: false });
+            if let Some(found) = self.found_room(&wish).await? {
+                return Ok(found);
             }
-            match self.make_room(&wish).await {
+            match self.make_room(&wish, &mut is_counted).await {
                 // Somebody made the room of these keys in the same moment.
-                Err(ChatError::Db(DbError::Duplicate(_))) if wish.how == How::GetOrCreate => {}
+                Err(ChatError::Db(DbError::Duplicate(_))) if wish.how == How::GetOrCreate || wish.once.is_some() => {}
                 made => return made,
             }
         }
         Err(ChatError::Busy)
     }
 
+    /// The room of a wish, if it is there.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn found_room(&self, wish: &OpenRoom) -> Result<Option<Opened>, ChatError> {
+        let found = self.room_there(wish).await?;
+        Ok(found.map(|room| Opened { visitor: room.visitor.clone(), room, token: None, created: false }))
+    }
+
     async fn room_there(&self, wish: &OpenRoom) -> Result<Option<Room>, ChatError> {
+        if let (Some(key), Some(_)) = (open_key(wish), &wish.once) {
+            return Ok(store::room_of_open_key(&self.kernel().db, &wish.org, &wish.app, &key).await?);
+        }
         let whose = match (&wish.opener, wish.how) {
             (_, How::New) | (Opener::Stranger, _) => return Ok(None),
             (Opener::Visitor(visitor), How::GetOrCreate) => store::Whose::Visitor(&visitor.id),
@@ -137,10 +151,13 @@ impl Chats {
         Ok(store::room_of_keys(&self.kernel().db, &wish.org, &wish.app, keys, whose).await?)
     }
 
-    async fn make_room(&self, wish: &OpenRoom) -> Result<Opened, ChatError> {
+    async fn make_room(&self, wish: &OpenRoom, is_counted: &mut bool) -> Result<Opened, ChatError> {
         let now_ms = self.now_ms();
         let settings = self.settings(&wish.org, &wish.app).await?;
-        self.count_opening(wish, &settings, now_ms)?;
+        // Who is a moment too late, and tries again, wants one room all the same.
+        if !std::mem::replace(is_counted, true) {
+            self.count_opening(wish, &settings, now_ms)?;
+        }
         // What anybody may say under `open` proves nothing later either.
         let is_proved = wish.opener.proves_user(&wish.user_id, settings.identity);
         let mut writes = Vec::new();
@@ -213,6 +230,9 @@ impl Chats {
 
 /// What no two open rooms share that were made unless there was one.
 fn open_key(wish: &OpenRoom) -> Option<String> {
+    if let Some(once) = &wish.once {
+        return Some(token_hash(&serde_json::json!(["once", once]).to_string()));
+    }
     let visitor = match (&wish.opener, wish.how) {
         (_, How::New) | (Opener::Stranger, _) => return None,
         (Opener::Visitor(visitor), How::GetOrCreate) => &*visitor.id,

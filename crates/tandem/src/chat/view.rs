@@ -5,7 +5,7 @@ use kernel::time::rfc3339;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::model::{Message, Note, Room};
+use super::model::{Message, Note, Room, Side};
 
 /// A message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -87,9 +87,11 @@ pub struct RoomView {
     pub state: &'static str,
     /// The visitor.
     pub visitor: String,
-    /// The person who answers.
+    /// Whether somebody has taken it.
+    pub taken: bool,
+    /// The person who answers; visitors are not told who.
     pub assignee: Option<String>,
-    /// The team that it waits for.
+    /// The team that it waits for; visitors are not told.
     pub team: Option<String>,
     /// The number of the newest message; 0 = none.
     pub seq_head: i64,
@@ -112,12 +114,25 @@ impl From<&Room> for RoomView {
             portfolio: room.portfolio.clone(),
             state: room.state.as_str(),
             visitor: room.visitor.to_string(),
+            taken: room.assignee.is_some(),
             assignee: room.assignee.as_deref().map(str::to_owned),
             team: room.team.as_deref().map(str::to_owned),
             seq_head: room.seq_head,
             created_at: rfc3339(room.created_ms),
             last_at: rfc3339(room.last_ms),
             closed_at: room.closed_ms.map(rfc3339),
+        }
+    }
+}
+
+impl RoomView {
+    /// As somebody of this side sees it: to visitors all who answer are one.
+    #[must_use]
+    pub fn shown_to(side: Side, room: &Room) -> Self {
+        let whole = Self::from(room);
+        match side {
+            Side::Visitor => Self { assignee: None, team: None, ..whole },
+            Side::Support => whole,
         }
     }
 }

@@ -529,7 +529,7 @@ async fn open(chats: &Chats, caller: &Caller, wish: Wish, flow: FlowBegins) -> R
     let opener: Opener = caller.opener(chats).await?;
     let Wish { how, user_id, label, portfolio, product, is_login } = wish;
     let address = caller.is_counted().then_some(caller.client.ip);
-    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, flow, address };
+    let wish = OpenRoom { org, app, opener, how, user_id, label, portfolio, product, is_login, flow, address, once: None };
     let mut opened = chats.open_room(wish).await?;
     if let (None, Some(visitor)) = (&opened.token, caller.needs_token()) {
         opened.token = Some(chats.new_token(visitor).await?);

@@ -63,12 +63,18 @@ pub enum Refused {
     /// The chat still goes on.
     #[error("a chat is rated when it is over")]
     NotOver,
-    /// A score or a comment.
-    #[error("a rating has a score of 1 to 5 and a comment of at most 2000 characters")]
+    /// A score.
+    #[error("a rating has a score of 1 to 5")]
     Rating,
     /// A product's name.
     #[error("a product's name is a line of at most 200 characters")]
     Product,
+    /// Who somebody is.
+    #[error("a name is needed")]
+    NoName,
+    /// A rating's words.
+    #[error("a comment has at most 2000 characters")]
+    Comment,
     /// Where mail is to go.
     #[error("a mail address is needed")]
     Email,

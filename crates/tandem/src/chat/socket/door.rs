@@ -13,7 +13,7 @@ use kernel::{Kernel, Problem};
 
 use super::follow::Following;
 use super::pulse::Pulse;
-use crate::chat::hub::{News, What, Who};
+use crate::chat::hub::{Left, News, What, Who};
 use crate::chat::meter::SocketPlace;
 use crate::chat::model::{Id, Side};
 use crate::chat::settings::Limits;
@@ -133,18 +133,29 @@ impl Door {
         Ok(Some((id, self.chats.settings(org, app).await?.limits.clone())))
     }
 
-    /// Tells that somebody has come, or is going: a visitor to those who answer in its rooms, those who answer to every
-    /// visitor, and only the first and the last of them.
-    pub(super) fn tell(&self, following: &Following, is_here: bool) {
+    /// Tells that somebody has come: a visitor to those who answer in its rooms, those who answer to every visitor, and
+    /// only the first of them.
+    pub(super) fn tell_arrival(&self, following: &mut Following) {
+        let (rooms, is_first) = following.arrived();
+        self.tell_presence(following.asker(), &rooms, is_first, true);
+    }
+
+    /// Tells that somebody has gone, if it was the last of them; it hears nothing more.
+    pub(super) fn tell_departure(&self, following: &mut Following) {
+        let Left { rooms, is_last } = following.leave();
+        self.tell_presence(following.asker(), &rooms, is_last, false);
+    }
+
+    fn tell_presence(&self, asker: &Asker, rooms: &[Id], is_support: bool, is_here: bool) {
         let hub = self.chats.hub();
-        match following.asker() {
+        match asker {
             Asker::Visitor { org, app, .. } => {
-                for room in following.rooms().iter().filter(|room| hub.visitors(org, room) == 1) {
+                for room in rooms {
                     let what = What::Presence { who: anyone(Side::Visitor), is_here };
                     hub.tell(News::at(org, app, room, what).inside());
                 }
             }
-            Asker::Person { org, .. } if hub.people(org) == 1 => {
+            Asker::Person { org, .. } if is_support => {
                 hub.tell_visitors(org, || What::Presence { who: anyone(Side::Support), is_here });
             }
             Asker::Person { .. } | Asker::App { .. } | Asker::Open { .. } | Asker::Room { .. } => {}

@@ -118,10 +118,10 @@ struct Stream {
 
 impl Stream {
     async fn run(mut self, hello: Vec<Frame>) {
-        self.door.tell(&self.following, true);
+        self.door.tell_arrival(&mut self.following);
         let stop = self.door.kernel.stop.clone();
         let _end = stop.run_until_cancelled(self.feed(hello)).await;
-        self.door.tell(&self.following, false);
+        self.door.tell_departure(&mut self.following);
     }
 
     /// Hands on what happens until the reader has gone; none = the end.

@@ -10,7 +10,7 @@ use kernel::DbError;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::wire::{Down, Refusal, Someone};
-use crate::chat::hub::{Heard, News, Subscription, What};
+use crate::chat::hub::{Heard, Left, News, Subscription, What};
 use crate::chat::model::{Id, Message, Room, Side};
 use crate::chat::view::MessageView;
 use crate::chat::{Asker, ChatError, Chats, RoomFilter, RoomOrder};
@@ -32,6 +32,8 @@ pub(super) struct Following {
     chats: Chats,
     asker: Asker,
     heard: Subscription,
+    /// Rooms in which others do not know yet that their visitor is here.
+    arrived: Vec<Id>,
     /// Rooms that were caught up with, and how far: what is heard of an earlier one was told.
     told: HashMap<Id, i64>,
     /// Rooms with more messages than `ready` took, and the last that was told.
@@ -54,7 +56,7 @@ impl Following {
             // Whoever takes chats can be given some now.
             chats.wake_queue(asker.org());
         }
-        Self { chats: chats.clone(), asker, heard, told: HashMap::new(), behind: VecDeque::new() }
+        Self { chats: chats.clone(), asker, heard, arrived: Vec::new(), told: HashMap::new(), behind: VecDeque::new() }
     }
 
     pub(super) fn asker(&self) -> &Asker {
@@ -66,9 +68,20 @@ impl Following {
         self.heard.id()
     }
 
-    /// The rooms that are heard one by one.
-    pub(super) fn rooms(&self) -> &[Id] {
-        self.heard.rooms()
+    /// Rooms whose visitor was not here before, since it was asked last; whether nobody who answers was here before.
+    pub(super) fn arrived(&mut self) -> (Vec<Id>, bool) {
+        (std::mem::take(&mut self.arrived), self.heard.is_first())
+    }
+
+    /// Hears nothing more.
+    pub(super) fn leave(&mut self) -> Left {
+        self.heard.leave()
+    }
+
+    fn join(&mut self, room: &Id) {
+        if self.heard.join(room) {
+            self.arrived.push(room.clone());
+        }
     }
 
     /// Hears the rooms of a hello from their cursors on: `ready`, and an `error` for each room that the client cannot
@@ -83,7 +96,7 @@ impl Following {
         let mut bytes = 0;
         if self.asker.side() == Side::Visitor {
             for room in self.own_rooms().await? {
-                self.heard.join(&room.id);
+                self.join(&room.id);
             }
             // Read once more now that they are listened to: what is committed from here on is heard.
             for room in self.own_rooms().await? {
@@ -102,7 +115,7 @@ impl Following {
             if *cursor < room.seq_head {
                 self.chats.note_reading(&self.asker, &room).await?;
             }
-            self.heard.join(&room.id);
+            self.join(&room.id);
             let last = self.catch_up(&room, *cursor, &mut missed, &mut bytes).await?;
             heads.insert(room.id.clone(), last.max(room.seq_head));
         }
@@ -218,7 +231,13 @@ impl Following {
             // From here on the hub's order is enough.
             self.told.remove(&news.room);
         }
-        Some(news.text(|news| Down::news(news).write()).clone())
+        match &news.what {
+            // Seldom enough to be written for each visitor.
+            What::Room(room) if self.asker.side() == Side::Visitor => {
+                Some(Down::room(room, Side::Visitor).write().into())
+            }
+            _ => Some(news.text(|news| Down::news(news).write()).clone()),
+        }
     }
 
     async fn own_rooms(&self) -> Result<Vec<Room>, ChatError> {

@@ -141,7 +141,7 @@ pub(super) async fn serve(door: Door, mut link: Link, visit: Visit) {
         Some(Ok(greeted)) => {
             let mut session = Box::new(Session::start(door, link, *greeted.client));
             let parting = session.live(greeted.ready).await;
-            session.door.tell(&session.following, false);
+            session.door.tell_departure(&mut session.following);
             let Session { link, .. } = *session;
             (link, parting)
         }
@@ -220,9 +220,9 @@ async fn hello(link: &mut Link) -> Result<Hello, Parting> {
 
 impl Session {
     fn start(door: Door, link: Link, client: Client) -> Self {
-        let Client { following, proof, seat } = client;
+        let Client { mut following, proof, seat } = client;
         let rate = if following.asker().side() == Side::Visitor { VISITOR_FRAMES } else { SUPPORT_FRAMES };
-        door.tell(&following, true);
+        door.tell_arrival(&mut following);
         Self {
             beats: door.pulse.join(),
             frames: Allowance::new(rate),
@@ -294,6 +294,9 @@ impl Session {
                     self.frames.take(now_ms).map_err(Problem::from)?;
                 }
                 let frames = Box::pin(self.following.hello(&cursors)).await?;
+                if self.following.asker().side() == Side::Visitor {
+                    self.door.tell_arrival(&mut self.following);
+                }
                 return Box::pin(self.begin(frames)).await;
             }
             Ok(up) => up,

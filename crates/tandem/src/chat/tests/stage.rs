@@ -76,6 +76,7 @@ impl Stage {
             product: "WIFIQRCODE".into(),
             is_login: true,
             flow: FlowBegins::AtOnce,
+            once: None,
             address: None,
         }
     }

@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 
 use super::super::access::Asker;
 use super::super::inbox::Visit;
-use super::super::model::{Mark, Marks};
+use super::super::model::{Mark, Marks, Side};
 use super::super::origins;
 use super::super::view::RoomView;
 use super::super::{Change, ChatError, Chats};
@@ -241,6 +241,9 @@ struct OpenBody {
     /// Another room than the last one.
     #[serde(default)]
     fresh: bool,
+    /// Only the room that is there, 404 when there is none: for a page that opens without a word.
+    #[serde(default)]
+    look: bool,
     /// The page on which the visitor is, for whoever answers.
     page: Option<String>,
     /// The visitor's language, for whoever answers.
@@ -271,6 +274,8 @@ impl OpenBody {
             link: self.link,
             is_fresh: self.fresh,
             is_offline: false,
+            once: None,
+            is_look: self.look,
             address: Some(entrance.client.ip),
         }
     }
@@ -287,6 +292,7 @@ impl OpenBody {
         (status = 200, description = "The room, which was there", body = OpenedView),
         (status = 201, description = "The room, which is new", body = OpenedView),
         (status = 401, description = "The token, or the application's word, is not good"),
+        (status = 404, description = "There is no such application, or with `look` no room"),
         (status = 429, description = "Too many at once"),
     ),
     security((), ("bearer" = []))
@@ -308,7 +314,7 @@ async fn open(
     chats.note_visit(&opened.room, visit).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
     let token = opened.token.map(|token| token.expose().to_owned());
-    Ok((status, Json(OpenedView { room: RoomView::from(&opened.room), token })))
+    Ok((status, Json(OpenedView { room: RoomView::shown_to(Side::Visitor, &opened.room), token })))
 }
 
 /// A message that is left.
@@ -325,6 +331,8 @@ struct LeaveBody {
     /// The page that it is left at.
     #[serde(default)]
     page: String,
+    /// What the page calls this message, 16 to 64 characters of chance: sent again, it is the same one.
+    cid: Option<String>,
 }
 
 /// A message that was left.
@@ -349,7 +357,12 @@ async fn leave(
     entrance: Entrance,
     Json(body): Json<LeaveBody>,
 ) -> Result<(StatusCode, Json<LeftView>), Problem> {
+    let is_good = |cid: &String| (16..=64).contains(&cid.len()) && cid.bytes().all(|byte| byte.is_ascii_graphic());
+    if !body.cid.as_ref().is_none_or(is_good) {
+        return Err(Problem::field("/cid", "invalid", "16 to 64 printed characters"));
+    }
     let wish = Wish {
+        once: body.cid,
         name: Some(body.name),
         email: Some(body.email),
         product: body.product,
@@ -440,7 +453,7 @@ async fn end(
     Path(path): Path<RoomPath>,
 ) -> Result<Json<RoomView>, Problem> {
     let room = chats.change(&asker, &path.room, &Change::End, |_| Vec::new()).await?;
-    Ok(Json(RoomView::from(&room)))
+    Ok(Json(RoomView::shown_to(asker.side(), &room)))
 }
 
 /// How a chat was.

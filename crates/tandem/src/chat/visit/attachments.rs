@@ -118,7 +118,10 @@ impl Chats {
         let (room, settings) = self.reach(asker, room, Act::Send { claims_support: false }).await?;
         room.takes_messages()?;
         let max = i64::try_from(settings.limits.upload_bytes).unwrap_or(i64::MAX);
-        if !(1..=max).contains(&new.size) {
+        if new.size < 1 {
+            return Err(ChatError::Field("/size", Refused::FileSize { max }));
+        }
+        if new.size > max {
             return Err(Refused::FileSize { max }.into());
         }
         let now_ms = self.now_ms();

@@ -28,16 +28,25 @@ impl Chats {
     /// # Errors
     /// [`ChatError`]: no name or address, a limit, a message that may not stand in a room.
     pub async fn leave_message(&self, door: &Door, wish: &Wish, left: &Left) -> Result<Opened, ChatError> {
-        let (Some(name), Some(email)) = (&wish.name, &wish.email) else { return Err(Refused::Email.into()) };
-        let draft = Draft { author: name.trim().to_owned(), ..Draft::text(left.message.trim()) };
+        let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        let name = said(&wish.name).ok_or(ChatError::Field("/name", Refused::NoName))?;
+        let email = said(&wish.email).ok_or(ChatError::Field("/email", Refused::Email))?;
+        let cid = wish.once.as_deref().map(Into::into);
+        let draft = Draft { author: name.trim().to_owned(), cid, ..Draft::text(left.message.trim()) };
         if left.message.trim().is_empty() {
-            return Err(Refused::Empty.into());
+            return Err(ChatError::Field("/message", Refused::Empty));
         }
-        draft.check(&door.chat.limits)?;
+        draft.check(&door.chat.limits).map_err(|refused| match refused {
+            Refused::Author => ChatError::Field("/name", refused),
+            refused => ChatError::Field("/message", refused),
+        })?;
         let opened = self.visit(door, &Wish { is_fresh: true, is_offline: true, ..wish.clone() }).await?;
         let visitor = self.visitor(&door.org, &opened.visitor).await?;
         self.send(&Asker::from(&visitor), &opened.room.id, draft).await?;
-        if let Some(to) = &door.widget.offline_email {
+        // Of a message that is sent again, its mail has gone already, unless the server stopped between the two.
+        let is_told =
+            !opened.created && !self.kernel().notices_about(&door.org, &mail_about(&opened.room.id)).await?.is_empty();
+        if let Some(to) = door.widget.offline_email.as_ref().filter(|_| !is_told) {
             let page: String = left.page.chars().filter(|c| !c.is_control()).take(MAX_PAGE).collect();
             let body = format!(
                 "{name} <{email}> left a message for {}.\n\n{}\n\nPage: {page}\nRoom: {}\n",

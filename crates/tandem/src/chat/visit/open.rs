@@ -68,6 +68,10 @@ pub struct Wish {
     pub is_fresh: bool,
     /// It leaves a message while nobody is there, which anybody may.
     pub is_offline: bool,
+    /// What the page calls this wish: told twice, it is the same room.
+    pub once: Option<String>,
+    /// Only a room that is there: none is made.
+    pub is_look: bool,
     /// From where.
     pub address: Option<IpAddr>,
 }
@@ -128,14 +132,18 @@ impl Chats {
         let mut room = self.keys(door, wish, user_id).await?;
         room.opener = opener;
         room.is_login = is_vouched;
-        let mut opened = self.open_room(room).await?;
+        let mut opened = if wish.is_look {
+            self.found_room(&room).await?.ok_or(ChatError::NotFound)?
+        } else {
+            self.open_room(room).await?
+        };
         if let Some(link) = wish.link.as_deref().filter(|_| opened.created) {
             let used = self.use_qr_write(&door.org, link, &opened.room.id);
             self.kernel().db.writer().commit(vec![used]).await?;
         }
         match vouched {
             Some(visitor) if needs_token => opened.token = Some(self.new_token(&visitor).await?),
-            None if card != Card::default() => {
+            None if card != Card::default() && opened.created => {
                 let visitor = self.visitor(&door.org, &opened.visitor).await?;
                 self.describe_visitor(&visitor, &card).await?;
             }
@@ -170,6 +178,7 @@ impl Chats {
             product,
             is_login: false,
             flow: if wish.is_offline { FlowBegins::Never } else { FlowBegins::AtWord },
+            once: wish.once.clone(),
             address: wish.address,
         })
     }
@@ -225,7 +234,10 @@ struct Known {
 
 fn card(wish: &Wish) -> Result<Card, ChatError> {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-    let name = said(&wish.name).map(|name| settings::line(&name, MAX_NAME).ok_or(Refused::Author));
-    let email = said(&wish.email).map(|email| settings::email(&email).ok_or(Refused::Email));
+    let [name_at, email_at] = if wish.is_offline { ["/name", "/email"] } else { ["/identity/name", "/identity/email"] };
+    let name =
+        said(&wish.name).map(|name| settings::line(&name, MAX_NAME).ok_or(ChatError::Field(name_at, Refused::Author)));
+    let email =
+        said(&wish.email).map(|email| settings::email(&email).ok_or(ChatError::Field(email_at, Refused::Email)));
     Ok(Card { name: name.transpose()?.unwrap_or_default(), email: email.transpose()? })
 }

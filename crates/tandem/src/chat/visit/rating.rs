@@ -32,9 +32,11 @@ impl Chats {
         if asker.side() != Side::Visitor {
             return Err(ChatError::Forbidden);
         }
-        let has_nul = rating.comment.contains('\0');
-        if !(1..=5).contains(&rating.score) || rating.comment.chars().count() > MAX_COMMENT || has_nul {
+        if !(1..=5).contains(&rating.score) {
             return Err(Refused::Rating.into());
+        }
+        if rating.comment.chars().count() > MAX_COMMENT || rating.comment.contains('\0') {
+            return Err(Refused::Comment.into());
         }
         if room.is_open() {
             return Err(Refused::NotOver.into());

@@ -272,8 +272,20 @@ async fn a_message_that_is_left_stands_in_a_room_and_is_told_by_mail() {
         wrong[field] = json!(bad);
         let reply = shop.stranger.post(&shop.path("/offline"), &wrong).await;
         assert_eq!(reply.status, 422, "{field}: {}", reply.text);
+        assert_eq!(reply.json()["errors"][0]["pointer"], format!("/{field}"), "{}", reply.text);
     }
     assert_eq!(outbox(&server, &acme.org.id).await.len(), 1);
+    // Sent again, because the answer was lost on its way, it is the same one.
+    let mut named = left.clone();
+    named["cid"] = json!("0123456789abcdef");
+    let first = shop.stranger.post(&shop.path("/offline"), &named).await.expect(201);
+    let again = shop.stranger.post(&shop.path("/offline"), &named).await.expect(201);
+    assert_eq!((&again, outbox(&server, &acme.org.id).await.len()), (&first, 2));
+    assert_ne!(first, room);
+    let said = server.app.chats.messages(&asker, first["room"].as_str().unwrap(), 0, 10).await.unwrap();
+    assert_eq!(said.len(), 1);
+    named["cid"] = json!("short");
+    shop.stranger.post(&shop.path("/offline"), &named).await.expect(422);
     server.stop().await;
 }
 
@@ -303,5 +315,24 @@ async fn each_limit_of_a_stranger_is_reached_and_says_when_to_come_again() {
     server.clock().advance(3_600_000);
     ann.announce("a.txt", "text/plain", 5).await.expect(201);
     shop.open(None, json!({})).await.expect(201);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_only_looks_makes_no_room_and_is_not_told_who_answers() {
+    let server = Server::start().await;
+    let acme = server.org("acme").await;
+    let shop = Shop::of(&acme, &server, &[]).await;
+    let ann = shop.guest().await;
+    assert_eq!(shop.open(Some(&ann.token), json!({"look": true})).await.expect(200)["room"]["id"], ann.room.as_str());
+    let elsewhere = json!({"look": true, "product": "Another"});
+    assert_eq!(shop.open(Some(&ann.token), elsewhere).await.status, 404);
+    let rooms = acme.client().get("/v1/chat/rooms").await.expect(200);
+    assert_eq!(rooms["rooms"].as_array().unwrap().len(), 1, "{rooms}");
+    let path = format!("/v1/chat/rooms/{}", ann.room);
+    let taken = acme.client().post(&format!("{path}/take"), &json!({})).await.expect(200);
+    assert!(taken["assignee"].is_string() && taken["taken"] == true, "{taken}");
+    let seen = ann.client.get(&path).await.expect(200);
+    assert_eq!((&seen["taken"], &seen["assignee"], &seen["team"]), (&json!(true), &json!(null), &json!(null)), "{seen}");
     server.stop().await;
 }

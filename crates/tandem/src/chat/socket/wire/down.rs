@@ -133,9 +133,11 @@ pub enum Down<'a> {
         room: &'a str,
         /// `open` or `closed`.
         state: &'static str,
-        /// The person who answers.
+        /// Whether somebody has taken it.
+        taken: bool,
+        /// The person who answers; visitors are not told who.
         assignee: Option<&'a str>,
-        /// The team that it waits for.
+        /// The team that it waits for; visitors are not told.
         team: Option<&'a str>,
         /// Counts changes of the room itself.
         revision: i64,
@@ -220,7 +222,7 @@ impl<'a> Down<'a> {
                 let state = if *is_here { "online" } else { "offline" };
                 Down::Presence { room, from: Someone::who(who), state }
             }
-            What::Room(now) => Self::room(now),
+            What::Room(now) => Self::room(now, Side::Support),
             What::Note(note) => Self::note(note),
             What::QueuePosition(position) => Down::Queue { room, position: *position },
             What::Tags(tags) => Down::Tags { room, tags },
@@ -231,12 +233,16 @@ impl<'a> Down<'a> {
         }
     }
 
-    fn room(room: &'a Room) -> Self {
+    /// A room as somebody of this side sees it.
+    #[must_use]
+    pub fn room(room: &'a Room, side: Side) -> Self {
+        let inside = |id: &'a Option<Id>| id.as_deref().filter(|_| side == Side::Support);
         Down::Room {
             room: &room.id,
             state: room.state.as_str(),
-            assignee: room.assignee.as_deref(),
-            team: room.team.as_deref(),
+            taken: room.assignee.is_some(),
+            assignee: inside(&room.assignee),
+            team: inside(&room.team),
             revision: room.revision,
         }
     }
