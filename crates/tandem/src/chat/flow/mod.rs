@@ -106,7 +106,11 @@ impl Chats {
             for (org, room, stage) in page {
                 if stage == Stage::Running {
                     let end = End::before(Leaving::HandOver(None), "server_restart");
-                    self.try_end_flow(&org, &room, &end).await?;
+                    if let Err(error) = self.try_end_flow(&org, &room, &end).await {
+                        tracing::error!(%org, %room, %error, "the end of a chat's flow could not be kept; again soon");
+                        let chats = self.clone();
+                        self.kernel().tasks.spawn(async move { chats.end_flow(&org, &room, end).await });
+                    }
                 } else {
                     self.begin_flow(&org, &room);
                 }
