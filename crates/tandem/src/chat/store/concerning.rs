@@ -27,7 +27,7 @@ const PORTION: i64 = 200;
 /// Messages of one room that are read at once.
 const MESSAGES: i64 = 500;
 /// Events of one room that are read at once.
-const EVENTS: u32 = 500;
+const EVENTS: u32 = if cfg!(test) { 3 } else { 500 };
 /// Attachments of one room that are looked at in one go.
 const FILES: i64 = 200;
 
@@ -364,13 +364,13 @@ mod tests {
             stage.chats.send(&visitor, &opened.room.id, Draft::text("my secret")).await.unwrap();
             stage.chats.send(&stage.application(), &other.room.id, Draft::text("another's")).await.unwrap();
             stage.chats.note(&stage.application(), &opened.room.id, "a note").await.unwrap();
-            for n in 0..501 {
+            for n in 0..5 {
                 stage.chats.send(&stage.application(), &opened.room.id, Draft::text(&format!("{n}"))).await.unwrap();
             }
-            let tags = ["vip".to_owned()];
-            stage.chats.set_tags(&stage.application(), &opened.room.id, &tags).await.unwrap();
             let visit = Visit { page: Some("https://shop.example/".into()), ..Visit::default() };
             stage.chats.note_visit(&opened.room, visit).await.unwrap();
+            let tags = ["vip".to_owned()];
+            stage.chats.set_tags(&stage.application(), &opened.room.id, &tags).await.unwrap();
 
             let found = visitors_of(&stage.kernel, &stage.org, " ann@example.org ", "").await.unwrap();
             assert_eq!(found.iter().map(|visitor| &visitor.id).collect::<Vec<_>>(), [&opened.visitor]);
@@ -383,7 +383,7 @@ mod tests {
                 (&json!("a note"), &json!("message.created"))
             );
             let count = |what: &str| told[what].as_array().unwrap().len();
-            assert_eq!((count("messages"), count("events"), count("calls")), (502, 503, 0), "all pages of it");
+            assert_eq!((count("messages"), count("events"), count("calls")), (6, 7, 0), "all pages of it");
             assert_eq!((&told["tags"][0], &told["visit"]["page"]), (&json!("vip"), &json!("https://shop.example/")));
             let abroad: Id = "org_other".into();
             assert!(visitors_of(&stage.kernel, &abroad, "ann@example.org", "").await.unwrap().is_empty());

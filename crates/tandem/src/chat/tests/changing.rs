@@ -220,10 +220,8 @@ async fn what_belongs_to_a_change_is_in_its_commit() {
         let with = |room: &crate::chat::model::Room| {
             seen.lock().unwrap().push(room.assignee.clone());
             // A unique key that is there already: the whole change fails.
-            vec![
-                kernel::Write::new(super::super::store::INSERT_NOTE, kernel::args!["o", "n", "r", 0, "system", "", 0]),
-                kernel::Write::new(super::super::store::INSERT_NOTE, kernel::args!["o", "n", "r", 0, "system", "", 0]),
-            ]
+            let note = || kernel::args![&room.org, "n", &room.id, 0, "system", "", 0];
+            [note(), note()].map(|args| kernel::Write::new(super::super::store::INSERT_NOTE, args)).into()
         };
         let change = Change::Assign(Some("per_1".into()));
         assert!(stage.chats.change(&app, room, &change, with).await.is_err());
