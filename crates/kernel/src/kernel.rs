@@ -24,6 +24,7 @@ use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::outbox::Outbox;
 use crate::pulse::Pulse;
+use crate::push;
 use crate::secret::{SecretError, Secrets};
 use crate::time::Clock;
 
@@ -78,6 +79,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Credentials seen a moment ago.
     pub(crate) known: KnownCredentials,
+    /// What is remembered of web push.
+    pub(crate) push: push::Memory,
     /// What the operator set.
     pub config: Arc<Config>,
     /// Every task of the server.
@@ -230,6 +233,7 @@ impl Kernel {
             secrets,
             limits: Limits::new(&config.limits),
             known: KnownCredentials::default(),
+            push: push::Memory::default(),
             pulse: Pulse::of(&config.data),
             node,
             config: Arc::new(config),

@@ -32,6 +32,7 @@ pub mod person;
 pub mod principal;
 pub mod problem;
 pub mod pulse;
+pub mod push;
 pub mod qr;
 pub mod record;
 pub mod retention;

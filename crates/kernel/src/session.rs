@@ -6,6 +6,7 @@ use crate::args;
 use crate::credential::{Credential, MAX_TOKEN};
 use crate::db::{Row, Write};
 use crate::kernel::Kernel;
+use crate::push::forget_push_holder_write;
 use crate::record::RecordError;
 use crate::secret::{Secret, token_hash};
 use crate::sign_in::Identity;
@@ -163,7 +164,8 @@ impl Kernel {
     pub async fn end_own_session(&self, whose: &Identity, id: &str) -> Result<(), RecordError> {
         match whose {
             Identity::Person { org, person } => {
-                self.revoke(REVOKE_OWN_SESSION, args![org, person, id], "session", id).await
+                self.revoke(REVOKE_OWN_SESSION, args![org, person, id], "session", id).await?;
+                self.forget_browser_of(org, id).await
             }
             Identity::Administrator(administrator) => {
                 self.revoke(REVOKE_ADMINISTRATOR_SESSION, args![administrator, id], "session", id).await
@@ -185,7 +187,14 @@ impl Kernel {
     /// # Errors
     /// [`RecordError::NotFound`] when the organisation has no such session.
     pub async fn revoke_session(&self, org: &str, id: &str) -> Result<(), RecordError> {
-        self.revoke(REVOKE_SESSION, args![org, id], "session", id).await
+        self.revoke(REVOKE_SESSION, args![org, id], "session", id).await?;
+        self.forget_browser_of(org, id).await
+    }
+
+    /// Who has signed out is told nothing there any more, whoever sits there next.
+    async fn forget_browser_of(&self, org: &str, session: &str) -> Result<(), RecordError> {
+        self.db.writer().commit(vec![forget_push_holder_write(org, session)]).await?;
+        Ok(())
     }
 }
 

@@ -224,6 +224,7 @@ impl App {
         chats.open_inbox();
         kernel.start();
         chats.recover().await?;
+        chats.tell_browsers();
         platform::metrics::announce();
         kernel.tasks.spawn(fold_metrics(kernel.clone()));
 

@@ -50,6 +50,8 @@ pub enum Wake {
     Jobs,
     /// The couriers of notices: subject `notices`.
     Notices,
+    /// The courier of push messages: subject `push`.
+    Push,
 }
 
 impl Write {

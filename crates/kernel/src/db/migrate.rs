@@ -41,6 +41,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(13, "0013_chat_flow.sql"),
     migration!(14, "0014_chat_call.sql"),
     migration!(15, "0015_push.sql"),
+    migration!(16, "0016_web_push.sql"),
 ];
 
 const CREATE_LEDGER: &str = "create table if not exists schema_migration \

@@ -320,6 +320,7 @@ impl Task {
                 Wake::Outbox(host) => self.bus.publish("outbox", host.as_bytes().to_vec()),
                 Wake::Jobs => self.bus.publish("jobs", ""),
                 Wake::Notices => self.bus.publish("notices", ""),
+                Wake::Push => self.bus.publish("push", ""),
             }
         }
     }

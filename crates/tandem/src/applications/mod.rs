@@ -107,6 +107,8 @@ struct ChatSettingsView {
     chat_record: bool,
     /// Whether visitors may hear the recordings.
     chat_record_shared: bool,
+    /// Whether what browsers are told while no page is open holds the words of the message.
+    chat_push_text: bool,
 }
 
 /// An application.
@@ -166,6 +168,7 @@ impl ChatSettingsView {
             calls,
             records_calls,
             shares_recordings,
+            pushes_text,
             ..
         } = ChatSettings::read(&app.settings);
         let [identity_secret, identity_secret_next] = IDENTITY_SECRETS.map(|name| app.settings.contains_key(name));
@@ -187,6 +190,7 @@ impl ChatSettingsView {
             chat_calls: calls.as_str(),
             chat_record: records_calls,
             chat_record_shared: shares_recordings,
+            chat_push_text: pushes_text,
         }
     }
 }

@@ -104,6 +104,7 @@ impl Chats {
         if before.is_open() && !room.is_open() {
             writes.push(store::close_flow_write(&room.org, &room.id, self.now_ms()));
         }
+        writes.extend(self.told_of_change(before, &room, by).await?);
         room.revision += 1;
         Ok((room, writes))
     }

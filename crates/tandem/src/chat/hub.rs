@@ -348,6 +348,14 @@ impl Hub {
         wide.filter_map(|(_, ear)| ear.person.clone()).collect()
     }
 
+    /// Whether a person of an organisation listens here.
+    #[must_use]
+    pub fn has_person(&self, org: &str, person: &str) -> bool {
+        let listeners = self.listeners();
+        let wide = listeners.orgs.get(org).map(|org| &org.wide);
+        wide.is_some_and(|wide| wide.iter().any(|(_, ear)| ear.person.as_deref() == Some(person)))
+    }
+
     /// Whether the visitor of a room listens to it here.
     #[must_use]
     pub fn has_visitor(&self, org: &str, room: &str) -> bool {

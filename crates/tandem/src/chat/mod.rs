@@ -23,6 +23,7 @@ mod opening;
 pub mod origins;
 mod overview;
 pub mod products;
+mod push;
 mod reading;
 pub mod recent;
 mod sending;

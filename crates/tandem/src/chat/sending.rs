@@ -97,9 +97,11 @@ impl Chats {
                         return self.sent_before(&room, &sender, &attempt.draft, refused).await.map(Some);
                     }
                 };
+                let told = self.told_of_message(&room, &sender).await?;
                 let message = self.new_message(&room, sender.clone(), &draft);
                 let following = |message: &Message| {
                     let mut writes = self.message_event(&room, message, "message.created", &targets);
+                    writes.extend(told);
                     writes.extend(file.as_ref().map(|file| file.named_by_write(&message.id)));
                     writes
                 };

@@ -17,7 +17,7 @@ use super::model::Id;
 /// Purpose under which identity secrets are sealed.
 pub const IDENTITY_SECRET_PURPOSE: &str = "app.chat_identity_secret";
 /// The settings by name.
-pub const SETTING_NAMES: [&str; 18] = [
+pub const SETTING_NAMES: [&str; 19] = [
     "identity",
     "compat_shape",
     "allowed_origins",
@@ -36,6 +36,7 @@ pub const SETTING_NAMES: [&str; 18] = [
     "chat_calls",
     "chat_record",
     "chat_record_shared",
+    "chat_push_text",
 ];
 /// Two live ones, so that they can be changed without a gap.
 pub const IDENTITY_SECRETS: [&str; 2] = ["identity_secret", "identity_secret_next"];
@@ -208,6 +209,8 @@ pub struct ChatSettings {
     pub records_calls: bool,
     /// Visitors may hear the recordings of their calls.
     pub shares_recordings: bool,
+    /// What browsers are told while no page is open holds the words of the message.
+    pub pushes_text: bool,
 }
 
 impl ChatSettings {
@@ -281,6 +284,7 @@ impl ChatSettings {
             "chat_calls" => self.calls = Allowed::parse(value).ok_or("off, browser, phone or both")?,
             "chat_record" => self.records_calls = flag(value)?,
             "chat_record_shared" => self.shares_recordings = flag(value)?,
+            "chat_push_text" => self.pushes_text = flag(value)?,
             _ => return Err("no setting of chat"),
         }
         Ok(())
@@ -404,6 +408,7 @@ mod tests {
             ("limit_upload_bytes", "1000"),
             ("chat_calls", "both"),
             ("chat_record", "true"),
+            ("chat_push_text", "true"),
             ("veto_url", "another desk's"),
         ];
         let stored = stored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -413,6 +418,7 @@ mod tests {
         assert_eq!((settings.limits.messages_per_minute, settings.limits.upload_bytes), (0, 1_000));
         assert_eq!(settings.limits.sockets, Limits::default().sockets);
         assert!(settings.calls.phone && settings.records_calls && !settings.shares_recordings);
+        assert!(settings.pushes_text && !ChatSettings::default().pushes_text, "no words leave unless it was said so");
         for good in ["https://shop.example", "http://localhost:8080", "chrome-extension://abc"] {
             assert!(settings.allows_origin(good), "{good}");
         }
@@ -429,6 +435,7 @@ mod tests {
             ("identity_secret", "short"),
             ("chat_calls", "yes"),
             ("chat_record", "1"),
+            ("chat_push_text", "1"),
             ("limit_sockets", "-1"),
             ("limit_sockets", "+1"),
             ("limit_characters", "1000000"),

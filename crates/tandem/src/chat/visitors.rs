@@ -3,6 +3,7 @@
 //! Invariant: a token is stored as its hash only and shown once; it opens its own visitor's rooms and slides while it is
 //! used. Only an application's word makes a visitor the one of a `user_id`.
 
+use kernel::push::{forget_push_owner_writes, slide_push_write};
 use kernel::secret::token_hash;
 use kernel::{DbError, Secret, Write};
 use serde_json::json;
@@ -48,8 +49,10 @@ impl Chats {
             return Ok(None);
         };
         if expires_ms - now_ms < TOKEN_LIFE_MS - SLIDE_STEP_MS {
-            let slide = store::slide_token_write(&hash, &visitor.org, now_ms + TOKEN_LIFE_MS);
-            self.kernel().db.writer().submit(vec![slide]).await?;
+            let until_ms = now_ms + TOKEN_LIFE_MS;
+            let slide = store::slide_token_write(&hash, &visitor.org, until_ms);
+            let slide_push = slide_push_write(&visitor.org, &hash, until_ms);
+            self.kernel().db.writer().submit(vec![slide, slide_push]).await?;
         }
         Ok(Some(visitor))
     }
@@ -123,7 +126,8 @@ impl Chats {
         let visitor = self.visitor(&room.org, &room.visitor).await?;
         let (token, write) = self.draft_token(&visitor);
         let forget = store::forget_tokens_of_empty_write(&room.org, &room.visitor, &room.id);
-        match self.kernel().db.writer().commit(vec![forget, write]).await {
+        let [_, forget_push] = forget_push_owner_writes(&room.org, &room.visitor);
+        match self.kernel().db.writer().commit(vec![forget, forget_push, write]).await {
             Ok(_) => Ok(Some(token)),
             Err(DbError::Conflict) => Ok(None),
             Err(error) => Err(error.into()),

@@ -23,6 +23,8 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const JSON: &str = "application/json";
+/// The service worker of web push, for `/console/` and `/c/`.
+const PUSH_WORKER: &str = "/push-worker.js";
 
 /// A file that pages load.
 struct Asset {
@@ -65,6 +67,7 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "chat-memory.js" SCRIPT,
         "chat-page.js" SCRIPT,
         "chat-pending.js" SCRIPT,
+        "chat-push.js" SCRIPT,
         "chat-retry.js" SCRIPT,
         "chat-stay.js" SCRIPT,
         "chat-stream.js" SCRIPT,
@@ -94,6 +97,8 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "party.css" CSS,
         "party.js" SCRIPT,
         "party-entry.js" SCRIPT,
+        "push.js" SCRIPT,
+        "push-worker.js" SCRIPT,
         "replies.js" SCRIPT,
         "replies-steps.js" SCRIPT,
         "phone.js" SCRIPT,
@@ -119,7 +124,12 @@ pub fn url(name: &str) -> &'static str {
 
 /// Serves them to anybody.
 pub(super) fn router() -> Router {
-    Router::new().route("/assets/{name}", get(serve))
+    // A service worker speaks for the pages below its own address.
+    Router::new().route("/assets/{name}", get(serve)).route(PUSH_WORKER, get(serve_push_worker))
+}
+
+async fn serve_push_worker(version: Query<Version>, headers: HeaderMap) -> Response {
+    serve(Path(PUSH_WORKER.trim_start_matches('/').to_owned()), version, headers).await
 }
 
 /// Which version of an asset is asked for.

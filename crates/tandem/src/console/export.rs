@@ -165,7 +165,7 @@ impl Telling {
                 continue;
             };
             let rooms = chats::rooms_of(&self.kernel, &org, &visitor.id, &self.after_room).await?;
-            let visitor = chats::told_of_visitor(visitor);
+            let visitor = chats::told_of_visitor(&self.kernel, visitor).await?;
             let Some(last) = rooms.last() else {
                 self.visitors.pop_front();
                 self.after_room.clear();

@@ -58,6 +58,7 @@ export class Acts {
       close: () => chat.close(),
       attach: () => this.#shell.files.click(),
       jump: () => this.#shell.toEnd(),
+      "tell-me": () => this.#shell.offer.accept(),
       "cancel-edit": () => this.#composer.cancelEdit(),
       end: () => this.#end(),
       transcript: () => this.#askForTranscript(),

@@ -5,6 +5,7 @@
 
 import { make, icon } from "./make.js";
 import { CallBar } from "./chat-call.js";
+import { Offer } from "./chat-push.js";
 import { clock } from "./chat-calling.js";
 import { draw } from "./chat-text.js";
 
@@ -42,6 +43,7 @@ export class Shell {
   waiting = make("div", { class: "waiting", "aria-live": "off" });
   jump = make("button", { type: "button", class: "jump", "data-act": "jump", hidden: "" });
   typing = make("p", { class: "typing", role: "status" });
+  offer = new Offer();
   composer = make("form", { class: "composer" });
   #messageLabel = make("label", { for: "message", class: "unseen" });
   message = make("textarea", { id: "message", rows: "1", autocomplete: "off", dir: "auto", enterkeyhint: "send" });
@@ -69,6 +71,7 @@ export class Shell {
       this.call.root,
       body,
       this.typing,
+      this.offer.root,
       this.ended,
       this.sheet,
       this.composer,

@@ -21,6 +21,7 @@ import { Composer } from "./chat-composer.js";
 import { Forms } from "./chat-forms.js";
 import { Log } from "./chat-log.js";
 import { forget, isForgetful } from "./chat-memory.js";
+import { isOffered } from "./chat-push.js";
 import { Retry } from "./chat-retry.js";
 import { Left, Stay } from "./chat-stay.js";
 import { Talk } from "./chat-talk.js";
@@ -162,9 +163,12 @@ export class TandemChat extends HTMLElement {
   /** The visitor has signed out of the page: nothing of the chat stays in this browser. */
   async signOut() {
     this.#identity = null;
+    // The token is still known, by which the server is told.
+    const ended = this.#shell.offer.end();
     this.#leave();
     forget(this.#app);
     if (this.#log) await this.#enter();
+    await ended;
   }
 
   /** Whether somebody looks at it: what is not seen is not read. @param {boolean} isHidden */
@@ -278,6 +282,7 @@ export class TandemChat extends HTMLElement {
     this.#talk = null;
     this.#calling?.leave();
     this.#calling = null;
+    this.#shell.offer.leave();
     this.#writing.early.pending = [];
     this.#acts.forget();
     this.#retry.stop();
@@ -325,6 +330,7 @@ export class TandemChat extends HTMLElement {
     talk.addEventListener("presence", () => void this.#calling?.look());
     this.#takeCalls(stay, talk.room.id);
     this.#note("memory", isForgetful() ? this.#say("forgets") : "");
+    if (stay.api.token && isOffered(SERVER)) this.#shell.offer.join(stay.memory.key, stay.api.token, this.#words?.locale ?? "");
     this.#note("line", this.#say("connecting"));
     talk.open();
     this.#writing.early.pending = [];
@@ -460,6 +466,7 @@ export class TandemChat extends HTMLElement {
     if (!this.#isHidden) {
       this.#log?.show(this.#thread, Date.now());
       this.#showTyping();
+      if (this.#words) this.#shell.offer.show(this.#words, this.#thread.messages.some((message) => this.#thread.isMine(message)));
     }
     // The past is not read out, what comes is.
     const talk = this.#talk;

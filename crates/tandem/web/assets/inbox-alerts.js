@@ -1,21 +1,37 @@
 // @ts-check
 /**
  * What tells of news while nobody looks: the number in the page's title, and notices of the system where they were asked
- * for by a button. Nothing makes a sound.
+ * for by a button, also while the page is closed where that was asked for too. Nothing makes a sound.
  */
 
+import { Push } from "./push.js";
+
 const MEMORY = "tandem-inbox-alerts";
+/** Before the id of the person who wants to be told while the page is closed. */
+const PUSH_MEMORY = "tandem-inbox-push:";
+const PUSH_SCOPE = "/console/";
 
 export class Alerts {
   #title = document.title;
   #button;
+  #closedButton;
+  #push;
+  #isFailed = false;
   /** @type {Map<string, Notification>} */
   #shown = new Map();
 
-  /** @param {HTMLElement | null} button that switches notices on and off */
-  constructor(button) {
+  /**
+   * @param {HTMLElement | null} button that switches notices on and off
+   * @param {HTMLElement | null} closedButton the same for while the page is closed
+   * @param {string} me who is told
+   */
+  constructor(button, closedButton, me) {
     this.#button = button;
+    this.#closedButton = closedButton;
+    this.#push = new Push(PUSH_SCOPE, PUSH_MEMORY + me);
     button?.addEventListener("click", () => void this.#toggle());
+    closedButton?.addEventListener("click", () => void this.#toggleClosed());
+    if (this.#push.isOn) void this.#push.renew();
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.#takeBack();
     });
@@ -56,12 +72,26 @@ export class Alerts {
   }
 
   async #toggle() {
-    if (this.areOn) localStorage.removeItem(MEMORY);
-    else if ((await Notification.requestPermission()) === "granted") localStorage.setItem(MEMORY, "on");
+    if (this.areOn) {
+      localStorage.removeItem(MEMORY);
+      await this.#push.off();
+    } else if ((await Notification.requestPermission()) === "granted") localStorage.setItem(MEMORY, "on");
+    this.#show();
+  }
+
+  async #toggleClosed() {
+    this.#isFailed = false;
+    if (this.#push.isOn) await this.#push.off();
+    else this.#isFailed = (await this.#push.on()) === "failed";
     this.#show();
   }
 
   #show() {
+    if (this.#closedButton) {
+      this.#closedButton.hidden = !this.areOn || !Push.isPossible;
+      this.#closedButton.setAttribute("aria-pressed", String(this.#push.isOn));
+      this.#closedButton.title = this.#isFailed ? "This browser cannot be told at the moment." : "";
+    }
     if (!this.#button) return;
     this.#button.hidden = !("Notification" in globalThis);
     this.#button.setAttribute("aria-pressed", String(this.areOn));

@@ -41,7 +41,7 @@ class Inbox {
   #floor = new Floor(this.#api, this.#me.id);
   #list = new RoomList({ list: part("rooms", HTMLUListElement), nothing: part("no-rooms", HTMLParagraphElement), more: part("more-rooms", HTMLButtonElement), tabs: part("folders", HTMLDivElement) });
   #card = new Card(part("card", HTMLElement), this.#api, this.#me.works);
-  #alerts = new Alerts(document.getElementById("alerts"));
+  #alerts = new Alerts(document.getElementById("alerts"), document.getElementById("alerts-closed"), this.#me.id);
   #keys = new Keys(part("rooms", HTMLUListElement));
   #conversation = part("conversation", HTMLDivElement);
   #scroll = part("log", HTMLDivElement);

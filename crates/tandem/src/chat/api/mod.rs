@@ -54,6 +54,7 @@ where
         .iter()
         .fold(router, asked)
         .layer(from_fn(origins::layer))
+        .merge(super::push::api::routes())
         .merge(super::visit::api::routes())
         .merge(super::inbox::api::routes())
 }

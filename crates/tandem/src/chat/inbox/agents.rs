@@ -103,6 +103,12 @@ impl Teams {
         Ok(Self { teams, of })
     }
 
+    /// The people of a team.
+    pub(super) fn people_of(&self, team: &str) -> Vec<Id> {
+        let of_team = self.of.iter().filter(|(_, teams)| teams.iter().any(|id| **id == *team));
+        of_team.map(|(person, _)| Id::from(person.as_str())).collect()
+    }
+
     /// The teams that somebody is of.
     pub(super) fn of(&self, person: &str) -> Vec<Id> {
         self.of.get(person).cloned().unwrap_or_default()
@@ -146,7 +152,7 @@ impl Chats {
     ///
     /// # Errors
     /// [`RecordError::NotFound`], or what the store says.
-    pub(super) async fn who_answers(&self, org: &str, person: &str) -> Result<Person, RecordError> {
+    pub(in crate::chat) async fn who_answers(&self, org: &str, person: &str) -> Result<Person, RecordError> {
         let missing = || RecordError::NotFound { what: "agent", name: person.to_owned() };
         let found = self.kernel().person(org, person).await?;
         if answers(&found) { Ok(found) } else { Err(missing()) }

@@ -30,6 +30,8 @@ const BEAT: Duration = Duration::from_secs(15);
 const MAX_TRIES: usize = 8;
 /// Rooms whose new places are told as events in one go; the places behind are told to open pages alone.
 const MAX_EVENTS: usize = 100;
+/// That a room waits is told to browsers while it has not waited longer, milliseconds.
+const NEWS_HOLD_MS: i64 = 300_000;
 /// A visitor's message with a higher number is not the first one: whether its room waits is known.
 const FIRST_MESSAGES: i64 = 8;
 
@@ -96,7 +98,7 @@ impl Chats {
             let agents = if waiting.is_empty() { Vec::new() } else { self.free_agents(org, &people).await? };
             let choices = assignment::choose(&agents, &waiting, self.now_ms());
             if choices.is_empty() {
-                return self.tell_positions(org, &rows, &waiting).await;
+                return self.tell_positions(org, &people, &rows, &waiting).await;
             }
             self.give(org, &choices, &waiting, &people).await?;
         }
@@ -202,7 +204,13 @@ impl Chats {
     }
 
     /// Tells each room's new place, as far as it is another one.
-    async fn tell_positions(&self, org: &Id, rows: &[WaitingRow], waiting: &[Waiting]) -> Result<(), ChatError> {
+    async fn tell_positions(
+        &self,
+        org: &Id,
+        people: &[AgentRow],
+        rows: &[WaitingRow],
+        waiting: &[Waiting],
+    ) -> Result<(), ChatError> {
         let now = places(rows, waiting);
         let before = {
             let mut told = self.inbox().told();
@@ -214,7 +222,8 @@ impl Chats {
         let mut changed: Vec<(&Id, &Told)> =
             now.iter().filter(|(room, told)| before.get(*room) != Some(told)).collect();
         changed.sort_by_key(|(room, told)| (told.position, (*room).clone()));
-        let mut writes: Vec<Write> = Vec::new();
+        let new = rows.iter().filter(|row| !before.contains_key(&row.room));
+        let mut writes = self.tell_teams(org, people, new).await?;
         let targets = if changed.is_empty() { Vec::new() } else { self.kernel().outbox.targets(org).await?.to_vec() };
         for (room, told) in changed.iter().take(MAX_EVENTS) {
             let team =
@@ -234,6 +243,35 @@ impl Chats {
             self.hub().tell(News::at(org, &told.app, room, What::QueuePosition(told.position)).outside());
         }
         Ok(())
+    }
+
+    /// Tells the browsers of those who could take rooms that have just begun to wait, where nobody of them is here.
+    async fn tell_teams<'r>(
+        &self,
+        org: &Id,
+        people: &[AgentRow],
+        rows: impl Iterator<Item = &'r WaitingRow>,
+    ) -> Result<Vec<Write>, ChatError> {
+        let now_ms = self.now_ms();
+        // Of a room that has waited for longer it was told before.
+        let new: Vec<&WaitingRow> = rows.filter(|row| now_ms - row.since_ms <= NEWS_HOLD_MS).collect();
+        if new.is_empty() || !self.kernel().has_push(org).await? {
+            return Ok(Vec::new());
+        }
+        let teams = Teams::read(self.kernel(), org).await?;
+        let is_away = |person: &Id| people.iter().any(|row| row.person == *person && !row.is_available);
+        let mut writes = Vec::new();
+        for row in new {
+            let could: Vec<Id> = match &row.team {
+                Some(team) => teams.people_of(team),
+                None => people.iter().map(|row| row.person.clone()).collect(),
+            };
+            if !could.iter().any(|person| self.hub().has_person(org, person)) {
+                let asked: Vec<Id> = could.into_iter().filter(|person| !is_away(person)).collect();
+                writes.extend(self.told_of_waiting(org, &row.room, &asked));
+            }
+        }
+        Ok(writes)
     }
 
     /// Gives a room away in the desk's own name, if it still is as it was read.

@@ -9,6 +9,7 @@ use calls::erasure;
 use futures_util::future::BoxFuture;
 use kernel::files::Shelf;
 use kernel::notice::erase_notices_about_write;
+use kernel::push::{forget_push_owner_writes, forget_push_topic_write};
 use kernel::retention::{OVER, RowSweep, Sweep};
 use kernel::time::rfc3339;
 use kernel::{DbError, Kernel, Write, args};
@@ -131,12 +132,14 @@ pub(crate) async fn rooms_of(kernel: &Kernel, org: &Id, visitor: &str, after: &s
     rows.iter().map(|row| read_room(org, row)).collect()
 }
 
-/// What is told of a visitor, without its rooms.
-pub(crate) fn told_of_visitor(visitor: &Visitor) -> Value {
-    json!({
+/// What is told of a visitor, without its rooms; of the browsers that are told of answers, since when.
+pub(crate) async fn told_of_visitor(kernel: &Kernel, visitor: &Visitor) -> Result<Value, DbError> {
+    let browsers = kernel.push_browsers(&visitor.org, &visitor.id).await?;
+    let browsers: Vec<String> = browsers.into_iter().map(rfc3339).collect();
+    Ok(json!({
         "visitor": &*visitor.id, "application": &*visitor.app, "user_id": visitor.user_id,
-        "verified": visitor.verified, "name": visitor.name, "email": visitor.email,
-    })
+        "verified": visitor.verified, "name": visitor.name, "email": visitor.email, "browsers": browsers,
+    }))
 }
 
 /// A room as it is given to its visitor: what was said, what was noted, what happened.
@@ -252,7 +255,9 @@ pub(crate) async fn erase_visitors(
     let mut gone = Gone::default();
     for visitor in page {
         // From here on nobody writes as this visitor.
-        kernel.db.run(ERASE_TOKENS, args![org, &visitor.id]).await?;
+        let mut ended = vec![Write::new(ERASE_TOKENS, args![org, &visitor.id])];
+        ended.extend(forget_push_owner_writes(org, &visitor.id));
+        kernel.db.writer().commit(ended).await?;
         let mut after = String::new();
         loop {
             let rooms = rooms_of(kernel, org, &visitor.id, &after).await?;
@@ -302,6 +307,7 @@ async fn erase_room(kernel: &Kernel, org: &str, room: &str) -> Result<bool, DbEr
         Write::new(ERASE_RATING, args![org, room]),
         Write::new(FORGET_QR, args![org, room]),
         erase_notices_about_write(org, &mail_about(room)),
+        forget_push_topic_write(org, room),
         Write::new(ERASE_EVENTS, args![org, room]),
         Write::new(ERASE_ROOM, args![org, room]),
     ]);
@@ -374,7 +380,7 @@ mod tests {
 
             let found = visitors_of(&stage.kernel, &stage.org, " ann@example.org ", "").await.unwrap();
             assert_eq!(found.iter().map(|visitor| &visitor.id).collect::<Vec<_>>(), [&opened.visitor]);
-            assert_eq!(told_of_visitor(&found[0])["name"], "Ann");
+            assert_eq!(told_of_visitor(&stage.kernel, &found[0]).await.unwrap()["name"], "Ann");
             let rooms = rooms_of(&stage.kernel, &stage.org, &opened.visitor, "").await.unwrap();
             let told = told_of_room(&stage.kernel, &rooms[0]).await.unwrap();
             assert_eq!(told["messages"][0]["body"], "my secret");

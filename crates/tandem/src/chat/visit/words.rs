@@ -38,17 +38,18 @@ mod tests {
 
     use super::*;
 
-    const VIEWS: [&str; 7] = [
+    const VIEWS: [&str; 8] = [
         include_str!("../../../web/assets/chat-acts.js"),
         include_str!("../../../web/assets/chat-call.js"),
         include_str!("../../../web/assets/chat.js"),
+        include_str!("../../../web/assets/chat-push.js"),
         include_str!("../../../web/assets/chat-forms.js"),
         include_str!("../../../web/assets/chat-writing.js"),
         include_str!("../../../web/assets/chat-view.js"),
         include_str!("../../../web/assets/chat-log.js"),
     ];
     /// Words of the server itself, and of the widget's script.
-    const OUTSIDE: [&str; 4] = ["launch", "title", "close", "mail_subject"];
+    const OUTSIDE: [&str; 5] = ["launch", "title", "close", "mail_subject", "push_answer"];
 
     fn places(text: &str) -> BTreeSet<&str> {
         text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect()

@@ -132,6 +132,9 @@ const TABLE: &[(&str, May)] = &[
     ("POST /api/v1/meetings/{id}/links", Change(Supervisor)),
     ("GET /v1/chat/products", Read(Supervisor)),
     ("PUT /v1/chat/products/{name}", Change(Supervisor)),
+    ("GET /v1/chat/push", Change(Agent)),
+    ("POST /v1/chat/push", Change(Agent)),
+    ("DELETE /v1/chat/push", Change(Agent)),
     ("GET /v1/chat/events", ReadOrRun),
     ("GET /v1/chat/rooms", ReadOrRun),
     ("POST /v1/chat/rooms", Change(Agent)),
@@ -245,7 +248,7 @@ fn is_of_chat(name: &str) -> bool {
 /// Whether it is for people: an application takes no rooms, is neither here nor away, and leaves what belongs to those
 /// who answer to them.
 fn is_for_people(name: &str) -> bool {
-    let parts = ["/take", "/agents/", "/canned", "/macros", "/reports"];
+    let parts = ["/take", "/agents/", "/canned", "/macros", "/reports", "/chat/push"];
     parts.iter().any(|part| name.contains(part)) && is_of_chat(name)
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod person;
 pub(crate) mod phone;
 pub(crate) mod postbox;
 pub(crate) mod process;
+pub(crate) mod push;
 pub(crate) mod queue_log;
 pub(crate) mod relay;
 pub(crate) mod server;

@@ -25,6 +25,7 @@ mod meetings_browser;
 mod own_numbers;
 mod parties;
 mod party_page;
+mod push;
 mod queue;
 mod recording;
 mod sample;

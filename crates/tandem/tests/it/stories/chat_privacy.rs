@@ -24,8 +24,11 @@ const MAIL: &str = "quagga7@example.org";
 /// Who reads, erases and exports what stays as it is: whom they typed is part of that account.
 const ACCOUNTS: [&str; 1] = ["audit"];
 
+/// A browser's public key: that of RFC 8291, section 5.
+const BROWSER: &str = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+
 /// Tables whose rows go with their visitor. The story below fills each.
-const GO: [&str; 10] = [
+const GO: [&str; 12] = [
     "chat_visitor",
     "chat_visitor_token",
     "chat_room",
@@ -36,6 +39,8 @@ const GO: [&str; 10] = [
     "chat_rating",
     "chat_tag",
     "chat_search",
+    "push_subscription",
+    "push_message",
 ];
 /// Tables whose rows go too, and are there only for a while, or when there is something to tell.
 const PASS: [&str; 4] = ["chat_wait", "chat_visit", "chat_flow", "chat_call"];
@@ -107,6 +112,10 @@ async fn live_a_chat(server: &Server, tenant: &Tenant<'_>, shop: &Shop) -> Strin
         room: room.to_owned(),
         token: token.to_owned(),
     };
+    let keys = json!({"p256dh": BROWSER, "auth": "BTBZMqHH6r4Tts7J_aSIgg"});
+    // An address that answers nothing: what is to be told waits.
+    let browser = json!({"endpoint": format!("https://push.example.invalid/{MARK}"), "keys": keys});
+    ann.client.post("/v1/chat/push", &browser).await.expect(204);
     for words in ["Where is my parcel?", "Never mind"] {
         ann.client.post(&ann.path("/messages"), &json!({"body": said(words)})).await.expect(201);
     }
@@ -117,6 +126,7 @@ async fn live_a_chat(server: &Server, tenant: &Tenant<'_>, shop: &Shop) -> Strin
     ann.client.post(&ann.path("/messages"), &picture).await.expect(201);
     ann.announce(&format!("{MARK}-late.png"), "image/png", 5).await.expect(201);
     shop.client.post(&ann.path("/read"), &json!({"read": 3})).await.expect(200);
+    shop.client.post(&ann.path("/messages"), &json!({"body": "One moment"})).await.expect(201);
     let program = tandem::chat::Asker::App { org: tenant.org.id.as_str().into(), app: shop.id.as_str().into() };
     server.app.chats.note(&program, room, &said("A difficult case:")).await.unwrap();
     shop.client.put(&ann.path("/tags"), &json!({"tags": [MARK]})).await.expect(200);
@@ -159,8 +169,11 @@ async fn desk<'a>(server: &'a Server, slug: &str) -> (Tenant<'a>, Shop) {
 #[test]
 fn every_table_of_chats_is_kept_by_a_rule() {
     let known: BTreeSet<String> = GO.iter().chain(&PASS).chain(&STAY).map(|table| (*table).to_owned()).collect();
-    let made: BTreeSet<String> =
-        tables().into_iter().map(|(table, _)| table).filter(|table| table.starts_with("chat_")).collect();
+    let made: BTreeSet<String> = tables()
+        .into_iter()
+        .map(|(table, _)| table)
+        .filter(|table| table.starts_with("chat_") || table.starts_with("push_"))
+        .collect();
     assert_eq!(
         made, known,
         "say in GO, PASS or STAY what becomes of a table when a visitor is erased, and fill it above"
@@ -191,6 +204,9 @@ async fn a_visitor_is_exported_whole_and_erased_whole() {
     assert_eq!((&room["marks"]["support"]["read"], &room["files"].as_array().unwrap().len()), (&json!(3), &2));
     assert_eq!(room["mails"][0]["to"], format!("elsewhere-{MARK}@example.net"));
     assert!(!exported.to_string().contains("\"vt_"), "a token is nobody's data");
+    let browsers = chats.iter().filter_map(|told| told["visitor"]["browsers"].as_array()).map(Vec::len).sum::<usize>();
+    assert_eq!(browsers, 1, "that there is one is told, and not where");
+    assert!(!exported.to_string().contains("push.example") && !exported.to_string().contains(BROWSER));
     let stored = room["files"].as_array().unwrap().iter().find(|file| file["state"] == "stored").unwrap();
     let url = stored["url"].as_str().unwrap();
     let path = &url[url.find("/v1/").unwrap()..];
@@ -225,8 +241,10 @@ async fn chats_that_are_old_enough_go_whole() {
     let file = live_a_chat(&server, &acme, &shop).await;
     server.clock().advance(40 * DAY_MS);
     let gone = async || {
-        while count(&server.app.kernel.db, "chat_visitor", &acme.org.id).await > 0 {
-            sleep(Duration::from_millis(50)).await;
+        for table in ["chat_visitor", "push_subscription"] {
+            while count(&server.app.kernel.db, table, &acme.org.id).await > 0 {
+                sleep(Duration::from_millis(50)).await;
+            }
         }
     };
     timeout(SOON, gone()).await.expect("the daily chore forgets it");

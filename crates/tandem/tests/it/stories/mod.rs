@@ -11,6 +11,7 @@ mod chat_flow_crash;
 mod chat_inbox;
 mod chat_limits;
 mod chat_privacy;
+mod chat_push;
 mod chat_resume;
 mod chat_rfc6455;
 mod chat_socket;
