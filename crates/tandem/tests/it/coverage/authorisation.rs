@@ -248,7 +248,7 @@ fn is_of_chat(name: &str) -> bool {
 /// Whether it is for people: an application takes no rooms, is neither here nor away, and leaves what belongs to those
 /// who answer to them.
 fn is_for_people(name: &str) -> bool {
-    let parts = ["/take", "/agents/", "/canned", "/macros", "/reports", "/chat/push"];
+    let parts = ["/take", "/agents/", "/canned", "/macros", "/reports", "/chat/push", "/chat/tags/"];
     parts.iter().any(|part| name.contains(part)) && is_of_chat(name)
 }
 

@@ -367,7 +367,7 @@ async fn rooms_are_told_by_frames_and_fetched_when_they_are_seen() {
     let (shop, _page) = shop(&server, &acme, server.app.http()).await;
     let mut fay = Desk::of(&server, &acme, "Fay", Role::Agent, server.app.http()).await;
     let count = "globalThis.asked = []; const { fetch } = globalThis; globalThis.fetch = (url, init) => { \
-        if (/inbox\\/[0-9a-f]+$/.test(String(url))) globalThis.asked.push(String(url)); return fetch(url, init); }; true";
+        if (/inbox(\\/[0-9a-f]+$|\\?.*room=)/.test(String(url))) globalThis.asked.push(String(url)); return fetch(url, init); }; true";
     fay.run(count).await;
     let guest = shop.guest().await;
     for words in ["I saw a heron", "And a coot"] {

@@ -203,7 +203,7 @@ async fn an_attachment_is_brought_once_by_its_signed_address_and_seen_by_its_roo
     assert_eq!(shown.headers["content-type"], "application/octet-stream");
     assert!(shown.headers["content-disposition"].to_str().unwrap().starts_with("attachment; filename*=UTF-8''x.svg"));
     assert_eq!(ann.announce("a", "", 10 * 1024 * 1024 + 1).await.status, 413);
-    assert_eq!(ann.announce("a", "", 0).await.status, 413);
+    assert_eq!(ann.announce("a", "", 0).await.status, 422);
     assert_eq!(
         tom.client.post("/v1/chat/uploads", &json!({"room": ann.room, "name": "a", "size": 1})).await.status,
         404
