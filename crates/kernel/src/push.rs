@@ -29,8 +29,10 @@ pub use cipher::{BadKey, BrowserKeys};
 use courier::Courier;
 use vapid::Vapid;
 
-/// Browsers of one person or visitor; of more the one renewed longest ago goes.
+/// Browsers of one person; of more the one renewed longest ago goes.
 pub const MAX_BROWSERS: i64 = 10;
+/// The same of whoever is known to a desk alone: nobody vouches for what strangers name.
+pub const MAX_BROWSERS_OF_DESK: i64 = 3;
 /// A browser that does not come back to renew itself is forgotten after this, milliseconds (400 days).
 const LONGEST_LIFE_MS: i64 = 400 * 86_400_000;
 /// Longest address of a push service, bytes.
@@ -61,6 +63,8 @@ crate::statements! {
     KEEP_NEWEST = "delete from push_subscription where org = $1 and owner = $2 and id not in \
         (select s.id from push_subscription s where s.org = $1 and s.owner = $2 \
         order by s.renewed_at desc, s.id desc limit $3)";
+    // A browser tells the person who signed in last, not the one before as well.
+    TAKE_OVER = "delete from push_subscription where org = $1 and endpoint = $2 and owner <> $3 and held_as <> 'desk'";
     UNSUBSCRIBE = "delete from push_subscription where org = $1 and owner = $2 and endpoint = $3";
     HAS_ANY = "select id from push_subscription where org = $1 limit 1";
     RENEWED = "select renewed_at from push_subscription where org = $1 and owner = $2 order by renewed_at limit 100";
@@ -147,10 +151,21 @@ pub struct About {
     pub page: String,
 }
 
+/// What a browser is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Composed {
+    /// This, in JSON.
+    Told(Value),
+    /// There is nothing to tell any more.
+    Nothing,
+    /// That cannot be said yet: to be asked again, not before so many milliseconds.
+    Later(i64),
+}
+
 /// Makes what is told. The desk that has something to tell gives it.
 pub trait Composer: Send + Sync + 'static {
-    /// The message, in JSON; none when there is nothing to tell any more.
-    fn compose<'a>(&'a self, about: &'a About) -> BoxFuture<'a, Result<Option<Value>, DbError>>;
+    /// What there is to tell by now.
+    fn compose<'a>(&'a self, about: &'a About) -> BoxFuture<'a, Result<Composed, DbError>>;
 }
 
 /// What a node remembers: its key pair, and which organisations have nobody to tell.
@@ -234,7 +249,9 @@ impl Kernel {
         if expires_ms <= now_ms {
             return Err(RecordError::invalid("expirationTime", "a time to come, in milliseconds"));
         }
+        let most = if matches!(new.holder, Holder::Desk(..)) { MAX_BROWSERS_OF_DESK } else { MAX_BROWSERS };
         let (held_as, held_by) = new.holder.stored();
+        let take_over = Write::new(TAKE_OVER, args![org, &hash, &new.owner]);
         let args = args![
             org,
             self.ids.new("psub", now_ms),
@@ -248,7 +265,10 @@ impl Kernel {
             now_ms,
             expires_ms
         ];
-        let writes = vec![Write::new(SUBSCRIBE, args), Write::new(KEEP_NEWEST, args![org, &new.owner, MAX_BROWSERS])];
+        let mut writes = vec![Write::new(SUBSCRIBE, args), Write::new(KEEP_NEWEST, args![org, &new.owner, most])];
+        if held_as != "desk" {
+            writes.push(take_over);
+        }
         self.db.writer().commit(writes).await?;
         self.push.looked.lock().unwrap_or_else(PoisonError::into_inner).remove(org);
         Ok(())

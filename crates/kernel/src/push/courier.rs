@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::cipher::{self, BrowserKeys, SALT_BYTES};
-use super::{About, Composer, LIFE_MS, QUIET_MS, SEAL_PURPOSE, Sealed};
+use super::{About, Composed, Composer, QUIET_MS, SEAL_PURPOSE, Sealed};
 use crate::args;
 use crate::db::{DbError, Row, Write};
 use crate::egress::{EgressError, EgressRequest};
@@ -30,6 +30,10 @@ use crate::webhook::parse_retry_after;
 
 /// Messages that are handed over at once.
 const AT_ONCE: usize = 16;
+/// Of them of one organisation: services that do not answer hold up nobody else's.
+const AT_ONCE_OF_ORG: usize = 4;
+/// Rows that are looked at for whoever has a place.
+const LOOKED_AT: usize = 512;
 /// How often the store is looked at for what nobody told us of (written by another process).
 const LOOK_EVERY_MS: i64 = 10_000;
 /// How often what is over is deleted.
@@ -207,10 +211,11 @@ impl Courier {
             return Ok(look_ms);
         }
         // What is under way is still pending and due.
-        let limit = i64::try_from(AT_ONCE + self.under_way.len()).unwrap_or(i64::MAX);
-        for row in db.all(DUE, args![now_ms, limit]).await? {
+        for row in db.all(DUE, args![now_ms, i64::try_from(LOOKED_AT).unwrap_or(i64::MAX)]).await? {
             let due = Due::read(&row)?;
-            if self.under_way.len() < AT_ONCE && self.under_way.insert(due.name.clone()) {
+            let of_org = self.under_way.iter().filter(|name| name.0 == due.name.0).count();
+            let has_place = self.under_way.len() < AT_ONCE && of_org < AT_ONCE_OF_ORG;
+            if has_place && self.under_way.insert(due.name.clone()) {
                 let (kernel, composer) = (self.kernel.clone(), Arc::clone(&self.composer));
                 self.attempts.spawn(attempt(kernel, composer, due));
             }
@@ -308,7 +313,11 @@ async fn hand_over(kernel: &Kernel, composer: &dyn Composer, due: &Due) -> Resul
         locale: row.text("locale")?,
         page: row.text("page")?,
     };
-    let Some(told) = composer.compose(&about).await? else { return Ok(Outcome::Nothing) };
+    let told = match composer.compose(&about).await? {
+        Composed::Told(told) => told,
+        Composed::Nothing => return Ok(Outcome::Nothing),
+        Composed::Later(least_ms) => return Ok(Outcome::Later(least_ms)),
+    };
     // What another key sealed is as good as gone.
     let Ok(sealed) = kernel.secrets.open_sealed(SEAL_PURPOSE, &row.text("sealed")?) else { return Ok(Outcome::Gone) };
     let Ok(Sealed { endpoint, p256dh, auth }) = serde_json::from_str(sealed.expose()) else {
@@ -317,15 +326,25 @@ async fn hand_over(kernel: &Kernel, composer: &dyn Composer, due: &Due) -> Resul
     let (Ok(url), Ok(keys)) = (Url::parse(&endpoint), BrowserKeys::read(&p256dh, &auth)) else {
         return Ok(Outcome::Gone);
     };
-    post(kernel, url, &keys, topic, told.to_string().as_bytes()).await
+    let message = Message { topic, text: told.to_string(), left_ms: due.expires_ms - now_ms };
+    post(kernel, url, &keys, message).await
 }
 
-/// Hands a text over to the push service of a browser, sealed for that browser.
-async fn post(kernel: &Kernel, url: Url, keys: &BrowserKeys, topic: &str, text: &[u8]) -> Result<Outcome, RecordError> {
+/// What is handed over.
+struct Message<'a> {
+    topic: &'a str,
+    text: String,
+    /// So long there is a point in telling it, milliseconds.
+    left_ms: i64,
+}
+
+/// Hands a message over to the push service of a browser, sealed for that browser.
+async fn post(kernel: &Kernel, url: Url, keys: &BrowserKeys, message: Message<'_>) -> Result<Outcome, RecordError> {
+    let Message { topic, text, left_ms } = message;
     let now_ms = kernel.clock.now_ms();
     let mut salt = [0; SALT_BYTES];
     let fresh = getrandom::fill(&mut salt).is_ok();
-    let body = PrivateKey::generate(&ECDH_P256).and_then(|own| cipher::seal(keys, &own, salt, text));
+    let body = PrivateKey::generate(&ECDH_P256).and_then(|own| cipher::seal(keys, &own, salt, text.as_bytes()));
     let origin = url.origin().ascii_serialization();
     let signed = kernel.vapid().await?.authorization(&origin, kernel.push_contact().as_deref(), now_ms);
     let (true, Ok(body), Ok(signed)) = (fresh, body, signed) else { return Ok(Outcome::Dropped) };
@@ -335,7 +354,7 @@ async fn post(kernel: &Kernel, url: Url, keys: &BrowserKeys, topic: &str, text: 
         ("authorization", signed),
         ("content-encoding", "aes128gcm".to_owned()),
         ("content-type", "application/octet-stream".to_owned()),
-        ("ttl", (LIFE_MS / 1_000).to_string()),
+        ("ttl", (left_ms.max(0) / 1_000).to_string()),
         ("urgency", "high".to_owned()),
         ("topic", topic),
     ];
@@ -356,8 +375,9 @@ async fn post(kernel: &Kernel, url: Url, keys: &BrowserKeys, topic: &str, text: 
             outcome
         }
         Err(error @ (EgressError::Url(_) | EgressError::Blocked { .. } | EgressError::Header(_))) => {
-            tracing::warn!(%error, origin, "a push service is not called");
-            Outcome::Dropped
+            // It will not be called the next time either.
+            tracing::debug!(%error, origin, "a push service is not called");
+            Outcome::Gone
         }
         Err(_) => Outcome::Later(0),
     })

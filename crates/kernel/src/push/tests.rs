@@ -63,22 +63,38 @@ async fn the_key_is_made_once_and_is_the_same_for_every_node() {
 async fn of_many_browsers_the_newest_stay_and_one_that_is_known_is_renewed() {
     for test in testing::each().await {
         let org = org(&test, "a").await;
-        for n in 0..=MAX_BROWSERS {
+        for n in 0..=MAX_BROWSERS_OF_DESK {
             test.hand.advance(1_000);
             test.subscribe_push(&org, browser(usize::try_from(n).unwrap(), "vis_a", desk())).await.unwrap();
         }
         let renewed = test.push_browsers(&org, "vis_a").await.unwrap();
-        assert_eq!((renewed.len() as i64, renewed[0]), (MAX_BROWSERS, START_MS + 2_000), "the first one went");
+        assert_eq!((renewed.len() as i64, renewed[0]), (MAX_BROWSERS_OF_DESK, START_MS + 2_000), "the first one went");
         test.hand.advance(1_000);
-        test.subscribe_push(&org, browser(5, "vis_a", desk())).await.unwrap();
-        assert_eq!(test.push_browsers(&org, "vis_a").await.unwrap().len() as i64, MAX_BROWSERS);
+        test.subscribe_push(&org, browser(2, "vis_a", desk())).await.unwrap();
+        assert_eq!(test.push_browsers(&org, "vis_a").await.unwrap().len() as i64, MAX_BROWSERS_OF_DESK);
         // Neither another visitor nor another organisation ends it.
-        test.unsubscribe_push(&org, "vis_b", "https://push.example.org/5").await.unwrap();
-        test.unsubscribe_push("org_other", "vis_a", "https://push.example.org/5").await.unwrap();
-        assert_eq!(test.push_browsers(&org, "vis_a").await.unwrap().len() as i64, MAX_BROWSERS);
-        test.unsubscribe_push(&org, "vis_a", "https://push.example.org/5").await.unwrap();
-        test.unsubscribe_push(&org, "vis_a", "https://push.example.org/5").await.unwrap();
-        assert_eq!(test.push_browsers(&org, "vis_a").await.unwrap().len() as i64, MAX_BROWSERS - 1);
+        test.unsubscribe_push(&org, "vis_b", "https://push.example.org/2").await.unwrap();
+        test.unsubscribe_push("org_other", "vis_a", "https://push.example.org/2").await.unwrap();
+        assert_eq!(test.push_browsers(&org, "vis_a").await.unwrap().len() as i64, MAX_BROWSERS_OF_DESK);
+        test.unsubscribe_push(&org, "vis_a", "https://push.example.org/2").await.unwrap();
+        test.unsubscribe_push(&org, "vis_a", "https://push.example.org/2").await.unwrap();
+        assert_eq!(test.push_browsers(&org, "vis_a").await.unwrap().len() as i64, MAX_BROWSERS_OF_DESK - 1);
+    }
+}
+
+#[tokio::test]
+async fn a_browser_tells_the_person_who_signed_in_last() {
+    for test in testing::each().await {
+        let org = org(&test, "a").await;
+        let held = |session: &str| Holder::Session(session.to_owned());
+        test.subscribe_push(&org, browser(1, "per_a", held("a"))).await.unwrap();
+        test.subscribe_push(&org, browser(1, "vis_a", desk())).await.unwrap();
+        test.subscribe_push(&org, browser(1, "per_b", held("b"))).await.unwrap();
+        let mut count = Vec::new();
+        for owner in ["per_a", "per_b", "vis_a"] {
+            count.push(test.push_browsers(&org, owner).await.unwrap().len());
+        }
+        assert_eq!(count, [0, 1, 1], "the person before is not told there any more; a visitor is somebody else");
     }
 }
 

@@ -8,11 +8,13 @@ import { make } from "./make.js";
 import { Push } from "./push.js";
 
 const SCOPE = "/c/";
+/** Of a page's address; the server keeps 500 characters of all. */
+const LONGEST_SEARCH = 300;
 
 export class Offer {
   #button = make("button", { type: "button", "data-act": "tell-me" });
-  #said = make("span", {});
-  root = make("p", { class: "offer", role: "status", hidden: "" }, this.#button, this.#said);
+  #said = make("span", { role: "status" });
+  root = make("p", { class: "offer", hidden: "" }, this.#button, this.#said);
   /** @type {Push | null} */
   #push = null;
   #word = "";
@@ -27,7 +29,9 @@ export class Offer {
    */
   join(memory, token, locale) {
     const headers = () => ({ authorization: `Bearer ${token}` });
-    const page = () => ({ locale, page: location.pathname + location.search });
+    // What advertisements append can be longer than the server keeps.
+    const search = location.search.length <= LONGEST_SEARCH ? location.search : "";
+    const page = () => ({ locale, page: location.pathname + search });
     this.#push = new Push(SCOPE, `${memory}:push`, headers, page);
     this.#word = "";
     if (this.#push.isOn) void this.#push.renew();
@@ -57,11 +61,16 @@ export class Offer {
   show(words, hasWritten) {
     this.#words = words;
     const isOpen = this.#push !== null && !this.#push.isOn && Notification.permission !== "denied";
-    this.#button.textContent = words.say("push_offer");
+    say(this.#button, words.say("push_offer"));
     this.#button.hidden = this.#word !== "" || !isOpen;
-    this.#said.textContent = this.#word && words.say(this.#word);
+    say(this.#said, this.#word && words.say(this.#word));
     this.root.hidden = !hasWritten || (this.#button.hidden && this.#word === "");
   }
+}
+
+/** What stands there already is not said once more by a screen reader. @param {HTMLElement} at @param {string} text */
+function say(at, text) {
+  if (at.textContent !== text) at.textContent = text;
 }
 
 /** Whether this page may ask: the chat's own page, in a browser that can. @param {string} server */

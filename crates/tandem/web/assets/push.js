@@ -75,7 +75,10 @@ export class Push {
     try {
       const registration = await navigator.serviceWorker.getRegistration(this.#scope);
       const subscription = await registration?.pushManager.getSubscription();
-      if (subscription) await this.#ask("DELETE", { endpoint: subscription.endpoint });
+      if (!subscription) return;
+      const ended = this.#ask("DELETE", { endpoint: subscription.endpoint }).then(({ ok }) => ok, () => false);
+      // What the server was not told of ends here: its next message finds nobody.
+      if (!(await ended)) await subscription.unsubscribe();
     } catch {
       // The server forgets it with the credential.
     }

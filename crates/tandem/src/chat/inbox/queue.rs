@@ -32,6 +32,8 @@ const MAX_TRIES: usize = 8;
 const MAX_EVENTS: usize = 100;
 /// That a room waits is told to browsers while it has not waited longer, milliseconds.
 const NEWS_HOLD_MS: i64 = 300_000;
+/// Rooms that browsers are told of in one go: whoever could take them sees the others when they look.
+const MAX_NEW: usize = 10;
 /// A visitor's message with a higher number is not the first one: whether its room waits is known.
 const FIRST_MESSAGES: i64 = 8;
 
@@ -212,10 +214,7 @@ impl Chats {
         waiting: &[Waiting],
     ) -> Result<(), ChatError> {
         let now = places(rows, waiting);
-        let before = {
-            let mut told = self.inbox().told();
-            told.insert(org.clone(), now.clone()).unwrap_or_default()
-        };
+        let before = self.inbox().told().get(org).cloned().unwrap_or_default();
         for (room, was) in before.iter().filter(|(room, _)| !now.contains_key(*room)) {
             self.hub().tell(News::at(org, &was.app, room, What::QueuePosition(0)).outside());
         }
@@ -235,6 +234,8 @@ impl Chats {
         if !writes.is_empty() {
             self.kernel().db.writer().commit(writes).await?;
         }
+        // Only now: what could not be written is told the next time.
+        self.inbox().told().insert(org.clone(), now.clone());
         // Those who answer look for themselves: one word of it is enough, and thousands would send them away.
         if let Some((room, told)) = changed.first() {
             self.hub().tell(News::at(org, &told.app, room, What::QueuePosition(told.position)).inside());
@@ -245,7 +246,7 @@ impl Chats {
         Ok(())
     }
 
-    /// Tells the browsers of those who could take rooms that have just begun to wait, where nobody of them is here.
+    /// Tells the browsers of those who could take rooms that have just begun to wait.
     async fn tell_teams<'r>(
         &self,
         org: &Id,
@@ -254,24 +255,25 @@ impl Chats {
     ) -> Result<Vec<Write>, ChatError> {
         let now_ms = self.now_ms();
         // Of a room that has waited for longer it was told before.
-        let new: Vec<&WaitingRow> = rows.filter(|row| now_ms - row.since_ms <= NEWS_HOLD_MS).collect();
+        let new: Vec<&WaitingRow> = rows.filter(|row| now_ms - row.since_ms <= NEWS_HOLD_MS).take(MAX_NEW).collect();
         if new.is_empty() || !self.kernel().has_push(org).await? {
             return Ok(Vec::new());
         }
         let teams = Teams::read(self.kernel(), org).await?;
-        let is_away = |person: &Id| people.iter().any(|row| row.person == *person && !row.is_available);
-        let mut writes = Vec::new();
-        for row in new {
-            let could: Vec<Id> = match &row.team {
-                Some(team) => teams.people_of(team),
-                None => people.iter().map(|row| row.person.clone()).collect(),
-            };
-            if !could.iter().any(|person| self.hub().has_person(org, person)) {
-                let asked: Vec<Id> = could.into_iter().filter(|person| !is_away(person)).collect();
-                writes.extend(self.told_of_waiting(org, &row.room, &asked));
-            }
+        let told =
+            |row: &WaitingRow| self.told_of_waiting(org, &row.room, &who_could(people, &teams, row.team.as_ref()));
+        Ok(new.into_iter().flat_map(told).collect())
+    }
+
+    /// Whether somebody has a page open who could take a room that waits for this team, or for anybody.
+    pub(in crate::chat) async fn is_somebody_here_for(&self, org: &Id, team: Option<&Id>) -> Result<bool, ChatError> {
+        let here = self.hub().people_here(org);
+        if here.is_empty() {
+            return Ok(false);
         }
-        Ok(writes)
+        let people = store::agents(&self.kernel().db, org).await?;
+        let teams = Teams::read(self.kernel(), org).await?;
+        Ok(who_could(&people, &teams, team).iter().any(|person| here.contains(person)))
     }
 
     /// Gives a room away in the desk's own name, if it still is as it was read.
@@ -283,6 +285,17 @@ impl Chats {
     ) -> Result<Room, ChatError> {
         self.try_change(room, change, &Sender::System, &with).await
     }
+}
+
+/// Who could take a room that waits for this team, or for anybody: whoever has not said that he is away.
+fn who_could(people: &[AgentRow], teams: &Teams, team: Option<&Id>) -> Vec<Id> {
+    let is_away = |person: &Id| people.iter().any(|row| row.person == *person && !row.is_available);
+    let mut could = match team {
+        Some(team) => teams.people_of(team),
+        None => people.iter().map(|row| row.person.clone()).collect(),
+    };
+    could.retain(|person| !is_away(person));
+    could
 }
 
 /// The place of each room that waits.

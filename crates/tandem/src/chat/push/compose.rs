@@ -1,8 +1,8 @@
-//! What a browser is told of a chat, made in the moment in which it is sent: nothing that was read meanwhile, nothing to
-//! whoever came back. No words of a message, unless the application says so (`chat_push_text`).
+//! What a browser is told of a chat, made in the moment in which it is sent: nothing that was read meanwhile, nothing that
+//! an open page got. A socket alone is no page: a phone that was locked keeps one for a while, so it is asked again. No words of a message, unless the application says so (`chat_push_text`).
 
 use futures_util::future::BoxFuture;
-use kernel::push::{About, Composer};
+use kernel::push::{About, Composed, Composer};
 use kernel::{DbError, RecordError};
 use serde_json::{Value, json};
 
@@ -18,9 +18,11 @@ const MOST: i64 = 100;
 /// Longest name, and longest text of a message, characters.
 const MAX_NAME: usize = 100;
 const MAX_WORDS: usize = 200;
+/// Whoever is gone without a word has no socket any more after this, milliseconds.
+const GONE_MS: i64 = 45_000;
 
 impl Composer for Chats {
-    fn compose<'a>(&'a self, about: &'a About) -> BoxFuture<'a, Result<Option<Value>, DbError>> {
+    fn compose<'a>(&'a self, about: &'a About) -> BoxFuture<'a, Result<Composed, DbError>> {
         Box::pin(async move {
             let told = if about.owner.starts_with(VISITOR) {
                 self.visitor_is_told(about).await
@@ -30,7 +32,7 @@ impl Composer for Chats {
             match told {
                 Ok(told) => Ok(told),
                 // The room, the person or the application has gone.
-                Err(ChatError::NotFound | ChatError::Org(RecordError::NotFound { .. })) => Ok(None),
+                Err(ChatError::NotFound | ChatError::Org(RecordError::NotFound { .. })) => Ok(Composed::Nothing),
                 Err(ChatError::Db(error) | ChatError::Org(RecordError::Db(error))) => Err(error),
                 Err(error) => Err(DbError::Io(std::io::Error::other(error))),
             }
@@ -40,22 +42,24 @@ impl Composer for Chats {
 
 impl Chats {
     /// Somebody who answers: about the own room, or about one that waits.
-    async fn person_is_told(&self, about: &About) -> Result<Option<Value>, ChatError> {
+    async fn person_is_told(&self, about: &About) -> Result<Composed, ChatError> {
         let About { org, owner, topic, .. } = about;
-        if self.hub().has_person(org, owner) {
-            return Ok(None);
-        }
         self.who_answers(org, owner).await?;
         let room = self.room_of_desk(org, topic).await?;
         let is_own = room.assignee.as_ref() == Some(owner);
         if !room.is_open() || !(is_own || room.assignee.is_none()) {
-            return Ok(None);
+            return Ok(Composed::Nothing);
         }
         let own = store::mark_of(&self.kernel().db, org, topic, &Sender::Person(owner.clone()).stored()).await?;
-        if is_own && own.read_seq >= room.seq_head {
-            return Ok(None);
+        let is_here = self.hub().has_person(org, owner);
+        let is_known = own.read_seq >= room.seq_head || is_here && own.delivered_seq >= room.seq_head;
+        if is_own && is_known {
+            return Ok(Composed::Nothing);
         }
-        let read_seq = self.marks(&room).await?.of(Side::Support).read_seq;
+        if is_here || !is_own && self.is_somebody_here_for(org, room.team.as_ref()).await? {
+            return Ok(Composed::Later(GONE_MS));
+        }
+        let read_seq = if is_own { own.read_seq } else { self.marks(&room).await?.of(Side::Support).read_seq };
         let new = self.new_of(&room, read_seq, Side::Visitor).await?;
         let visitor = self.visitor(org, &room.visitor).await?;
         let name = if visitor.name.is_empty() { &visitor.user_id } else { &visitor.name };
@@ -66,29 +70,33 @@ impl Chats {
             (true, count) => format!("{count} new messages"),
         };
         let url = format!("{INBOX}/{}", room.id);
-        self.notice(&room, &cut(name, MAX_NAME), body, &new, &url).await.map(Some)
+        self.notice(&room, &cut(name, MAX_NAME), body, &new, &url).await.map(Composed::Told)
     }
 
     /// A visitor: somebody has answered.
-    async fn visitor_is_told(&self, about: &About) -> Result<Option<Value>, ChatError> {
+    async fn visitor_is_told(&self, about: &About) -> Result<Composed, ChatError> {
         let room = self.room_of_desk(&about.org, &about.topic).await?;
-        if room.visitor != about.owner || self.hub().has_visitor(&room.org, &room.id) {
-            return Ok(None);
+        let mark = self.marks(&room).await?.of(Side::Visitor);
+        let is_here = self.hub().has_visitor(&room.org, &room.id);
+        if room.visitor != about.owner || is_here && mark.delivered_seq >= room.seq_head {
+            return Ok(Composed::Nothing);
         }
-        let read_seq = self.marks(&room).await?.of(Side::Visitor).read_seq;
-        let new = self.new_of(&room, read_seq, Side::Support).await?;
+        let new = self.new_of(&room, mark.read_seq, Side::Support).await?;
         if new.is_empty() {
-            return Ok(None);
+            return Ok(Composed::Nothing);
+        }
+        if is_here {
+            return Ok(Composed::Later(GONE_MS));
         }
         let door = self.door(&room.app).await?;
         let url = if about.page.is_empty() { format!("/c/{}", room.app) } else { about.page.clone() };
         let body = say(&about.locale, "push_answer").to_owned();
-        self.notice(&room, &cut(door.title(), MAX_NAME), body, &new, &url).await.map(Some)
+        self.notice(&room, &cut(door.title(), MAX_NAME), body, &new, &url).await.map(Composed::Told)
     }
 
-    /// The messages of people of one side after a number; at most [`MOST`] are looked at.
+    /// The messages of people of one side after a number; the newest [`MOST`] are looked at.
     async fn new_of(&self, room: &Room, after_seq: i64, side: Side) -> Result<Vec<Message>, DbError> {
-        let mut new = self.messages_of(room, after_seq, MOST).await?;
+        let mut new = self.messages_of(room, after_seq.max(room.seq_head - MOST), MOST).await?;
         new.retain(|message| {
             message.deleted_ms.is_none() && message.sender.side() == side && message.sender != Sender::System
         });

@@ -1,7 +1,8 @@
 //! Whose browser is told of a chat while no page of theirs is open: whoever has the room, its visitor, and those who could
 //! take a room that waits.
 //!
-//! Invariant: it is written in the commit of what it tells about; whoever has a page open is told there, and nowhere else.
+//! Invariant: it is written in the commit of what it tells about, whoever seems to be here: the socket of a phone that was
+//! locked stays for a while. Who has a page open that got it is told there, and nowhere else ([`compose`]).
 
 pub(super) mod api;
 mod compose;
@@ -23,15 +24,11 @@ impl Chats {
         self.kernel().start_push(Arc::new(self.clone()));
     }
 
-    /// What belongs into the commit of a message: the other side is told, if nobody of it is here.
+    /// What belongs into the commit of a message: the other side is told.
     pub(super) async fn told_of_message(&self, room: &Room, by: &Sender) -> Result<Vec<Write>, DbError> {
         let whom = match by {
-            Sender::Visitor(_) => {
-                room.assignee.as_ref().filter(|person| !self.hub().has_person(&room.org, person.as_ref()))
-            }
-            Sender::Person(_) | Sender::App(_) => {
-                Some(&room.visitor).filter(|_| !self.hub().has_visitor(&room.org, &room.id))
-            }
+            Sender::Visitor(_) => room.assignee.as_ref(),
+            Sender::Person(_) | Sender::App(_) => Some(&room.visitor),
             Sender::System => None,
         };
         match whom {
@@ -40,12 +37,10 @@ impl Chats {
         }
     }
 
-    /// What belongs into the commit of a change: whoever is given the room is told, if nobody of theirs is here.
+    /// What belongs into the commit of a change: whoever is given the room is told.
     pub(super) async fn told_of_change(&self, before: &Room, after: &Room, by: &Sender) -> Result<Vec<Write>, DbError> {
         let given = after.assignee.as_ref().filter(|_| after.assignee != before.assignee && after.is_open());
-        let told = given.filter(|person| {
-            !matches!(by, Sender::Person(by) if by == *person) && !self.hub().has_person(&after.org, person.as_ref())
-        });
+        let told = given.filter(|person| !matches!(by, Sender::Person(by) if by == *person));
         match told {
             Some(person) if self.kernel().has_push(&after.org).await? => Ok(vec![self.tells(after, person)]),
             _ => Ok(Vec::new()),
