@@ -412,8 +412,15 @@ async fn those_who_wait_for_their_visitors_hide_nobody_and_end() {
         let write = store::flow_write(&desk.org, "other", "flow_1", store::Stage::Waiting, 0);
         desk.kernel.db.writer().commit(vec![write]).await.unwrap();
         let begun = store::begun_flows(&desk.kernel.db, "", "").await.unwrap();
-        assert_eq!(begun.iter().map(|(_, room, _)| room.clone()).collect::<Vec<_>>(), [due.room.id.clone()]);
-        assert_eq!(store::waiting_flows(&desk.kernel.db, 1).await.unwrap(), [left.room.id.clone()], "the newest");
+        assert_eq!(
+            begun.iter().map(|(_, room, _)| room.clone()).collect::<Vec<_>>(),
+            std::slice::from_ref(&due.room.id)
+        );
+        assert_eq!(
+            store::waiting_flows(&desk.kernel.db, 1).await.unwrap(),
+            std::slice::from_ref(&left.room.id),
+            "the newest"
+        );
         desk.hand.advance(31 * 86_400_000);
         for sweep in store::concerning::sweeps(&desk.kernel) {
             if sweep.kind() == kernel::retention::OVER {

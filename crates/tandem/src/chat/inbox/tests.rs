@@ -216,9 +216,9 @@ async fn nothing_is_written_beside_a_room_that_is_gone_and_no_tag_is_lost() {
             rooms.into_iter().map(|room| room.id).collect::<Vec<_>>()
         };
         asked(&stage, "untagged").await;
-        assert_eq!(rooms(&ann, &tagged).await, [opened.room.id.clone()]);
+        assert_eq!(rooms(&ann, &tagged).await, std::slice::from_ref(&opened.room.id));
         let latest = RoomFilter { order: RoomOrder::LatestFirst, ..tagged.clone() };
-        assert_eq!(rooms(&ann, &latest).await, [opened.room.id.clone()]);
+        assert_eq!(rooms(&ann, &latest).await, std::slice::from_ref(&opened.room.id));
         let none = RoomFilter { tag: Some("three".into()), ..latest };
         assert_eq!(rooms(&ann, &none).await, Vec::<Id>::new());
 

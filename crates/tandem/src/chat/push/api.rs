@@ -172,7 +172,7 @@ async fn subscribe(
         page,
     };
     kernel.subscribe_push(&org, new).await.map_err(|error| match error {
-        RecordError::Invalid { field, message } => Problem::field(&format!("/{field}"), "invalid", message),
+        RecordError::Invalid { field, message } => Problem::field(format!("/{field}"), "invalid", message),
         error => error.into(),
     })?;
     Ok(StatusCode::NO_CONTENT)
