@@ -1,4 +1,5 @@
-"""A bot in a chat: it hears by webhook and answers by REST. `chat_bot.py PORT`; the rest is in the environment."""
+"""A bot in a chat: it hears by webhook and answers by REST. `chat_bot.py PORT`, with TANDEM_URL, TANDEM_KEY, TANDEM_TEAM
+(an id, `team_...`) and WEBHOOK_SECRET in the environment."""
 
 import json
 import os
