@@ -74,7 +74,7 @@ impl Chats {
         let done = self.kernel().db.writer().commit(writes).await;
         self.live().forget(&room.id);
         done?;
-        self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
+        self.hub().tell(News::of(&room, What::Room { room: Arc::new(room.clone()), is_held: false }));
         self.wake_queue(&room.org);
         if !room.is_open() {
             self.end_call(&room).await;

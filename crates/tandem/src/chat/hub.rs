@@ -56,7 +56,12 @@ pub enum What {
         is_here: bool,
     },
     /// The room itself changed: opened, closed, assigned.
-    Room(Arc<Room>),
+    Room {
+        /// As it is now.
+        room: Arc<Room>,
+        /// Whether a flow answers it.
+        is_held: bool,
+    },
     /// Those who answer noted something.
     Note(Arc<Note>),
     /// Its place among those that wait, from 1; 0 = it waits no more.

@@ -186,7 +186,7 @@ impl Chats {
         let has_flow = !of_flow.is_empty();
         writes.extend(of_flow);
         self.kernel().db.writer().commit(writes).await?;
-        self.hub().tell(News::of(&room, What::Room(room.clone().into())));
+        self.hub().tell(News::of(&room, What::Room { room: room.clone().into(), is_held: has_flow }));
         if has_flow {
             self.flow_is_due(&room, wish.flow);
         }

@@ -92,6 +92,14 @@ impl Chats {
         }
     }
 
+    /// The visitor that an application has vouched for as `user_id`, if there is one.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn known_user(&self, org: &Id, app: &Id, user_id: &str) -> Result<Option<Visitor>, ChatError> {
+        Ok(store::visitor_of_user(&self.kernel().db, org, app, user_id).await?)
+    }
+
     /// What a visitor says of itself: its name, and where mail reaches it.
     ///
     /// # Errors

@@ -65,6 +65,7 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         "chat-log.js" SCRIPT,
         "chat-look.js" SCRIPT,
         "chat-memory.js" SCRIPT,
+        "chat-name.js" SCRIPT,
         "chat-page.js" SCRIPT,
         "chat-pending.js" SCRIPT,
         "chat-push.js" SCRIPT,

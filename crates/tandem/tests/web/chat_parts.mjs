@@ -143,6 +143,9 @@ for (const first of ["msg", "ack"]) {
   assert.equal(plain("[https://mybank.example](https://evil.example/a)"), "[https://mybank.example](https://evil.example/a)");
   assert.equal(links("[mybank.example or so](https://evil.example)")[0], '"href":"https://evil.example/","inside":["https://evil.example"]');
   assert.equal(links("[Our page at www.shop.example](https://shop.example/)")[0], '"href":"https://shop.example/","inside":["Our page at www.shop.example"]');
+  assert.equal(links("[Read terms.pdf](https://shop.example/terms.pdf)").length, 1, "a file is no host");
+  assert.equal(links("[münchen.de](https://münchen.de/)").length, 1, "a host has two spellings");
+  assert.equal(links("[münchen.de](https://munchen.de/)")[0], '"href":"https://munchen.de/","inside":["https://munchen.de/"]');
   assert.equal(links("[version 2.0 is out](https://shop.example/)").length, 1);
   assert.deepEqual(links("https://mybank.example@evil.example/"), []);
 }

@@ -74,6 +74,10 @@ const ids = (rooms, folder) => rooms.list(folder).map((/** @type {any} */ { id }
   assert.deepEqual([ids(rooms, "waiting").sort(), rooms.unread("waiting")], [["a", "b"], 1]);
   rooms.apply({ type: "msg", room: "a", ...last(4, "system"), kind: "call" }, NOW);
   assert.ok(!rooms.get("a").held, "a call is no flow");
+  // A new room says so itself, before the flow has said anything.
+  rooms.apply({ type: "room", room: "new", state: "open", assignee: null, team: null, head: 0, held: true }, NOW);
+  rooms.apply({ type: "msg", room: "new", ...last(1) }, NOW);
+  assert.deepEqual([rooms.get("new").held, ids(rooms, "waiting").sort(), rooms.isUnread(rooms.get("new"))], [true, ["a", "b"], false]);
 }
 
 // Frames change what is known.

@@ -66,7 +66,7 @@ export class ChatApi {
 
   /**
    * Opens a room, or finds the visitor's own.
-   * @param {{ product?: string, link?: string, identity?: Identity, page?: string, locale?: string, fresh?: boolean }} wish
+   * @param {{ product?: string, link?: string, identity?: Identity, page?: string, locale?: string, fresh?: boolean, look?: boolean }} wish `look`: none is made, 404 where there is none
    * @returns {Promise<Opened>}
    */
   open(wish) {
@@ -108,7 +108,7 @@ export class ChatApi {
     return this.#ask("POST", `/v1/chat/rooms/${room}/transcript`, wish);
   }
 
-  /** @param {{ name: string, email: string, message: string, product?: string, page?: string }} form */
+  /** @param {{ cid: string, name: string, email: string, message: string, product?: string, page?: string }} form `cid`: by it the server takes a form once */
   leaveMessage(form) {
     return this.#ask("POST", `/v1/chat/widget/${this.#app}/offline`, form);
   }

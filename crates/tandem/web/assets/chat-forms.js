@@ -1,6 +1,8 @@
 // @ts-check
 /** The forms beside the messages: a message for later, the transcript, the rating. One at a time, and each is sent once. */
 
+import { randomName } from "./chat-name.js";
+
 /** @typedef {import("./chat-view.js").Sheet} Sheet */
 /**
  * What the forms need to know.
@@ -12,6 +14,8 @@ export class Forms {
   #shell;
   /** @type {Sheet | null} */
   sheet = null;
+  /** What the one that is open is called, so that the server takes it once. */
+  #cid = "";
 
   /** @param {import("./chat-view.js").Shell} shell */
   constructor(shell) {
@@ -26,6 +30,7 @@ export class Forms {
   /** @param {Sheet} sheet */
   open(sheet) {
     this.sheet = sheet;
+    this.#cid = randomName();
     this.#shell.sheet.replaceChildren(sheet.form);
     this.#shell.sheet.hidden = false;
   }
@@ -53,7 +58,7 @@ export class Forms {
   async #bring(name, sheet, { api, words, room, product, page }) {
     const email = sheet.value("email");
     if (name === "offline") {
-      await api.leaveMessage({ name: sheet.value("name"), email, message: sheet.value("message"), product, page });
+      await api.leaveMessage({ cid: this.#cid, name: sheet.value("name"), email, message: sheet.value("message"), product, page });
       return words.say("offline_done", { email });
     }
     if (room === null) return null;

@@ -55,6 +55,8 @@ export class ChatLine extends EventTarget {
   #patienceWithSocket = MISSES;
   /** @type {number | undefined} */
   #againTimer;
+  /** A WebSocket that is tried while the stream works. @type {WebSocket | null} */
+  #trial = null;
   #pause = FIRST_PAUSE;
   /** @type {number | undefined} */
   #timer;
@@ -197,8 +199,9 @@ export class ChatLine extends EventTarget {
 
   #probe() {
     if (!this.#ready || this.#patience !== undefined) return;
-    this.send({ type: "ping" });
+    // The stream answers within the call, and whatever comes ends the patience.
     this.#patience = setTimeout(() => this.#lost(), PONG_WITHIN);
+    this.send({ type: "ping" });
   }
 
   #connect() {
@@ -283,14 +286,31 @@ export class ChatLine extends EventTarget {
     this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
   }
 
-  /** The network may be another by now. */
+  /** The network may be another by now: beside the stream, which works until a WebSocket has come through. */
   #trySocket() {
-    this.#drop();
-    this.#misses = this.#patienceWithSocket - 1;
-    this.#connect();
+    this.#endTrial();
+    this.#againTimer = setTimeout(() => this.#trySocket(), SOCKET_AGAIN);
+    try {
+      this.#trial = new WebSocket(this.#url);
+    } catch {
+      return;
+    }
+    this.#trial.onopen = () => {
+      this.#drop();
+      this.#misses = this.#patienceWithSocket - 1;
+      this.#connect();
+    };
+  }
+
+  #endTrial() {
+    if (this.#trial === null) return;
+    this.#trial.onopen = null;
+    this.#trial.close();
+    this.#trial = null;
   }
 
   #drop() {
+    this.#endTrial();
     clearInterval(this.#pinger);
     clearTimeout(this.#againTimer);
     clearTimeout(this.#patience);

@@ -12,6 +12,10 @@
 /** @typedef {import("./chat-thread.js").Pending} Pending */
 
 const PREFIX = "tandem-chat";
+/** So long what was not sent is sent by itself, ms: what is older has perhaps been answered meanwhile. */
+export const SENT_WITHIN = 24 * 60 * 60_000;
+/** What stands beside something older that is no text. */
+const TOO_OLD = "too_old";
 /** The room of words that were written before there was one. */
 const NO_ROOM = "";
 
@@ -133,6 +137,22 @@ export class Memory {
       lasting.set(key, null);
       this.#known.delete(key);
     }
+  }
+
+  /**
+   * Takes out the texts to a room that are too old to be sent by themselves, for whoever wrote them to read once more;
+   * what else is as old is sent by hand alone.
+   * @param {string} room
+   * @param {number} now ms
+   * @returns {string[]}
+   */
+  takeOld(room, now) {
+    const all = this.pending(room);
+    const old = new Set(all.filter(({ at }) => !(now - Date.parse(at) < SENT_WITHIN)));
+    const texts = [...old].filter(({ kind }) => kind === "text");
+    const left = all.filter((one) => !texts.includes(one));
+    if (old.size > 0) this.keepPending(room, left.map((one) => (old.has(one) ? { ...one, failed: one.failed ?? TOO_OLD } : one)));
+    return texts.map(({ body }) => String(body));
   }
 
   /** @param {string} room */

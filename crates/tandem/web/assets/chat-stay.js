@@ -15,6 +15,9 @@ import { Memory } from "./chat-memory.js";
 /** @typedef {import("./chat-api.js").Standing} Standing */
 /** A room, and how far it was read, where that is known. @typedef {{ room: Room, standing: Standing | null }} Found */
 
+/** What is asked for is not there. */
+const NOT_FOUND = 404;
+
 /** The stay is over: whoever waited for it stops. */
 export class Left extends Error {}
 
@@ -61,6 +64,17 @@ export class Stay {
     }
   }
 
+  /** The room that whoever is vouched for has at another device; none is made. @returns {Promise<Found | null>} */
+  async elsewhere() {
+    if (!this.isVouched) return null;
+    try {
+      return await this.memory.alone(() => this.#ask(true));
+    } catch (error) {
+      if (error instanceof Refused && error.status === NOT_FOUND) return null;
+      throw error;
+    }
+  }
+
   /** A room to speak in: the one that another page of this browser has opened meanwhile, or a new one. */
   open() {
     this.#opening ??= this.memory.alone(() => this.#open()).finally(() => (this.#opening = null));
@@ -72,6 +86,13 @@ export class Stay {
     const texts = this.memory.pending(room).filter(({ kind }) => kind === "text");
     this.memory.keepPending(room, []);
     this.memory.draft = [...texts.map(({ body }) => String(body)), this.memory.draft].filter(Boolean).join("\n\n");
+  }
+
+  /** Puts what is too old to be sent by itself before what stands in the field. @param {string} room @param {number} now ms @returns {string} what is new there */
+  takeBackOld(room, now) {
+    const old = this.memory.takeOld(room, now).join("\n\n");
+    if (old !== "") this.memory.draft = [old, this.memory.draft].filter(Boolean).join("\n\n");
+    return old;
   }
 
   /** That room is there no more. @param {string} room */
@@ -92,9 +113,13 @@ export class Stay {
   async #open() {
     this.#stop();
     const found = this.isFresh ? null : await this.before();
-    if (found?.room.state === "open") return found;
+    return found?.room.state === "open" ? found : this.#ask(false);
+  }
+
+  /** Asks for a room. @param {boolean} isLook whether none is to be made @returns {Promise<Found>} */
+  async #ask(isLook) {
     const { product, link, identity, locale, page } = this.visit;
-    const opened = await this.api.open({ product, link, identity: identity ?? undefined, page: page(), locale, fresh: this.isFresh });
+    const opened = await this.api.open({ product, link, identity: identity ?? undefined, page: page(), locale, fresh: this.isFresh, look: isLook || undefined });
     this.#stop();
     this.isFresh = false;
     if (opened.token) this.api.token = opened.token;

@@ -148,7 +148,10 @@ export class ChatStream {
   async #ask(method, path, body) {
     const more = body === undefined ? {} : { body: JSON.stringify(body) };
     const headers = { ...this.#headers(), ...(body === undefined ? {} : { "content-type": "application/json" }) };
-    const answer = await fetch(new URL(path, this.#base), { method, headers, credentials: "same-origin", signal: AbortSignal.timeout(ANSWER_WITHIN), ...more });
+    // Not `AbortSignal.timeout`: browsers before 2022 do not have it.
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), ANSWER_WITHIN);
+    const answer = await fetch(new URL(path, this.#base), { method, headers, credentials: "same-origin", signal: late.signal, ...more }).finally(() => clearTimeout(timer));
     const said = await answer.json().catch(() => ({}));
     if (answer.ok) return said;
     const wait = answer.headers.get("retry-after");

@@ -54,12 +54,24 @@ export function safeHref(text) {
 /** What in a label looks like the name of a host. */
 const HOST = /(?:^|[\s/@(])((?:[\p{L}\p{N}-]+\.)+\p{L}{2,})(?![\p{L}\p{N}-])/giu;
 
+/** Endings of files, of which none is one of hosts. */
+const FILE = /\.(?:pdf|docx?|xlsx?|pptx?|odt|ods|odp|rtf|txt|csv|png|jpe?g|gif|webp|svg|mp3|mp4|wav|html?|json|xml)$/i;
+
+/** A host as addresses name it, without its `www`. @param {string} name */
+function hostOf(name) {
+  try {
+    return new URL(`https://${name}`).hostname.replace(/^www\./, "");
+  } catch {
+    return name;
+  }
+}
+
 /** Whether the words of a link seem to name another host than the one that it leads to. @param {string} label @param {string} href */
 function misleads(label, href) {
   const { hostname, pathname, protocol } = new URL(href);
   const host = protocol === "mailto:" ? (pathname.split("@").at(-1) ?? "") : hostname;
-  const plain = (/** @type {string} */ name) => name.toLowerCase().replace(/^www\./, "");
-  return [...label.matchAll(HOST)].some(([, named]) => plain(named ?? "") !== plain(host));
+  const named = [...label.matchAll(HOST)].map(([, name]) => name ?? "").filter((name) => !FILE.test(name));
+  return named.some((name) => hostOf(name) !== hostOf(host));
 }
 
 /** Reads a text. @param {string} text @returns {Block[]} */

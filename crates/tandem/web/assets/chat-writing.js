@@ -5,6 +5,7 @@
  */
 
 import { Refused } from "./chat-api.js";
+import { randomName } from "./chat-name.js";
 import { Left } from "./chat-stay.js";
 import { Thread } from "./chat-thread.js";
 import { PICTURES, UploadItem } from "./chat-view.js";
@@ -17,9 +18,6 @@ import { PICTURES, UploadItem } from "./chat-view.js";
  * @typedef {{ stay: () => Stay | null, talk: () => Talk | null, join: (stay: Stay, found: import("./chat-stay.js").Found) => void,
  *             paint: () => void, complain: (error: unknown) => void, sentence: (error: unknown) => string }} Chat
  */
-
-/** Bytes of chance in the name of a message. */
-const NAME_BYTES = 12;
 
 export class Writing {
   /** What was written before there is a room. */
@@ -117,10 +115,4 @@ export class Writing {
     this.early.pending = pending;
     this.#chat.stay()?.memory.keepPending(null, pending);
   }
-}
-
-/** The name of a message: `randomUUID` is not there on pages without HTTPS. */
-function randomName() {
-  const bytes = crypto.getRandomValues(new Uint8Array(NAME_BYTES));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -258,7 +258,7 @@ export class TandemChat extends HTMLElement {
     this.#composer.restore(stay.memory.draft);
     try {
       // Whoever is vouched for finds the conversation of another device.
-      const found = (await stay.before()) ?? (stay.isVouched ? await stay.open() : null);
+      const found = (await stay.before()) ?? (await stay.elsewhere());
       if (stay !== this.#stay || this.#talk) return;
       this.#retry.done();
       this.#note("line", "");
@@ -308,6 +308,8 @@ export class TandemChat extends HTMLElement {
 
   /** There is a room. @param {Stay} stay @param {import("./chat-stay.js").Found} found */
   #joined(stay, found) {
+    const old = stay.takeBackOld(found.room.id, Date.now());
+    if (old !== "") this.#composer.restore(old);
     const talk = new Talk(stay, found);
     this.#talk = talk;
     this.#shell.scroll.setAttribute("aria-live", "off");

@@ -10,6 +10,8 @@ const MEMORY = "tandem-inbox-alerts";
 /** Before the id of the person who wants to be told while the page is closed. */
 const PUSH_MEMORY = "tandem-inbox-push:";
 const PUSH_SCOPE = "/console/";
+/** The path of the page; a room stands behind it. */
+const INBOX = "/console/inbox";
 
 export class Alerts {
   #title = document.title;
@@ -56,8 +58,9 @@ export class Alerts {
    */
   tell(room, who, words, open) {
     if (document.visibilityState === "visible" || !this.areOn) return;
-    const notice = noticeOf(who, { body: words, tag: room, silent: true });
-    if (notice === null) return;
+    const options = { body: words, tag: room, silent: true };
+    const notice = noticeOf(who, options);
+    if (notice === null) return void this.#tellByWorker(room, who, options);
     notice.onclick = () => {
       focus();
       open();
@@ -66,9 +69,21 @@ export class Alerts {
     this.#shown.set(room, notice);
   }
 
+  /** Where only a service worker may make notices, that of web push does, which leads to the room too. @param {string} room @param {string} who @param {NotificationOptions} options */
+  async #tellByWorker(room, who, options) {
+    const registration = await navigator.serviceWorker?.getRegistration(PUSH_SCOPE);
+    await registration?.showNotification(who, { ...options, data: { url: `${INBOX}/${room}` } });
+  }
+
   #takeBack() {
     for (const notice of this.#shown.values()) notice.close();
     this.#shown.clear();
+    void this.#takeBackOfWorker();
+  }
+
+  async #takeBackOfWorker() {
+    const registration = await navigator.serviceWorker?.getRegistration(PUSH_SCOPE);
+    for (const notice of (await registration?.getNotifications()) ?? []) notice.close();
   }
 
   async #toggle() {

@@ -77,6 +77,12 @@ export class Rooms {
     }
   }
 
+  /** A room that is there no more. @param {string} id */
+  drop(id) {
+    this.#rooms.delete(id);
+    this.#drafts.delete(id);
+  }
+
   /** Forgets what is not said once more: before everything is fetched anew. */
   clear() {
     this.#rooms.clear();
@@ -136,8 +142,8 @@ export class Rooms {
         return { last: { ...room.last, ...now } };
       }
       case "room":
-        // Every change of a room ends its flow.
-        return { state: frame.state, assignee: frame.assignee ?? null, team: frame.team ?? null, seq_head: Math.max(room.seq_head, frame.head ?? 0), held: false };
+        // A new room tells whether a flow answers it; every change of it ends the flow.
+        return { state: frame.state, assignee: frame.assignee ?? null, team: frame.team ?? null, seq_head: Math.max(room.seq_head, frame.head ?? 0), held: frame.held ?? false };
       case "read":
         return frame.from.role !== "visitor" && frame.seq > room.support_read ? { support_read: frame.seq } : null;
       case "presence":

@@ -9,6 +9,7 @@
 import { Refused } from "./chat-api.js";
 import { ChatLine } from "./chat-line.js";
 import { Memory } from "./chat-memory.js";
+import { randomName } from "./chat-name.js";
 import { Thread } from "./chat-thread.js";
 import { Rooms } from "./inbox-rooms.js";
 
@@ -29,8 +30,6 @@ const KEPT = 20;
 const LINE_WAIT = 3_000;
 /** Pages of older messages that a search leads through. */
 const MOST_PAGES = 30;
-/** Bytes of chance in the name of a message. */
-const NAME_BYTES = 12;
 
 /** What the server is asked for in each folder. @type {Record<Folder, (me: string) => Record<string, string>>} */
 const FILTERS = {
@@ -42,7 +41,7 @@ const FILTERS = {
 
 /**
  * Dispatches `rooms` (the list is another), `thread` (the open one is another), `line` (words, or none), `news` (a visitor's
- * message), `floor` (who answers has changed), `tags`, `problem` (a sentence).
+ * message), `floor` (who answers has changed), `tags`, `draft` (words of long ago that were not sent), `problem` (a sentence).
  */
 export class Talk extends EventTarget {
   rooms = new Rooms();
@@ -144,7 +143,9 @@ export class Talk extends EventTarget {
       // Notes are given to who looks at them, and that is noted: for the list its line is enough.
       if (this.#open.has(id)) this.#know(await this.#api.inside(id));
       else {
-        this.rooms.take((await this.#api.rooms({ room: id })).rooms);
+        const { rooms } = await this.#api.rooms({ room: id });
+        if (rooms.length === 0) this.rooms.drop(id);
+        this.rooms.take(rooms);
         this.#tell("rooms");
       }
     } catch (error) {
@@ -205,6 +206,8 @@ export class Talk extends EventTarget {
     } finally {
       open.isLoading = false;
     }
+    const old = this.#memory.takeOld(id, Date.now());
+    if (old.length > 0) this.#tell("draft", { room: id, text: old.join("\n\n") });
     for (const pending of this.#memory.pending(id)) this.#post(open.thread, pending);
     // What was heard while it was loading.
     if (open.thread.head > open.thread.cursor) await this.#fetch(open.thread, open.thread.cursor);
@@ -346,6 +349,8 @@ export class Talk extends EventTarget {
   #take(frame) {
     const now = Date.now();
     for (const touched of this.#touched) touched.add(frame.room);
+    // Whose room it is in which more was said before, no frame tells.
+    const isStranger = frame.type === "msg" && frame.seq > 1 && this.rooms.get(frame.room) === undefined;
     const change = this.rooms.apply(frame, now);
     // Who gets a room gets it as it is now: a name, or a mark, was perhaps given before.
     const isGiven = frame.type === "room" && frame.assignee === this.#me.id;
@@ -356,7 +361,9 @@ export class Talk extends EventTarget {
     if (frame.type === "agent" || frame.type === "room" || frame.type === "queue") this.#tell("floor");
     if (frame.type === "tags") this.#tell("tags", frame);
     if (frame.type === "error" && frame.cid === undefined) this.#tell("problem", frame.message);
-    if (frame.type === "msg" && frame.role === "visitor") this.#tell("news", frame);
+    const isNews = frame.type === "msg" && frame.role === "visitor";
+    if (isStranger) void this.#try(() => this.#fetchRoom(frame.room)).then(() => isNews && this.#tell("news", frame));
+    else if (isNews) this.#tell("news", frame);
   }
 
   /** @param {Open} open @param {import("./chat-line.js").Frame} frame @param {number} now */
@@ -424,12 +431,6 @@ export class Talk extends EventTarget {
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
-}
-
-/** The name of a message: `randomUUID` is not there on pages without HTTPS. */
-function randomName() {
-  const bytes = crypto.getRandomValues(new Uint8Array(NAME_BYTES));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** @param {Event} event */

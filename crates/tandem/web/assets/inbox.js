@@ -97,6 +97,7 @@ class Inbox {
     talk.addEventListener("tags", (event) => {
       if (detail(event).room === talk.here) this.#card.tags = detail(event).tags;
     });
+    talk.addEventListener("draft", (event) => this.#takeBack(detail(event)));
     talk.addEventListener("news", (event) => this.#tellNews(detail(event)));
     this.#floor.addEventListener("change", () => this.#draw());
     this.#floor.addEventListener("problem", (event) => this.#note("problem", detail(event)));
@@ -233,8 +234,13 @@ class Inbox {
   async #step(step) {
     const next = this.#list.step(this.#talk.rooms, this.#talk.here, step);
     if (next === null) return;
-    await this.#open(next.room, next.seq);
-    if (this.#root.dataset.pane !== "thread" || innerWidth > 900) this.#list.focus(next.room);
+    const opened = this.#open(next.room, next.seq);
+    const isSeen = this.#root.dataset.pane !== "thread" || innerWidth > 900;
+    // At once: whoever begins to write while it is fetched is not interrupted.
+    if (isSeen) this.#list.focus(next.room);
+    await opened;
+    // A list that was drawn anew may have lost the focus to nobody.
+    if (isSeen && document.activeElement === document.body) this.#list.focus(next.room);
   }
 
   async #search() {
@@ -276,6 +282,16 @@ class Inbox {
     if (this.#form.hidden) return;
     this.#mean(isNote);
     this.#message.focus();
+  }
+
+  /** Words of long ago come before what stands in the field of their room. @param {{ room: string, text: string }} old */
+  #takeBack({ room, text }) {
+    const isDrawn = room === this.#drawn;
+    const draft = isDrawn ? { text: this.#message.value, isNote: this.#isNote } : this.#drafts.get(room);
+    const whole = [text, draft?.text ?? ""].filter(Boolean).join("\n\n");
+    if (!isDrawn) return void this.#drafts.set(room, { text: whole, isNote: draft?.isNote ?? false });
+    this.#message.value = whole;
+    this.#fit();
   }
 
   /** For whom it is what stands in the field. @param {boolean} isNote */

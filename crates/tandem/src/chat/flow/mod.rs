@@ -292,7 +292,7 @@ impl Chats {
         }
         self.kernel().db.writer().commit(writes).await?;
         self.live().forget(id);
-        self.hub().tell(News::of(&room, What::Room(Arc::new(room.clone()))));
+        self.hub().tell(News::of(&room, What::Room { room: Arc::new(room.clone()), is_held: false }));
         self.wake_queue(org);
         Ok(())
     }

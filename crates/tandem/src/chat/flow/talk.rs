@@ -111,7 +111,7 @@ impl Talk {
     fn take(&mut self, news: &News) -> Option<Heard> {
         match &news.what {
             What::Message(message) => self.hear(message),
-            What::Room(room) => {
+            What::Room { room, .. } => {
                 self.look(room);
                 None
             }

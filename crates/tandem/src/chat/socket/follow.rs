@@ -233,8 +233,8 @@ impl Following {
         }
         match &news.what {
             // Seldom enough to be written for each visitor.
-            What::Room(room) if self.asker.side() == Side::Visitor => {
-                Some(Down::room(room, Side::Visitor).write().into())
+            What::Room { room, is_held } if self.asker.side() == Side::Visitor => {
+                Some(Down::room(room, *is_held, Side::Visitor).write().into())
             }
             _ => Some(news.text(|news| Down::news(news).write()).clone()),
         }

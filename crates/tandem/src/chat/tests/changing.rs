@@ -16,7 +16,7 @@ async fn heard(subscription: &mut Subscription) -> String {
         What::Edited(message) => format!("edited {}", message.seq),
         What::Deleted(message) => format!("deleted {}", message.seq),
         What::Marked { mark, .. } => format!("read {} of {}", mark.read_seq, mark.delivered_seq),
-        What::Room(room) => format!("room {} {}", room.state.as_str(), room.assignee.as_deref().unwrap_or("-")),
+        What::Room { room, .. } => format!("room {} {}", room.state.as_str(), room.assignee.as_deref().unwrap_or("-")),
         What::Note(note) => format!("note {}", note.text),
         What::Typing { draft, .. } => format!("typing {}", draft.as_deref().unwrap_or("-")),
         other => format!("{other:?}"),

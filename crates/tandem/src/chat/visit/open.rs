@@ -213,6 +213,10 @@ impl Chats {
         let user_id =
             verify(&secrets, proof, expected, self.now_ms()).map_err(|why| ChatError::Unproved(why.to_string()))?;
         let app: Id = door.app.id.as_str().into();
+        // Who only looks leaves nothing behind.
+        if wish.is_look {
+            return self.known_user(&door.org, &app, &user_id).await?.ok_or(ChatError::NotFound).map(Some);
+        }
         Ok(Some(self.vouched_visitor(&door.org, &app, &user_id, &card(wish)?).await?))
     }
 

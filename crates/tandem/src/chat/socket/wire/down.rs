@@ -141,6 +141,9 @@ pub enum Down<'a> {
         team: Option<&'a str>,
         /// The number of its newest message; 0 = none.
         head: i64,
+        /// A flow answers it, until somebody writes; visitors are not told.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        held: bool,
         /// Counts changes of the room itself.
         revision: i64,
     },
@@ -224,7 +227,7 @@ impl<'a> Down<'a> {
                 let state = if *is_here { "online" } else { "offline" };
                 Down::Presence { room, from: Someone::who(who), state }
             }
-            What::Room(now) => Self::room(now, Side::Support),
+            What::Room { room, is_held } => Self::room(room, *is_held, Side::Support),
             What::Note(note) => Self::note(note),
             What::QueuePosition(position) => Down::Queue { room, position: *position },
             What::Tags(tags) => Down::Tags { room, tags },
@@ -237,7 +240,7 @@ impl<'a> Down<'a> {
 
     /// A room as somebody of this side sees it.
     #[must_use]
-    pub fn room(room: &'a Room, side: Side) -> Self {
+    pub fn room(room: &'a Room, is_held: bool, side: Side) -> Self {
         let inside = |id: &'a Option<Id>| id.as_deref().filter(|_| side == Side::Support);
         Down::Room {
             room: &room.id,
@@ -246,6 +249,7 @@ impl<'a> Down<'a> {
             assignee: inside(&room.assignee),
             team: inside(&room.team),
             head: room.seq_head,
+            held: is_held && side == Side::Support,
             revision: room.revision,
         }
     }
