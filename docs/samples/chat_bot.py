@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -16,7 +17,12 @@ given_away = set()  # rooms that people have now
 
 def ask(path, body):
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-    urlopen(Request(f"{URL}/v1/chat/rooms/{path}", json.dumps(body).encode(), headers), timeout=10).close()
+    try:
+        urlopen(Request(f"{URL}/v1/chat/rooms/{path}", json.dumps(body).encode(), headers), timeout=10).close()
+    except HTTPError as error:
+        # 404: a chat of another application, which this key does not open; 409: it was closed meanwhile.
+        if error.code not in (404, 409):
+            raise
 
 
 def answer(cid, room, words):

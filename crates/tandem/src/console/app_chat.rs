@@ -96,12 +96,13 @@ const CALLS: &[(&str, &str)] = &[
     ("both", "In the page or to a telephone"),
 ];
 const RECORDS: &[(&str, &str)] = &[("false", "No"), ("true", "Yes, once both have heard that it is")];
+const PUSHES: &[(&str, &str)] = &[("false", "That there is a message"), ("true", "What the message says")];
 const SHARES: &[(&str, &str)] = &[("false", "Those who answer only"), ("true", "The visitor too")];
 const THEMES: &[(&str, &str)] = &[("auto", "As the visitor's system"), ("light", "Light"), ("dark", "Dark")];
 const POSITIONS: &[(&str, &str)] = &[("right", "Right"), ("left", "Left")];
 
 /// The fields in their order. A setting that is not named here gets a line under its own name.
-const SETTINGS: [Setting; 26] = [
+const SETTINGS: [Setting; 27] = [
     setting("widget_title", "Title", Look::Line, "Stands at its head. Empty: the application's name."),
     setting("widget_greeting", "Greeting", Look::Line, "The first words. Empty: those of the visitor's language."),
     setting("widget_accent", "Colour", Look::Colour, "Words on it are made white or dark, so that they can be read."),
@@ -147,6 +148,12 @@ const SETTINGS: [Setting; 26] = [
         "Record these calls",
         Look::One(RECORDS),
         "In many countries both must be told before: say so in your terms as well. The recording lands in the chat.",
+    ),
+    setting(
+        "chat_push_text",
+        "Words in notices",
+        Look::One(PUSHES),
+        "Notices of browsers whose page is closed. They stand on locked screens, too.",
     ),
     setting("chat_record_shared", "Who hears the recordings", Look::One(SHARES), ""),
     setting(
@@ -210,6 +217,7 @@ fn form(app: &App, products: &[String]) -> Form {
                     "chat_assign" => rules.assign.as_str(),
                     "chat_calls" => rules.calls.as_str(),
                     "chat_record" => yes_or_no(rules.records_calls),
+                    "chat_push_text" => yes_or_no(rules.pushes_text),
                     "chat_record_shared" => yes_or_no(rules.shares_recordings),
                     "widget_theme" => &look.theme,
                     _ => &look.position,

@@ -13,7 +13,6 @@ const registrations = new Map();
 tools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations: all }) => {
   for (const { scopeURL, registrationId } of all) registrations.set(scopeURL, registrationId);
 });
-await tools.send("ServiceWorker.enable");
 if (task.link) await signIn(page, task.link);
 tell("ready");
 
@@ -41,6 +40,8 @@ await serve(browser, {
   count: ({ what }) => page.locator(what).filter({ visible: true }).count(),
   /** What the service worker of a scope shows once it was told something: title, words and mark of each notice. */
   push: async ({ scope, data }) => {
+    // Once there is a page of the server: before, the browser tells of no registration.
+    await tools.send("ServiceWorker.enable");
     const worker = await workerOf(scope);
     const registrationId = registrations.get(address(scope)) ?? "";
     await tools.send("ServiceWorker.deliverPushMessage", { origin: task.url, registrationId, data: JSON.stringify(data) });

@@ -151,7 +151,8 @@ export class Talk extends EventTarget {
   #take(frame) {
     const { thread } = this;
     if (frame.type === "error") return this.#tell("trouble", frame);
-    if (frame.type === "queue") return this.#tell("queue", frame.position);
+    // Other rooms of the visitor, which this page does not show, have places of their own.
+    if (frame.type === "queue") return frame.room === thread.room ? this.#tell("queue", frame.position) : undefined;
     const change = thread.apply(frame, Date.now());
     if (change === "room") return void this.readRoom();
     if (change === "gap") void this.#fetch(thread.cursor);

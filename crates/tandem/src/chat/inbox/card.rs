@@ -3,6 +3,7 @@
 use super::canned::Names;
 use super::store::{self, Visit};
 use crate::chat::model::{Room, Visitor};
+use crate::chat::visit::Rating;
 use crate::chat::visitors::Card;
 use crate::chat::{Act, Asker, ChatError, Chats, RoomFilter, RoomOrder};
 
@@ -19,6 +20,8 @@ pub(super) struct VisitorCard {
     pub(super) visit: Visit,
     /// Its rooms, the newest first.
     pub(super) rooms: Vec<Room>,
+    /// How the visitor found the chat, once it is over.
+    pub(super) rating: Option<Rating>,
 }
 
 impl Chats {
@@ -33,7 +36,8 @@ impl Chats {
         let of_visitor =
             RoomFilter { visitor: Some(visitor.id.clone()), order: RoomOrder::LatestFirst, ..RoomFilter::default() };
         let rooms = self.rooms(asker, &of_visitor, MAX_ROOMS).await?.rooms;
-        Ok(VisitorCard { room, visitor, visit, rooms })
+        let (_, rating) = self.standing(asker, &room.id).await?;
+        Ok(VisitorCard { room, visitor, visit, rooms, rating })
     }
 
     /// Writes down what an agent has learned of a visitor.

@@ -3,7 +3,9 @@
 //! Invariant: a room has one rating, of its visitor, once the chat is over; the rating and the event that tells of it are
 //! one commit.
 
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::super::access::{Act, Asker};
 use super::super::model::{Marks, Refused, Side};
@@ -14,7 +16,7 @@ use super::store;
 const MAX_COMMENT: usize = 2_000;
 
 /// What a visitor says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rating {
     /// 1 (very bad) to 5 (very good).
     pub score: i64,

@@ -15,6 +15,7 @@ use crate::chat::Chats;
 use crate::chat::api::{Caller, RoomPath};
 use crate::chat::model::Refused;
 use crate::chat::view::RoomView;
+use crate::chat::visit::Rating;
 use crate::chat::visit::settings::email;
 use crate::chat::visitors::Card;
 
@@ -202,11 +203,13 @@ pub(super) struct CardView {
     locale: Option<String>,
     /// The visitor's rooms, the one last written in first; at most 20.
     rooms: Vec<RoomView>,
+    /// How the visitor found the chat, once it is over and the visitor has said.
+    rating: Option<Rating>,
 }
 
 impl From<VisitorCard> for CardView {
     fn from(card: VisitorCard) -> Self {
-        let VisitorCard { room, visitor, visit, rooms } = card;
+        let VisitorCard { room, visitor, visit, rooms, rating } = card;
         Self {
             visitor: visitor.id.to_string(),
             name: visitor.name,
@@ -218,6 +221,7 @@ impl From<VisitorCard> for CardView {
             user_agent: visit.user_agent,
             locale: visit.locale,
             rooms: rooms.iter().map(RoomView::from).collect(),
+            rating,
         }
     }
 }
