@@ -227,7 +227,7 @@ fn form(app: &App, products: &[String]) -> Form {
                 Field::one(name, label, choices).value(now)
             }
             Look::Locale => {
-                let choice = |locale: &&str| ((*locale).to_owned(), (*locale).to_owned());
+                let choice = |locale: &&str| ((*locale).to_owned(), language(locale).to_owned());
                 let mut choices: Vec<Choice> = vec![("auto".to_owned(), "As the visitor's browser".to_owned())];
                 choices.extend(LOCALES.iter().map(choice));
                 Field::one(name, label, choices).value(look.locale.clone())
@@ -237,6 +237,26 @@ fn form(app: &App, products: &[String]) -> Form {
         form = form.with(field.optional().hint(setting.hint));
     }
     form
+}
+
+/// What a language calls itself; the code of one that is not named here.
+fn language(locale: &str) -> &str {
+    match locale {
+        "ar" => "العربية",
+        "de" => "Deutsch",
+        "en" => "English",
+        "es" => "Español",
+        "fr" => "Français",
+        "hi" => "हिन्दी",
+        "it" => "Italiano",
+        "ja" => "日本語",
+        "nl" => "Nederlands",
+        "pl" => "Polski",
+        "pt" => "Português",
+        "tr" => "Türkçe",
+        "zh" => "中文",
+        other => other,
+    }
 }
 
 fn yes_or_no(is_so: bool) -> &'static str {

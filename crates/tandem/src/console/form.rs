@@ -282,6 +282,11 @@ pub(super) struct Form {
 impl askama::filters::HtmlSafe for Form {}
 
 impl Form {
+    /// Whether anything must be told: where nothing must, nothing is marked as optional.
+    fn asks(&self) -> bool {
+        self.fields.iter().any(|field| !field.is_optional && !matches!(field.kind, Kind::Hidden | Kind::Tick))
+    }
+
     /// A form that posts to `action`.
     pub(super) fn new(action: impl Into<String>, submit: &'static str) -> Self {
         Self { action: action.into(), submit, fields: Vec::new(), problem: None, is_search: false }

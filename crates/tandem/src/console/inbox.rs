@@ -1,11 +1,13 @@
 //! The inbox: rooms of the support chat, answered as they are written. What it does stands in web/assets/inbox.js, over the
 //! socket and the routes of `/v1/chat`.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::extract::State as Given;
 use axum::response::Response;
 use kernel::http::Path;
-use kernel::{Action, Principal, Problem};
+use kernel::{Action, Kernel, Principal, Problem, Scope};
 use serde::Deserialize;
 
 use super::door::Doors;
@@ -15,6 +17,8 @@ use super::visitor::Visitor;
 use crate::chat::{Act, Asker, Chats};
 
 const PATH: &str = "/console/inbox";
+/// Applications whose names the page knows.
+const MAX_APPS: i64 = 200;
 
 /// Single keys and what they do; web/assets/inbox-keys.js carries them out.
 const KEYS: [(&str, &str); 8] = [
@@ -45,17 +49,24 @@ struct InboxPage {
     works: bool,
     /// Whether in every room.
     manages: bool,
+    /// What the applications are called, by their ids, where there is more than one: JSON.
+    apps: String,
 }
 
 impl InboxPage {
-    fn of(visitor: &Visitor, room: String) -> Self {
-        Self {
+    async fn of(kernel: &Kernel, visitor: &Visitor, room: String) -> Result<Self, Problem> {
+        let apps = kernel.apps(visitor.org_id(), "", MAX_APPS).await?;
+        let chats = apps.into_iter().filter(|app| app.scopes.is_empty() || app.scopes.contains(&Scope::Chat));
+        let names: BTreeMap<String, String> = chats.map(|app| (app.id, app.name)).collect();
+        let names = if names.len() > 1 { names } else { BTreeMap::new() };
+        Ok(Self {
+            apps: serde_json::to_string(&names).map_err(Problem::internal)?,
             page: visitor.page("Inbox", PATH),
             room,
             me: own_id(visitor.principal()),
             works: visitor.may(Action::WorkQueue),
             manages: visitor.may(Action::ManageChats),
-        }
+        })
     }
 
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
@@ -71,8 +82,8 @@ fn own_id(principal: &Principal) -> String {
     }
 }
 
-async fn all(visitor: Visitor) -> Result<Response, Problem> {
-    show(&InboxPage::of(&visitor, String::new()))
+async fn all(Given(chats): Given<Chats>, visitor: Visitor) -> Result<Response, Problem> {
+    show(&InboxPage::of(chats.kernel(), &visitor, String::new()).await?)
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,5 +94,5 @@ struct RoomPath {
 async fn one(Given(chats): Given<Chats>, visitor: Visitor, Path(path): Path<RoomPath>) -> Result<Response, Problem> {
     let asker = Asker::of(visitor.principal()).ok_or_else(Problem::not_found)?;
     let (room, _) = chats.reach(&asker, &path.id, Act::SeeInside).await?;
-    show(&InboxPage::of(&visitor, room.id.to_string()))
+    show(&InboxPage::of(chats.kernel(), &visitor, room.id.to_string()).await?)
 }

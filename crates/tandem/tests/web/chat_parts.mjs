@@ -1,6 +1,7 @@
 // @ts-check
 /** The parts of the chat that need no page: what a thread makes of frames, what markdown is read as. Tells `good` at the end. */
 import assert from "node:assert/strict";
+import { mock } from "node:test";
 import { tell } from "./browser.mjs";
 
 const assets = new URL("../../web/assets/", import.meta.url);
@@ -172,6 +173,59 @@ for (const first of ["msg", "ack"]) {
   assert.equal(new Words("en", {}).day(at("2031-04-30T23:00"), at("2031-05-01T01:00")), "Yesterday");
   assert.equal(new Words("en", {}).size(10 * 1_024 * 1_024), "10 MB");
   for (const locale of LOCALES) assert.ok(new Words(locale, {}).time(at("2031-05-01T09:00")).length > 0);
+}
+
+// Where no WebSocket passes, a stream that says now and then that it is there stays, and is not opened anew.
+{
+  const page = /** @type {any} */ (globalThis);
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+  page.document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  page.addEventListener = page.removeEventListener = () => undefined;
+  page.WebSocket = class {
+    static CONNECTING = 0;
+    static OPEN = 1;
+    static CLOSED = 3;
+    constructor() {
+      throw new Error("none passes");
+    }
+  };
+  let asked = 0;
+  /** @type {any} */
+  let stream;
+  page.fetch = async () => {
+    asked += 1;
+    return new Response(new ReadableStream({ start: (control) => void (stream = control) }));
+  };
+  const { ChatLine } = await import(new URL("chat-line.js", assets).href);
+  const line = new ChatLine("ws://chat.example/v1/chat/socket", "token", () => ({ [ROOM]: 0 }));
+  let losses = 0;
+  line.addEventListener("offline", () => (losses += 1));
+  const settle = async () => {
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((done) => setImmediate(done));
+  };
+  const pass = async (/** @type {number} */ seconds) => {
+    for (let second = 0; second < seconds; second += 1) {
+      mock.timers.tick(1_000);
+      await settle();
+    }
+  };
+  const say = (/** @type {string} */ text) => stream.enqueue(new TextEncoder().encode(text));
+  line.open();
+  for (let second = 0; second < 120 && asked === 0; second += 1) await pass(1);
+  say(`data: ${JSON.stringify({ type: "ready", heads: {}, missed: [] })}\n\n`);
+  await settle();
+  const before = losses;
+  assert.ok(line.online && before > 0, "the other way was found after some misses");
+  for (let round = 0; round < 20; round += 1) {
+    say(": here\n\n");
+    await pass(20);
+  }
+  assert.deepEqual([line.online, asked, losses], [true, 1, before], "after five minutes a WebSocket was tried beside it");
+  // A stream that says nothing is gone.
+  await pass(90);
+  assert.ok(losses > before && asked > 1);
+  line.close();
+  mock.timers.reset();
 }
 
 tell("good");

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { tell } from "./browser.mjs";
 
 const assets = new URL("../../web/assets/", import.meta.url);
-const { Rooms, TYPING_FOR, UNKNOWN, nameOf, wordsOf } = await import(new URL("inbox-rooms.js", assets).href);
+const { Rooms, TYPING_FOR, UNKNOWN, nameOf, placesOf, wordsOf } = await import(new URL("inbox-rooms.js", assets).href);
 const { fitting } = await import(new URL("inbox-canned.js", assets).href);
 
 const NOW = Date.parse("2031-05-01T17:00:00.000Z");
@@ -126,6 +126,9 @@ const ids = (rooms, folder) => rooms.list(folder).map((/** @type {any} */ { id }
 // Names and words in a line.
 assert.deepEqual([nameOf(room("0123456789", { visitor_name: "Ann" })), nameOf(room("x", { user_id: "u1" })), nameOf(room("0123456789"))], ["Ann", "u1", "Visitor 6789"]);
 assert.deepEqual([wordsOf(null), wordsOf({ kind: "text", body: "a\n  b" }), wordsOf({ kind: "file", body: { name: "a.pdf" } }), wordsOf({ kind: "call", body: {} })], ["", "a b", "a.pdf", "A call"]);
+
+// Where there are several applications, each is named beside the product.
+assert.deepEqual([placesOf({})(room("a", { product: "LOGIN" })), placesOf({ app_1: "Shop" })(room("a", { product: "LOGIN" })), placesOf({ app_1: "Shop" })(room("a"))], ["LOGIN", "LOGIN · Shop", "Shop"]);
 
 // Canned replies: those that begin so come first.
 {

@@ -43,8 +43,19 @@ function show() {
   frame?.contentWindow?.postMessage({ tandem: "look", look: look() }, location.origin);
 }
 
+/** The words of the frame are those of its address. @param {string} locale */
+function speak(locale) {
+  if (!frame) return;
+  const url = new URL(frame.src);
+  url.searchParams.set("locale", locale === "auto" ? navigator.language : locale);
+  frame.src = url.href;
+}
+
 if (frame && form) {
   form.addEventListener("input", show);
+  form.addEventListener("change", ({ target }) => {
+    if (target instanceof HTMLSelectElement && target.name === "widget_locale") speak(target.value);
+  });
   frame.addEventListener("load", show);
   show();
 }

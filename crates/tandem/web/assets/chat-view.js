@@ -25,7 +25,7 @@ const SCORES = [1, 2, 3, 4, 5];
 
 /** The parts of the chat that stay. */
 export class Shell {
-  title = make("h2", { id: "title" });
+  title = make("h2", { id: "title", dir: "auto" });
   status = make("p", { class: "status", role: "status" });
   close = make("button", { type: "button", class: "bare", "data-act": "close" }, icon(CLOSE));
   #summary = make("summary", { class: "bare" }, icon(MORE));

@@ -56,6 +56,11 @@ export class Floor extends EventTarget {
     return name === undefined ? "Waiting" : `Waiting for ${name}`;
   }
 
+  /** Who answers beside oneself. */
+  get others() {
+    return this.agents.filter(({ person }) => person !== this.#me);
+  }
+
   get #own() {
     return this.agents.find(({ person }) => person === this.#me);
   }

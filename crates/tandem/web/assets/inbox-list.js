@@ -29,6 +29,7 @@ const LOOK_AFTER = 200;
 
 /** Dispatches `open` with a room and perhaps a message, `folder`, and `part` with rooms that are seen and not known whole. */
 export class RoomList extends EventTarget {
+  #placeOf;
   #list;
   #nothing;
   #more;
@@ -47,9 +48,13 @@ export class RoomList extends EventTarget {
   /** @type {Folder} */
   folder = "mine";
 
-  /** @param {{ list: HTMLElement, nothing: HTMLElement, more: HTMLElement, tabs: HTMLElement }} parts */
-  constructor({ list, nothing, more, tabs }) {
+  /**
+   * @param {(room: Room) => string} placeOf where a room was begun
+   * @param {{ list: HTMLElement, nothing: HTMLElement, more: HTMLElement, tabs: HTMLElement }} parts
+   */
+  constructor(placeOf, { list, nothing, more, tabs }) {
     super();
+    this.#placeOf = placeOf;
     this.#list = list;
     this.#nothing = nothing;
     this.#more = more;
@@ -186,7 +191,7 @@ export class RoomList extends EventTarget {
     const draft = rooms.typing(room.id, now.getTime());
     const said = draft !== null ? "writes …" : wordsOf(room.last);
     const own = room.last !== null && room.last.role !== "visitor" ? "↩ " : "";
-    const signature = JSON.stringify([nameOf(room), isUnread, said, own, room.last_at, room.visitor_online, room.product, room.assignee, room.held, room.id === here]);
+    const signature = JSON.stringify([nameOf(room), isUnread, said, own, room.last_at, room.visitor_online, this.#placeOf(room), room.assignee, room.held, room.id === here]);
     if (line.dataset.signature === signature) return line;
     line.dataset.signature = signature;
     const hadFocus = line.contains(document.activeElement);
@@ -195,7 +200,7 @@ export class RoomList extends EventTarget {
     if (isUnread) name.append(make("span", { class: "dot" }, make("span", { class: "unseen" }, ", unread")));
     const at = make("time", { datetime: room.last_at }, shortTime(room.last_at, now));
     const words = make("span", { class: draft !== null ? "words typing" : "words" }, own + said);
-    const product = make("span", { class: "quiet product" }, room.product || "chat", room.held ? " · answered by a flow" : "");
+    const product = make("span", { class: "quiet product" }, this.#placeOf(room) || "chat", room.held ? " · answered by a flow" : "");
     const attributes = { href: `/console/inbox/${room.id}`, "data-room": room.id, ...(room.id === here ? { "aria-current": "true" } : {}), ...(isUnread ? { class: "is-unread" } : {}) };
     line.replaceChildren(make("a", /** @type {Record<string, string>} */ (attributes), name, at, words, product));
     if (hadFocus) line.querySelector("a")?.focus();

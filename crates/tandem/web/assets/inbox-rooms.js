@@ -51,6 +51,12 @@ export function nameOf(room) {
   return room.visitor_name || room.user_id || `Visitor ${room.id.slice(-4)}`;
 }
 
+/**
+ * Where a visitor has begun to talk: the product, and the application where there is more than one.
+ * @param {Record<string, string>} apps names by their ids; empty = there is one
+ */
+export const placesOf = (apps) => (/** @type {Pick<Room, "product" | "app">} */ { product, app }) => [product, apps[app]].filter(Boolean).join(" · ");
+
 export class Rooms {
   /** @type {Map<string, Room>} */
   #rooms = new Map();

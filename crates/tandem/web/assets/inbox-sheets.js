@@ -33,7 +33,7 @@ export function transferSheet(floor, transfer) {
   const to = make(
     "select",
     { name: "to", id: "transfer-to" },
-    make("optgroup", { label: "People" }, ...floor.agents.map(person)),
+    make("optgroup", { label: "People" }, ...floor.others.map(person)),
     make("optgroup", { label: "Teams" }, ...floor.teams.map(team), make("option", { value: ANYBODY }, "Anybody")),
   );
   const note = make("textarea", { name: "note", id: "transfer-note", rows: "2", maxlength: "8000" });

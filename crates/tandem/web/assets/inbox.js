@@ -14,12 +14,14 @@ import { Keys } from "./inbox-keys.js";
 import { RoomList } from "./inbox-list.js";
 import { InboxLog } from "./inbox-log.js";
 import { callSheet, macroSheet, transferSheet } from "./inbox-sheets.js";
-import { nameOf, TYPING_FOR, wordsOf } from "./inbox-rooms.js";
+import { nameOf, placesOf, TYPING_FOR, wordsOf } from "./inbox-rooms.js";
 import { Talk } from "./inbox-talk.js";
 
 /** So long after the last key a search begins, ms; and so many characters it takes. */
 const SEARCH_AFTER = 250;
 const SEARCHED = 2;
+/** What a key is answered in a room where only whoever manages chats may act for a colleague. */
+const OTHERS = "This room is not yours to change: a colleague has it.";
 /** The path of the page; a room stands behind it. */
 const PATH = "/console/inbox";
 
@@ -39,7 +41,8 @@ class Inbox {
   #api = new InboxApi();
   #talk = new Talk(this.#api, this.#me);
   #floor = new Floor(this.#api, this.#me.id);
-  #list = new RoomList({ list: part("rooms", HTMLUListElement), nothing: part("no-rooms", HTMLParagraphElement), more: part("more-rooms", HTMLButtonElement), tabs: part("folders", HTMLDivElement) });
+  #placeOf = placesOf(JSON.parse(this.#root.dataset.apps ?? "{}"));
+  #list = new RoomList(this.#placeOf, { list: part("rooms", HTMLUListElement), nothing: part("no-rooms", HTMLParagraphElement), more: part("more-rooms", HTMLButtonElement), tabs: part("folders", HTMLDivElement) });
   #card = new Card(part("card", HTMLElement), this.#api, this.#me.works);
   #alerts = new Alerts(document.getElementById("alerts"), document.getElementById("alerts-closed"), this.#me.id);
   #keys = new Keys(part("rooms", HTMLUListElement));
@@ -167,9 +170,9 @@ class Inbox {
       previous: () => this.#step(-1),
       reply: () => this.#write(false),
       note: () => this.#write(true),
-      take: () => talk.change((room) => this.#api.change(room, "take")),
+      take: () => (this.#mayWrite ? talk.change((room) => this.#api.change(room, "take")) : this.#note("problem", OTHERS)),
       release: () => talk.change((room) => this.#api.change(room, "release")),
-      close: () => this.#isOpenRoom && talk.change((room) => this.#api.change(room, "close")),
+      close: () => this.#isOpenRoom && (this.#mayWrite ? talk.change((room) => this.#api.change(room, "close")) : this.#note("problem", OTHERS)),
       reopen: () => talk.change((room) => this.#api.change(room, "reopen")),
       transfer: () => this.#unfold(transferSheet(this.#floor, (to) => this.#do(() => talk.change((room) => this.#api.transfer(room, to))))),
       macros: async () => this.#unfold(macroSheet((await this.#api.macros()).macros, (macro) => this.#do(() => talk.change((room) => this.#run(room, macro))))),
@@ -368,6 +371,12 @@ class Inbox {
 
   // --- what is seen
 
+  /** Whether the room that is looked at is one's own to change. */
+  get #mayWrite() {
+    const { here, rooms } = this.#talk;
+    return here !== null && this.#talk.mayWrite(rooms.get(here));
+  }
+
   get #isOpenRoom() {
     return this.#talk.here !== null && this.#talk.rooms.get(this.#talk.here)?.state === "open";
   }
@@ -426,7 +435,7 @@ class Inbox {
     const isOnCall = thread !== undefined && isCalling(thread);
     part("room-name", HTMLHeadingElement).textContent = nameOf(room);
     const holder = this.#holderOf(room);
-    const words = [holder, room.product, room.visitor_online ? "visitor here now" : "visitor away"].filter(Boolean).join(" · ");
+    const words = [holder, this.#placeOf(room), room.visitor_online ? "visitor here now" : "visitor away"].filter(Boolean).join(" · ");
     const state = part("room-state", HTMLParagraphElement);
     if (state.textContent !== words) state.textContent = words;
     /** @type {Record<string, boolean>} */

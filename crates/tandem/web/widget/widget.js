@@ -17,6 +17,8 @@
   const CONFIG = {} /* tandem:config */;
   const GLOBAL = "TandemChat";
   const TAG = "tandem-widget";
+  /** The chat answers as soon as it is loaded; a frame that says nothing for so long holds none, ms. */
+  const HEARD_WITHIN = 5_000;
   /** In the page's storage: whether there is a conversation that the button may tell of. */
   const MARK = `tandem-widget:${CONFIG.app}`;
   const page = /** @type {any} */ (window);
@@ -37,6 +39,8 @@
   let frame = null;
   /** Before its page is there, the frame is of the page's own origin, and would not be told. */
   let isThere = false;
+  /** Anything was heard from it. */
+  let isHeard = false;
   /** The chat has said that it works, and has a button of its own to close it. */
   let isReady = false;
   /** The visitor signed out before the frame could be told. */
@@ -159,7 +163,8 @@
   /** The frame is made when it is first wanted, or when there is a conversation: a page that is only read loads nothing more. */
   function load() {
     if (frame) return;
-    frame = document.createElement("iframe");
+    const made = document.createElement("iframe");
+    frame = made;
     const url = new URL(`/w/${app}/frame`, origin);
     if (option("locale")) url.searchParams.set("locale", option("locale"));
     if (option("product")) url.searchParams.set("product", option("product"));
@@ -173,8 +178,19 @@
       tell("hello", { identity, leaves, page: location.origin + location.pathname });
       leaves = false;
       tell(isOpen ? "show" : "hide");
+      setTimeout(giveUp, HEARD_WITHIN, made);
     });
     panel.append(frame);
+  }
+
+  /** A frame without a chat is put away, and the next press tries again. @param {HTMLIFrameElement} silent */
+  function giveUp(silent) {
+    if (isHeard || frame !== silent) return;
+    console.warn(`Tandem: no chat came from ${origin}. Is ${location.origin} among the allowed_origins of ${app}?`);
+    turn(false);
+    silent.remove();
+    frame = null;
+    isThere = false;
   }
 
   function name() {
@@ -219,6 +235,7 @@
 
   addEventListener("message", ({ source, origin: from, data }) => {
     if (from !== origin || source !== frame?.contentWindow || typeof data?.tandem !== "string") return;
+    isHeard = true;
     if (data.tandem === "close") turn(false);
     if (data.tandem === "view" && typeof data.view?.unread === "number") {
       if (data.view.unread !== unread) announce("unread", data.view.unread);

@@ -96,6 +96,11 @@ async fn what_is_typed_in_the_console_is_seen_in_the_frame_beside_it() {
     owner.run(typed).await;
     until(&mut owner, &format!("{inside}.textContent.includes('After')")).await;
     until(&mut owner, &format!("{inside}.innerHTML.includes('#000000')")).await;
+    let chosen = "(() => { const locale = document.getElementById('widget_locale'); locale.value = 'de'; \
+        locale.dispatchEvent(new Event('change', {bubbles: true})); })()";
+    owner.run(chosen).await;
+    until(&mut owner, &format!("{inside}.innerHTML.includes('Datei anh')")).await;
+    until(&mut owner, &format!("{inside}.textContent.includes('After')")).await;
     owner.finish(&[]).await;
     server.stop().await;
 }
