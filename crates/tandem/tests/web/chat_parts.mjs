@@ -160,6 +160,21 @@ for (const first of ["msg", "ack"]) {
   assert.ok(thread.mayChange(thread.get(1), late + EDIT_WINDOW - 1) && !thread.mayChange(thread.get(1), late + EDIT_WINDOW));
 }
 
+// What was not sent for long is for its writer to read once more; of that, what is no text is sent by hand.
+{
+  const { Memory, SENT_WITHIN } = await import(new URL("chat-memory.js", assets).href);
+  const memory = new Memory("app_1", "", "");
+  const [early, late] = [NOW - SENT_WITHIN, NOW - SENT_WITHIN + 1].map((at) => new Date(at).toISOString());
+  memory.keepPending(ROOM, [
+    { cid: "c1", kind: "text", body: "Long ago", at: early },
+    { cid: "c2", kind: "file", body: { file: "f" }, at: early },
+    { cid: "c3", kind: "text", body: "Just now", at: late },
+  ]);
+  const kept = () => memory.pending(ROOM).map((/** @type {any} */ { cid, failed }) => [cid, failed]);
+  assert.deepEqual([memory.takeOld(ROOM, NOW), kept()], [["Long ago"], [["c2", "too_old"], ["c3", undefined]]]);
+  assert.deepEqual([memory.takeOld(ROOM, NOW), kept().length], [[], 2]);
+}
+
 // Languages.
 {
   assert.deepEqual([regionOf("en", ["de-AT", "en-GB", "en-US"]), regionOf("en", ["en_GB"]), regionOf("fr", ["en-GB"]), regionOf("en", ["en-\""])], ["en-GB", "en-GB", "fr", "en"]);

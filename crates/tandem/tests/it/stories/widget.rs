@@ -155,9 +155,14 @@ async fn whom_the_application_vouches_for_finds_the_room_at_every_device() {
         hex(&mac.finalize().into_bytes())
     };
     let ann = json!({"identity": {"user_id": "ann", "user_hash": hash("ann")}});
+    let look = json!({"identity": ann["identity"], "look": true});
+    assert_eq!(shop.open(None, look.clone()).await.status, 404, "who only looks makes nothing");
+    let (org, app) = (acme.org.id.as_str().into(), shop.id.as_str().into());
+    assert_eq!(server.app.chats.known_user(&org, &app, "ann").await.unwrap(), None);
     let desk = shop.open(None, ann.clone()).await.expect(201);
     let phone = shop.open(None, ann).await.expect(200);
     assert_eq!(desk["room"]["id"], phone["room"]["id"]);
+    assert_eq!(shop.open(None, look).await.expect(200)["room"]["id"], desk["room"]["id"]);
     assert_eq!(desk["room"]["user_id"], "ann");
     assert_ne!(desk["token"], phone["token"], "each browser has its own");
     let tom = shop.open(None, json!({"identity": {"user_id": "tom", "user_hash": hash("ann")}})).await;
