@@ -1,3 +1,5 @@
+//! What waits for browsers, whose they are, and what an attempt may come to, on each engine.
+
 use super::courier::{Outcome, tidy, wait_ms};
 use super::*;
 use crate::kernel::testing::{self, START_MS, TestKernel};

@@ -23,6 +23,9 @@ const WEBHOOK_OUTCOMES: [&str; 6] = ["done", "refused", "dropped", "expired", "f
 const NOTICES: &str = "tandem_notices_total";
 const NOTICE_CHANNELS: [&str; 2] = ["mail", "sms"];
 const NOTICE_OUTCOMES: [&str; 3] = ["sent", "failed", "later"];
+/// Messages to closed browsers, and what became of them.
+const PUSHES: &str = "tandem_push_total";
+const PUSH_OUTCOMES: [&str; 5] = ["sent", "nothing", "gone", "dropped", "later"];
 
 /// Shows every counter, at 0 until something happens. A counter that has begun stays as it is.
 pub(crate) fn announce() {
@@ -31,6 +34,9 @@ pub(crate) fn announce() {
     }
     for outcome in WEBHOOK_OUTCOMES {
         metrics::counter!(WEBHOOK_ATTEMPTS, "outcome" => outcome).increment(0);
+    }
+    for outcome in PUSH_OUTCOMES {
+        metrics::counter!(PUSHES, "outcome" => outcome).increment(0);
     }
     for channel in NOTICE_CHANNELS {
         for outcome in NOTICE_OUTCOMES {
@@ -72,8 +78,11 @@ mod tests {
         for part in ["media", "kernel", "voice", "calls", "tandem"] {
             counters_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(part).join("src"), &mut written);
         }
-        let known: BTreeSet<String> =
-            PLAIN.into_iter().chain([WEBHOOK_ATTEMPTS, NOTICES, BY_REQUEST, OF_TESTS]).map(str::to_owned).collect();
+        let known: BTreeSet<String> = PLAIN
+            .into_iter()
+            .chain([WEBHOOK_ATTEMPTS, PUSHES, NOTICES, BY_REQUEST, OF_TESTS])
+            .map(str::to_owned)
+            .collect();
         assert_eq!(written, known, "a counter is missing in this file, or gone");
 
         telemetry::start_metrics().unwrap();
@@ -84,6 +93,9 @@ mod tests {
         }
         for outcome in WEBHOOK_OUTCOMES {
             assert!(text.contains(&format!("{WEBHOOK_ATTEMPTS}{{outcome=\"{outcome}\"}} ")), "{outcome}: {text}");
+        }
+        for outcome in PUSH_OUTCOMES {
+            assert!(text.contains(&format!("{PUSHES}{{outcome=\"{outcome}\"}} ")), "{outcome}: {text}");
         }
         let notices = text.lines().filter(|line| line.starts_with(&format!("{NOTICES}{{")));
         assert_eq!(notices.count(), NOTICE_CHANNELS.len() * NOTICE_OUTCOMES.len(), "{text}");
