@@ -29,6 +29,18 @@ async function workerOf(scope) {
   }
 }
 
+/** In the worker: what it shows once a notice says this; null when none does within a second. @param {string} body */
+async function shownOf(body) {
+  const { registration } = /** @type {any} */ (globalThis);
+  for (let looks = 0; looks < 50; looks++) {
+    const notices = await registration.getNotifications();
+    const shown = notices.map((/** @type {any} */ notice) => [notice.title, notice.body, notice.tag]);
+    if (shown.some((/** @type {any} */ [, said]) => said === body)) return shown;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return null;
+}
+
 await serve(browser, {
   go: async ({ path }) => {
     await page.goto(address(path));
@@ -44,15 +56,13 @@ await serve(browser, {
     await tools.send("ServiceWorker.enable");
     const worker = await workerOf(scope);
     const registrationId = registrations.get(address(scope)) ?? "";
-    await tools.send("ServiceWorker.deliverPushMessage", { origin: task.url, registrationId, data: JSON.stringify(data) });
-    return worker.evaluate(async () => {
-      const { registration } = /** @type {any} */ (globalThis);
-      for (;;) {
-        const notices = await registration.getNotifications();
-        if (notices.length > 0) return notices.map((/** @type {any} */ { title, body, tag }) => [title, body, tag]);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    });
+    const message = { origin: task.url, registrationId, data: JSON.stringify(data) };
+    for (;;) {
+      // What comes in the moment in which a worker begins its work is lost, as a push service's would not be.
+      await tools.send("ServiceWorker.deliverPushMessage", message);
+      const shown = await worker.evaluate(shownOf, data.body);
+      if (shown) return shown;
+    }
   },
   /** Where a click on the notice leads: the addresses that are opened; none of another site ever is. */
   click: async ({ scope }) => {
