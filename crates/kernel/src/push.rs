@@ -158,8 +158,8 @@ pub enum Composed {
     Told(Value),
     /// There is nothing to tell any more.
     Nothing,
-    /// That cannot be said yet: to be asked again, not before so many milliseconds.
-    Later(i64),
+    /// That cannot be said yet: to be asked again after so many milliseconds.
+    Undecided(i64),
 }
 
 /// Makes what is told. The desk that has something to tell gives it.

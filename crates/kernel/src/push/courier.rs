@@ -66,6 +66,8 @@ crate::statements! {
         where org = $1 and subscription = $2 and topic = $3";
     LATER = "update push_message set due_at = $4, attempts = attempts + 1 \
         where org = $1 and subscription = $2 and topic = $3 and state = 'pending'";
+    ASK_AGAIN = "update push_message set due_at = $4 \
+        where org = $1 and subscription = $2 and topic = $3 and state = 'pending'";
     // What has come meanwhile is looked at anew.
     DROP = "delete from push_message where org = $1 and subscription = $2 and topic = $3 and version = $4";
     DROP_BROWSER = "delete from push_subscription where org = $1 and id = $2";
@@ -117,6 +119,9 @@ pub(super) enum Outcome {
     Dropped,
     /// It may be taken later, not before so many milliseconds.
     Later(i64),
+    /// Whether it is to be told cannot be said for so many milliseconds: that is no failure, and what comes next waits no
+    /// longer for it.
+    Undecided(i64),
 }
 
 impl Outcome {
@@ -137,6 +142,7 @@ impl Outcome {
             Self::Gone => "gone",
             Self::Dropped => "dropped",
             Self::Later(_) => "later",
+            Self::Undecided(_) => "undecided",
         }
     }
 }
@@ -288,6 +294,7 @@ fn settle(due: &Due, outcome: Outcome, now_ms: i64) -> Vec<Write> {
                 vec![Write::new(LATER, args![org, subscription, topic, again_ms])]
             }
         }
+        Outcome::Undecided(for_ms) => vec![Write::new(ASK_AGAIN, args![org, subscription, topic, now_ms + for_ms])],
     }
 }
 
@@ -316,7 +323,7 @@ async fn hand_over(kernel: &Kernel, composer: &dyn Composer, due: &Due) -> Resul
     let told = match composer.compose(&about).await? {
         Composed::Told(told) => told,
         Composed::Nothing => return Ok(Outcome::Nothing),
-        Composed::Later(least_ms) => return Ok(Outcome::Later(least_ms)),
+        Composed::Undecided(for_ms) => return Ok(Outcome::Undecided(for_ms)),
     };
     // What another key sealed is as good as gone.
     let Ok(sealed) = kernel.secrets.open_sealed(SEAL_PURPOSE, &row.text("sealed")?) else { return Ok(Outcome::Gone) };

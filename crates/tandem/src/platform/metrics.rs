@@ -25,7 +25,7 @@ const NOTICE_CHANNELS: [&str; 2] = ["mail", "sms"];
 const NOTICE_OUTCOMES: [&str; 3] = ["sent", "failed", "later"];
 /// Messages to closed browsers, and what became of them.
 const PUSHES: &str = "tandem_push_total";
-const PUSH_OUTCOMES: [&str; 5] = ["sent", "nothing", "gone", "dropped", "later"];
+const PUSH_OUTCOMES: [&str; 6] = ["sent", "nothing", "gone", "dropped", "later", "undecided"];
 
 /// Shows every counter, at 0 until something happens. A counter that has begun stays as it is.
 pub(crate) fn announce() {

@@ -57,7 +57,7 @@ impl Chats {
             return Ok(Composed::Nothing);
         }
         if is_here || !is_own && self.is_somebody_here_for(org, room.team.as_ref()).await? {
-            return Ok(Composed::Later(GONE_MS));
+            return Ok(Composed::Undecided(GONE_MS));
         }
         let read_seq = if is_own { own.read_seq } else { self.marks(&room).await?.of(Side::Support).read_seq };
         let new = self.new_of(&room, read_seq, Side::Visitor).await?;
@@ -86,7 +86,7 @@ impl Chats {
             return Ok(Composed::Nothing);
         }
         if is_here {
-            return Ok(Composed::Later(GONE_MS));
+            return Ok(Composed::Undecided(GONE_MS));
         }
         let door = self.door(&room.app).await?;
         let url = if about.page.is_empty() { format!("/c/{}", room.app) } else { about.page.clone() };

@@ -6,3 +6,4 @@ mod changing;
 mod opening;
 mod sending;
 pub(in crate::chat) mod stage;
+mod telling;
