@@ -32,9 +32,9 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// Messages a second of the paced run, and how many.
 const PACE: f64 = 500.0;
 const PACED: usize = 5_000;
-/// Listeners to one message, and messages to them.
+/// Listeners to one message, and messages to them: as many as a visitor may send in one go.
 const LISTENERS: usize = 500;
-const TO_ALL: usize = 500;
+const TO_ALL: usize = 100;
 /// Clients that come back at once.
 const RESUMING: usize = 5_000;
 /// Messages that stand in each of their rooms; they have seen the first.
